@@ -105,8 +105,10 @@ internal readonly record struct KnownBits(ulong Value, ulong Mask)
     /// <summary>What holds in both cases; false when they contradict each other.</summary>
     public bool TryMeet(KnownBits other, out KnownBits meet)
     {
+        // The answer comes before the result: the caller may have passed this very variable to receive it.
+        bool agrees = ((Value ^ other.Value) & ~Mask & ~other.Mask) == 0;
         ulong mask = Mask & other.Mask;
         meet = new KnownBits((Value | other.Value) & ~mask, mask);
-        return ((Value ^ other.Value) & ~Mask & ~other.Mask) == 0;
+        return agrees;
     }
 }

@@ -108,10 +108,11 @@ internal readonly record struct ScalarRange
     /// <summary>What holds when both hold; false when they cannot.</summary>
     public bool TryMeet(in ScalarRange other, out ScalarRange meet)
     {
-        meet = default;
-        return Bits.TryMeet(other.Bits, out KnownBits bits) && TryMake(
+        // The arguments are read before the result is written: the caller may have passed this very variable to receive it.
+        bool agrees = Bits.TryMeet(other.Bits, out KnownBits bits);
+        return TryMake(
             Math.Max(Minimum, other.Minimum), Math.Min(Maximum, other.Maximum), Math.Max(SignedMinimum, other.SignedMinimum),
-            Math.Min(SignedMaximum, other.SignedMaximum), bits, out meet);
+            Math.Min(SignedMaximum, other.SignedMaximum), bits, out meet) && agrees;
     }
 
     /// <summary>The range as people write it: a constant, a signed or unsigned interval, and known bits where they say more.</summary>
