@@ -87,7 +87,16 @@ internal sealed unsafe class DiskFile : IDisposable
         }
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        if (!_handle.IsClosed)
+        {
+            // Said aloud: a child that another thread is just starting holds a copy of the open file until it has its own
+            // program, and the lock would last as long.
+            _ = Libc.Lock(Fd, Abi.LOCK_UN);
+            _handle.Dispose();
+        }
+    }
 
     private static SafeFileHandle OpenDescriptor(string path, BlockDeviceOptions options, bool isBlockDevice, bool create, out bool isDirect)
     {
@@ -287,13 +296,20 @@ internal sealed unsafe class DiskFile : IDisposable
     {
         fixed (byte* bytes = PathBytes(path))
         {
-            int fd;
-            do
+            for (int attempt = 0; ; attempt++)
             {
-                fd = Libc.Open(bytes, flags, 0x1B4 /* 0664, less the umask */);
+                int fd = Libc.Open(bytes, flags, 0x1B4 /* 0664, less the umask */);
+                if (fd >= 0 || !(Errno.Last == Errno.EINTR || (Errno.Last == Errno.EBUSY && attempt < 20)))
+                {
+                    return fd;
+                }
+
+                if (Errno.Last == Errno.EBUSY)
+                {
+                    // A disk closed a moment ago is still held by any child that was being started then (see Dispose).
+                    Thread.Sleep(1);
+                }
             }
-            while (fd < 0 && Errno.Last == Errno.EINTR);
-            return fd;
         }
     }
 
