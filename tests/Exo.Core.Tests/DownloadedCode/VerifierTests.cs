@@ -5,7 +5,7 @@ using Exo.Tests;
 namespace Exo.Core.Tests.DownloadedCode;
 
 /// <summary>The table of what is accepted and what is refused, each rule provoked, and the effort hostile programs can cause.</summary>
-public sealed class VerifierTests
+public sealed class VerifierTests(ITestOutputHelper output)
 {
     /// <summary>r1 = 64 writable bytes, r2 = their length, r3 = at least 32 read-only bytes, r4 = 0..100, r5 = any number.</summary>
     private static readonly ProgramContract Contract = new(
@@ -167,6 +167,9 @@ public sealed class VerifierTests
     /// <summary>Steps per slot that no program may exceed: a transfer and a join of all registers and all stack slots for each jump.</summary>
     private const int StepsPerSlotMax = 1 + AbstractState.RegisterCount + AbstractStack.SlotCount;
 
+    /// <summary>Bytes allocated per slot that no program may exceed: a copy of every register and stack slot for each jump.</summary>
+    private const int BytesPerSlotMax = 128 * (AbstractState.RegisterCount + AbstractStack.SlotCount);
+
     public static TheoryData<string> HostileShapes => ["ladder", "far", "one target", "stack", "two floods"];
 
     [Theory]
@@ -174,7 +177,7 @@ public sealed class VerifierTests
     public void Hostile_programs_cost_no_more_than_their_length(string shape)
     {
         List<Instruction> slots = [new Instruction(Opcodes.ClassAlu64 | Opcodes.Move, 0)];
-        byte jump = Opcodes.ClassJump | Opcodes.JumpNotEqual;
+        byte jump = Opcodes.ClassJump | Opcodes.JumpEqual; // not taken teaches nothing: both ways stay open
         const int last = Program.InstructionsLimit - 1;
         if (shape is "two floods")
         {
@@ -189,7 +192,7 @@ public sealed class VerifierTests
                 int start = slots.Count;
                 for (int i = 0; i < 16_000; i++)
                 {
-                    slots.Add(new Instruction(jump, 5, 0, (short)(flood == 0 ? 32_600 - i % 100 : 16_400), i + (flood * 100_000)));
+                    slots.Add(new Instruction(jump, 5, 0, (short)(flood == 0 ? 32_600 : 16_536), i + (flood * 100_000)));
                 }
             }
         }
@@ -217,9 +220,14 @@ public sealed class VerifierTests
         }
 
         Assert.Equal(Program.InstructionsLimit, slots.Count);
-        VerifyResult result = Verifier.Verify(new Program(slots.ToArray()), Contract);
+        Program program = new(slots.ToArray());
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        VerifyResult result = Verifier.Verify(program, Contract);
+        long allocatedBytes = GC.GetAllocatedBytesForCurrentThread() - before;
+        output.WriteLine($"{shape}: {result.Steps} steps, {allocatedBytes >> 10} KiB allocated in all");
         Assert.True(result.IsAccepted, result.Rejection?.ToString());
-        Assert.InRange(result.Steps, 1, (long)slots.Count * StepsPerSlotMax);
+        Assert.InRange(allocatedBytes, 1, (long)slots.Count * BytesPerSlotMax);
+        Assert.InRange(result.Steps, slots.Count, (long)slots.Count * StepsPerSlotMax);
     }
 
     [Fact]
