@@ -18,7 +18,8 @@ public static class CheckingInterpreter
     /// <param name="input">As for <see cref="Interpreter"/>.</param>
     /// <param name="helpers">Receives the calls.</param>
     /// <param name="fuel">How many instructions may be executed.</param>
-    /// <param name="addressSeed">Moves the regions about and fills what is uninitialised, where not 0; a sound program does not notice.</param>
+    /// <param name="addressSeed">Moves the regions about and fills what is uninitialised, where not 0; a sound program does not
+    /// notice.</param>
     /// <exception cref="ArgumentException"><paramref name="input"/> breaks the contract.</exception>
     public static ExecutionResult Run<THelpers>(
         Program program, ProgramContract contract, in ProgramInput input, ref THelpers helpers, int fuel, ulong addressSeed = 0)
@@ -36,7 +37,8 @@ public static class CheckingInterpreter
             ExecutionStatus? ended = machine.Step(ref helpers);
             if (ended is { } status)
             {
-                return new ExecutionResult(status, status == ExecutionStatus.Completed ? machine.R0 : 0, executed, status == ExecutionStatus.Completed ? -1 : at);
+                return new ExecutionResult(
+                    status, status == ExecutionStatus.Completed ? machine.R0 : 0, executed, status == ExecutionStatus.Completed ? -1 : at);
             }
         }
 

@@ -165,7 +165,8 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
 
         if (state[register].Kind == AbstractKind.Pointer)
         {
-            Refuse(VerifierRule.PointerArithmetic, $"r{register} is a pointer; {(isMove ? "sign extension is" : "byte order is")} for numbers");
+            Refuse(
+                VerifierRule.PointerArithmetic, $"r{register} is a pointer; {(isMove ? "sign extension is" : "byte order is")} for numbers");
             return;
         }
 

@@ -95,7 +95,8 @@ public sealed class VerifyResult
     /// <summary>The reason, when refused.</summary>
     public VerifierRejection? Rejection { get; }
 
-    /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the program.</summary>
+    /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the
+    /// program.</summary>
     public long Steps { get; }
 
     /// <summary>The verified program.</summary>

@@ -77,7 +77,8 @@ public sealed class SecondLineTests
     {
         byte[] memory = new byte[16];
         VerifiedProgram program = Smuggle(Assembler.Assemble("lddw r4, 7\nmov r0, 1\nldxb r0, [r4]\nexit"), Contract)!;
-        Assert.Equal(new ExecutionResult(ExecutionStatus.BadAccess, 0, 3, 3), Interpreter.Run(program, ProgramInput.Writable(memory, new byte[8]), 100));
+        Assert.Equal(
+            new ExecutionResult(ExecutionStatus.BadAccess, 0, 3, 3), Interpreter.Run(program, ProgramInput.Writable(memory, new byte[8]), 100));
     }
 
     [Fact]
@@ -100,7 +101,8 @@ public sealed class SecondLineTests
                 random.NextBytes(context);
                 byte[] other = [.. memory];
                 Zero helpers = default;
-                ExecutionResult fast = Interpreter.Run(smuggled, ProgramInput.Writable(memory, context) with { R5 = 9 }, ref helpers, smuggled.InstructionsMax);
+                ExecutionResult fast = Interpreter.Run(
+                    smuggled, ProgramInput.Writable(memory, context) with { R5 = 9 }, ref helpers, smuggled.InstructionsMax);
                 ExecutionResult slow = CheckingInterpreter.Run(
                     program, FuzzPrograms.Contract, ProgramInput.Writable(other, context) with { R5 = 9 }, ref helpers, smuggled.InstructionsMax);
 

@@ -25,8 +25,10 @@ public sealed class SemanticsTests
         VerifiedProgram verified = Verifier.Verify(program, TwoNumbers).Require();
         NoHelpers helpers = default;
         byte[] other = [.. memory];
-        ExecutionResult slow = CheckingInterpreter.Run(program, TwoNumbers, ProgramInput.Writable(other, context) with { R1 = a, R2 = b }, ref helpers, 100, a | 1);
-        ExecutionResult fast = Interpreter.Run(verified, ProgramInput.Writable(memory, context) with { R1 = a, R2 = b }, verified.InstructionsMax);
+        ExecutionResult slow = CheckingInterpreter.Run(
+            program, TwoNumbers, ProgramInput.Writable(other, context) with { R1 = a, R2 = b }, ref helpers, 100, a | 1);
+        ExecutionResult fast = Interpreter.Run(
+            verified, ProgramInput.Writable(memory, context) with { R1 = a, R2 = b }, verified.InstructionsMax);
         Assert.Equal(slow, fast);
         Assert.Equal(other, memory);
         Assert.Equal(ExecutionStatus.Completed, fast.Status);
@@ -169,7 +171,8 @@ public sealed class SemanticsTests
                 // Equal operands, and operands equal in the lower half only, are too rare by themselves.
                 b = how switch { 0 => a, 1 => a ^ (b << 32), _ => b };
                 Assert.Equal(expected(a, b) ? 1UL : 0, Answer($"mov r0, 1\n{name} r1, r2, +1\nmov r0, 0\nexit", a, b));
-                Assert.Equal(expected(a, (ulong)(long)immediate) ? 1UL : 0, Answer($"mov r0, 1\n{name} r1, {immediate}, +1\nmov r0, 0\nexit", a, b));
+                Assert.Equal(
+                    expected(a, (ulong)(long)immediate) ? 1UL : 0, Answer($"mov r0, 1\n{name} r1, {immediate}, +1\nmov r0, 0\nexit", a, b));
             },
             iter: 400);
     }

@@ -15,7 +15,8 @@ public sealed class VerifierTests(ITestOutputHelper output)
         RegionContract.AtLeast(32),
         [new HelperContract(1, "emit", 3)]);
 
-    private static VerifyResult Verify(string text) => Verifier.Verify(Assembler.Assemble(text.Replace(" / ", "\n", StringComparison.Ordinal)), Contract);
+    private static VerifyResult Verify(string text) =>
+        Verifier.Verify(Assembler.Assemble(text.Replace(" / ", "\n", StringComparison.Ordinal)), Contract);
 
     [Theory]
     [InlineData("mov r0, 0 / exit")]
@@ -162,9 +163,11 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData("lddw r0, 1 / exit", 2)]
     [InlineData("mov r0, 0 / jeq r5, 1, +3 / mov r0, 1 / mov r0, 2 / mov r0, 3 / exit", 6)]
     [InlineData("mov r0, 0 / jeq r5, 1, +1 / exit / mov r0, 2 / mov r0, 3 / exit", 5)]
-    public void The_longest_path_is_known(string text, int instructions) => Assert.Equal(instructions, Verify(text).Require().InstructionsMax);
+    public void The_longest_path_is_known(string text, int instructions) => Assert.Equal(
+        instructions, Verify(text).Require().InstructionsMax);
 
-    /// <summary>Steps per slot that no program may exceed: a transfer and a join of all registers and all stack slots for each jump.</summary>
+    /// <summary>Steps per slot that no program may exceed: a transfer and a join of all registers and all stack slots for each
+    /// jump.</summary>
     private const int StepsPerSlotMax = 1 + AbstractState.RegisterCount + AbstractStack.SlotCount;
 
     /// <summary>Bytes allocated per slot that no program may exceed: a copy of every register and stack slot for each jump.</summary>
@@ -186,7 +189,8 @@ public sealed class VerifierTests(ITestOutputHelper output)
             {
                 for (int slot = 1; slot <= 64; slot++)
                 {
-                    slots.Add(new Instruction(Opcodes.ClassStore | Opcodes.ModeMemory | Opcodes.SizeDouble, 10, 0, (short)(-8 * slot), flood + slot));
+                    slots.Add(new Instruction(
+                        Opcodes.ClassStore | Opcodes.ModeMemory | Opcodes.SizeDouble, 10, 0, (short)(-8 * slot), flood + slot));
                 }
 
                 int start = slots.Count;
