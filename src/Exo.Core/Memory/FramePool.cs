@@ -31,7 +31,7 @@ public sealed class FramePool : IDisposable
     private readonly SafeFileHandle _file;
     private readonly FreeMap _freeMap;
     private readonly FrameState[] _states;
-    private readonly FrameOwners _owners = new();
+    private readonly FrameOwners _owners;
     private readonly FrameAcls _acls;
     private readonly FrameMemory[] _windows;
     private int _users = 1;
@@ -43,6 +43,7 @@ public sealed class FramePool : IDisposable
         _region = region;
         _freeMap = new FreeMap(frameCount);
         _states = new FrameState[frameCount];
+        _owners = new FrameOwners(authority);
         _acls = new FrameAcls(_owners);
         _windows = FrameMemory.Windows(this, (long)frameCount * FrameBytes);
         FrameCount = frameCount;
@@ -259,12 +260,7 @@ public sealed class FramePool : IDisposable
     {
         ArgumentNullException.ThrowIfNull(credential);
         int owner = Volatile.Read(ref State(frame).Owner);
-        if (owner == 0)
-        {
-            return AccessRefusal.NotDominated;
-        }
-
-        return OfThisAuthority(credential) is { } own ? _acls.ListOf(frame, owner).Check(own, wanted) : AccessRefusal.NoValidCapability;
+        return owner == 0 ? AccessRefusal.NotDominated : _acls.ListOf(frame, owner).Check(credential, wanted);
     }
 
     /// <summary>Changes entry <paramref name="index"/> of a frame's access-control list (null clears it). Every binding to the frame ends.</summary>
@@ -273,7 +269,7 @@ public sealed class FramePool : IDisposable
         ArgumentNullException.ThrowIfNull(by);
         ref FrameState state = ref State(frame);
         refusal = Check(by, frame, Rights.ModifyAcl);
-        if (refusal != AccessRefusal.None || !_acls.TryModify(OfThisAuthority(by)!, frame, ref state.Owner, index, entry, out refusal))
+        if (refusal != AccessRefusal.None || !_acls.TryModify(by, frame, ref state.Owner, index, entry, out refusal))
         {
             return false;
         }
@@ -345,31 +341,10 @@ public sealed class FramePool : IDisposable
         return Volatile.Read(ref state.Generation) == generation && Volatile.Read(ref state.References) > 0;
     }
 
-    /// <summary>
-    /// The part of a credential that counts here: a list compares names only, and the root of a foreign authority has the same
-    /// name as ours. Allocates only for a credential that mixes authorities.
-    /// </summary>
-    private Credential? OfThisAuthority(Credential credential)
-    {
-        bool isMixed = false;
-        foreach (Capability capability in credential.Capabilities)
-        {
-            isMixed |= !ReferenceEquals(capability.Authority, Authority);
-        }
-
-        if (!isMixed)
-        {
-            return credential;
-        }
-
-        Capability[] own = Array.FindAll(credential.Capabilities.ToArray(), capability => ReferenceEquals(capability.Authority, Authority));
-        return own.Length == 0 ? null : Credential.Of(own);
-    }
-
     private int OwnerOf(Credential owner)
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        return _owners.IndexOf(owner, Authority);
+        return _owners.IndexOf(owner);
     }
 
     private void Take(FrameNumber frame, int ownerIndex, bool zero)
