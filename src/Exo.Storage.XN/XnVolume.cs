@@ -111,6 +111,15 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
+    /// <summary>True for a block that recovery reached through two pointers, until one of them is freed: a move was interrupted by a crash.</summary>
+    public bool IsMultiplyOwned(BlockNumber block)
+    {
+        lock (_lock)
+        {
+            return OwnerCount(block) > 1;
+        }
+    }
+
     /// <summary>The registry's entry of a block.</summary>
     public bool TryGetEntry(BlockNumber block, out RegistryEntryInfo info)
     {

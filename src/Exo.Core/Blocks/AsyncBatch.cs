@@ -51,13 +51,22 @@ public abstract partial class BlockDevice
         /// <summary>Begins. The gate has been entered; it is left when the device is done.</summary>
         public ValueTask Start(ReadOnlySpan<BlockRequest> batch, Memory<BlockRequest> callers, CancellationToken cancellation)
         {
-            Copy(batch);
+            try
+            {
+                Copy(batch);
+                _device.RetainFrames(_requests.AsSpan(0, _requestCount));
+            }
+            catch
+            {
+                _device._gate.Leave();
+                throw;
+            }
+
             _callers = callers;
             _outcome = Waiting;
             _parties = 2;
             _failure = null;
             _cancellation = cancellation;
-            _device.RetainFrames(_requests.AsSpan(0, _requestCount));
 
             // Read before the batch can complete and be reused.
             short version = _source.Version;

@@ -25,20 +25,22 @@ public abstract partial class BlockDevice
         DiskFile file = DiskFile.Open(path, options);
         try
         {
+            string driverNote = "";
             if (options.Driver != BlockDriver.Portable)
             {
-                if (IoUringBlockDevice.TryCreate(frames, file, options.QueueDepth, out int errno) is { } device)
+                if (IoUringBlockDevice.TryCreate(frames, file, options, out int errno) is { } device)
                 {
                     return device;
                 }
 
+                driverNote = RingRefusal(errno);
                 if (options.Driver == BlockDriver.IoUring)
                 {
-                    throw new BlockDeviceException(errno, path, $"{path}: {RingRefusal(errno)}");
+                    throw new BlockDeviceException(errno, path, $"{path}: {driverNote}");
                 }
             }
 
-            return new PortableBlockDevice(frames, file);
+            return new PortableBlockDevice(frames, file, driverNote);
         }
         catch
         {

@@ -38,6 +38,9 @@ public sealed record BlockGeometry
     /// <summary>What moves the blocks: "io_uring", "pread", "memory", or a driver of somebody else.</summary>
     public required string Driver { get; init; }
 
+    /// <summary>Why the driver is not the first choice, if it is not: the refusal of io_uring in one line. Else empty.</summary>
+    public string DriverNote { get; init; } = "";
+
     /// <summary>Transfers bypass the system's page cache (O_DIRECT).</summary>
     public bool IsDirect { get; init; }
 }

@@ -13,27 +13,41 @@ internal sealed class IoUringBlockDevice : BlockDevice
 {
     private readonly DiskFile _file;
     private readonly int _queueDepth;
+    private readonly bool _registerFrames;
     private readonly Lock _changing = new();
     private readonly List<ThreadRing> _rings = [];
     private UringReactor? _reactor;
 
-    private IoUringBlockDevice(FramePool frames, DiskFile file, int queueDepth)
+    private IoUringBlockDevice(FramePool frames, DiskFile file, BlockDeviceOptions options)
         : base(frames, PortableBlockDevice.GeometryOf(file, "io_uring"))
     {
         _file = file;
-        _queueDepth = queueDepth;
+        _queueDepth = options.QueueDepth;
+        _registerFrames = options.RegisterFrames;
+    }
+
+    /// <summary>Rings of threads that are alive, or whose end has not been noticed yet.</summary>
+    internal int ThreadRingCount
+    {
+        get
+        {
+            lock (_changing)
+            {
+                return _rings.Count;
+            }
+        }
     }
 
     /// <summary>Makes the device if the kernel grants the calling thread a ring; else null and the error number.</summary>
-    public static IoUringBlockDevice? TryCreate(FramePool frames, DiskFile file, int queueDepth, out int errno)
+    public static IoUringBlockDevice? TryCreate(FramePool frames, DiskFile file, BlockDeviceOptions options, out int errno)
     {
-        UringQueue? queue = UringQueue.TryCreate(file, frames, queueDepth, out errno);
+        UringQueue? queue = UringQueue.TryCreate(file, frames, options.QueueDepth, options.RegisterFrames, out errno);
         if (queue is null)
         {
             return null;
         }
 
-        var device = new IoUringBlockDevice(frames, file, queueDepth);
+        var device = new IoUringBlockDevice(frames, file, options);
         device.Keep(queue);
         return device;
     }
@@ -54,7 +68,7 @@ internal sealed class IoUringBlockDevice : BlockDevice
     protected override void ExecuteCore(Span<BlockRequest> batch)
     {
         ThreadRing? ring = ThreadRing.Find(this);
-        if (ring is null && UringQueue.TryCreate(_file, Frames, _queueDepth, out _) is { } queue)
+        if (ring is null && UringQueue.TryCreate(_file, Frames, _queueDepth, _registerFrames, out _) is { } queue)
         {
             ring = Keep(queue);
         }
@@ -112,7 +126,7 @@ internal sealed class IoUringBlockDevice : BlockDevice
     {
         lock (_changing)
         {
-            return _reactor ??= new UringReactor(_file, Frames, _queueDepth, CountSystemCalls);
+            return _reactor ??= new UringReactor(_file, Frames, _queueDepth, _registerFrames, CountSystemCalls);
         }
     }
 }

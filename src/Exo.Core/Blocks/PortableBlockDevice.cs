@@ -20,8 +20,8 @@ internal sealed class PortableBlockDevice : BlockDevice
     private readonly SemaphoreSlim _signal = new(0);
     private Thread[]? _threads;
 
-    public PortableBlockDevice(FramePool frames, DiskFile file)
-        : base(frames, GeometryOf(file, "pread")) => _file = file;
+    public PortableBlockDevice(FramePool frames, DiskFile file, string driverNote)
+        : base(frames, GeometryOf(file, "pread") with { DriverNote = driverNote }) => _file = file;
 
     /// <summary>What an opened file says about itself, as geometry.</summary>
     public static BlockGeometry GeometryOf(DiskFile file, string driver) => new()

@@ -17,28 +17,22 @@ internal sealed unsafe class UringQueue : IDisposable
     /// <summary>Completions with this mark are not transfers; the reactor's wake-up.</summary>
     public const ulong WakeMark = ulong.MaxValue;
 
-    /// <summary>
-    /// Pools up to this size are registered with each ring, if the system lets them be pinned. Registering makes the whole
-    /// pool resident, so a large one is not.
-    /// </summary>
-    public const long RegisteredPoolBytesMax = 64L << 20;
+    /// <summary>The largest buffer that a ring registers (io_uring_register(2)).</summary>
+    private const long RegisteredPoolBytesMax = 1L << 30;
 
     private readonly DiskFile _file;
     private readonly FramePool _frames;
     private readonly IoUring _ring;
     private readonly MappedRegion _vectors;
     private readonly Slot[] _slots;
-    private readonly bool _fixedFile;
     private readonly bool _fixedFrames;
-    private readonly nint _framesBase;
     private int _freeSlot;
 
-    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth)
+    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth, bool registerFrames)
     {
         _ring = ring;
         _file = file;
         _frames = frames;
-        _framesBase = frames.BaseAddress;
         _slots = new Slot[depth];
         for (int i = 0; i < depth; i++)
         {
@@ -47,9 +41,11 @@ internal sealed unsafe class UringQueue : IDisposable
 
         // One more set of vectors than slots: its first word receives the reactor's wake-up.
         _vectors = MappedRegion.Anonymous((long)(depth + 1) * FrameVector.CountMax * sizeof(IoVector));
-        _fixedFile = ring.TryRegisterFile(file.Fd);
+
+        // The file is not registered: the kernel lets go of a closed ring's files some time later, and whoever disposes a
+        // device may want its disk at once.
         long poolBytes = (long)frames.FrameCount * FramePool.FrameBytes;
-        _fixedFrames = poolBytes <= RegisteredPoolBytesMax && ring.TryRegisterBuffer(_framesBase, poolBytes);
+        _fixedFrames = registerFrames && poolBytes <= RegisteredPoolBytesMax && ring.TryRegisterBuffer(frames.BaseAddress, poolBytes);
     }
 
     /// <summary>Transfers with the kernel.</summary>
@@ -63,7 +59,7 @@ internal sealed unsafe class UringQueue : IDisposable
     private nint WakeAddress => _vectors.Address + (nint)_slots.Length * FrameVector.CountMax * sizeof(IoVector);
 
     /// <summary>Makes a queue for the calling thread; null and the reason when the kernel refuses a ring.</summary>
-    public static UringQueue? TryCreate(DiskFile file, FramePool frames, int depth, out int errno)
+    public static UringQueue? TryCreate(DiskFile file, FramePool frames, int depth, bool registerFrames, out int errno)
     {
         IoUring? ring = IoUring.TryCreate((uint)depth + 1, out errno);
         if (errno == Errno.ENOMEM)
@@ -73,7 +69,7 @@ internal sealed unsafe class UringQueue : IDisposable
             ring = IoUring.TryCreate((uint)depth + 1, out errno);
         }
 
-        return ring is null ? null : new UringQueue(ring, file, frames, depth);
+        return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames);
     }
 
     /// <summary>Carries out a batch on the calling thread: as a rule one call into the kernel.</summary>
@@ -157,8 +153,7 @@ internal sealed unsafe class UringQueue : IDisposable
         ref BlockRequest request = ref slot.Batch!.Requests.Span[slot.Request];
         UringSubmission* entry = _ring.NextEntry();
         entry->UserData = (ulong)index;
-        entry->Fd = _fixedFile ? 0 : _file.Fd;
-        entry->Flags = _fixedFile ? UringAbi.IOSQE_FIXED_FILE : (byte)0;
+        entry->Fd = _file.Fd;
         DirectTransfer.Range(request, out long offset, out long length);
         if (request.Operation == BlockOperation.Flush || slot.IsFlushAfterZeroes)
         {

@@ -27,7 +27,7 @@ internal sealed unsafe class UringReactor : IDisposable
     private int _asleep;
     private volatile bool _stopping;
 
-    public UringReactor(DiskFile file, FramePool frames, int queueDepth, Action<long> countSystemCalls)
+    public UringReactor(DiskFile file, FramePool frames, int queueDepth, bool registerFrames, Action<long> countSystemCalls)
     {
         _recycle = _idle.Enqueue;
         _countSystemCalls = countSystemCalls;
@@ -42,7 +42,7 @@ internal sealed unsafe class UringReactor : IDisposable
         _thread = new Thread(() =>
         {
             // Made here because the ring belongs to the thread that makes it.
-            _queue = UringQueue.TryCreate(file, frames, queueDepth, out errno);
+            _queue = UringQueue.TryCreate(file, frames, queueDepth, registerFrames, out errno);
             bool running = _queue is not null;
             started.Set();
             if (running)

@@ -128,9 +128,6 @@ internal sealed unsafe class IoUring : IDisposable
         return null;
     }
 
-    /// <summary>Registers the one file of this ring as number 0.</summary>
-    public bool TryRegisterFile(int fd) => Libc.UringRegister(_fd, UringAbi.IORING_REGISTER_FILES, &fd, 1) == 0;
-
     /// <summary>Registers one buffer as number 0; the kernel pins its pages.</summary>
     public bool TryRegisterBuffer(nint address, long lengthBytes)
     {

@@ -6,7 +6,6 @@ namespace Exo.Core.Linux;
 /// <summary>Constants of linux/io_uring.h, under the kernel's names.</summary>
 internal static class UringAbi
 {
-    public const uint IORING_SETUP_CQSIZE = 1 << 3;
     public const uint IORING_SETUP_SUBMIT_ALL = 1 << 7;
     public const uint IORING_SETUP_COOP_TASKRUN = 1 << 8;
     public const uint IORING_SETUP_SINGLE_ISSUER = 1 << 12;
@@ -20,7 +19,6 @@ internal static class UringAbi
     public const uint IORING_ENTER_GETEVENTS = 1;
 
     public const uint IORING_REGISTER_BUFFERS = 0;
-    public const uint IORING_REGISTER_FILES = 2;
 
     public const long IORING_OFF_SQ_RING = 0;
     public const long IORING_OFF_SQES = 0x10000000;
@@ -34,7 +32,6 @@ internal static class UringAbi
     public const byte IORING_OP_READ = 22;
     public const byte IORING_OP_WRITE = 23;
 
-    public const byte IOSQE_FIXED_FILE = 1;
     public const uint IORING_FSYNC_DATASYNC = 1;
 }
 

@@ -8,7 +8,7 @@ namespace Exo.Core.Memory;
 /// The names that own frames, numbered from 1, so that a frame's access-control list costs four bytes until somebody changes
 /// it. Each name has one unchanged list, shared by all its frames. Names are kept for the pool's life: a pool has few owners.
 /// </summary>
-internal sealed class FrameOwners
+internal sealed class FrameOwners(CapabilityAuthority authority)
 {
     private readonly ConcurrentDictionary<CapabilityName, int> _indexByName = new();
     private readonly Lock _growing = new();
@@ -17,7 +17,7 @@ internal sealed class FrameOwners
 
     /// <summary>The number of the name that new frames of this credential belong to: that of its first valid capability.</summary>
     /// <exception cref="AccessDeniedException">The credential has no valid capability of this authority.</exception>
-    public int IndexOf(Credential owner, CapabilityAuthority authority)
+    public int IndexOf(Credential owner)
     {
         ArgumentNullException.ThrowIfNull(owner);
         foreach (Capability capability in owner.Capabilities)
@@ -54,7 +54,7 @@ internal sealed class FrameOwners
                 Array.Resize(ref lists, lists.Length * 2);
             }
 
-            lists[index] = new AccessControlList(name, capacity: 1, authority: authority);
+            lists[index] = new AccessControlList(name, capacity: 1, authority);
             Volatile.Write(ref _lists, lists);
             _indexByName[name] = index;
             return index;

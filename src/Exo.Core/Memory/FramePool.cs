@@ -31,7 +31,7 @@ public sealed class FramePool : IDisposable
     private readonly SafeFileHandle _file;
     private readonly FreeMap _freeMap;
     private readonly FrameState[] _states;
-    private readonly FrameOwners _owners = new();
+    private readonly FrameOwners _owners;
     private readonly FrameAcls _acls;
     private readonly FrameMemory[] _windows;
     private int _users = 1;
@@ -43,6 +43,7 @@ public sealed class FramePool : IDisposable
         _region = region;
         _freeMap = new FreeMap(frameCount);
         _states = new FrameState[frameCount];
+        _owners = new FrameOwners(authority);
         _acls = new FrameAcls(_owners);
         _windows = FrameMemory.Windows(this, (long)frameCount * FrameBytes);
         FrameCount = frameCount;
@@ -343,7 +344,7 @@ public sealed class FramePool : IDisposable
     private int OwnerOf(Credential owner)
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        return _owners.IndexOf(owner, Authority);
+        return _owners.IndexOf(owner);
     }
 
     private void Take(FrameNumber frame, int ownerIndex, bool zero)

@@ -16,8 +16,9 @@ internal sealed class Committer(VolumeCore core)
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly BlockNumber[] _plan = new BlockNumber[4096];
     private List<Inode> _dirty = [];
-    private List<Func<IoMode, ValueTask>> _afterCommit = [];
-    private volatile int _runningAfter;
+    private readonly List<(long AddedIn, Func<IoMode, ValueTask> Action)> _afterCommit = [];
+    private long _started;
+    private long _completed;
     private BlockDeviceException? _failure;
 
     /// <summary>Notes that an inode's record is newer than its sector. Under the metadata lock.</summary>
@@ -36,7 +37,34 @@ internal sealed class Committer(VolumeCore core)
     public void AfterCommit(Func<IoMode, ValueTask> action)
     {
         Invariant.Check(core.Metadata.IsHeldByCurrentThread);
-        _afterCommit.Add(action);
+        _afterCommit.Add((_started, action));
+    }
+
+    /// <summary>How many such actions wait.</summary>
+    public int ActionsWaiting => _afterCommit.Count;
+
+    /// <summary>Commits, then carries out what waited for that. The caller holds no inode lock.</summary>
+    public async ValueTask SyncAsync(IoMode mode)
+    {
+        await CommitAsync(mode).ConfigureAwait(false);
+        List<Func<IoMode, ValueTask>> due = [];
+        lock (core.Metadata)
+        {
+            foreach ((long addedIn, Func<IoMode, ValueTask> action) in _afterCommit)
+            {
+                if (addedIn < _completed)
+                {
+                    due.Add(action);
+                }
+            }
+
+            _afterCommit.RemoveAll(item => item.AddedIn < _completed);
+        }
+
+        foreach (Func<IoMode, ValueTask> action in due)
+        {
+            await action(mode).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Waits while a commit runs.</summary>
@@ -58,7 +86,6 @@ internal sealed class Committer(VolumeCore core)
             return;
         }
 
-        List<Func<IoMode, ValueTask>> due;
         if (mode == IoMode.Sync)
         {
             _turn.Wait();
@@ -70,54 +97,24 @@ internal sealed class Committer(VolumeCore core)
 
         try
         {
+            long number;
             lock (core.Metadata)
             {
-                due = _afterCommit;
-                if (_runningAfter == 0)
-                {
-                    _afterCommit = [];
-                }
-                else
-                {
-                    due = [];
-                }
+                number = ++_started;
             }
 
-            try
-            {
-                await RunAsync(mode).ConfigureAwait(false);
-                _failure = null;
-            }
-            catch (BlockDeviceException failure)
-            {
-                _failure = failure;
-                lock (core.Metadata)
-                {
-                    _afterCommit.AddRange(due);
-                }
-
-                throw;
-            }
+            await RunAsync(mode).ConfigureAwait(false);
+            _completed = number;
+            _failure = null;
+        }
+        catch (BlockDeviceException failure)
+        {
+            _failure = failure;
+            throw;
         }
         finally
         {
             _turn.Release();
-        }
-
-        if (due.Count > 0)
-        {
-            Interlocked.Increment(ref _runningAfter);
-            try
-            {
-                foreach (Func<IoMode, ValueTask> action in due)
-                {
-                    await action(mode).ConfigureAwait(false);
-                }
-            }
-            finally
-            {
-                Interlocked.Decrement(ref _runningAfter);
-            }
         }
     }
 

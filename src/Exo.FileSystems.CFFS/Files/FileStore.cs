@@ -298,7 +298,7 @@ internal sealed class FileStore(VolumeCore core)
     }
 
     /// <summary>Inline contents that outgrow their sector move into a block; the record shrinks to its name.</summary>
-    private async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode)
+    public async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode)
     {
         byte[] contents = new byte[inode.Record.InlineLength];
         ReadInline(inode, 0, contents);

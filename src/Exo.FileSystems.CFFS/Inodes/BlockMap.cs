@@ -113,6 +113,26 @@ internal sealed class BlockMap
         _last = 0;
     }
 
+    /// <summary>The record that pointed to the extent or the tree has moved.</summary>
+    public void Reparent(BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
+    {
+        for (int i = 0; i < _extents.Count; i++)
+        {
+            if (_extents[i].Parent == from && _extents[i].Partition == fromPartition)
+            {
+                _extents[i] = _extents[i] with { Parent = to, Partition = toPartition };
+            }
+        }
+
+        for (int i = 0; i < Nodes.Count; i++)
+        {
+            if (Nodes[i].Parent == from && Nodes[i].Partition == fromPartition)
+            {
+                Nodes[i] = Nodes[i] with { Parent = to, Partition = toPartition };
+            }
+        }
+    }
+
     /// <summary>First mapped logical block at or after <paramref name="logical"/>, or <see cref="ulong.MaxValue"/>.</summary>
     public ulong NextMapped(ulong logical)
     {

@@ -338,7 +338,7 @@ internal sealed class NameOperations(VolumeCore core)
             bool fits = next.ContentBytes <= Slot.ContentBytesMax;
             if (!fits)
             {
-                await core.Files.SetLengthKeepAsync(inode, io).ConfigureAwait(false);
+                await core.Files.MoveInlineOutAsync(inode, io).ConfigureAwait(false);
                 record = inode.Record;
                 next.InlineLength = record.InlineLength;
                 next.Start = record.Start;
@@ -953,5 +953,9 @@ internal sealed class NameOperations(VolumeCore core)
         }
     }
 
-    private static IEnumerable<Inode> InOrder(Inode?[] inodes) => inodes.Where(inode => inode is not null).Distinct().OrderBy(inode => inode!.Number)!;
+    private static IEnumerable<Inode> InOrder(Inode?[] inodes) => inodes.Where(inode => inode is not null).Distinct().OrderBy(Rank)!;
+
+    // The built-in tables come last: lookups take them while they hold a directory.
+    private static ulong Rank(Inode? inode) =>
+        inode!.Number is Superblock.OrphanInode or Superblock.ExternalInode ? ulong.MaxValue - inode.Number : inode.Number;
 }

@@ -26,6 +26,9 @@ internal sealed class VolumeCore
     private const ulong InodeBatch = 1UL << 20;
     private const ulong InodeReserve = 1UL << 16;
 
+    // Replaced files that wait for their removal.
+    private const int ActionsMax = 512;
+
     private readonly Lock _state = new();
     private ulong _nextInode;
     private uint _nextNameSequence;
@@ -187,9 +190,14 @@ internal sealed class VolumeCore
         }
 
         return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (uint)InodeReserve < State.NameSequence
-            ? Committer.WaitForTurnAsync(mode)
+            ? (Committer.ActionsWaiting > ActionsMax || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
+                ? Committer.SyncAsync(mode)
+                : Committer.WaitForTurnAsync(mode))
             : OpenEpochAsync(mode);
     }
+
+    /// <summary>Recovery found the block twice, after an interrupted move.</summary>
+    public bool IsMultiplyOwned(BlockNumber block) => Disk.IsMultiplyOwned(block);
 
     /// <summary>The volume's epoch is open: changes may be noted.</summary>
     public bool IsWriting => _writing;

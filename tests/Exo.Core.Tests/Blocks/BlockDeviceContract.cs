@@ -148,6 +148,28 @@ public abstract class BlockDeviceContract(DiskKind kind) : IDisposable
     }
 
     [Fact]
+    public void A_run_longer_than_one_transfer()
+    {
+        const int count = 4096 + 300;
+        using FramePool pool = FramePool.Create(new FramePoolOptions { CapacityBytes = count * FramePool.FrameBytes });
+        using var disk = new TestDisk(kind, pool, count, QueueDepth);
+        Assert.True(pool.TryAllocateRun(pool.RootCredential, count, out FrameNumber first));
+        FrameNumber[] frames = [.. Enumerable.Range(0, count).Select(i => new FrameNumber(first.Value + (uint)i))];
+        for (int i = 0; i < count; i++)
+        {
+            BitConverter.TryWriteBytes(pool.Bytes(frames[i])[100..], i);
+        }
+
+        disk.Device.Execute([BlockRequest.Write(default, frames)]);
+        pool.Bytes(first, count).Clear();
+        disk.Device.Execute([BlockRequest.Read(default, frames)]);
+        for (int i = 0; i < count; i++)
+        {
+            Assert.Equal(i, BitConverter.ToInt32(pool.Bytes(frames[i])[100..]));
+        }
+    }
+
+    [Fact]
     public void A_batch_longer_than_the_queue_is_fed_through_it()
     {
         FrameNumber[] frames = Allocate(BlockCount);
@@ -402,6 +424,8 @@ public sealed class PortableDirectDiskTests() : BlockDeviceContract(DiskKind.Por
 public sealed class UringDiskTests() : BlockDeviceContract(DiskKind.Uring);
 
 public sealed class UringDirectDiskTests() : BlockDeviceContract(DiskKind.UringDirect);
+
+public sealed class UringRegisteredDiskTests() : BlockDeviceContract(DiskKind.UringRegistered);
 
 public sealed class LoopPortableDiskTests() : BlockDeviceContract(DiskKind.LoopPortable);
 

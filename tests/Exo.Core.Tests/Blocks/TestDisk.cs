@@ -14,6 +14,7 @@ public enum DiskKind
     PortableDirect,
     Uring,
     UringDirect,
+    UringRegistered,
     LoopPortable,
     LoopUring,
 }
@@ -33,7 +34,7 @@ internal sealed class TestDisk : IDisposable
         }
 
         bool isLoop = kind is DiskKind.LoopPortable or DiskKind.LoopUring;
-        bool isDirect = kind is DiskKind.PortableDirect or DiskKind.UringDirect;
+        bool isDirect = kind is DiskKind.PortableDirect or DiskKind.UringDirect or DiskKind.UringRegistered;
         if (isLoop)
         {
             Requires.Root();
@@ -59,9 +60,10 @@ internal sealed class TestDisk : IDisposable
             {
                 Create = !isLoop,
                 CreateBytes = isLoop ? 0 : (long)blockCount * FramePool.FrameBytes,
-                Driver = kind is DiskKind.Uring or DiskKind.UringDirect or DiskKind.LoopUring ? BlockDriver.IoUring : BlockDriver.Portable,
+                Driver = kind is DiskKind.Uring or DiskKind.UringDirect or DiskKind.UringRegistered or DiskKind.LoopUring ? BlockDriver.IoUring : BlockDriver.Portable,
                 Direct = isDirect || isLoop ? DirectIo.Auto : DirectIo.Off,
                 QueueDepth = queueDepth,
+                RegisterFrames = kind == DiskKind.UringRegistered,
             });
             Requires.That(!isDirect || Device.Geometry.IsDirect, "the temporary folder's file system cannot do direct I/O");
         }

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <summary>
+/// An open file. Thread-safe: reads and writes at offsets from many threads are each atomic with respect to one another. A file that is removed while open
+/// stays readable and writable until its last handle is closed. Writing returns when the change is in the cache; <see cref="Sync"/> makes it durable.
+/// </summary>
+public sealed class CffsFile : IDisposable, IAsyncDisposable
+{
+    private readonly CffsVolume _volume;
+    private readonly VolumeCore _core;
+    private readonly Inode _inode;
+    private readonly CffsOpenMode _mode;
+    private int _closed;
+
+    internal CffsFile(CffsVolume volume, Inode inode, CffsOpenMode mode)
+    {
+        _volume = volume;
+        _core = volume.Core;
+        _inode = inode;
+        _mode = mode;
+    }
+
+    /// <summary>Inode number.</summary>
+    public ulong Inode => _inode.Number;
+
+    /// <summary>Length in bytes.</summary>
+    public long Length => (long)_inode.Record.Size;
+
+    /// <summary>How it was opened.</summary>
+    public CffsOpenMode Mode => _mode;
+
+    /// <summary>The file's attributes.</summary>
+    public CffsStat Stat() => _volume.StatOf(_inode);
+
+    /// <summary>Reads at an offset into a span; returns the bytes read, fewer than asked for only at the end of the file. A read served from the cache allocates nothing.</summary>
+    /// <exception cref="CffsException">BadHandle, Corrupt.</exception>
+    public int Read(long offset, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ThrowIfClosed(CffsOpenMode.Read);
+        _inode.Lock.Enter();
+        try
+        {
+            _core.Maps.EnsureAsync(_inode, IoMode.Sync).Take();
+            int wanted = (int)Math.Min(destination.Length, Math.Max(0, (long)_inode.Record.Size - offset));
+            int done = 0;
+            while (true)
+            {
+                done += _core.Files.ReadCached(_inode, offset + done, destination[done..wanted]);
+                if (done >= wanted)
+                {
+                    _core.Files.Accessed(_inode);
+                    return wanted;
+                }
+
+                _core.Files.FetchAsync(_inode, offset + done, wanted - done, IoMode.Sync).Take();
+            }
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Reads at an offset. Completes synchronously when the bytes are in the cache.</summary>
+    public async ValueTask<int> ReadAsync(long offset, Memory<byte> destination, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        cancellationToken.ThrowIfCancellationRequested();
+        ThrowIfClosed(CffsOpenMode.Read);
+        await _inode.Lock.EnterAsync(IoMode.Async).ConfigureAwait(false);
+        try
+        {
+            int read = await _core.Files.ReadAsync(_inode, offset, destination, IoMode.Async).ConfigureAwait(false);
+            _core.Files.Accessed(_inode);
+            return read;
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Writes at an offset; the file grows as needed.</summary>
+    /// <exception cref="CffsException">BadHandle, ReadOnly, NoSpace, FileTooLarge.</exception>
+    public void Write(long offset, ReadOnlySpan<byte> source)
+    {
+        byte[] copy = System.Buffers.ArrayPool<byte>.Shared.Rent(Math.Min(source.Length, 1 << 20));
+        try
+        {
+            while (true)
+            {
+                int take = Math.Min(source.Length, 1 << 20);
+                source[..take].CopyTo(copy);
+                WriteCoreAsync(offset, copy.AsMemory(0, take), append: false, IoMode.Sync).Take();
+                source = source[take..];
+                offset += take;
+                if (source.IsEmpty)
+                {
+                    return;
+                }
+            }
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(copy);
+        }
+    }
+
+    /// <summary>Writes at an offset from memory, without a copy on the way to the cache.</summary>
+    public void Write(long offset, ReadOnlyMemory<byte> source) => WriteCoreAsync(offset, source, append: false, IoMode.Sync).Take();
+
+    /// <summary>Writes at an offset.</summary>
+    public async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> source, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        await WriteCoreAsync(offset, source, append: false, IoMode.Async).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes at the end and returns the offset written at. Appends of several threads do not overlap.</summary>
+    public long Append(ReadOnlyMemory<byte> source) => WriteCoreAsync(0, source, append: true, IoMode.Sync).Take();
+
+    /// <summary>Writes at the end and returns the offset written at.</summary>
+    public async ValueTask<long> AppendAsync(ReadOnlyMemory<byte> source, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return await WriteCoreAsync(0, source, append: true, IoMode.Async).ConfigureAwait(false);
+    }
+
+    /// <summary>Changes the length: cuts off the end, or adds zeros that take no blocks.</summary>
+    public void SetLength(long lengthBytes) => SetLengthCoreAsync(lengthBytes, IoMode.Sync).Take();
+
+    /// <summary>Changes the length.</summary>
+    public ValueTask SetLengthAsync(long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return SetLengthCoreAsync(lengthBytes, IoMode.Async);
+    }
+
+    /// <summary>Makes everything written to this file, and its name, durable (fsync). Callers share flushes.</summary>
+    /// <exception cref="BlockDeviceException">The device failed; what was not written stays dirty and is tried again by the next call.</exception>
+    public void Sync()
+    {
+        ThrowIfClosed(CffsOpenMode.None);
+        _core.Committer.SyncAsync(IoMode.Sync).Take();
+    }
+
+    /// <summary>Makes everything written to this file, and its name, durable.</summary>
+    public ValueTask SyncAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ThrowIfClosed(CffsOpenMode.None);
+        return _core.Committer.SyncAsync(IoMode.Async);
+    }
+
+    /// <summary>
+    /// Lends the frames that hold a range of the file: the cache's own, so that they can be sent without a copy. They do not change while they are lent;
+    /// a write to the file meanwhile goes to new frames. Contents that lie inside a directory sector are copied once (<see cref="CffsLease.IsCopy"/>); holes are frames of zeros.
+    /// </summary>
+    public CffsLease Lease(long offset, int lengthBytes) => LeaseCoreAsync(offset, lengthBytes, IoMode.Sync).Take();
+
+    /// <summary>Lends the frames that hold a range of the file.</summary>
+    public ValueTask<CffsLease> LeaseAsync(long offset, int lengthBytes, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return LeaseCoreAsync(offset, lengthBytes, IoMode.Async);
+    }
+
+    /// <summary>A stream over the file, at position 0. Disposing of it closes this handle when <paramref name="ownsFile"/> is set.</summary>
+    public Stream AsStream(bool ownsFile = true) => new CffsFileStream(this, ownsFile);
+
+    /// <summary>Closes the handle. Nothing becomes durable by it.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) == 0)
+        {
+            _volume.CloseAsync(_inode, IoMode.Sync).Take();
+        }
+    }
+
+    /// <summary>Closes the handle.</summary>
+    public ValueTask DisposeAsync() => Interlocked.Exchange(ref _closed, 1) == 0 ? _volume.CloseAsync(_inode, IoMode.Async) : default;
+
+    private async ValueTask<long> WriteCoreAsync(long offset, ReadOnlyMemory<byte> source, bool append, IoMode mode)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ThrowIfClosed(CffsOpenMode.Write);
+        await _core.BeginWritingAsync(mode).ConfigureAwait(false);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            if (append || (_mode & CffsOpenMode.Append) != 0)
+            {
+                offset = (long)_inode.Record.Size;
+            }
+
+            await _core.Files.WriteAsync(_inode, offset, source, mode).ConfigureAwait(false);
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+
+        return offset;
+    }
+
+    private async ValueTask SetLengthCoreAsync(long lengthBytes, IoMode mode)
+    {
+        ThrowIfClosed(CffsOpenMode.Write);
+        await _core.BeginWritingAsync(mode).ConfigureAwait(false);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            await _core.Files.SetLengthAsync(_inode, lengthBytes, mode).ConfigureAwait(false);
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    private async ValueTask<CffsLease> LeaseCoreAsync(long offset, int lengthBytes, IoMode mode)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        ThrowIfClosed(CffsOpenMode.Read);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        List<FrameNumber> frames = [];
+        try
+        {
+            await _core.Maps.EnsureAsync(_inode, mode).ConfigureAwait(false);
+            int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)_inode.Record.Size - offset));
+            bool isCopy = _inode.Record.InlineLength > 0;
+            ulong first = (ulong)offset / FramePool.FrameBytes;
+            ulong end = length == 0 ? first : ((ulong)(offset + length - 1) / FramePool.FrameBytes) + 1;
+            for (ulong logical = first; logical < end; logical++)
+            {
+                if (!isCopy && _inode.Map.TryFind(logical, out MappedExtent extent) && extent.Kind == TreeEntryKind.Contents)
+                {
+                    FrameNumber frame;
+                    while (!_core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out frame))
+                    {
+                        await _core.Files.FetchAsync(
+                            _inode, (long)logical * FramePool.FrameBytes, (long)(end - logical) * FramePool.FrameBytes, mode).ConfigureAwait(false);
+                    }
+
+                    frames.Add(frame);
+                    continue;
+                }
+
+                FrameNumber own = await _core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+                frames.Add(own);
+                _core.Cache.Frames.Bytes(own).Clear();
+                if (isCopy)
+                {
+                    _core.Files.ReadInline(_inode, 0, _core.Cache.Frames.Bytes(own)[..(int)_inode.Record.Size]);
+                }
+            }
+
+            _core.Files.Accessed(_inode);
+            return new CffsLease(_core.Cache.Frames, frames, (int)(offset % FramePool.FrameBytes), length, isCopy, Volatile.Read(ref _inode.Version));
+        }
+        catch
+        {
+            foreach (FrameNumber frame in frames)
+            {
+                _core.Cache.Release(frame);
+            }
+
+            throw;
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    private void ThrowIfClosed(CffsOpenMode needed)
+    {
+        if (_closed != 0 || _volume.IsClosed)
+        {
+            CffsException.Throw(CffsError.BadHandle, "the file is closed");
+        }
+
+        if ((_mode & needed) != needed)
+        {
+            CffsException.Throw(CffsError.BadHandle, $"the file was not opened for {needed}");
+        }
+    }
+}
