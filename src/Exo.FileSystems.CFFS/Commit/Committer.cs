@@ -11,7 +11,7 @@ namespace Exo.FileSystems.CFFS.Commit;
 /// While a commit runs, new changes wait for it at their start, so that it ends.
 /// <para>A commit repeats { list what XN lets be written, write it, flush } until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
 /// </summary>
-internal sealed class Committer(VolumeCore core)
+internal sealed class Committer(VolumeCore core) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly BlockNumber[] _plan = new BlockNumber[4096];
@@ -132,6 +132,8 @@ internal sealed class Committer(VolumeCore core)
 
     /// <summary>The error of the last commit, if it failed.</summary>
     public BlockDeviceException? Failure => _failure;
+
+    public void Dispose() => _turn.Dispose();
 
     private async ValueTask PassAsync(IoMode mode)
     {

@@ -61,4 +61,14 @@ internal sealed class IntentLog(VolumeCore core)
     }
 
     public void AllDone() => _next = 0;
+
+    public void ReleaseFrames()
+    {
+        foreach (FrameNumber frame in _frames)
+        {
+            core.Cache.Release(frame);
+        }
+
+        _frames = [];
+    }
 }

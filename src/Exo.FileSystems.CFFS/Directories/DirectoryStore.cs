@@ -129,6 +129,38 @@ internal sealed class DirectoryStore(VolumeCore core)
         }
     }
 
+    /// <summary>The live entries after a position, in the order of their slot addresses.</summary>
+    public async ValueTask<IReadOnlyList<CffsDirectoryEntry>> ListAsync(Inode directory, long afterPosition, IoMode mode)
+    {
+        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        List<CffsDirectoryEntry> entries = [];
+        ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
+        for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
+        {
+            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
+            List(core.Cache.Bytes(frame), (uint)(logical * Slot.PerBlock), afterPosition, state, entries);
+            core.Cache.Release(frame);
+        }
+
+        return entries;
+    }
+
+    private static void List(ReadOnlySpan<byte> block, uint firstAddress, long afterPosition, DirectoryState state, List<CffsDirectoryEntry> entries)
+    {
+        for (int index = 0; index < Slot.PerBlock; index++)
+        {
+            uint address = firstAddress + (uint)index;
+            ReadOnlySpan<byte> sector = block.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
+            if (address > afterPosition && Slot.IsHead(sector[((index & 3) * Slot.SizeBytes)..]) && !state.Dead.Contains(address)
+                && Record.TryParse(sector, index & 3, out Record record))
+            {
+                byte[] name = new byte[record.NameLength];
+                Record.ReadContents(sector, index & 3, 0, name);
+                entries.Add(new CffsDirectoryEntry(name, record.Inode, ModeBits.KindOf(record.Mode), address));
+            }
+        }
+    }
+
     /// <summary>A record's sector, in core.</summary>
     public ReadOnlySpan<byte> SectorOf(in SlotPlace place) =>
         core.Cache.Bytes(place.Frame).Slice(place.SectorIndex * Sector.SizeBytes, Sector.SizeBytes);

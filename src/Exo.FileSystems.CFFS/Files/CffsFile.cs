@@ -37,7 +37,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     public CffsOpenMode Mode => _mode;
 
     /// <summary>The file's attributes.</summary>
-    public CffsStat Stat() => _volume.StatOf(_inode);
+    public CffsStat Stat() => CffsVolume.StatOf(_inode);
 
     /// <summary>Reads at an offset into a span; returns the bytes read, fewer than asked for only at the end of the file. A read served from the cache allocates nothing.</summary>
     /// <exception cref="CffsException">BadHandle, Corrupt.</exception>

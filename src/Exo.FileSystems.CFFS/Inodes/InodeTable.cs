@@ -7,11 +7,14 @@ namespace Exo.FileSystems.CFFS.Inodes;
 /// The inodes in memory, by number. An inode stays while somebody holds it or it is dirty; others go when the table is over its limit.
 /// Thread-safe; its lock is a leaf.
 /// </summary>
-internal sealed class InodeTable(BlockCache cache, int inodesMax)
+internal sealed class InodeTable(BlockCache cache)
 {
+    // Inodes kept although nobody holds them.
+    private const int InodesMax = 32768;
+
     private readonly Dictionary<ulong, Inode> _inodes = [];
     private readonly Lock _lock = new();
-    private int _sweepAt = inodesMax;
+    private int _sweepAt = InodesMax;
 
     public int Count => _inodes.Count;
 
@@ -89,11 +92,25 @@ internal sealed class InodeTable(BlockCache cache, int inodesMax)
         }
     }
 
+    /// <summary>Gives back the frames of every inode; the table is not used afterwards.</summary>
+    public void ReleaseAll()
+    {
+        lock (_lock)
+        {
+            foreach (Inode inode in _inodes.Values)
+            {
+                Discard(inode, releaseContainer: false);
+            }
+
+            _inodes.Clear();
+        }
+    }
+
     // Children before parents: removing a child releases its hold on the parent, which the same sweep may then remove.
     private void Sweep()
     {
         bool again = true;
-        while (again && _inodes.Count > inodesMax / 2)
+        while (again && _inodes.Count > InodesMax / 2)
         {
             again = false;
             foreach (Inode inode in _inodes.Values.ToArray())
@@ -106,7 +123,7 @@ internal sealed class InodeTable(BlockCache cache, int inodesMax)
             }
         }
 
-        _sweepAt = Math.Max(inodesMax, _inodes.Count + (inodesMax / 4));
+        _sweepAt = Math.Max(InodesMax, _inodes.Count + (InodesMax / 4));
     }
 
     private void Forget(Inode inode)

@@ -14,9 +14,11 @@ namespace Exo.FileSystems.CFFS.Operations;
 /// Changes of the name space. Creating and removing a name is one change of one sector, hence atomic; what spans sectors is ordered so that every
 /// crash leaves the old state or the new one, or a state that the next mount or load recognises (docs/cffs-format.md, last table).
 /// </summary>
-internal sealed class NameOperations(VolumeCore core)
+internal sealed class NameOperations(VolumeCore core) : IDisposable
 {
     private readonly NodeLock _moves = new();
+
+    public void Dispose() => _moves.Dispose();
 
     /// <summary>Creates an inode with a name, and gives it back held; or, when the name exists and <paramref name="exclusive"/> is false, the one that has it.</summary>
     public async ValueTask<(Inode Inode, bool Created)> CreateAsync(
@@ -886,7 +888,7 @@ internal sealed class NameOperations(VolumeCore core)
         core.Edit.Apply();
     }
 
-    private void RequireWritable(Inode directory, CffsIdentity identity)
+    private static void RequireWritable(Inode directory, CffsIdentity identity)
     {
         if (!directory.IsDirectory)
         {

@@ -79,5 +79,5 @@ public readonly record struct CffsAttributeChange
 public readonly record struct CffsSpace(ulong TotalBlocks, ulong FreeBlocks, ulong WillFreeBlocks)
 {
     /// <summary>Bytes in a block.</summary>
-    public int BlockBytes => 4096;
+    public const int BlockBytes = 4096;
 }

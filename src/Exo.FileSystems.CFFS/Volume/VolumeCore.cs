@@ -43,7 +43,7 @@ internal sealed class VolumeCore
         Time = time;
         IsReadOnly = isReadOnly;
         Cache = new BlockCache(disk, key, frames);
-        Inodes = new InodeTable(Cache, inodesMax: 32768);
+        Inodes = new InodeTable(Cache);
         Allocator = new BlockAllocator(disk);
         Edit = new MetadataEdit(this);
         Intents = new IntentLog(this);
@@ -212,6 +212,40 @@ internal sealed class VolumeCore
         return status == XnStatus.OrderCycle ? Committer.CommitAsync(mode) : default;
     }
 
+    /// <summary>Where the intent log lies.</summary>
+    public BlockExtent LogExtent { get; private set; }
+
+    /// <summary>Brings the intent log into core.</summary>
+    public void LoadIntentLog()
+    {
+        Inode log = Inodes.TryHold(Superblock.LogInode)!;
+        if (log.Record.Count != Intent.LogBlocks || log.Record.Depth != 0)
+        {
+            throw new CffsException(CffsError.Corrupt, "the intent log has the wrong size");
+        }
+
+        LogExtent = new BlockExtent(new BlockNumber(log.Record.Start), log.Record.Count);
+        Cache.ReadAsync(new[] { new XnReadRequest(RootBlock, Superblock.LogSlot, LogExtent) }, IoMode.Sync).Take();
+        FrameNumber[] frames = new FrameNumber[Intent.LogBlocks];
+        for (uint i = 0; i < frames.Length; i++)
+        {
+            bool found = Cache.TryGet(LogExtent.First + i, out frames[i]);
+            Invariant.Check(found);
+        }
+
+        Intents.Load(LogExtent.First, frames);
+    }
+
+    /// <summary>Gives back every frame that this volume holds; it is not used afterwards.</summary>
+    public void ReleaseFrames()
+    {
+        Intents.ReleaseFrames();
+        Inodes.ReleaseAll();
+        Committer.Dispose();
+        Names.Dispose();
+        Cache.Release(RootFrame);
+    }
+
     /// <summary>Marks the volume clean in its own superblock; the last change before an unmount.</summary>
     public void StageClean()
     {
@@ -338,6 +372,30 @@ internal sealed class VolumeCore
 internal sealed record CffsTemplateIds(
     TemplateId Super, TemplateId Slots, TemplateId FileTree, TemplateId DirectoryTree, TemplateId Data, TemplateId Index, TemplateId Log, TemplateId Attributes)
 {
+    /// <summary>The templates of an existing file system, found by the template of its root.</summary>
+    /// <exception cref="CffsException">The root is not C-FFS's (NotCffs).</exception>
+    public static CffsTemplateIds Find(XnVolume disk, TemplateId super)
+    {
+        string[] names =
+        [
+            CffsTemplates.SuperName, CffsTemplates.SlotsName, CffsTemplates.FileTreeName, CffsTemplates.DirectoryTreeName,
+            CffsTemplates.DataName, CffsTemplates.IndexName, CffsTemplates.LogName, CffsTemplates.AttributesName,
+        ];
+        for (uint i = 0; i < names.Length; i++)
+        {
+            // Installed as one batch, they have consecutive numbers.
+            if (!disk.TryGetTemplate(new TemplateId(super.Value + i), out TemplateSource? source) || source!.Name != names[i])
+            {
+                throw new CffsException(CffsError.NotCffs, "the XN root is no C-FFS file system");
+            }
+        }
+
+        uint first = super.Value;
+        return new CffsTemplateIds(
+            super, new TemplateId(first + 1), new TemplateId(first + 2), new TemplateId(first + 3),
+            new TemplateId(first + 4), new TemplateId(first + 5), new TemplateId(first + 6), new TemplateId(first + 7));
+    }
+
     /// <summary>Installs (or finds) the templates on a disk.</summary>
     public static CffsTemplateIds Install(XnVolume disk, Credential key)
     {

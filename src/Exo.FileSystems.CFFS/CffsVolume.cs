@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Templates;
+using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <summary>
+/// A C-FFS file system: <c>CffsVolume.Open("disk.img")</c> is the whole ceremony. Thread-safe.
+/// <para><b>Paths</b> are UTF-8 and start at the root, with or without a leading slash; every operation also takes them as bytes, because names are bytes
+/// (1 to 255 of them, without <c>/</c> and NUL).</para>
+/// <para><b>Durability</b>: a change is in the cache when its call returns, and durable after <see cref="Sync"/>, <see cref="CffsFile.Sync"/> or a clean close. A crash leaves each
+/// change that was not synced whole or absent, renames atomic, and never needs a repair before the next opening.</para>
+/// <para><b>Permissions</b>: an operation runs as its <c>identity</c>; null is the superuser. Every change of metadata goes through XN's checks.</para>
+/// </summary>
+public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
+{
+    /// <summary>The name of the XN root that <see cref="Create(string, CffsCreateOptions)"/> makes.</summary>
+    public const string DefaultRootName = "cffs";
+
+    private readonly BlockDevice? _ownedDevice;
+    private readonly FramePool? _ownedFrames;
+    private readonly bool _ownsDisk;
+    private int _closed;
+
+    private CffsVolume(VolumeCore core, bool ownsDisk, BlockDevice? ownedDevice, FramePool? ownedFrames)
+    {
+        Core = core;
+        _ownsDisk = ownsDisk;
+        _ownedDevice = ownedDevice;
+        _ownedFrames = ownedFrames;
+    }
+
+    internal VolumeCore Core { get; }
+
+    internal bool IsClosed => Volatile.Read(ref _closed) != 0;
+
+    /// <summary>The frame pool of the cache.</summary>
+    public FramePool Frames => Core.Cache.Frames;
+
+    /// <summary>The XN disk below.</summary>
+    public XnVolume Disk => Core.Disk;
+
+    /// <summary>No change is accepted.</summary>
+    public bool IsReadOnly => Core.IsReadOnly;
+
+    /// <summary>Facts about the volume.</summary>
+    public CffsVolumeInfo Info => new(
+        Core.Guard.VolumeId, Encoding.UTF8.GetString(Core.Guard.Label), DateTimeOffset.UnixEpoch.AddTicks(Core.Guard.CreationTime / 100), Core.State.Epoch,
+        Core.Disk.Recovery, Core.Disk.Device.Geometry.Driver);
+
+    /// <summary>Makes a volume in an image file or on a block device, and opens it.</summary>
+    /// <param name="path">The image (created when <see cref="CffsCreateOptions.SizeBytes"/> is given) or device.</param>
+    /// <param name="options">Size, label, ...</param>
+    /// <exception cref="CffsException">The image holds something else and <see cref="CffsCreateOptions.Overwrite"/> is not set (Exists); or it is too small (Invalid).</exception>
+    /// <exception cref="IOException">The image cannot be opened or created.</exception>
+    public static CffsVolume Create(string path, CffsCreateOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(options);
+        (FramePool frames, FramePool? ownedFrames) = FramesFor(options.Open);
+        BlockDevice? device = null;
+        XnVolume? disk = null;
+        try
+        {
+            device = BlockDevice.Open(path, frames, DeviceOptions(options.Open, options.SizeBytes));
+            if (device.Geometry.BlockCount < MinimumBlocks)
+            {
+                throw new CffsException(CffsError.Invalid, $"{path}: a volume needs at least {MinimumBlocks * 4 / 1024} MiB");
+            }
+
+            try
+            {
+                disk = XnVolume.Format(device, new XnFormatOptions { Overwrite = options.Overwrite });
+            }
+            catch (XnFormatException taken)
+            {
+                throw new CffsException(CffsError.Exists, taken.Message, taken);
+            }
+
+            Create(disk, DefaultRootName, options).Dispose();
+            return Open(disk, DefaultRootName, options.Open, ownsDisk: true, device, ownedFrames);
+        }
+        catch
+        {
+            disk?.Dispose();
+            device?.Dispose();
+            ownedFrames?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes a file system as a named root of an XN disk that others may share, and opens it. The disk stays the caller's.</summary>
+    public static CffsVolume Create(XnVolume disk, string rootName, CffsCreateOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(disk);
+        ArgumentNullException.ThrowIfNull(options);
+        Formatter.Format(disk, rootName, options);
+        return Open(disk, rootName, options.Open);
+    }
+
+    /// <summary>Opens a volume. After a crash it recovers first: never more is needed.</summary>
+    /// <exception cref="CffsException">NotCffs, Corrupt.</exception>
+    /// <exception cref="IOException">The image cannot be opened, or another process has it open.</exception>
+    public static CffsVolume Open(string path, CffsOpenOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        options ??= new CffsOpenOptions();
+        (FramePool frames, FramePool? ownedFrames) = FramesFor(options);
+        BlockDevice? device = null;
+        try
+        {
+            device = BlockDevice.Open(path, frames, DeviceOptions(options, 0));
+            CrashRepair repair = new();
+            XnVolume disk;
+            try
+            {
+                disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair });
+            }
+            catch (XnFormatException notXn)
+            {
+                throw new CffsException(CffsError.NotCffs, $"{path}: {notXn.Message}", notXn);
+            }
+
+            try
+            {
+                return Open(disk, DefaultRootName, options, ownsDisk: true, device, ownedFrames, repair);
+            }
+            catch
+            {
+                disk.Dispose();
+                throw;
+            }
+        }
+        catch
+        {
+            device?.Dispose();
+            ownedFrames?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens a volume without blocking the caller's thread.</summary>
+    public static ValueTask<CffsVolume> OpenAsync(string path, CffsOpenOptions? options = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Open(path, options), cancellationToken));
+
+    /// <summary>Opens a file system that is a named root of an XN disk. The disk stays the caller's; it must have been attached with a crash observer of C-FFS if it was not clean.</summary>
+    public static CffsVolume Open(XnVolume disk, string rootName, CffsOpenOptions? options = null) =>
+        Open(disk, rootName, options ?? new CffsOpenOptions(), ownsDisk: false, null, null);
+
+    /// <summary>Makes everything that was changed before the call durable.</summary>
+    public void Sync() => Core.Committer.SyncAsync(IoMode.Sync).Take();
+
+    /// <summary>Makes everything that was changed before the call durable.</summary>
+    public ValueTask SyncAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return Core.Committer.SyncAsync(IoMode.Async);
+    }
+
+    /// <summary>Space on the disk.</summary>
+    public CffsSpace GetSpace() => new(Core.Disk.BlockCount, Core.Disk.FreeBlocks, Core.Disk.WillFreeBlocks);
+
+    /// <summary>Writes everything, marks the volume clean and closes it. If the device fails the volume stays as a crash would leave it, and the error is thrown.</summary>
+    public void Dispose() => CloseVolumeAsync(IoMode.Sync).Take();
+
+    /// <summary>Writes everything, marks the volume clean and closes it.</summary>
+    public ValueTask DisposeAsync() => CloseVolumeAsync(IoMode.Async);
+
+    /// <summary>Closes without writing anything: the disk is left as a crash of the process would leave it.</summary>
+    public void Abandon()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) == 0)
+        {
+            Release();
+        }
+    }
+
+    private const ulong MinimumBlocks = 512;
+
+    private static CffsVolume Open(
+        XnVolume disk, string rootName, CffsOpenOptions options, bool ownsDisk, BlockDevice? ownedDevice, FramePool? ownedFrames, CrashRepair? repair = null)
+    {
+        Credential key = disk.Frames.RootCredential;
+        RootEntry root;
+        try
+        {
+            root = disk.OpenRoot(key, rootName);
+        }
+        catch (XnException missing) when (missing.Status == XnStatus.NotFound)
+        {
+            throw new CffsException(CffsError.NotCffs, $"the XN volume has no file system '{rootName}'", missing);
+        }
+
+        bool isReadOnly = options.ReadOnly || disk.IsReadOnly;
+        CffsTemplateIds templates = CffsTemplateIds.Find(disk, root.Template);
+        VolumeCore core = new(disk, key, disk.Frames, templates, root.Block, options.Time, isReadOnly);
+        core.LoadSuperblock();
+        core.LoadIntentLog();
+        CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
+        if (disk.Recovery is not null && repair is not null && !isReadOnly)
+        {
+            repair.RunAsync(core, core.State.Epoch, IoMode.Sync).Take();
+            core.Committer.SyncAsync(IoMode.Sync).Take();
+        }
+
+        return volume;
+    }
+
+    private static (FramePool Frames, FramePool? Owned) FramesFor(CffsOpenOptions options)
+    {
+        if (options.Frames is { } shared)
+        {
+            return (shared, null);
+        }
+
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.CacheBytes, 1 << 20, nameof(options.CacheBytes));
+        FramePool own = FramePool.Create(new FramePoolOptions { CapacityBytes = options.CacheBytes / 4096 * 4096 });
+        return (own, own);
+    }
+
+    private static BlockDeviceOptions DeviceOptions(CffsOpenOptions options, long createBytes)
+    {
+        BlockDeviceOptions given = options.Device ?? new BlockDeviceOptions();
+        return new BlockDeviceOptions
+        {
+            ReadOnly = options.ReadOnly || given.ReadOnly,
+            Create = createBytes > 0,
+            CreateBytes = createBytes > 0 ? createBytes / 4096 * 4096 : 0,
+            Driver = given.Driver,
+            Direct = given.Direct,
+            QueueDepth = given.QueueDepth,
+            Exclusive = given.Exclusive,
+        };
+    }
+
+    private async ValueTask CloseVolumeAsync(IoMode mode)
+    {
+        if (Interlocked.Exchange(ref _closed, 1) != 0)
+        {
+            return;
+        }
+
+        try
+        {
+            if (!Core.IsReadOnly)
+            {
+                foreach (Inode inode in Core.Inodes.Snapshot())
+                {
+                    // Handles that were not closed are closed now; what they kept alive goes.
+                    inode.Opens = 0;
+                }
+
+                while (!Core.Committer.IsIdle)
+                {
+                    await Core.Committer.SyncAsync(mode).ConfigureAwait(false);
+                }
+
+                foreach (Inode inode in Core.Inodes.Snapshot())
+                {
+                    if (inode is { IsUnlinked: true, IsRemoved: false, Container: not null })
+                    {
+                        await Core.Names.DropOrphanAsync(inode, mode).ConfigureAwait(false);
+                    }
+                }
+
+                Core.StageClean();
+                while (!Core.Committer.IsIdle)
+                {
+                    await Core.Committer.SyncAsync(mode).ConfigureAwait(false);
+                }
+
+                if (_ownsDisk)
+                {
+                    XnStatus status = Core.Disk.Unmount();
+                    Invariant.Check(status == XnStatus.Ok);
+                }
+            }
+        }
+        finally
+        {
+            Release();
+        }
+    }
+
+    private void Release()
+    {
+        Core.ReleaseFrames();
+        if (_ownsDisk)
+        {
+            Core.Disk.Dispose();
+        }
+
+        _ownedDevice?.Dispose();
+        _ownedFrames?.Dispose();
+    }
+}
