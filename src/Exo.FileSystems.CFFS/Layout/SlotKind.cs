@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.FileSystems.CFFS.Layout;
+
+/// <summary>The first byte of a slot.</summary>
+internal enum SlotKind : byte
+{
+    Free = 0,
+    Continuation = 1,
+    File = 2,
+    Directory = 3,
+    SymbolicLink = 4,
+    Special = 5,
+    ExternalLink = 6,
+    Log = 7,
+}
