@@ -41,23 +41,6 @@ internal static unsafe partial class Libc
     public const int EpollControlAdd = 1;
     public const int EpollControlDelete = 2;
 
-    public const int ErrnoInterrupted = 4;       // EINTR
-    public const int ErrnoTryAgain = 11;         // EAGAIN
-    public const int ErrnoOutOfMemory = 12;      // ENOMEM
-    public const int ErrnoFileTableFull = 23;    // ENFILE
-    public const int ErrnoTooManyFiles = 24;     // EMFILE
-    public const int ErrnoNoBuffers = 105;       // ENOBUFS
-    public const int ErrnoAddressInUse = 98;     // EADDRINUSE
-
-    /// <summary>struct iovec: one piece of a gathered write.</summary>
-    public struct IoVector
-    {
-        /// <summary>First byte.</summary>
-        public nint Base;
-
-        /// <summary>Bytes.</summary>
-        public nuint LengthBytes;
-    }
 
     /// <summary>struct msghdr, 64-bit layout.</summary>
     public struct MessageHeader
@@ -107,51 +90,39 @@ internal static unsafe partial class Libc
         return EpollControl(epoll, EpollControlAdd, descriptor, entry);
     }
 
-    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "epoll_create1", SetLastError = true)]
     public static partial int EpollCreate(int flags);
 
-    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "epoll_ctl", SetLastError = true)]
     public static partial int EpollControl(int epoll, int operation, int descriptor, byte* entry);
 
-    [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "epoll_wait", SetLastError = true)]
     public static partial int EpollWait(int epoll, byte* events, int capacity, int timeoutMs);
 
-    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
-    public static partial int EventFd(uint initial, int flags);
-
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    public static partial nint ReadEventFd(int descriptor, ulong* count, nuint lengthBytes);
-
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    public static partial nint WriteEventFd(int descriptor, ulong* count, nuint lengthBytes);
-
-    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "socket", SetLastError = true)]
     public static partial int Socket(int family, int type, int protocol);
 
-    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "setsockopt", SetLastError = true)]
     public static partial int SetSocketOption(int descriptor, int level, int option, int* value, uint lengthBytes);
 
-    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
     public static partial int Bind(int descriptor, byte* address, uint lengthBytes);
 
-    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "listen", SetLastError = true)]
     public static partial int Listen(int descriptor, int backlog);
 
-    [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "getsockname", SetLastError = true)]
     public static partial int GetSocketName(int descriptor, byte* address, uint* lengthBytes);
 
-    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "accept4", SetLastError = true)]
     public static partial int Accept(int descriptor, byte* address, uint* lengthBytes, int flags);
 
-    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "recv", SetLastError = true)]
     public static partial nint Receive(int descriptor, byte* buffer, nuint lengthBytes, int flags);
 
-    [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "sendmsg", SetLastError = true)]
     public static partial nint SendMessage(int descriptor, MessageHeader* message, int flags);
 
-    [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "shutdown", SetLastError = true)]
     public static partial int Shutdown(int descriptor, int how);
-
-    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
-    public static partial int CloseSocket(int descriptor);
 }

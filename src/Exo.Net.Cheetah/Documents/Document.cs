@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text;
+using Exo.Core.Linux;
 using Exo.Core.Memory;
 using Exo.Net.Cheetah.Http;
-using static Exo.Core.Linux.Libc;
 
 namespace Exo.Net.Cheetah;
 
@@ -99,21 +99,31 @@ public sealed unsafe class Document
     /// </summary>
     internal static Document? TryCreate(FramePool frames, ReadOnlySpan<byte> path, DocumentContent content)
     {
-        string contentType = content.ContentType ?? MediaTypes.ForPath(path);
-        if (content.IsInFrames)
+        DocumentRun[]? copied = [];
+        try
         {
-            return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType);
-        }
+            string contentType = content.ContentType ?? MediaTypes.ForPath(path);
+            if (content.IsInFrames)
+            {
+                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType);
+            }
 
-        DocumentRun[]? runs = CopyIn(frames, content.Bytes.Span);
-        if (runs is null)
+            copied = CopyIn(frames, content.Bytes.Span);
+            if (copied is null)
+            {
+                content.Dispose();
+                return null;
+            }
+
+            content.ForgetBytes();
+            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType) { OwnRuns = copied };
+        }
+        catch
         {
+            ReleaseRuns(frames, copied);
             content.Dispose();
-            return null;
+            throw;
         }
-
-        content.ForgetBytes();
-        return new Document(frames, content, Pieces(frames, runs, 0, content.LengthBytes), contentType) { OwnRuns = runs };
     }
 
     // Frames this document allocated for copied bytes.

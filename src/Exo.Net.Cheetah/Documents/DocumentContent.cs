@@ -17,17 +17,25 @@ public sealed class DocumentContent : IDisposable
     private readonly DocumentRun[] runs = [];
     private IDisposable? owner;
 
-    private DocumentContent(long lengthBytes, DateTimeOffset lastModified, UInt128 version)
+    private DocumentContent(long lengthBytes, DateTimeOffset lastModified, UInt128 version, string? contentType, object? state)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        if (contentType is not null && (contentType.Length is 0 or > 200 || contentType.Any(c => c is < ' ' or > '~')))
+        {
+            throw new ArgumentException("A content type is 1 to 200 visible ASCII characters and spaces.", nameof(contentType));
+        }
+
+        ContentType = contentType;
+        State = state;
         LengthBytes = lengthBytes;
         LastModified = lastModified;
         Version = version;
     }
 
     private DocumentContent(
-        DocumentRun[] runs, int firstByteOffset, long lengthBytes, DateTimeOffset lastModified, UInt128 version, IDisposable owner)
-        : this(lengthBytes, lastModified, version)
+        DocumentRun[] runs, int firstByteOffset, long lengthBytes, DateTimeOffset lastModified, UInt128 version, IDisposable owner,
+        string? contentType, object? state)
+        : this(lengthBytes, lastModified, version, contentType, state)
     {
         ArgumentNullException.ThrowIfNull(owner);
         ArgumentOutOfRangeException.ThrowIfNegative(firstByteOffset);
@@ -62,7 +70,7 @@ public sealed class DocumentContent : IDisposable
     public static DocumentContent FromFrames(
         ReadOnlySpan<DocumentRun> runs, int firstByteOffset, long lengthBytes, DateTimeOffset lastModified, UInt128 version, IDisposable owner,
         string? contentType = null, object? state = null) =>
-        new(runs.ToArray(), firstByteOffset, lengthBytes, lastModified, version, owner) { ContentType = contentType, State = state };
+        new(runs.ToArray(), firstByteOffset, lengthBytes, lastModified, version, owner, contentType, state);
 
     /// <summary>Bytes that the server copies into frames of its own, once.</summary>
     /// <param name="bytes">The document; not used after the lookup has been taken in.</param>
@@ -72,7 +80,7 @@ public sealed class DocumentContent : IDisposable
     /// <param name="state">As in <see cref="FromFrames"/>.</param>
     public static DocumentContent FromBytes(
         ReadOnlyMemory<byte> bytes, DateTimeOffset lastModified, UInt128 version, string? contentType = null, object? state = null) =>
-        new(bytes.Length, lastModified, version) { Bytes = bytes, ContentType = contentType, State = state };
+        new(bytes.Length, lastModified, version, contentType, state) { Bytes = bytes };
 
     /// <summary>Bytes of the document.</summary>
     public long LengthBytes { get; }
@@ -84,10 +92,10 @@ public sealed class DocumentContent : IDisposable
     public UInt128 Version { get; }
 
     /// <summary>Content-Type; null = by the extension of the path.</summary>
-    public string? ContentType { get; private init; }
+    public string? ContentType { get; }
 
     /// <summary>The source's own, for <see cref="IDocumentSource.IsCurrent"/>.</summary>
-    public object? State { get; private init; }
+    public object? State { get; }
 
     internal bool IsInFrames { get; }
 
