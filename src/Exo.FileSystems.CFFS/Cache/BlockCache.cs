@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Cache;
+
+/// <summary>
+/// C-FFS's policy over XN's registry: which frames to give to which blocks, and which blocks to let go. XN holds the blocks; this class only
+/// remembers, per frame, the block it gave it to and whether the block was used lately (CLOCK).
+/// A frame whose reference count is above one is in use (leased, pinned by an inode, being written) and stays.
+/// Thread-safe.
+/// </summary>
+internal sealed class BlockCache
+{
+    private readonly XnVolume _disk;
+    private readonly Credential _key;
+    private readonly FramePool _frames;
+    private readonly ulong[] _blockOf;
+    private readonly byte[] _used;
+    private readonly Lock _clock = new();
+    private uint _hand;
+
+    public BlockCache(XnVolume disk, Credential key, FramePool frames)
+    {
+        _disk = disk;
+        _key = key;
+        _frames = frames;
+        _blockOf = new ulong[frames.FrameCount];
+        _used = new byte[frames.FrameCount];
+    }
+
+    /// <summary>Writes everything dirty, so that frames can be let go; set once by the volume.</summary>
+    public Func<IoMode, ValueTask>? WriteBack { get; set; }
+
+    public FramePool Frames => _frames;
+
+    /// <summary>The frame of a block that is in core, retained for the caller.</summary>
+    public bool TryGet(BlockNumber block, out FrameNumber frame)
+    {
+        if (_disk.TryGetFrame(block, out frame))
+        {
+            _used[frame.Value] = 1;
+            return true;
+        }
+
+        return false;
+    }
+
+    public void Release(FrameNumber frame) => _frames.Release(frame);
+
+    public ReadOnlySpan<byte> Bytes(FrameNumber frame) => _frames.Bytes(frame);
+
+    /// <summary>
+    /// Fills <paramref name="into"/> with frames that nobody uses, letting go of clean blocks, and writing dirty ones back when there are no clean ones.
+    /// The caller owns them (count 1 each). Contiguous where the pool allows: adjacent blocks then move in one segment.
+    /// </summary>
+    public async ValueTask TakeFramesAsync(Memory<FrameNumber> into, IoMode mode)
+    {
+        int taken = TakeRun(into.Span);
+        int attempts = 0;
+        while (taken < into.Length)
+        {
+            taken += TakeSingles(into.Span[taken..]);
+            if (taken == into.Length)
+            {
+                break;
+            }
+
+            if (Evict((into.Length - taken) * 2) > 0)
+            {
+                continue;
+            }
+
+            if (++attempts > 3)
+            {
+                for (int i = 0; i < taken; i++)
+                {
+                    _frames.Release(into.Span[i]);
+                }
+
+                throw new CffsException(CffsError.Busy, $"the block cache of {_frames.FrameCount} frames is wholly in use");
+            }
+
+            await WriteBack!(mode).ConfigureAwait(false);
+        }
+    }
+
+    public async ValueTask<FrameNumber> TakeFrameAsync(IoMode mode)
+    {
+        if (_frames.TryAllocate(_frames.RootCredential, out FrameNumber frame))
+        {
+            return frame;
+        }
+
+        FrameNumber[] one = new FrameNumber[1];
+        await TakeFramesAsync(one, mode).ConfigureAwait(false);
+        return one[0];
+    }
+
+    /// <summary>Notes that a frame now holds a block, so that it may be let go later.</summary>
+    public void Remember(FrameNumber frame, BlockNumber block)
+    {
+        _blockOf[frame.Value] = block.Value;
+        _used[frame.Value] = 1;
+    }
+
+    /// <summary>
+    /// Brings blocks into core. Each request names a run of blocks and the parent that owns them; neighbours become one device request.
+    /// </summary>
+    public async ValueTask ReadAsync(ReadOnlyMemory<XnReadRequest> requests, IoMode mode)
+    {
+        int blocks = 0;
+        foreach (ref readonly XnReadRequest request in requests.Span)
+        {
+            blocks += (int)request.Extent.Count;
+        }
+
+        FrameNumber[] frames = new FrameNumber[blocks];
+        await TakeFramesAsync(frames, mode).ConfigureAwait(false);
+        int unused = blocks;
+        try
+        {
+            if (mode == IoMode.Sync)
+            {
+                _disk.Read(_key, requests.Span, frames, out unused);
+            }
+            else
+            {
+                unused = await _disk.ReadAsync(_key, requests, frames).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            for (int i = 0; i < unused; i++)
+            {
+                _frames.Release(frames[i]);
+            }
+        }
+
+        foreach (XnReadRequest request in requests.ToArray())
+        {
+            for (uint i = 0; i < request.Extent.Count; i++)
+            {
+                BlockNumber block = request.Extent.First + i;
+                if (_disk.TryGetFrame(block, out FrameNumber frame))
+                {
+                    Remember(frame, block);
+                    _frames.Release(frame);
+                }
+            }
+        }
+    }
+
+    private int TakeRun(Span<FrameNumber> into)
+    {
+        if (into.Length < 2 || !_frames.TryAllocateRun(_frames.RootCredential, into.Length, out FrameNumber first))
+        {
+            return 0;
+        }
+
+        for (int i = 0; i < into.Length; i++)
+        {
+            into[i] = new FrameNumber(first.Value + (uint)i);
+        }
+
+        return into.Length;
+    }
+
+    private int TakeSingles(Span<FrameNumber> into)
+    {
+        int taken = 0;
+        while (taken < into.Length && _frames.TryAllocate(_frames.RootCredential, out FrameNumber frame))
+        {
+            into[taken++] = frame;
+        }
+
+        return taken;
+    }
+
+    /// <summary>Lets go of up to <paramref name="wanted"/> clean, unused blocks. Two turns of the clock at most.</summary>
+    private int Evict(int wanted)
+    {
+        wanted = Math.Max(wanted, 32);
+        int evicted = 0;
+        lock (_clock)
+        {
+            uint frameCount = (uint)_blockOf.Length;
+            for (ulong step = 0; step < 2UL * frameCount && evicted < wanted; step++)
+            {
+                uint hand = _hand;
+                _hand = hand + 1 == frameCount ? 0 : hand + 1;
+                if (_blockOf[hand] == 0)
+                {
+                    continue;
+                }
+
+                if (_used[hand] != 0)
+                {
+                    _used[hand] = 0;
+                    continue;
+                }
+
+                FrameNumber frame = new(hand);
+                BlockNumber block = new(_blockOf[hand]);
+                if (!_disk.TryGetFrame(block, out FrameNumber current))
+                {
+                    _blockOf[hand] = 0;
+                    continue;
+                }
+
+                bool same = current == frame;
+                bool idle = _frames.ReferenceCount(frame) == 2;
+                _frames.Release(current);
+                if (!same)
+                {
+                    _blockOf[hand] = 0;
+                }
+                else if (idle && _disk.Unbind(block) == XnStatus.Ok)
+                {
+                    _blockOf[hand] = 0;
+                    evicted++;
+                }
+            }
+        }
+
+        return evicted;
+    }
+}

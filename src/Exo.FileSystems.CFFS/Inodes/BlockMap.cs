@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Inodes;
+
+/// <summary>
+/// One extent of an inode in memory: where it lies in the file, on the disk, and which XN partition (block and index) holds the pointer to it.
+/// </summary>
+internal readonly record struct MappedExtent(ulong Logical, ulong Start, uint Count, TreeEntryKind Kind, BlockNumber Parent, int Partition)
+{
+    public ulong LogicalEnd => Logical + Count;
+
+    public ulong End => Start + Count;
+}
+
+/// <summary>A node of an inode's extent tree, kept in core while the map is.</summary>
+internal readonly record struct MappedNode(BlockNumber Block, BlockNumber Parent, int Partition, int Level);
+
+/// <summary>
+/// All extents of one inode, sorted by logical block. On disk they lie in no order (slot or tree nodes); this is the order.
+/// Invariant: extents do not overlap logically. Guarded by the inode's lock.
+/// </summary>
+internal sealed class BlockMap
+{
+    private readonly List<MappedExtent> _extents = [];
+    private int _last;
+
+    public IReadOnlyList<MappedExtent> Extents => _extents;
+
+    public List<MappedNode> Nodes { get; } = [];
+
+    public int Count => _extents.Count;
+
+    /// <summary>Blocks of all extents.</summary>
+    public ulong TotalBlocks { get; private set; }
+
+    public MappedExtent this[int index] => _extents[index];
+
+    /// <summary>Finds the extent that holds a logical block.</summary>
+    public bool TryFind(ulong logical, out MappedExtent extent)
+    {
+        int last = _last;
+        if (last < _extents.Count && logical - _extents[last].Logical < _extents[last].Count)
+        {
+            extent = _extents[last];
+            return true;
+        }
+
+        int index = IndexAtOrBefore(logical);
+        if (index >= 0 && logical - _extents[index].Logical < _extents[index].Count)
+        {
+            _last = index;
+            extent = _extents[index];
+            return true;
+        }
+
+        extent = default;
+        return false;
+    }
+
+    /// <summary>Index of the last extent that begins at or before a logical block, or -1.</summary>
+    public int IndexAtOrBefore(ulong logical)
+    {
+        int low = 0;
+        int high = _extents.Count - 1;
+        while (low <= high)
+        {
+            int middle = (low + high) >>> 1;
+            if (_extents[middle].Logical <= logical)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle - 1;
+            }
+        }
+
+        return high;
+    }
+
+    /// <summary>Adds an extent at its place.</summary>
+    public void Insert(in MappedExtent extent)
+    {
+        int index = IndexAtOrBefore(extent.Logical) + 1;
+        Invariant.Check(extent.Count > 0);
+        Invariant.Check(index == 0 || _extents[index - 1].LogicalEnd <= extent.Logical);
+        Invariant.Check(index == _extents.Count || extent.LogicalEnd <= _extents[index].Logical);
+        _extents.Insert(index, extent);
+        TotalBlocks += extent.Count;
+    }
+
+    /// <summary>Replaces the extent at an index, for growing, shrinking or moving its pointer.</summary>
+    public void Replace(int index, in MappedExtent extent)
+    {
+        Invariant.Check(extent.Count > 0);
+        TotalBlocks = TotalBlocks - _extents[index].Count + extent.Count;
+        _extents[index] = extent;
+    }
+
+    public void RemoveAt(int index)
+    {
+        TotalBlocks -= _extents[index].Count;
+        _extents.RemoveAt(index);
+    }
+
+    public void Clear()
+    {
+        _extents.Clear();
+        Nodes.Clear();
+        TotalBlocks = 0;
+        _last = 0;
+    }
+
+    /// <summary>First mapped logical block at or after <paramref name="logical"/>, or <see cref="ulong.MaxValue"/>.</summary>
+    public ulong NextMapped(ulong logical)
+    {
+        int index = IndexAtOrBefore(logical);
+        if (index >= 0 && logical < _extents[index].LogicalEnd)
+        {
+            return logical;
+        }
+
+        return index + 1 < _extents.Count ? _extents[index + 1].Logical : ulong.MaxValue;
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Inodes;
+
+/// <summary>
+/// An inode in memory. It holds the frame of the block that its record lies in, so that its record can be changed without I/O.
+/// <para><see cref="Record"/>, <see cref="SlotBlock"/>, <see cref="SlotIndex"/>, <see cref="SlotAddress"/> and <see cref="Container"/> change only
+/// under the volume's metadata lock; <see cref="Map"/>, <see cref="Directory"/> and the contents only under <see cref="Lock"/>.</para>
+/// </summary>
+internal sealed class Inode : IDisposable
+{
+    public Inode(ulong number)
+    {
+        Number = number;
+    }
+
+    public ulong Number { get; }
+
+    public NodeLock Lock { get; } = new();
+
+    /// <summary>The record's fixed fields; newer than the sector while <see cref="IsDirty"/>.</summary>
+    public Record Record;
+
+    /// <summary>The directory (or external inode table) that holds the record; held by this inode. Null for the built-in inodes.</summary>
+    public Inode? Container { get; set; }
+
+    /// <summary>Block and slot (0..31) of the record.</summary>
+    public BlockNumber SlotBlock { get; set; }
+
+    public int SlotIndex { get; set; }
+
+    /// <summary>Slot address within the container.</summary>
+    public uint SlotAddress { get; set; }
+
+    /// <summary>The frame of <see cref="SlotBlock"/>, retained.</summary>
+    public FrameNumber SlotFrame { get; set; }
+
+    /// <summary>Extents; valid when <see cref="IsMapLoaded"/>.</summary>
+    public BlockMap Map { get; } = new();
+
+    public bool IsMapLoaded { get; set; }
+
+    /// <summary>Frames of the tree nodes, retained while the map is loaded.</summary>
+    public List<FrameNumber> NodeFrames { get; } = [];
+
+    /// <summary>What is known of a directory's entries; null until loaded, and for everything else.</summary>
+    public DirectoryState? Directory { get; set; }
+
+    /// <summary>The record has changes that its sector has not.</summary>
+    public bool IsDirty { get; set; }
+
+    /// <summary>Users of this object: open handles, operations under way, children in memory. Guarded by the inode table.</summary>
+    public int Holds { get; set; }
+
+    /// <summary>Open file handles. Guarded by the metadata lock.</summary>
+    public int Opens { get; set; }
+
+    /// <summary>No name is left; the record goes when the last handle closes.</summary>
+    public bool IsUnlinked { get; set; }
+
+    /// <summary>The record is gone from the disk's directory.</summary>
+    public bool IsRemoved { get; set; }
+
+    /// <summary>Blocks set aside for this inode: a directory's group, or a growing file's run.</summary>
+    public AllocationWindow Window;
+
+    /// <summary>Incremented with each change of contents.</summary>
+    public long Version;
+
+    public bool IsDirectory => Record.Kind == SlotKind.Directory;
+
+    public void Dispose() => Lock.Dispose();
+}

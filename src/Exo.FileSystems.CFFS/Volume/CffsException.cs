@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <summary>C-FFS refused an operation, or found its image damaged. Nothing was changed.</summary>
+public sealed class CffsException : IOException
+{
+    internal CffsException(CffsError error, string message, Exception? inner = null)
+        : base(message, inner)
+    {
+        Error = error;
+    }
+
+    /// <summary>The reason.</summary>
+    public CffsError Error { get; }
+
+    /// <summary>The reason as a Linux errno value.</summary>
+    public int Errno => (int)Error;
+
+    [DoesNotReturn]
+    internal static void Throw(CffsError error, string message) => throw new CffsException(error, message);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <summary>How to make a volume.</summary>
+public sealed class CffsCreateOptions
+{
+    /// <summary>Size of the image file in bytes, a multiple of 4096, at least 1 MiB. 0: the size of the file or device that is there.</summary>
+    public long SizeBytes { get; init; }
+
+    /// <summary>A name for people, at most 64 bytes of UTF-8.</summary>
+    public string Label { get; init; } = "";
+
+    /// <summary>Replace what is on the image. Without it, anything but an empty or new image is refused.</summary>
+    public bool Overwrite { get; init; }
+
+    /// <summary>Owner of the root directory.</summary>
+    public uint RootUser { get; init; }
+
+    /// <summary>Group of the root directory.</summary>
+    public uint RootGroup { get; init; }
+
+    /// <summary>Permission bits of the root directory.</summary>
+    public ushort RootPermissions { get; init; } = 0x1ED;
+
+    /// <summary>Seed of the volume's identifiers and hash seeds; null takes them from the system's random source.</summary>
+    public int? Seed { get; init; }
+
+    /// <summary>How the volume is opened once it is made.</summary>
+    public CffsOpenOptions Open { get; init; } = new();
+}
+
+/// <summary>How to open a volume.</summary>
+public sealed class CffsOpenOptions
+{
+    /// <summary>Refuse every change; an unclean volume is then repaired in memory only.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Memory for the block cache in bytes, at least 1 MiB; ignored when <see cref="Frames"/> is given. Default 64 MiB.</summary>
+    public long CacheBytes { get; init; } = 64L << 20;
+
+    /// <summary>A frame pool to share, for instance with a web server that sends from the same frames. Null makes one.</summary>
+    public FramePool? Frames { get; init; }
+
+    /// <summary>Block device options (driver, direct I/O); <see cref="ReadOnly"/> overrides theirs.</summary>
+    public BlockDeviceOptions? Device { get; init; }
+
+    /// <summary>Source of the times that are stored in inodes.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}

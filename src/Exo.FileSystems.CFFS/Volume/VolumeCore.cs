@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Cache;
+using Exo.FileSystems.CFFS.Commit;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Templates;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Volume;
+
+/// <summary>
+/// What all parts of one open volume share: the XN disk and the key to it, the cache, the inodes in memory, and the counters of the superblock.
+/// <para>Locks, outermost first: inode locks (by inode number), <see cref="Metadata"/>, then leaves (inode table, cache clock, XN's own).
+/// Only inode locks may be held over I/O. <see cref="Metadata"/> makes read-modify-write of a sector and the choice of blocks atomic.</para>
+/// </summary>
+internal sealed class VolumeCore
+{
+    private const ulong InodeBatch = 1UL << 20;
+    private const ulong InodeReserve = 1UL << 16;
+
+    private readonly Lock _state = new();
+    private ulong _nextInode;
+    private uint _nextNameSequence;
+    private volatile bool _writing;
+
+    public VolumeCore(XnVolume disk, Credential key, FramePool frames, CffsTemplateIds templates, BlockNumber root, TimeProvider time, bool isReadOnly)
+    {
+        Disk = disk;
+        Key = key;
+        Templates = templates;
+        RootBlock = root;
+        Time = time;
+        IsReadOnly = isReadOnly;
+        Cache = new BlockCache(disk, key, frames);
+        Inodes = new InodeTable(Cache, inodesMax: 32768);
+        Allocator = new BlockAllocator(disk);
+        Edit = new MetadataEdit(this);
+        Intents = new IntentLog(this);
+        Committer = new Committer(this);
+        Cache.WriteBack = Committer.CommitAsync;
+    }
+
+    public XnVolume Disk { get; }
+
+    public Credential Key { get; }
+
+    public CffsTemplateIds Templates { get; }
+
+    public BlockNumber RootBlock { get; }
+
+    public TimeProvider Time { get; }
+
+    public bool IsReadOnly { get; }
+
+    public BlockCache Cache { get; }
+
+    public InodeTable Inodes { get; }
+
+    public BlockAllocator Allocator { get; }
+
+    public Committer Committer { get; }
+
+    public IntentLog Intents { get; }
+
+    /// <summary>The lock of the metadata. Short: no I/O and no await under it.</summary>
+    public Lock Metadata { get; } = new();
+
+    /// <summary>The one staging area for changes of metadata; used only under <see cref="Metadata"/>.</summary>
+    public MetadataEdit Edit { get; }
+
+    public VolumeGuard Guard { get; private set; } = null!;
+
+    public VolumeState State { get; private set; }
+
+    /// <summary>The frame of the superblock, retained while the volume is open.</summary>
+    public FrameNumber RootFrame { get; private set; }
+
+    public Inode Root { get; private set; } = null!;
+
+    public Inode Orphans { get; private set; } = null!;
+
+    public Inode Externals { get; private set; } = null!;
+
+    public ulong Seed => Guard.ChecksumSeed;
+
+    /// <summary>Now, in nanoseconds since 1970.</summary>
+    public long Now() => (Time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks * 100;
+
+    /// <summary>Parses the superblock, which must be in core, and makes the built-in inodes.</summary>
+    public void LoadSuperblock()
+    {
+        if (!Cache.TryGet(RootBlock, out FrameNumber frame))
+        {
+            throw new InvalidOperationException("the superblock is not in core");
+        }
+
+        RootFrame = frame;
+        ReadOnlySpan<byte> block = Cache.Bytes(frame);
+        ReadOnlySpan<byte> guardSector = block.Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes);
+        VolumeGuard? guard = VolumeGuard.TryParse(guardSector);
+        ulong firstSector = RootBlock.Value * Sector.PerBlock;
+        if (guard is null || Sector.IsEmpty(guardSector)
+            || !Sector.IsValid(guardSector, guard.ChecksumSeed, firstSector + Superblock.GuardSector, SectorKind.Guard, 0))
+        {
+            throw new CffsException(CffsError.Corrupt, "the guard sector of the C-FFS superblock is damaged");
+        }
+
+        Guard = guard;
+        VolumeState? newest = null;
+        for (int i = 0; i < 2; i++)
+        {
+            ReadOnlySpan<byte> sector = block.Slice(i * Sector.SizeBytes, Sector.SizeBytes);
+            if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, Seed, firstSector + (ulong)i, SectorKind.State, 0)
+                && VolumeState.TryParse(sector, out VolumeState state) && (newest is null || state.Generation > newest.Value.Generation))
+            {
+                newest = state;
+            }
+        }
+
+        if (newest is not { } found)
+        {
+            throw new CffsException(CffsError.Corrupt, "both state sectors of the C-FFS superblock are damaged");
+        }
+
+        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || (found.ReadOnlyFeatures != 0 && !IsReadOnly))
+        {
+            throw new CffsException(
+                CffsError.NotCffs,
+                $"the volume has format version {found.Version}, features {found.IncompatibleFeatures:x}/{found.ReadOnlyFeatures:x}, which this code does not know");
+        }
+
+        State = found;
+        _nextInode = found.InodeLimit;
+        _nextNameSequence = found.NameSequence;
+        Root = BuiltIn(block, Superblock.RootSlot, Superblock.RootInode);
+        Orphans = BuiltIn(block, Superblock.OrphanSlot, Superblock.OrphanInode);
+        Externals = BuiltIn(block, Superblock.ExternalSlot, Superblock.ExternalInode);
+        _ = BuiltIn(block, Superblock.LogSlot, Superblock.LogInode);
+    }
+
+    /// <summary>A fresh inode number. <see cref="BeginWritingAsync"/> has made sure that there is one.</summary>
+    public ulong NextInode()
+    {
+        ulong number = Interlocked.Increment(ref _nextInode) - 1;
+        Invariant.Check(number < State.InodeLimit);
+        return number;
+    }
+
+    /// <summary>The next name sequence number.</summary>
+    public uint NextNameSequence() => Interlocked.Increment(ref _nextNameSequence);
+
+    /// <summary>
+    /// Called at the start of every change. The first one in a mount makes the volume's new epoch durable, so that a crash is known as one
+    /// and inode numbers given out from here on are never given out again.
+    /// </summary>
+    public ValueTask BeginWritingAsync(IoMode mode)
+    {
+        if (IsReadOnly)
+        {
+            throw new CffsException(CffsError.ReadOnly, "the volume is open for reading only");
+        }
+
+        return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (uint)InodeReserve < State.NameSequence
+            ? Committer.WaitForTurnAsync(mode)
+            : OpenEpochAsync(mode);
+    }
+
+    /// <summary>Marks the volume clean in its own superblock; the last change before an unmount.</summary>
+    public void StageClean()
+    {
+        if (_writing)
+        {
+            VolumeState state = State;
+            state.Clean = 1;
+            state.InodeLimit = _nextInode;
+            state.NameSequence = _nextNameSequence;
+            WriteState(state);
+            _writing = false;
+        }
+    }
+
+    private async ValueTask OpenEpochAsync(IoMode mode)
+    {
+        bool first;
+        lock (_state)
+        {
+            first = !_writing;
+            if (first || _nextInode + InodeReserve >= State.InodeLimit || _nextNameSequence + (uint)InodeReserve >= State.NameSequence)
+            {
+                VolumeState state = State;
+                if (first)
+                {
+                    if (state.Clean == 0)
+                    {
+                        state.LastUncleanEpoch = state.Epoch;
+                    }
+
+                    state.Epoch++;
+                    state.Clean = 0;
+                }
+
+                state.InodeLimit = _nextInode + InodeBatch;
+                state.NameSequence = _nextNameSequence + (uint)InodeBatch;
+                WriteState(state);
+            }
+        }
+
+        // Until this is durable no new number may reach the disk; everybody who finds the epoch closed waits for it here.
+        await Committer.CommitAsync(mode).ConfigureAwait(false);
+        _writing = true;
+    }
+
+    private void WriteState(VolumeState state)
+    {
+        lock (Metadata)
+        {
+            state.Generation++;
+            state.LastWriteTime = Now();
+            Edit.Begin();
+            Span<byte> sector = Edit.Sector(RootBlock, RootFrame, (int)(state.Generation & 1), SectorKind.State, 0);
+            state.Emit(sector);
+            Edit.Apply();
+            State = state;
+        }
+    }
+
+    private Inode BuiltIn(ReadOnlySpan<byte> block, int slot, ulong number)
+    {
+        ReadOnlySpan<byte> sector = block.Slice(Superblock.RecordSector * Sector.SizeBytes, Sector.SizeBytes);
+        if (!Sector.IsValid(sector, Seed, (RootBlock.Value * Sector.PerBlock) + Superblock.RecordSector, SectorKind.Slots, 0)
+            || !Record.TryParse(sector, slot, out Record record) || record.Inode != number)
+        {
+            throw new CffsException(CffsError.Corrupt, $"the built-in record {number} of the C-FFS superblock is damaged");
+        }
+
+        Cache.Frames.Retain(RootFrame);
+        return Inodes.Add(new Inode(number) { Record = record, SlotBlock = RootBlock, SlotIndex = Superblock.SlotIndex(slot), SlotFrame = RootFrame });
+    }
+}
+
+/// <summary>The ids that the volume's XN disk has given to C-FFS's templates.</summary>
+internal sealed record CffsTemplateIds(
+    TemplateId Super, TemplateId Slots, TemplateId FileTree, TemplateId DirectoryTree, TemplateId Data, TemplateId Index, TemplateId Log, TemplateId Attributes)
+{
+    /// <summary>Installs (or finds) the templates on a disk.</summary>
+    public static CffsTemplateIds Install(XnVolume disk, Credential key)
+    {
+        TemplateId[] ids = disk.InstallTemplates(key, CffsTemplates.Create());
+        return new CffsTemplateIds(ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], ids[6], ids[7]);
+    }
+}
