@@ -2,8 +2,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
-[assembly: InternalsVisibleTo("Exo.Net.Cheetah")]
-
 namespace Exo.Core.Linux;
 
 /// <summary>
