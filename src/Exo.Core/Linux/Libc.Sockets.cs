@@ -17,17 +17,20 @@ internal static unsafe partial class Libc
     public const int SocketCloseOnExec = 0x80000;
     public const int SolSocket = 1;
     public const int SoReuseAddress = 2;
-    public const int SoSendBuffer = 7;
     public const int SoReusePort = 15;
     public const int IpProtocolTcp = 6;
-    public const int IpProtocolIpv6 = 41;
     public const int TcpNoDelay = 1;
-    public const int Ipv6Only = 26;
     public const int ShutdownWrite = 1;
     public const int MessageDontWait = 0x40;
     public const int MessageNoSignal = 0x4000;
     public const int EventFdNonBlocking = 0x800;
     public const int EventFdCloseOnExec = 0x80000;
+
+    // Error numbers that only sockets give.
+    public const int ErrnoFileTableFull = 23;    // ENFILE
+    public const int ErrnoTooManyFiles = 24;     // EMFILE
+    public const int ErrnoAddressInUse = 98;     // EADDRINUSE
+    public const int ErrnoNoBuffers = 105;       // ENOBUFS
 
     public const uint EpollIn = 0x1;
     public const uint EpollOut = 0x4;

@@ -16,7 +16,7 @@ namespace Exo.Net.Cheetah;
 /// segments  |0..1447|1448..2895|...|last        |        one RFC 1071 partial sum each
 /// </code>
 /// </summary>
-public sealed unsafe class Document
+internal sealed unsafe class Document
 {
     /// <summary>Payload bytes of a full TCP segment on Ethernet with timestamps: 1500 - 20 - 20 - 12.</summary>
     public const int SegmentBytes = 1448;
@@ -86,6 +86,12 @@ public sealed unsafe class Document
 
     /// <summary>What the cache accounts for it.</summary>
     internal long CostBytes { get; }
+
+    /// <summary>The path it is cached under; empty while it is not.</summary>
+    internal byte[] CacheKey { get; set; } = [];
+
+    /// <summary>Its place in the cache's ring; guarded by the cache's lock.</summary>
+    internal int RingIndex { get; set; } = -1;
 
     /// <summary>CLOCK: set at use, cleared by the passing hand.</summary>
     internal bool IsReferenced { get; set; }
@@ -165,8 +171,10 @@ public sealed unsafe class Document
     /// <param name="offsetBytes">First byte wanted.</param>
     /// <param name="lengthBytes">Bytes wanted; inside the document.</param>
     /// <param name="vectors">Room for at least one.</param>
-    internal int Gather(long offsetBytes, long lengthBytes, Span<IoVector> vectors)
+    /// <param name="gatheredBytes">Bytes the vectors cover.</param>
+    internal int Gather(long offsetBytes, long lengthBytes, Span<IoVector> vectors, out long gatheredBytes)
     {
+        gatheredBytes = 0;
         Invariant.Check(offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes + lengthBytes <= LengthBytes);
         int at = pieces.Length > 1 ? PieceOf(offsetBytes) : 0;
         int count = 0;
@@ -179,6 +187,7 @@ public sealed unsafe class Document
             vectors[count++] = new IoVector { Base = piece.Address + (nint)skip, LengthBytes = (nuint)take };
             offsetBytes += take;
             lengthBytes -= take;
+            gatheredBytes += take;
         }
 
         return count;
@@ -203,7 +212,7 @@ public sealed unsafe class Document
         for (int i = 0; i < sums.Length; i++)
         {
             long start = (long)i * SegmentBytes;
-            int count = Gather(start, Math.Min(SegmentBytes, LengthBytes - start), vectors);
+            int count = Gather(start, Math.Min(SegmentBytes, LengthBytes - start), vectors, out _);
             int summedBytes = 0;
             foreach (IoVector vector in vectors[..count])
             {

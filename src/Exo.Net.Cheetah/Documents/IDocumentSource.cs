@@ -3,7 +3,7 @@ namespace Exo.Net.Cheetah;
 
 /// <summary>
 /// Where documents come from: a file system, a dictionary, a program. The server asks once, keeps what it got in its
-/// <see cref="DocumentCache"/>, and before each use asks cheaply whether it still holds.
+/// cache, and before each use asks cheaply whether it still holds.
 /// </summary>
 public interface IDocumentSource
 {

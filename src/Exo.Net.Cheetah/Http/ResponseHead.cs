@@ -37,14 +37,14 @@ internal ref struct ResponseHead(Span<byte> destination)
     }
 
     /// <summary>Name with ": " and value; the line end is added.</summary>
-    public void Field(ReadOnlySpan<byte> nameAndColon, ReadOnlySpan<byte> value)
+    public void Field(scoped ReadOnlySpan<byte> nameAndColon, scoped ReadOnlySpan<byte> value)
     {
         Raw(nameAndColon);
         Raw(value);
         Raw("\r\n"u8);
     }
 
-    public void Field(ReadOnlySpan<byte> nameAndColon, long value)
+    public void Field(scoped ReadOnlySpan<byte> nameAndColon, long value)
     {
         Raw(nameAndColon);
         Number(value);

@@ -36,8 +36,8 @@ public class RequestParserTests
 
     [Fact]
     public void A_plain_request_is_read() => Assert.Equal(
-        "Get Origin 1.1 head=44 path=1:/a/b query=1:?x=1 keep=True body=0/False host=1:h:80 range=- inm=1:\"x\" im=- expect=False/False",
-        Parse("GET /a/b?x=1 HTTP/1.1\r\nHost: h:80\r\nIf-None-Match:  \"x\" \t\r\n\r\nGET").Replace("head=64", "head=44", StringComparison.Ordinal));
+        "Get Origin 1.1 head=60 path=1:/a/b query=1:?x=1 keep=True body=0/False host=1:h:80 range=- inm=1:\"x\" im=- expect=False/False",
+        Parse("GET /a/b?x=1 HTTP/1.1\r\nHost: h:80\r\nIf-None-Match:  \"x\" \t\r\n\r\nGET"));
 
     [Theory]
     [InlineData("HEAD / HTTP/1.0\r\n\r\n", "Head Origin 1.0", "keep=False")]
@@ -200,7 +200,7 @@ public class RequestParserTests
     [InlineData("\r")]
     public void Unfinished_requests_wait_for_more(string text) => Assert.Equal("more", Parse(text));
 
-    private static readonly Gen<string> Fragment = Gen.OneOfConst<string>(
+    private static readonly Gen<string> Fragment = Gen.OneOf<string>(
         "GET", "HEAD", "POST", " ", "/", "/a?b", "*", "http://h/", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "\r\n", "\r\n", "\r\n\r\n", "\n", "\r",
         "Host: h", "Host:", "Content-Length: 5", "Transfer-Encoding: chunked", "Connection: close", "X: y", ":", "\t", "\0", "%2e", "é");
 

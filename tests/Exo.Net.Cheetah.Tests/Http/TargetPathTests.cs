@@ -100,7 +100,7 @@ public class TargetPathTests
     }
 
     private static readonly Gen<string> Target =
-        Gen.OneOfConst<string>("/", "/", "a", "bc", ".", "..", "%2e", "%2E", "%2f", "%20", "%", "%25", "%00", "%5c", "%c3%a9").Array[0, 14]
+        Gen.OneOf<string>("/", "/", "a", "bc", ".", "..", "%2e", "%2E", "%2f", "%20", "%", "%25", "%00", "%5c", "%c3%a9").Array[0, 14]
             .Select(parts => "/" + string.Concat(parts));
 
     [Fact]
