@@ -193,6 +193,15 @@ internal sealed unsafe class Document
         return count;
     }
 
+    /// <summary>Bytes of the document from an offset on: as many as lie together, at most <paramref name="maxBytes"/>.</summary>
+    internal ReadOnlySpan<byte> BytesAt(long offsetBytes, int maxBytes)
+    {
+        Invariant.Check(offsetBytes >= 0 && offsetBytes < LengthBytes);
+        ref readonly Piece piece = ref pieces[PieceOf(offsetBytes)];
+        long skip = offsetBytes - piece.StartBytes;
+        return new ReadOnlySpan<byte>((void*)(piece.Address + (nint)skip), (int)Math.Min(maxBytes, piece.LengthBytes - skip));
+    }
+
     private int PieceOf(long offsetBytes)
     {
         int low = 0, high = pieces.Length - 1;
@@ -208,17 +217,15 @@ internal sealed unsafe class Document
     private ushort[] Sum()
     {
         var sums = new ushort[(LengthBytes + SegmentBytes - 1) / SegmentBytes];
-        Span<IoVector> vectors = stackalloc IoVector[4];   // a segment touches at most two frames
         for (int i = 0; i < sums.Length; i++)
         {
             long start = (long)i * SegmentBytes;
-            int count = Gather(start, Math.Min(SegmentBytes, LengthBytes - start), vectors, out _);
-            int summedBytes = 0;
-            foreach (IoVector vector in vectors[..count])
+            int segmentBytes = (int)Math.Min(SegmentBytes, LengthBytes - start);
+            for (int summed = 0; summed < segmentBytes;)
             {
-                ushort part = InternetChecksum.Partial(new ReadOnlySpan<byte>((void*)vector.Base, (int)vector.LengthBytes));
-                sums[i] = InternetChecksum.Combine(sums[i], summedBytes, part);
-                summedBytes += (int)vector.LengthBytes;
+                ReadOnlySpan<byte> part = BytesAt(start + summed, segmentBytes - summed);
+                sums[i] = InternetChecksum.Combine(sums[i], summed, InternetChecksum.Partial(part));
+                summed += part.Length;
             }
         }
 
