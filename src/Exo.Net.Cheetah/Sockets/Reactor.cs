@@ -87,6 +87,9 @@ internal sealed unsafe partial class Reactor
 
     public void Start() => thread.Start();
 
+    /// <summary>The reactor accepts no more and is on its way to its end.</summary>
+    public bool IsDraining => Volatile.Read(ref isDraining);
+
     /// <summary>Gives the reactor work; from any thread. Wakes it at most once per batch.</summary>
     public void Post(ReactorMessage message)
     {

@@ -80,7 +80,7 @@ public static class InternetChecksum
         Fold((ulong)first + ((firstLengthBytes & 1) == 0 ? second : BinaryPrimitives.ReverseEndianness(second)));
 
     /// <summary>What stands in the header: the complement of the sum (RFC 1071 section 1).</summary>
-    public static ushort Finish(ushort partial) => (ushort)~partial;
+    public static ushort Finish(ushort sum) => (ushort)~sum;
 
     /// <summary>The checksum after one 16-bit word has changed: HC' = ~(~HC + ~m + m') (RFC 1624, equation 3).</summary>
     public static ushort Update(ushort checksum, ushort oldWord, ushort newWord) =>
