@@ -27,7 +27,6 @@ internal static class Abi
     public const int MAP_NORESERVE = 0x4000;
     public const int MAP_POPULATE = 0x8000;
     public const int MADV_DONTNEED = 4;
-    public const int MADV_REMOVE = 9;
     public const int MADV_DONTFORK = 10;
 
     // statx(2)
@@ -59,14 +58,10 @@ internal static class Abi
     public const nuint BLKSSZGET = 0x1268;
     public const nuint BLKPBSZGET = 0x127B;
     public const nuint BLKDISCARD = 0x1277;
-    public const nuint BLKZEROOUT = 0x127F;
     public const nuint BLKGETSIZE64 = 0x80081272;
 
     // System calls that the C library has no function for; both architectures use the same numbers from 424 on.
     public const nint SYS_io_uring_setup = 425;
     public const nint SYS_io_uring_enter = 426;
     public const nint SYS_io_uring_register = 427;
-
-    /// <summary>The most entries that one vectored call takes (UIO_MAXIOV).</summary>
-    public const int UIO_MAXIOV = 1024;
 }

@@ -6,7 +6,6 @@ namespace Exo.Core.Linux;
 /// <summary>Constants of linux/io_uring.h, under the kernel's names.</summary>
 internal static class UringAbi
 {
-    public const uint IORING_SETUP_CQSIZE = 1 << 3;
     public const uint IORING_SETUP_SUBMIT_ALL = 1 << 7;
     public const uint IORING_SETUP_COOP_TASKRUN = 1 << 8;
     public const uint IORING_SETUP_SINGLE_ISSUER = 1 << 12;

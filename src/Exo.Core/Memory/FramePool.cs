@@ -259,7 +259,12 @@ public sealed class FramePool : IDisposable
     {
         ArgumentNullException.ThrowIfNull(credential);
         int owner = Volatile.Read(ref State(frame).Owner);
-        return owner == 0 ? AccessRefusal.NotDominated : _acls.ListOf(frame, owner).Check(credential, wanted);
+        if (owner == 0)
+        {
+            return AccessRefusal.NotDominated;
+        }
+
+        return OfThisAuthority(credential) is { } own ? _acls.ListOf(frame, owner).Check(own, wanted) : AccessRefusal.NoValidCapability;
     }
 
     /// <summary>Changes entry <paramref name="index"/> of a frame's access-control list (null clears it). Every binding to the frame ends.</summary>
@@ -268,7 +273,7 @@ public sealed class FramePool : IDisposable
         ArgumentNullException.ThrowIfNull(by);
         ref FrameState state = ref State(frame);
         refusal = Check(by, frame, Rights.ModifyAcl);
-        if (refusal != AccessRefusal.None || !_acls.TryModify(by, frame, ref state.Owner, index, entry, out refusal))
+        if (refusal != AccessRefusal.None || !_acls.TryModify(OfThisAuthority(by)!, frame, ref state.Owner, index, entry, out refusal))
         {
             return false;
         }
@@ -338,6 +343,27 @@ public sealed class FramePool : IDisposable
     {
         ref FrameState state = ref _states[frame.Value];
         return Volatile.Read(ref state.Generation) == generation && Volatile.Read(ref state.References) > 0;
+    }
+
+    /// <summary>
+    /// The part of a credential that counts here: a list compares names only, and the root of a foreign authority has the same
+    /// name as ours. Allocates only for a credential that mixes authorities.
+    /// </summary>
+    private Credential? OfThisAuthority(Credential credential)
+    {
+        bool isMixed = false;
+        foreach (Capability capability in credential.Capabilities)
+        {
+            isMixed |= !ReferenceEquals(capability.Authority, Authority);
+        }
+
+        if (!isMixed)
+        {
+            return credential;
+        }
+
+        Capability[] own = Array.FindAll(credential.Capabilities.ToArray(), capability => ReferenceEquals(capability.Authority, Authority));
+        return own.Length == 0 ? null : Credential.Of(own);
     }
 
     private int OwnerOf(Credential owner)

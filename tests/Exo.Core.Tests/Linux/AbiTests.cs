@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+using Exo.Core.Linux;
+using Exo.Core.Tests.Blocks;
+using Exo.Tests;
+
+namespace Exo.Core.Tests.Linux;
+
+/// <summary>Our picture of the kernel's structures and constants against the system's own headers, or against what they said once.</summary>
+public sealed unsafe class AbiTests
+{
+    [Fact]
+    public void Structures_and_constants_are_those_of_the_headers()
+    {
+        List<(string Expression, long Value)> ours = Picture();
+        var program = new StringBuilder("""
+            #define _GNU_SOURCE
+            #include <stdio.h>
+            #include <stddef.h>
+            #include <fcntl.h>
+            #include <sys/stat.h>
+            #include <sys/mman.h>
+            #include <sys/uio.h>
+            #include <sys/file.h>
+            #include <sys/ioctl.h>
+            #include <sys/syscall.h>
+            #include <linux/fs.h>
+            #include <linux/falloc.h>
+            #include <linux/io_uring.h>
+            #ifndef STATX_DIOALIGN
+            #define STATX_DIOALIGN 0x2000
+            #endif
+            #ifndef IORING_SETUP_NO_SQARRAY
+            #define IORING_SETUP_NO_SQARRAY (1U << 16)
+            #endif
+            int main(void) {
+
+            """);
+        foreach ((string expression, _) in ours)
+        {
+            program.Append("printf(\"%lld\\n\", (long long)(").Append(expression).Append("));\n");
+        }
+
+        program.Append("return 0; }\n");
+        string folder = Directory.CreateTempSubdirectory("exo-test-").FullName;
+        try
+        {
+            string source = Path.Combine(folder, "abi.c");
+            string binary = Path.Combine(folder, "abi");
+            File.WriteAllText(source, program.ToString());
+            TestDisk.Run(Requires.Program("cc"), "-o", binary, source);
+            string[] theirs = TestDisk.Run(binary).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            Assert.Equal(
+                ours.Select((line, i) => $"{line.Expression} = {theirs[i]}"),
+                ours.Select(line => $"{line.Expression} = {line.Value}"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Structures_and_constants_on_x64_are_those_written_down()
+    {
+        Requires.That(RuntimeInformation.ProcessArchitecture == Architecture.X64, "the golden values are those of x64");
+        Snapshot.Verify(string.Join('\n', Picture().Select(line => $"{line.Expression} = {line.Value}")));
+    }
+
+    private static List<(string Expression, long Value)> Picture()
+    {
+        StatxBuffer statx;
+        UringParameters p;
+        UringSubmission sqe;
+        UringCompletion cqe;
+        IoVector vector;
+        Unsafe.SkipInit(out statx);
+        Unsafe.SkipInit(out p);
+        Unsafe.SkipInit(out sqe);
+        Unsafe.SkipInit(out cqe);
+        Unsafe.SkipInit(out vector);
+        return
+        [
+            ("sizeof(struct iovec)", sizeof(IoVector)),
+            ("offsetof(struct iovec, iov_base)", Offset(&vector, &vector.Base)),
+            ("offsetof(struct iovec, iov_len)", Offset(&vector, &vector.LengthBytes)),
+            ("sizeof(struct statx)", sizeof(StatxBuffer)),
+            ("offsetof(struct statx, stx_mask)", Offset(&statx, &statx.Mask)),
+            ("offsetof(struct statx, stx_blksize)", Offset(&statx, &statx.BlockBytes)),
+            ("offsetof(struct statx, stx_mode)", Offset(&statx, &statx.Mode)),
+            ("offsetof(struct statx, stx_size)", Offset(&statx, &statx.LengthBytes)),
+            ("offsetof(struct statx, stx_blocks)", Offset(&statx, &statx.Blocks512)),
+            ("offsetof(struct statx, stx_rdev_major)", Offset(&statx, &statx.DeviceMajor)),
+            ("offsetof(struct statx, stx_rdev_minor)", Offset(&statx, &statx.DeviceMinor)),
+            ("offsetof(struct statx, stx_dev_major)", Offset(&statx, &statx.FileSystemMajor)),
+            ("offsetof(struct statx, stx_dev_minor)", Offset(&statx, &statx.FileSystemMinor)),
+
+            // stx_dio_mem_align, stx_dio_offset_align stand directly behind stx_mnt_id; older headers lack their names.
+            ("offsetof(struct statx, stx_mnt_id) + 8", Offset(&statx, &statx.DirectMemoryAlignBytes)),
+            ("offsetof(struct statx, stx_mnt_id) + 12", Offset(&statx, &statx.DirectOffsetAlignBytes)),
+            ("sizeof(struct io_uring_params)", sizeof(UringParameters)),
+            ("offsetof(struct io_uring_params, sq_entries)", Offset(&p, &p.SqEntries)),
+            ("offsetof(struct io_uring_params, cq_entries)", Offset(&p, &p.CqEntries)),
+            ("offsetof(struct io_uring_params, flags)", Offset(&p, &p.Flags)),
+            ("offsetof(struct io_uring_params, features)", Offset(&p, &p.Features)),
+            ("offsetof(struct io_uring_params, sq_off.head)", Offset(&p, &p.SqHead)),
+            ("offsetof(struct io_uring_params, sq_off.tail)", Offset(&p, &p.SqTail)),
+            ("offsetof(struct io_uring_params, sq_off.ring_mask)", Offset(&p, &p.SqRingMask)),
+            ("offsetof(struct io_uring_params, sq_off.array)", Offset(&p, &p.SqArray)),
+            ("offsetof(struct io_uring_params, cq_off.head)", Offset(&p, &p.CqHead)),
+            ("offsetof(struct io_uring_params, cq_off.tail)", Offset(&p, &p.CqTail)),
+            ("offsetof(struct io_uring_params, cq_off.ring_mask)", Offset(&p, &p.CqRingMask)),
+            ("offsetof(struct io_uring_params, cq_off.overflow)", Offset(&p, &p.CqOverflow)),
+            ("offsetof(struct io_uring_params, cq_off.cqes)", Offset(&p, &p.CqCqes)),
+            ("sizeof(struct io_uring_sqe)", sizeof(UringSubmission)),
+            ("offsetof(struct io_uring_sqe, opcode)", Offset(&sqe, &sqe.Opcode)),
+            ("offsetof(struct io_uring_sqe, flags)", Offset(&sqe, &sqe.Flags)),
+            ("offsetof(struct io_uring_sqe, fd)", Offset(&sqe, &sqe.Fd)),
+            ("offsetof(struct io_uring_sqe, off)", Offset(&sqe, &sqe.Offset)),
+            ("offsetof(struct io_uring_sqe, addr)", Offset(&sqe, &sqe.Address)),
+            ("offsetof(struct io_uring_sqe, len)", Offset(&sqe, &sqe.Length)),
+            ("offsetof(struct io_uring_sqe, rw_flags)", Offset(&sqe, &sqe.OperationFlags)),
+            ("offsetof(struct io_uring_sqe, fsync_flags)", Offset(&sqe, &sqe.OperationFlags)),
+            ("offsetof(struct io_uring_sqe, user_data)", Offset(&sqe, &sqe.UserData)),
+            ("offsetof(struct io_uring_sqe, buf_index)", Offset(&sqe, &sqe.BufferIndex)),
+            ("sizeof(struct io_uring_cqe)", sizeof(UringCompletion)),
+            ("offsetof(struct io_uring_cqe, user_data)", Offset(&cqe, &cqe.UserData)),
+            ("offsetof(struct io_uring_cqe, res)", Offset(&cqe, &cqe.Result)),
+            ("offsetof(struct io_uring_cqe, flags)", Offset(&cqe, &cqe.Flags)),
+            ("O_RDWR", Abi.O_RDWR), ("O_CREAT", Abi.O_CREAT), ("O_EXCL", Abi.O_EXCL), ("O_CLOEXEC", Abi.O_CLOEXEC),
+            ("O_DIRECT", Abi.O_DIRECT), ("O_DIRECTORY", Abi.O_DIRECTORY),
+            ("MFD_CLOEXEC", Abi.MFD_CLOEXEC), ("PROT_READ", Abi.PROT_READ), ("PROT_WRITE", Abi.PROT_WRITE),
+            ("MAP_SHARED", Abi.MAP_SHARED), ("MAP_PRIVATE", Abi.MAP_PRIVATE), ("MAP_ANONYMOUS", Abi.MAP_ANONYMOUS),
+            ("MAP_NORESERVE", Abi.MAP_NORESERVE), ("MAP_POPULATE", Abi.MAP_POPULATE),
+            ("MADV_DONTNEED", Abi.MADV_DONTNEED), ("MADV_DONTFORK", Abi.MADV_DONTFORK),
+            ("AT_FDCWD", Abi.AT_FDCWD), ("AT_EMPTY_PATH", Abi.AT_EMPTY_PATH), ("STATX_BASIC_STATS", Abi.STATX_BASIC_STATS),
+            ("STATX_DIOALIGN", Abi.STATX_DIOALIGN),
+            ("S_IFMT", Abi.S_IFMT), ("S_IFREG", Abi.S_IFREG), ("S_IFBLK", Abi.S_IFBLK), ("S_IFDIR", Abi.S_IFDIR),
+            ("RWF_DSYNC", Abi.RWF_DSYNC),
+            ("FALLOC_FL_KEEP_SIZE", Abi.FALLOC_FL_KEEP_SIZE), ("FALLOC_FL_PUNCH_HOLE", Abi.FALLOC_FL_PUNCH_HOLE),
+            ("FALLOC_FL_ZERO_RANGE", Abi.FALLOC_FL_ZERO_RANGE),
+            ("LOCK_SH", Abi.LOCK_SH), ("LOCK_EX", Abi.LOCK_EX), ("LOCK_NB", Abi.LOCK_NB), ("LOCK_UN", Abi.LOCK_UN),
+            ("BLKROGET", (long)Abi.BLKROGET), ("BLKSSZGET", (long)Abi.BLKSSZGET), ("BLKPBSZGET", (long)Abi.BLKPBSZGET),
+            ("BLKDISCARD", (long)Abi.BLKDISCARD), ("BLKGETSIZE64", (long)Abi.BLKGETSIZE64),
+            ("SYS_io_uring_setup", Abi.SYS_io_uring_setup), ("SYS_io_uring_enter", Abi.SYS_io_uring_enter),
+            ("SYS_io_uring_register", Abi.SYS_io_uring_register),
+            ("IORING_SETUP_SUBMIT_ALL", UringAbi.IORING_SETUP_SUBMIT_ALL), ("IORING_SETUP_COOP_TASKRUN", UringAbi.IORING_SETUP_COOP_TASKRUN),
+            ("IORING_SETUP_SINGLE_ISSUER", UringAbi.IORING_SETUP_SINGLE_ISSUER),
+            ("IORING_SETUP_DEFER_TASKRUN", UringAbi.IORING_SETUP_DEFER_TASKRUN),
+            ("IORING_SETUP_NO_SQARRAY", UringAbi.IORING_SETUP_NO_SQARRAY),
+            ("IORING_FEAT_SINGLE_MMAP", UringAbi.IORING_FEAT_SINGLE_MMAP), ("IORING_FEAT_NODROP", UringAbi.IORING_FEAT_NODROP),
+            ("IORING_FEAT_SUBMIT_STABLE", UringAbi.IORING_FEAT_SUBMIT_STABLE),
+            ("IORING_ENTER_GETEVENTS", UringAbi.IORING_ENTER_GETEVENTS),
+            ("IORING_REGISTER_BUFFERS", UringAbi.IORING_REGISTER_BUFFERS), ("IORING_REGISTER_FILES", UringAbi.IORING_REGISTER_FILES),
+            ("IORING_OFF_SQES", UringAbi.IORING_OFF_SQES),
+            ("IORING_OP_READV", UringAbi.IORING_OP_READV), ("IORING_OP_WRITEV", UringAbi.IORING_OP_WRITEV),
+            ("IORING_OP_FSYNC", UringAbi.IORING_OP_FSYNC), ("IORING_OP_READ_FIXED", UringAbi.IORING_OP_READ_FIXED),
+            ("IORING_OP_WRITE_FIXED", UringAbi.IORING_OP_WRITE_FIXED), ("IORING_OP_FALLOCATE", UringAbi.IORING_OP_FALLOCATE),
+            ("IORING_OP_READ", UringAbi.IORING_OP_READ), ("IORING_OP_WRITE", UringAbi.IORING_OP_WRITE),
+            ("IOSQE_FIXED_FILE", UringAbi.IOSQE_FIXED_FILE), ("IORING_FSYNC_DATASYNC", UringAbi.IORING_FSYNC_DATASYNC),
+        ];
+    }
+
+    private static long Offset(void* start, void* field) => (byte*)field - (byte*)start;
+}
