@@ -51,6 +51,9 @@ internal sealed class DocumentCache : IDisposable
     private bool isDisposed;
     private TaskCompletionSource? idle;
 
+    // Flights whose own hold on their document may still be there; a flight counts until that has gone.
+    private int flyingCount;
+
     private long missCount;
     private long evictionCount;
     private long copiedBytes;
@@ -121,6 +124,7 @@ internal sealed class DocumentCache : IDisposable
 
             flight = new Flight(key);
             flights.Add(key, flight);
+            flyingCount++;
         }
 
         ValueTask<DocumentResult> loading = LoadAsync(flight.Path);
@@ -128,6 +132,7 @@ internal sealed class DocumentCache : IDisposable
         {
             result = loading.Result;
             Land(flight, result: default);   // only those who came late; the caller has its own result
+            End();
             return true;
         }
 
@@ -146,7 +151,7 @@ internal sealed class DocumentCache : IDisposable
         lock (gate)
         {
             idle = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            if (flights.Count == 0)
+            if (flyingCount == 0)
             {
                 idle.SetResult();
             }
@@ -186,6 +191,18 @@ internal sealed class DocumentCache : IDisposable
         DocumentResult result = await loading.ConfigureAwait(false);
         Land(flight, result);
         result.Document?.Release();
+        End();
+    }
+
+    private void End()
+    {
+        lock (gate)
+        {
+            if (--flyingCount == 0)
+            {
+                idle?.TrySetResult();
+            }
+        }
     }
 
     // Hands the result to those who waited from the start; those who came late get a flight of their own.
@@ -200,6 +217,7 @@ internal sealed class DocumentCache : IDisposable
                 next = new Flight(flight.Path);
                 next.Waiting.AddRange(flight.Late);
                 flights.Add(next.Path, next);
+                flyingCount++;
             }
         }
 
@@ -213,15 +231,6 @@ internal sealed class DocumentCache : IDisposable
         if (next is not null)
         {
             _ = FlyAsync(next, LoadAsync(next.Path));
-            return;
-        }
-
-        lock (gate)
-        {
-            if (flights.Count == 0)
-            {
-                idle?.TrySetResult();
-            }
         }
     }
 
