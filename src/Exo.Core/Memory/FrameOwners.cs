@@ -36,7 +36,7 @@ internal sealed class FrameOwners
     public AccessControlList ListOf(int index) => Volatile.Read(ref _lists)[index];
 
     /// <summary>A fresh list for one frame of this owner, to be changed.</summary>
-    public AccessControlList NewListFor(int index) => new(ListOf(index)[0]!.Value.Name);
+    public AccessControlList NewListFor(int index) => new(ListOf(index)[0]!.Value.Name, authority: authority);
 
     private int Add(CapabilityName name)
     {
@@ -54,7 +54,7 @@ internal sealed class FrameOwners
                 Array.Resize(ref lists, lists.Length * 2);
             }
 
-            lists[index] = new AccessControlList(name, capacity: 1);
+            lists[index] = new AccessControlList(name, capacity: 1, authority: authority);
             Volatile.Write(ref _lists, lists);
             _indexByName[name] = index;
             return index;

@@ -101,6 +101,13 @@ internal sealed class BlockAllocator(XnVolume disk)
         return true;
     }
 
+    /// <summary>The run at exactly this place, if all of it is free and not set aside.</summary>
+    public bool TryFindAt(ulong start, uint wanted, out BlockExtent extent)
+    {
+        extent = new BlockExtent(new BlockNumber(start), wanted);
+        return start + wanted <= disk.BlockCount && RunLength(start, wanted) == wanted;
+    }
+
     /// <summary>Gives the rest of a window back.</summary>
     public void Close(ref AllocationWindow window)
     {

@@ -5,8 +5,12 @@ using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Cache;
 using Exo.FileSystems.CFFS.Commit;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Files;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Operations;
+using Exo.FileSystems.CFFS.Paths;
 using Exo.FileSystems.CFFS.Templates;
 using Exo.Storage.XN;
 
@@ -41,6 +45,12 @@ internal sealed class VolumeCore
         Edit = new MetadataEdit(this);
         Intents = new IntentLog(this);
         Committer = new Committer(this);
+        Maps = new MapLoader(this);
+        MapEdits = new MapEdits(this);
+        Directories = new DirectoryStore(this);
+        Paths = new PathWalk(this);
+        Files = new FileStore(this);
+        Names = new NameOperations(this);
         Cache.WriteBack = Committer.CommitAsync;
     }
 
@@ -65,6 +75,18 @@ internal sealed class VolumeCore
     public Committer Committer { get; }
 
     public IntentLog Intents { get; }
+
+    public MapLoader Maps { get; }
+
+    public MapEdits MapEdits { get; }
+
+    public DirectoryStore Directories { get; }
+
+    public PathWalk Paths { get; }
+
+    public FileStore Files { get; }
+
+    public NameOperations Names { get; }
 
     /// <summary>The lock of the metadata. Short: no I/O and no await under it.</summary>
     public Lock Metadata { get; } = new();
@@ -169,6 +191,19 @@ internal sealed class VolumeCore
             : OpenEpochAsync(mode);
     }
 
+    /// <summary>The volume's epoch is open: changes may be noted.</summary>
+    public bool IsWriting => _writing;
+
+    /// <summary>
+    /// Orders two blocks: <paramref name="before"/> must be durable before <paramref name="after"/>. Where pending orders contradict that, everything is committed, and there is nothing left to order.
+    /// </summary>
+    public ValueTask OrderAsync(BlockNumber before, BlockNumber after, IoMode mode)
+    {
+        XnStatus status = Disk.Order(Key, before, after);
+        Invariant.Check(status is XnStatus.Ok or XnStatus.OrderCycle or XnStatus.NotRegistered);
+        return status == XnStatus.OrderCycle ? Committer.CommitAsync(mode) : default;
+    }
+
     /// <summary>Marks the volume clean in its own superblock; the last change before an unmount.</summary>
     public void StageClean()
     {
@@ -226,6 +261,55 @@ internal sealed class VolumeCore
             Edit.Apply();
             State = state;
         }
+    }
+
+    /// <summary>
+    /// The inode of a directory's record, held. Takes over the place's retained frame. Under the directory's lock.
+    /// </summary>
+    public async ValueTask<Inode> GetInodeAsync(Inode directory, SlotPlace place, IoMode mode)
+    {
+        Record record = Directories.RecordAt(directory, place);
+        if (Inodes.TryHold(record.Inode) is { } known)
+        {
+            Cache.Release(place.Frame);
+            return known;
+        }
+
+        if (record.Kind != SlotKind.ExternalLink)
+        {
+            return AddInode(directory, place, record);
+        }
+
+        Cache.Release(place.Frame);
+        uint address = checked((uint)record.Start);
+        await Externals.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            await Directories.EnsureLoadedAsync(Externals, mode).ConfigureAwait(false);
+            SlotPlace outside = await Directories.PlaceAsync(Externals, address, mode).ConfigureAwait(false);
+            Record external = Directories.RecordAt(Externals, outside);
+            if (external.Inode != record.Inode)
+            {
+                Cache.Release(outside.Frame);
+                throw new CffsException(CffsError.Corrupt, $"the link in slot {place.Address} of directory {directory.Number} points to another inode");
+            }
+
+            return AddInode(Externals, outside, external);
+        }
+        finally
+        {
+            Externals.Lock.Exit();
+        }
+    }
+
+    /// <summary>Makes the inode of a record that is in core, held. Takes over the place's retained frame.</summary>
+    public Inode AddInode(Inode container, in SlotPlace place, in Record record)
+    {
+        Inodes.Hold(container);
+        return Inodes.Add(new Inode(record.Inode)
+        {
+            Record = record, Container = container, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = place.Address, SlotFrame = place.Frame,
+        });
     }
 
     private Inode BuiltIn(ReadOnlySpan<byte> block, int slot, ulong number)

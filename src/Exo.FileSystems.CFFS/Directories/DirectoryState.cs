@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.FileSystems.CFFS.Directories;
+
+/// <summary>What is known of a directory's entries once it has been loaded. Guarded by the directory's lock.</summary>
+internal sealed class DirectoryState
+{
+    // For records of 1 to 4 slots: the first logical block that may have room for one.
+    private readonly ulong[] _roomFrom = new ulong[5];
+
+    /// <summary>Name hash to slot address of every live record.</summary>
+    public NameIndex Names { get; } = new();
+
+    /// <summary>Live records that are directories.</summary>
+    public uint Subdirectories { get; set; }
+
+    /// <summary>Slot addresses of records that have lost their name to another and wait for their removal.</summary>
+    public HashSet<uint> Dead { get; } = [];
+
+    public bool IsEmpty => Names.Count == 0;
+
+    public ulong RoomFrom(int slots) => _roomFrom[slots];
+
+    public void NoRoomBefore(int slots, ulong logical) => _roomFrom[slots] = Math.Max(_roomFrom[slots], logical);
+
+    public void RoomIn(ulong logical)
+    {
+        for (int slots = 1; slots < _roomFrom.Length; slots++)
+        {
+            _roomFrom[slots] = Math.Min(_roomFrom[slots], logical);
+        }
+    }
+}

@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Files;
+
+/// <summary>Contents of files and symbolic links. Methods run under the inode's lock unless they say otherwise.</summary>
+internal sealed class FileStore(VolumeCore core)
+{
+    /// <summary>Blocks moved in one step of a long read or write: 1 MiB.</summary>
+    public const int StepBlocks = 256;
+
+    /// <summary>How far around a small file's blocks its directory's other small files are fetched with it: 256 KiB each way.</summary>
+    private const ulong GroupReachBlocks = 64;
+
+    private const int BlockBytes = 4096;
+    private const long SizeMax = 1L << 46;
+
+    /// <summary>The target of a symbolic link. Takes the inode's lock.</summary>
+    public async ValueTask<byte[]> ReadLinkAsync(Inode inode, IoMode mode)
+    {
+        await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            if (inode.Record.Kind != SlotKind.SymbolicLink || inode.Record.Size > BlockBytes)
+            {
+                throw new CffsException(CffsError.Invalid, $"inode {inode.Number} is no symbolic link");
+            }
+
+            byte[] target = new byte[inode.Record.Size];
+            int read = await ReadAsync(inode, 0, target, mode).ConfigureAwait(false);
+            return read == target.Length ? target : throw new CffsException(CffsError.Corrupt, $"symbolic link {inode.Number} is cut short");
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Copies what is in core: bytes copied, less than asked for when a block is missing. Nothing waits and nothing is allocated.</summary>
+    public int ReadCached(Inode inode, long offset, Span<byte> destination)
+    {
+        if (!inode.IsMapLoaded)
+        {
+            return 0;
+        }
+
+        int wanted = (int)Math.Min(destination.Length, Math.Max(0, (long)inode.Record.Size - offset));
+        int done = 0;
+        if (inode.Record.InlineLength > 0)
+        {
+            ReadInline(inode, (int)offset, destination[..wanted]);
+            return wanted;
+        }
+
+        while (done < wanted)
+        {
+            ulong logical = (ulong)(offset + done) / BlockBytes;
+            int within = (int)((offset + done) % BlockBytes);
+            int take = Math.Min(BlockBytes - within, wanted - done);
+            if (!inode.Map.TryFind(logical, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents)
+            {
+                destination.Slice(done, take).Clear();
+            }
+            else if (core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
+            {
+                core.Cache.Bytes(frame).Slice(within, take).CopyTo(destination[done..]);
+                core.Cache.Release(frame);
+            }
+            else
+            {
+                break;
+            }
+
+            done += take;
+        }
+
+        return done;
+    }
+
+    /// <summary>Reads up to the end of the file.</summary>
+    public async ValueTask<int> ReadAsync(Inode inode, long offset, Memory<byte> destination, IoMode mode)
+    {
+        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        int wanted = (int)Math.Min(destination.Length, Math.Max(0, (long)inode.Record.Size - offset));
+        int done = 0;
+        while (true)
+        {
+            done += ReadCached(inode, offset + done, destination.Span[done..wanted]);
+            if (done >= wanted)
+            {
+                return wanted;
+            }
+
+            await FetchAsync(inode, offset + done, wanted - done, mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>
+    /// Brings the next missing blocks of a range into core: as much of it as one step moves, and for a small file what its directory has placed around it (explicit grouping).
+    /// </summary>
+    public ValueTask FetchAsync(Inode inode, long offset, long lengthBytes, IoMode mode)
+    {
+        ulong first = (ulong)offset / BlockBytes;
+        ulong last = (ulong)(offset + lengthBytes - 1) / BlockBytes;
+        List<XnReadRequest> requests = [];
+        if (inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
+        {
+            CollectGroup(inode, requests);
+        }
+        else
+        {
+            uint budget = StepBlocks;
+            for (ulong logical = first; logical <= last && budget > 0; logical = inode.Map.NextMapped(logical))
+            {
+                if (!inode.Map.TryFind(logical, out MappedExtent extent))
+                {
+                    logical++;
+                    continue;
+                }
+
+                uint count = (uint)Math.Min(Math.Min(extent.LogicalEnd, last + 1) - logical, budget);
+                requests.Add(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + (logical - extent.Logical)), count)));
+                budget -= count;
+                logical += count;
+            }
+        }
+
+        return core.Cache.ReadAsync(requests.ToArray(), mode);
+    }
+
+    /// <summary>Writes bytes; the file grows as needed. Allocation, data and the new size are in core when it returns.</summary>
+    public async ValueTask WriteAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        if (source.Length == 0)
+        {
+            return;
+        }
+
+        if (offset < 0 || offset > SizeMax - source.Length)
+        {
+            throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes");
+        }
+
+        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        if (inode.Record.Count == 0 && TryWriteInline(inode, offset, source.Span))
+        {
+            return;
+        }
+
+        if (inode.Record.InlineLength > 0)
+        {
+            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+        }
+
+        int done = 0;
+        while (done < source.Length)
+        {
+            int take = (int)Math.Min(source.Length - done, ((long)StepBlocks * BlockBytes) - ((offset + done) % BlockBytes));
+            await WriteStepAsync(inode, offset + done, source.Slice(done, take), mode).ConfigureAwait(false);
+            done += take;
+        }
+    }
+
+    /// <summary>Changes the length of a file. What lies beyond a shorter end is gone; a longer end reads as zeros.</summary>
+    public async ValueTask SetLengthAsync(Inode inode, long length, IoMode mode)
+    {
+        if (length < 0 || length > SizeMax)
+        {
+            throw new CffsException(length < 0 ? CffsError.Invalid : CffsError.FileTooLarge, $"{length} bytes is no length of a file");
+        }
+
+        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        if (inode.Record.InlineLength > 0)
+        {
+            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+        }
+
+        ulong size = inode.Record.Size;
+        if ((ulong)length < size && length % BlockBytes != 0)
+        {
+            // The rest of the last block must read as zeros if the file grows again.
+            await ZeroTailAsync(inode, length, mode).ConfigureAwait(false);
+        }
+
+        ulong keepBlocks = ((ulong)length + BlockBytes - 1) / BlockBytes;
+        lock (core.Metadata)
+        {
+            Record record = inode.Record;
+            record.Size = (ulong)length;
+            record.ModifyTime = record.ChangeTime = core.Now();
+            if ((ulong)length < size)
+            {
+                core.Allocator.Close(ref inode.Window);
+                core.MapEdits.RemoveFrom(inode, ref record, keepBlocks);
+            }
+
+            inode.Record = record;
+            inode.Version++;
+            core.Committer.AddDirty(inode);
+        }
+    }
+
+    /// <summary>Notes a read for the access time, as <c>relatime</c> does: when it is older than the last change, or than a day.</summary>
+    public void Accessed(Inode inode)
+    {
+        ref Record record = ref inode.Record;
+        if (core.IsReadOnly || (record.AccessTime > record.ModifyTime && record.AccessTime > record.ChangeTime))
+        {
+            return;
+        }
+
+        lock (core.Metadata)
+        {
+            if (!inode.IsRemoved && core.IsWriting)
+            {
+                inode.Record.AccessTime = core.Now();
+                core.Committer.AddDirty(inode);
+            }
+        }
+    }
+
+    /// <summary>The inline contents of a record.</summary>
+    public void ReadInline(Inode inode, int offset, Span<byte> destination) =>
+        Record.ReadContents(
+            core.Cache.Bytes(inode.SlotFrame).Slice((inode.SlotIndex >> 2) * Sector.SizeBytes, Sector.SizeBytes),
+            inode.SlotIndex & 3,
+            inode.Record.NameLength + offset,
+            destination);
+
+    private void CollectGroup(Inode inode, List<XnReadRequest> requests)
+    {
+        ulong center = inode.Record.Start;
+        ReadOnlySpan<byte> block = core.Cache.Bytes(inode.SlotFrame);
+        ulong low = center > GroupReachBlocks ? center - GroupReachBlocks : 0;
+        for (int index = 0; index < Slot.PerBlock; index++)
+        {
+            ReadOnlySpan<byte> sector = block.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
+            if (Slot.KindOf(sector[((index & 3) * Slot.SizeBytes)..]) == SlotKind.File && Record.TryParse(sector, index & 3, out Record record)
+                && record.Depth == 0 && record.Count is > 0 and <= BlockAllocator.SmallFileBlocks
+                && record.Start >= low && record.Start < center + GroupReachBlocks
+                && (index == inode.SlotIndex || !core.Disk.TryGetEntry(new BlockNumber(record.Start), out _)))
+            {
+                requests.Add(new XnReadRequest(inode.SlotBlock, index, new BlockExtent(new BlockNumber(record.Start), record.Count)));
+            }
+        }
+
+        if (requests.Count == 0)
+        {
+            requests.Add(new XnReadRequest(inode.SlotBlock, inode.SlotIndex, new BlockExtent(new BlockNumber(center), inode.Record.Count)));
+        }
+    }
+
+    private bool TryWriteInline(Inode inode, long offset, ReadOnlySpan<byte> source)
+    {
+        ref Record current = ref inode.Record;
+        if (offset + source.Length > Slot.ContentBytesMax - current.NameLength || offset > (long)current.Size || inode.Container is null)
+        {
+            return false;
+        }
+
+        lock (core.Metadata)
+        {
+            Record next = inode.Record;
+            int length = (int)Math.Max(offset + source.Length, (long)next.Size);
+            next.InlineLength = (ushort)length;
+            next.Size = (ulong)length;
+            next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
+            next.ModifyTime = next.ChangeTime = core.Now();
+            core.Edit.Begin();
+            Span<byte> sector = core.Edit.Sector(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex >> 2, SectorKind.Slots, inode.Container.Number);
+            int inSector = inode.SlotIndex & 3;
+            if (inSector + next.Slots > Slot.PerSector)
+            {
+                return false;
+            }
+
+            for (int i = inode.Record.Slots; i < next.Slots; i++)
+            {
+                if (sector[(inSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
+                {
+                    return false;
+                }
+            }
+
+            next.Emit(sector, inSector);
+            Record.WriteContents(sector, inSector, next.NameLength + (int)offset, source);
+            core.Edit.Apply();
+            inode.Record = next;
+            inode.Version++;
+            return true;
+        }
+    }
+
+    /// <summary>Inline contents that outgrow their sector move into a block; the record shrinks to its name.</summary>
+    private async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode)
+    {
+        byte[] contents = new byte[inode.Record.InlineLength];
+        ReadInline(inode, 0, contents);
+        FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+        core.Cache.Frames.Bytes(frame).Clear();
+        contents.CopyTo(core.Cache.Frames.Bytes(frame));
+        lock (core.Metadata)
+        {
+            if (!TryPlace(inode, 1, out BlockExtent place))
+            {
+                core.Cache.Release(frame);
+                throw NoSpace();
+            }
+
+            // One transaction: pointer in, inline bytes out. Rule one holds the sector back until the block is durable.
+            Record next = inode.Record;
+            int slotsBefore = next.Slots;
+            next.InlineLength = 0;
+            next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
+            next.Start = place.First.Value;
+            next.Count = 1;
+            core.Edit.Begin();
+            Span<byte> sector = core.Edit.Sector(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex >> 2, SectorKind.Slots, inode.Container?.Number ?? 0);
+            byte[] name = new byte[next.NameLength];
+            Record.ReadContents(sector, inode.SlotIndex & 3, 0, name);
+            sector.Slice((inode.SlotIndex & 3) * Slot.SizeBytes, slotsBefore * Slot.SizeBytes).Clear();
+            next.Emit(sector, inode.SlotIndex & 3);
+            Record.WriteContents(sector, inode.SlotIndex & 3, 0, name);
+            core.Edit.Transaction.ClaimAllocate(place, core.Templates.Data, inode.SlotBlock, MapLoader.PartitionOf(inode), [frame]);
+            core.Edit.Apply();
+            inode.Record = next;
+            inode.Map.Insert(new MappedExtent(0, next.Start, 1, TreeEntryKind.Contents, inode.SlotBlock, MapLoader.PartitionOf(inode)));
+            core.Cache.Remember(frame, place.First);
+        }
+    }
+
+    private async ValueTask WriteStepAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        ulong first = (ulong)offset / BlockBytes;
+        ulong end = ((ulong)(offset + source.Length) + BlockBytes - 1) / BlockBytes;
+        ulong logical = first;
+        while (logical < end)
+        {
+            int blockOffset = (int)((long)logical * BlockBytes - offset);
+            if (inode.Map.TryFind(logical, out MappedExtent extent))
+            {
+                ulong stop = Math.Min(end, extent.LogicalEnd);
+                while (logical < stop)
+                {
+                    await OverwriteAsync(inode, extent, logical, offset, source, mode).ConfigureAwait(false);
+                    logical++;
+                }
+            }
+            else
+            {
+                ulong hole = Math.Min(end, inode.Map.NextMapped(logical)) - logical;
+                logical += await AppendAsync(inode, logical, (uint)hole, offset, source, mode).ConfigureAwait(false);
+            }
+        }
+
+        lock (core.Metadata)
+        {
+            inode.Record.Size = Math.Max(inode.Record.Size, (ulong)(offset + source.Length));
+            inode.Record.ModifyTime = inode.Record.ChangeTime = core.Now();
+            inode.Version++;
+            core.Committer.AddDirty(inode);
+        }
+    }
+
+    /// <summary>Fills a hole or adds to the end: new blocks, written whole. Returns how many.</summary>
+    private async ValueTask<uint> AppendAsync(Inode inode, ulong logical, uint wanted, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        FrameNumber[] frames = new FrameNumber[wanted];
+        await core.Cache.TakeFramesAsync(frames, mode).ConfigureAwait(false);
+        for (uint i = 0; i < wanted; i++)
+        {
+            Fill(core.Cache.Frames.Bytes(frames[i]), logical + i, offset, source.Span, fresh: true);
+        }
+
+        uint used = 0;
+        bool triedCommit = false;
+        try
+        {
+            while (used == 0)
+            {
+                bool isFull;
+                lock (core.Metadata)
+                {
+                    if (TryPlace(inode, wanted, out BlockExtent place))
+                    {
+                        isFull = false;
+                        Record record = inode.Record;
+                        record.Size = Math.Max(record.Size, Math.Min((ulong)(offset + source.Length), (logical + place.Count) * BlockBytes));
+                        if (core.MapEdits.TryAdd(inode, ref record, logical, place, frames.AsSpan(0, (int)place.Count)))
+                        {
+                            inode.Record = record;
+                            used = place.Count;
+                            for (uint i = 0; i < used; i++)
+                            {
+                                core.Cache.Remember(frames[i], place.First + i);
+                            }
+                        }
+                    }
+                    else
+                    {
+                        isFull = true;
+                    }
+                }
+
+                if (isFull)
+                {
+                    if (triedCommit || core.Disk.WillFreeBlocks == 0)
+                    {
+                        throw NoSpace();
+                    }
+
+                    // Blocks freed lately become free when their removal is durable.
+                    triedCommit = true;
+                    await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+                }
+                else if (used == 0)
+                {
+                    await core.MapEdits.GrowAsync(inode, mode).ConfigureAwait(false);
+                }
+            }
+        }
+        finally
+        {
+            for (uint i = used; i < wanted; i++)
+            {
+                core.Cache.Release(frames[i]);
+            }
+        }
+
+        return used;
+    }
+
+    /// <summary>Writes into a block that the file has. A frame that somebody leases is left alone: the block moves to a new one.</summary>
+    private async ValueTask OverwriteAsync(Inode inode, MappedExtent extent, ulong logical, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        BlockNumber block = new(extent.Start + (logical - extent.Logical));
+        long blockStart = (long)logical * BlockBytes;
+        bool whole = offset <= blockStart && offset + source.Length >= blockStart + BlockBytes;
+        FrameNumber frame;
+        while (!core.Cache.TryGet(block, out frame))
+        {
+            XnReadRequest request = new(extent.Parent, extent.Partition, new BlockExtent(block, 1));
+            if (!whole)
+            {
+                await core.Cache.ReadAsync(new[] { request }, mode).ConfigureAwait(false);
+                continue;
+            }
+
+            FrameNumber fresh = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+            Fill(core.Cache.Frames.Bytes(fresh), logical, offset, source.Span, fresh: true);
+            XnStatus bound = core.Disk.BindOverwrite(core.Key, request, [fresh]);
+            if (bound == XnStatus.Ok)
+            {
+                core.Cache.Remember(fresh, block);
+                return;
+            }
+
+            core.Cache.Release(fresh);
+            Invariant.Check(bound == XnStatus.InCore);
+        }
+
+        try
+        {
+            if (core.Cache.Frames.ReferenceCount(frame) > 2)
+            {
+                FrameNumber copy = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+                core.Cache.Bytes(frame).CopyTo(core.Cache.Frames.Bytes(copy));
+                Fill(core.Cache.Frames.Bytes(copy), logical, offset, source.Span, fresh: false);
+                XnStatus rebound = core.Disk.Rebind(core.Key, block, copy);
+                Invariant.Check(rebound == XnStatus.Ok);
+                core.Cache.Remember(copy, block);
+            }
+            else
+            {
+                XnStatus marked = core.Disk.MarkDirty(core.Key, block, 1);
+                Invariant.Check(marked == XnStatus.Ok);
+                Fill(core.Cache.Frames.Bytes(frame), logical, offset, source.Span, fresh: false);
+            }
+        }
+        finally
+        {
+            core.Cache.Release(frame);
+        }
+
+        if (offset + source.Length > (long)inode.Record.Size)
+        {
+            // The new length must not be durable before the bytes that it takes in.
+            await core.OrderAsync(block, inode.SlotBlock, mode).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ZeroTailAsync(Inode inode, long length, IoMode mode)
+    {
+        ulong logical = (ulong)length / BlockBytes;
+        if (inode.Map.TryFind(logical, out MappedExtent extent))
+        {
+            int within = (int)(length % BlockBytes);
+            await OverwriteAsync(inode, extent, logical, length, new byte[BlockBytes - within], mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Copies the part of a write that falls into one block; a fresh block's other bytes are zeros.</summary>
+    private static void Fill(Span<byte> block, ulong logical, long offset, ReadOnlySpan<byte> source, bool fresh)
+    {
+        long start = (long)logical * BlockBytes;
+        int from = (int)Math.Max(0, offset - start);
+        int sourceFrom = (int)Math.Max(0, start - offset);
+        int count = Math.Min(BlockBytes - from, source.Length - sourceFrom);
+        source.Slice(sourceFrom, count).CopyTo(block[from..]);
+        if (fresh)
+        {
+            block[..from].Clear();
+            block[(from + count)..].Clear();
+        }
+    }
+
+    /// <summary>
+    /// Chooses blocks: small files next to the others of their directory, in its window; larger ones behind their own last block, in a window that grows with them.
+    /// Under the metadata lock.
+    /// </summary>
+    private bool TryPlace(Inode inode, uint wanted, out BlockExtent place)
+    {
+        BlockMap map = inode.Map;
+        Inode? container = inode.Container;
+        if (map.TotalBlocks + wanted <= BlockAllocator.SmallFileBlocks && container is not null)
+        {
+            if (map.Count > 0 && core.Allocator.TryFindAt(map[map.Count - 1].End, wanted, out place))
+            {
+                return true;
+            }
+
+            return core.Allocator.TryTake(ref container.Window, container.SlotBlock.Value, wanted, BlockAllocator.DirectoryWindowBlocks, out place);
+        }
+
+        ulong goal = map.Count > 0 ? map[map.Count - 1].End : container?.SlotBlock.Value ?? 0;
+        uint window = (uint)Math.Clamp(map.TotalBlocks, wanted, 8192);
+        return core.Allocator.TryTake(ref inode.Window, goal, wanted, window, out place);
+    }
+
+    private CffsException NoSpace() => new(CffsError.NoSpace, $"no space left: {core.Disk.FreeBlocks} blocks free");
+}

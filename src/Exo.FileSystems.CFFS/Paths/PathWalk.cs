@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS.Paths;
+
+/// <summary>From paths to inodes. Inodes returned are held; the caller releases them. Locks one directory at a time.</summary>
+internal sealed class PathWalk(VolumeCore core)
+{
+    private const int SymbolicLinksMax = 40;
+
+    /// <summary>The inode that a path leads to.</summary>
+    public async ValueTask<Inode> ResolveAsync(ReadOnlyMemory<byte> path, bool followLast, CffsIdentity identity, IoMode mode)
+    {
+        (Inode parent, ReadOnlyMemory<byte> name) = await ResolveParentAsync(path, identity, mode).ConfigureAwait(false);
+        if (name.IsEmpty)
+        {
+            return parent;
+        }
+
+        Inode? found = await StepAsync(parent, name, identity, mode).ConfigureAwait(false);
+        if (found is null)
+        {
+            core.Inodes.Release(parent);
+            throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: not found");
+        }
+
+        if (found.Record.Kind == SlotKind.SymbolicLink && followLast)
+        {
+            byte[] target = await core.Files.ReadLinkAsync(found, mode).ConfigureAwait(false);
+            core.Inodes.Release(found);
+            return await FollowAsync(parent, target, 1, followLast, identity, mode).ConfigureAwait(false);
+        }
+
+        core.Inodes.Release(parent);
+        return found;
+    }
+
+    /// <summary>The directory of a path's last name (held), and that name; the name is empty when the path is the root.</summary>
+    public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode)
+    {
+        core.Inodes.Hold(core.Root);
+        return WalkAsync(core.Root, path, 0, identity, mode);
+    }
+
+    /// <summary>One step: the inode of a name in a directory, held, or null. <c>..</c> is the directory above.</summary>
+    public async ValueTask<Inode?> StepAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode mode)
+    {
+        if (!directory.IsDirectory)
+        {
+            throw new CffsException(CffsError.NotDirectory, $"'{PathName.Display(name)}' is looked up in something that is no directory");
+        }
+
+        Permissions.Require(directory, identity, Permissions.Execute);
+        if (name.Span.SequenceEqual(".."u8))
+        {
+            Inode above = directory.Container ?? directory;
+            core.Inodes.Hold(above);
+            return above;
+        }
+
+        if (name.Length > Slot.NameBytesMax)
+        {
+            throw new CffsException(CffsError.NameTooLong, $"a name of {name.Length} bytes is longer than 255");
+        }
+
+        await directory.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            SlotPlace? place = await core.Directories.FindAsync(directory, name, mode).ConfigureAwait(false);
+            return place is { } found ? await core.GetInodeAsync(directory, found, mode).ConfigureAwait(false) : null;
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    private async ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> WalkAsync(Inode from, ReadOnlyMemory<byte> path, int links, CffsIdentity identity, IoMode mode)
+    {
+        Inode at = from;
+        try
+        {
+            ReadOnlyMemory<byte> rest = path;
+            while (PathName.TryNext(ref rest, out ReadOnlyMemory<byte> name))
+            {
+                bool isDotDot = name.Span.SequenceEqual(".."u8);
+                if (PathName.IsEnd(rest) && !isDotDot)
+                {
+                    return (at, name);
+                }
+
+                Inode next = await StepAsync(at, name, identity, mode).ConfigureAwait(false)
+                    ?? throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: '{PathName.Display(name)}' not found");
+                if (next.Record.Kind == SlotKind.SymbolicLink)
+                {
+                    byte[] target = await core.Files.ReadLinkAsync(next, mode).ConfigureAwait(false);
+                    core.Inodes.Release(next);
+                    Inode start = at;
+                    at = null!;
+                    next = await FollowAsync(start, target, links + 1, followLast: true, identity, mode).ConfigureAwait(false);
+                    at = next;
+                }
+                else
+                {
+                    core.Inodes.Release(at);
+                    at = next;
+                }
+            }
+
+            return (at, default);
+        }
+        catch when (at is not null)
+        {
+            core.Inodes.Release(at);
+            throw;
+        }
+    }
+
+    /// <summary>Resolves a link's target from the directory that holds the link; releases that directory.</summary>
+    private async ValueTask<Inode> FollowAsync(Inode directory, byte[] target, int links, bool followLast, CffsIdentity identity, IoMode mode)
+    {
+        if (links > SymbolicLinksMax)
+        {
+            core.Inodes.Release(directory);
+            throw new CffsException(CffsError.Loop, "too many symbolic links");
+        }
+
+        if (target.Length > 0 && target[0] == '/')
+        {
+            core.Inodes.Release(directory);
+            core.Inodes.Hold(core.Root);
+            directory = core.Root;
+        }
+
+        (Inode parent, ReadOnlyMemory<byte> name) = await WalkAsync(directory, target, links, identity, mode).ConfigureAwait(false);
+        if (name.IsEmpty)
+        {
+            return parent;
+        }
+
+        Inode? found;
+        try
+        {
+            found = await StepAsync(parent, name, identity, mode).ConfigureAwait(false);
+        }
+        catch
+        {
+            core.Inodes.Release(parent);
+            throw;
+        }
+
+        if (found is null)
+        {
+            core.Inodes.Release(parent);
+            throw new CffsException(CffsError.NotFound, $"{PathName.Display(target)}: not found");
+        }
+
+        if (found.Record.Kind == SlotKind.SymbolicLink && followLast)
+        {
+            byte[] next = await core.Files.ReadLinkAsync(found, mode).ConfigureAwait(false);
+            core.Inodes.Release(found);
+            return await FollowAsync(parent, next, links + 1, followLast, identity, mode).ConfigureAwait(false);
+        }
+
+        core.Inodes.Release(parent);
+        return found;
+    }
+}

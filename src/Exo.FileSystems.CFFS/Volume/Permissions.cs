@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Volume;
+
+/// <summary>UNIX permission bits, as POSIX.1 checks them: the owner's bits for the owner, else the group's for members, else the others'.</summary>
+internal static class Permissions
+{
+    public const int Read = 4;
+    public const int Write = 2;
+    public const int Execute = 1;
+
+    public static void Require(Inode inode, CffsIdentity identity, int wanted)
+    {
+        if (!Allows(inode.Record, identity, wanted))
+        {
+            CffsException.Throw(CffsError.AccessDenied, $"inode {inode.Number}: mode {Convert.ToString(inode.Record.Mode & ModeBits.PermissionMask, 8)} denies user {identity.User}");
+        }
+    }
+
+    public static void RequireOwner(Inode inode, CffsIdentity identity)
+    {
+        if (!identity.IsSuperuser && identity.User != inode.Record.User)
+        {
+            CffsException.Throw(CffsError.NotPermitted, $"inode {inode.Number} belongs to user {inode.Record.User}, not {identity.User}");
+        }
+    }
+
+    /// <summary>Removing or renaming an entry needs write access to the directory and, where it is sticky, ownership of one of the two.</summary>
+    public static void RequireRemoval(Inode directory, Inode entry, CffsIdentity identity)
+    {
+        Require(directory, identity, Write | Execute);
+        if ((directory.Record.Mode & ModeBits.Sticky) != 0 && !identity.IsSuperuser
+            && identity.User != directory.Record.User && identity.User != entry.Record.User)
+        {
+            CffsException.Throw(CffsError.NotPermitted, $"directory {directory.Number} is sticky and inode {entry.Number} belongs to another user");
+        }
+    }
+
+    private static bool Allows(in Record record, CffsIdentity identity, int wanted)
+    {
+        if (identity.IsSuperuser)
+        {
+            return true;
+        }
+
+        int shift = identity.User == record.User ? 6 : identity.IsInGroup(record.Group) ? 3 : 0;
+        return ((record.Mode >> shift) & wanted) == wanted;
+    }
+}
