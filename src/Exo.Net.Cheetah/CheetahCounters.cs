@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Net.Cheetah;
+
+/// <summary>What a server has done since it started, summed over its reactors; a snapshot that may be a few events apart.</summary>
+public readonly record struct CheetahCounters
+{
+    /// <summary>Connections accepted.</summary>
+    public long ConnectionsAccepted { get; init; }
+
+    /// <summary>Connections open now.</summary>
+    public long ConnectionsOpen { get; init; }
+
+    /// <summary>Requests whose head was read to its end.</summary>
+    public long Requests { get; init; }
+
+    /// <summary>Requests that were malformed or beyond a limit.</summary>
+    public long RequestsRefused { get; init; }
+
+    /// <summary>Bytes sent, heads and payload.</summary>
+    public long BytesSent { get; init; }
+
+    /// <summary>Bytes of documents sent.</summary>
+    public long PayloadBytesSent { get; init; }
+
+    /// <summary>
+    /// Bytes of documents moved by the processor inside this process: only those of sources that gave bytes and not frames,
+    /// once each. On the way out it is always nothing.
+    /// </summary>
+    public long PayloadBytesCopied { get; init; }
+
+    /// <summary>Documents found at hand.</summary>
+    public long CacheHits { get; init; }
+
+    /// <summary>Lookups that went to the source.</summary>
+    public long CacheMisses { get; init; }
+
+    /// <summary>Documents evicted for room.</summary>
+    public long CacheEvictions { get; init; }
+
+    /// <summary>Bytes of documents at hand.</summary>
+    public long CacheBytes { get; init; }
+
+    /// <summary>Connections ended because a time was up.</summary>
+    public long TimeOuts { get; init; }
+
+    /// <summary>Connections ended by an error of the socket, most often a client that went away.</summary>
+    public long ConnectionsAborted { get; init; }
+
+    /// <summary>System calls for waiting, receiving and sending.</summary>
+    public long SystemCalls { get; init; }
+
+    /// <summary>Payload bytes copied for each payload byte sent.</summary>
+    public double PayloadBytesCopiedPerByteSent => PayloadBytesSent == 0 ? 0 : (double)PayloadBytesCopied / PayloadBytesSent;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using Exo.Core.Linux;
+using Exo.Core.Memory;
+using Exo.Net.Cheetah.Sockets;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>
+/// A web server for documents: HTTP/1.1 (RFC 9110, RFC 9112), GET and HEAD, whose responses leave straight from the frames
+/// its documents are kept in. It runs one thread per reactor, made by <see cref="Start"/> and ended by <see cref="StopAsync"/>.
+/// </summary>
+public sealed class CheetahServer : IAsyncDisposable
+{
+    private readonly CheetahServerOptions options;
+    private readonly CancellationTokenSource stopping = new();
+    private readonly DocumentCache cache;
+    private readonly Lock gate = new();
+    private Reactor[] reactors = [];
+    private Task? stopped;
+
+    /// <summary>Makes a server that does not listen yet.</summary>
+    /// <param name="options">Settings; checked here.</param>
+    /// <param name="source">Where documents come from. Not disposed by the server.</param>
+    /// <param name="frames">Holds the documents; the pool that <paramref name="source"/> leases frames of. Not disposed by the server.</param>
+    public CheetahServer(CheetahServerOptions options, IDocumentSource source, FramePool frames)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(frames);
+        options.Validate();
+        this.options = options;
+        long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
+        cache = new DocumentCache(frames, source, cacheBytes, stopping.Token);
+        EndPoint = options.EndPoint;
+    }
+
+    /// <summary>Where the server listens; after <see cref="Start"/> with the port it was given.</summary>
+    public IPEndPoint EndPoint { get; private set; }
+
+    /// <summary>What has been done so far.</summary>
+    public CheetahCounters Counters
+    {
+        get
+        {
+            var sum = new CheetahCounters
+            {
+                CacheMisses = cache.MissCount,
+                CacheEvictions = cache.EvictionCount,
+                CacheBytes = cache.UsedBytes,
+                PayloadBytesCopied = cache.CopiedBytes,
+            };
+            foreach (Reactor reactor in reactors)
+            {
+                CheetahCounters part = reactor.Counters;
+                sum = sum with
+                {
+                    ConnectionsAccepted = sum.ConnectionsAccepted + part.ConnectionsAccepted,
+                    ConnectionsOpen = sum.ConnectionsOpen + part.ConnectionsOpen,
+                    Requests = sum.Requests + part.Requests,
+                    RequestsRefused = sum.RequestsRefused + part.RequestsRefused,
+                    BytesSent = sum.BytesSent + part.BytesSent,
+                    PayloadBytesSent = sum.PayloadBytesSent + part.PayloadBytesSent,
+                    CacheHits = sum.CacheHits + part.CacheHits,
+                    TimeOuts = sum.TimeOuts + part.TimeOuts,
+                    ConnectionsAborted = sum.ConnectionsAborted + part.ConnectionsAborted,
+                    SystemCalls = sum.SystemCalls + part.SystemCalls,
+                };
+            }
+
+            return sum;
+        }
+    }
+
+    internal Reactor[] Reactors => reactors;
+
+    internal DocumentCache Cache => cache;
+
+    /// <summary>Listens and serves. Returns as soon as clients can connect.</summary>
+    /// <exception cref="EndPointUnavailableException">The port is taken, or the address cannot be listened on.</exception>
+    /// <exception cref="InvalidOperationException">The server was started before; it cannot be started twice.</exception>
+    public void Start()
+    {
+        lock (gate)
+        {
+            if (reactors.Length > 0 || stopped is not null)
+            {
+                throw new InvalidOperationException("The server was started before. Make a new one to serve again.");
+            }
+
+            bool shared = options.Reactors > 1;
+            if (shared && options.EndPoint.Port != 0)
+            {
+                ListeningSocket.CheckFree(options.EndPoint);
+            }
+
+            var listeners = new List<int>();
+            try
+            {
+                for (int i = 0; i < options.Reactors; i++)
+                {
+                    int listener = ListeningSocket.Open(i == 0 ? options.EndPoint : EndPoint, options.Backlog, shared);
+                    listeners.Add(listener);
+                    EndPoint = ListeningSocket.EndPointOf(listener);
+                }
+            }
+            catch
+            {
+                listeners.ForEach(listener => Libc.Close(listener));
+                EndPoint = options.EndPoint;
+                throw;
+            }
+
+            reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, listener, index))];
+            foreach (Reactor reactor in reactors)
+            {
+                reactor.Start();
+            }
+        }
+    }
+
+    /// <summary>
+    /// Stops listening at once, lets responses under way finish for at most <paramref name="drainTimeout"/>, then cuts off
+    /// what is left. Completes when all connections are closed and all documents given back. A second call shortens or
+    /// lengthens the time of the first and completes with it.
+    /// </summary>
+    /// <param name="drainTimeout">From nothing to a day, by the clock of the options.</param>
+    public Task StopAsync(TimeSpan drainTimeout)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(drainTimeout, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(drainTimeout, TimeSpan.FromDays(1));
+        lock (gate)
+        {
+            if (stopped is not { IsCompleted: true })
+            {
+                foreach (Reactor reactor in reactors)
+                {
+                    reactor.Post(new DrainMessage(drainTimeout));
+                }
+            }
+
+            return stopped ??= FinishAsync();
+        }
+    }
+
+    /// <summary>Stops without waiting for responses under way.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync(TimeSpan.Zero).ConfigureAwait(false);
+        stopping.Dispose();
+    }
+
+    private async Task FinishAsync()
+    {
+        await Task.WhenAll(reactors.Select(reactor => reactor.Ended)).ConfigureAwait(false);
+        await stopping.CancelAsync().ConfigureAwait(false);
+        await cache.WhenIdleAsync().ConfigureAwait(false);
+        foreach (Reactor reactor in reactors)
+        {
+            reactor.Dispose();
+        }
+
+        cache.Dispose();
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>Settings of a <see cref="CheetahServer"/>. Every property has a default that is safe against hostile clients.</summary>
+public sealed class CheetahServerOptions
+{
+    /// <summary>Where to listen; port 0 = any free port. Default 127.0.0.1:8080.</summary>
+    public IPEndPoint EndPoint { get; init; } = new(IPAddress.Loopback, 8080);
+
+    /// <summary>Threads that serve, 1..64, each with its own listening socket. Default 1.</summary>
+    public int Reactors { get; init; } = 1;
+
+    /// <summary>Connections waiting to be accepted, per reactor. Default 1024; the kernel caps it.</summary>
+    public int Backlog { get; init; } = 1024;
+
+    /// <summary>Open connections per reactor, at least 1; more wait to be accepted. Default 65536.</summary>
+    public int ConnectionsMax { get; init; } = 65536;
+
+    /// <summary>Bytes of documents to keep at hand; 0 = three quarters of the frame pool. Default 0.</summary>
+    public long CacheBytes { get; init; }
+
+    /// <summary>Longest request line, 64..32768 bytes; longer ones get 414. Default 8192.</summary>
+    public int RequestLineBytesMax { get; init; } = 8192;
+
+    /// <summary>Longest request head, 128..65536 bytes and at least the request line; longer ones get 431. Default 16384.</summary>
+    public int RequestHeadBytesMax { get; init; } = 16384;
+
+    /// <summary>Most header fields in a request, at least 1; more get 431. Default 100.</summary>
+    public int FieldCountMax { get; init; } = 100;
+
+    /// <summary>
+    /// Longest body, in bytes, of a request that is read past so that the connection can stay; a longer one gets 413 and the
+    /// connection is closed. No body is ever used. 0 = none. Default 65536.
+    /// </summary>
+    public long DiscardedBodyBytesMax { get; init; } = 65536;
+
+    /// <summary>How long a connection may stay between requests. Default 60 s.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How long a request, head and discarded body, may take to come; then 408. Default 10 s.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long the document source may take; then 503. Default 30 s.</summary>
+    public TimeSpan DocumentTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How often the pace of a client that lets responses wait is judged. Default 10 s.</summary>
+    public TimeSpan SendTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Slower clients than this many bytes per second are cut off at the next judgement. Default 240.</summary>
+    public int SendBytesPerSecondMin { get; init; } = 240;
+
+    /// <summary>The clock. Default the system's.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    internal void Validate()
+    {
+        ArgumentNullException.ThrowIfNull(EndPoint);
+        ArgumentNullException.ThrowIfNull(Time);
+        InRange(Reactors, 1, 64, nameof(Reactors));
+        InRange(Backlog, 1, int.MaxValue, nameof(Backlog));
+        InRange(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));
+        InRange(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
+        InRange(RequestLineBytesMax, 64, 32768, nameof(RequestLineBytesMax));
+        InRange(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));
+        InRange(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));
+        InRange(DiscardedBodyBytesMax, 0, long.MaxValue, nameof(DiscardedBodyBytesMax));
+        InRange(SendBytesPerSecondMin, 0, int.MaxValue, nameof(SendBytesPerSecondMin));
+        Positive(IdleTimeout, nameof(IdleTimeout));
+        Positive(RequestTimeout, nameof(RequestTimeout));
+        Positive(DocumentTimeout, nameof(DocumentTimeout));
+        Positive(SendTimeout, nameof(SendTimeout));
+    }
+
+    private static void InRange(long value, long min, long max, string name)
+    {
+        if (value < min || value > max)
+        {
+            throw new ArgumentOutOfRangeException(name, value, $"From {min} to {max}.");
+        }
+    }
+
+    private static void Positive(TimeSpan value, string name)
+    {
+        if (value <= TimeSpan.Zero || value > TimeSpan.FromDays(1))
+        {
+            throw new ArgumentOutOfRangeException(name, value, "More than nothing, at most a day.");
+        }
+    }
+}

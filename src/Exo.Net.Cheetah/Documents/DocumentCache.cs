@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using Exo.Core.Memory;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>What a lookup through the cache came to. A document in it has been retained for the receiver.</summary>
+internal readonly record struct DocumentResult(DocumentResultStatus Status, Document? Document = null);
+
+/// <summary>The statuses of <see cref="DocumentLookupStatus"/> and the source's own failure.</summary>
+internal enum DocumentResultStatus : byte
+{
+    NotFound,
+    Found,
+    Folder,
+    Unavailable,
+    Failed,
+}
+
+/// <summary>Someone a lookup keeps waiting. Called once, on whatever thread the source finished.</summary>
+internal interface IDocumentWaiter
+{
+    void Complete(DocumentResult result);
+}
+
+/// <summary>
+/// The documents at hand, shared by all reactors. A hit takes no lock: one look into a concurrent map, one question to the
+/// source whether the document still holds, one count. Misses of the same path travel together. Eviction is CLOCK by bytes;
+/// a document that a response is using is passed over.
+/// <para>
+/// Freshness: a request never gets what the source gave to a lookup that began before the request came. Whoever arrives while
+/// a lookup is under way waits for the next one.
+/// </para>
+/// </summary>
+internal sealed class DocumentCache : IDisposable
+{
+    private readonly FramePool frames;
+    private readonly IDocumentSource source;
+    private readonly long budgetBytes;
+    private readonly CancellationToken stopping;
+    private readonly ConcurrentDictionary<byte[], Document> map = new(PathComparer.Instance);
+    private readonly ConcurrentDictionary<byte[], Document>.AlternateLookup<ReadOnlySpan<byte>> lookup;
+
+    // Guards everything below, and membership of the map; never held while the source or a waiter is called.
+    private readonly Lock gate = new();
+    private readonly Dictionary<byte[], Flight> flights = new(PathComparer.Instance);
+    private readonly List<Document> ring = [];
+    private int hand;
+    private long usedBytes;
+    private bool isDisposed;
+    private TaskCompletionSource? idle;
+
+    // Flights whose own hold on their document may still be there; a flight counts until that has gone.
+    private int flyingCount;
+
+    private long missCount;
+    private long evictionCount;
+    private long copiedBytes;
+
+    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping)
+    {
+        this.frames = frames;
+        this.source = source;
+        this.budgetBytes = budgetBytes;
+        this.stopping = stopping;
+        lookup = map.GetAlternateLookup<ReadOnlySpan<byte>>();
+    }
+
+    /// <summary>Lookups that went to the source.</summary>
+    public long MissCount => Volatile.Read(ref missCount);
+
+    /// <summary>Documents the hand has taken out for room.</summary>
+    public long EvictionCount => Volatile.Read(ref evictionCount);
+
+    /// <summary>Bytes copied because a source gave no frames.</summary>
+    public long CopiedBytes => Volatile.Read(ref copiedBytes);
+
+    /// <summary>Bytes accounted to the documents at hand.</summary>
+    public long UsedBytes => Volatile.Read(ref usedBytes);
+
+    /// <summary>A current document at hand, retained for the caller. No allocation.</summary>
+    public bool TryGet(ReadOnlySpan<byte> path, [NotNullWhen(true)] out Document? document)
+    {
+        if (lookup.TryGetValue(path, out document))
+        {
+            if (!IsCurrent(document))
+            {
+                lock (gate)
+                {
+                    Drop(document);
+                }
+            }
+            else if (document.TryRetain())
+            {
+                if (!document.IsReferenced)
+                {
+                    document.IsReferenced = true;
+                }
+
+                return true;
+            }
+        }
+
+        document = null;
+        return false;
+    }
+
+    /// <summary>
+    /// Asks the source. True with the result when it answers at once; otherwise <paramref name="waiter"/> is called later.
+    /// </summary>
+    public bool TryLoad(ReadOnlySpan<byte> path, IDocumentWaiter waiter, out DocumentResult result)
+    {
+        Flight flight;
+        lock (gate)
+        {
+            byte[] key = path.ToArray();
+            if (flights.TryGetValue(key, out Flight? under))
+            {
+                under.Late.Add(waiter);
+                result = default;
+                return false;
+            }
+
+            flight = new Flight(key);
+            flights.Add(key, flight);
+            flyingCount++;
+        }
+
+        ValueTask<DocumentResult> loading = LoadAsync(flight.Path);
+        if (loading.IsCompletedSuccessfully)
+        {
+            result = loading.Result;
+            Land(flight, result: default);   // only those who came late; the caller has its own result
+            End();
+            return true;
+        }
+
+        flight.Waiting.Add(waiter);
+        _ = FlyAsync(flight, loading);
+        result = default;
+        return false;
+    }
+
+    /// <summary>
+    /// Completes when no lookup is under way. A source that ignores its cancellation token keeps it waiting: the lookup's
+    /// frames may not be given up while it runs.
+    /// </summary>
+    public Task WhenIdleAsync()
+    {
+        lock (gate)
+        {
+            idle = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            if (flyingCount == 0)
+            {
+                idle.SetResult();
+            }
+
+            return idle.Task;
+        }
+    }
+
+    /// <summary>Forgets all documents; those in flight live until their last response.</summary>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            isDisposed = true;
+            while (ring.Count > 0)
+            {
+                Drop(ring[^1]);
+            }
+        }
+    }
+
+    // The source is foreign code on the reactor's thread: if it fails, the document is asked for anew.
+    private bool IsCurrent(Document document)
+    {
+        try
+        {
+            return source.IsCurrent(document.Content);
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+            return false;
+        }
+    }
+
+    private async Task FlyAsync(Flight flight, ValueTask<DocumentResult> loading)
+    {
+        DocumentResult result = await loading.ConfigureAwait(false);
+        Land(flight, result);
+        result.Document?.Release();
+        End();
+    }
+
+    private void End()
+    {
+        lock (gate)
+        {
+            if (--flyingCount == 0)
+            {
+                idle?.TrySetResult();
+            }
+        }
+    }
+
+    // Hands the result to those who waited from the start; those who came late get a flight of their own.
+    private void Land(Flight flight, DocumentResult result)
+    {
+        Flight? next = null;
+        lock (gate)
+        {
+            flights.Remove(flight.Path);
+            if (flight.Late.Count > 0)
+            {
+                next = new Flight(flight.Path);
+                next.Waiting.AddRange(flight.Late);
+                flights.Add(next.Path, next);
+                flyingCount++;
+            }
+        }
+
+        foreach (IDocumentWaiter waiter in flight.Waiting)
+        {
+            bool retained = result.Document?.TryRetain() ?? true;
+            Invariant.Check(retained);   // the flight itself holds the document
+            waiter.Complete(result);
+        }
+
+        if (next is not null)
+        {
+            _ = FlyAsync(next, LoadAsync(next.Path));
+        }
+    }
+
+    // Never throws: a failing source is a result. The document comes with one holder, the caller.
+    private async ValueTask<DocumentResult> LoadAsync(byte[] path)
+    {
+        if (TryGet(path, out Document? atHand))
+        {
+            return new DocumentResult(DocumentResultStatus.Found, atHand);
+        }
+
+        Interlocked.Increment(ref missCount);
+        try
+        {
+            DocumentLookup found = await source.FindAsync(path, stopping).ConfigureAwait(false);
+            return found.Status switch
+            {
+                DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content),
+                DocumentLookupStatus.NotFound => new DocumentResult(DocumentResultStatus.NotFound),
+                DocumentLookupStatus.Folder => new DocumentResult(DocumentResultStatus.Folder),
+                DocumentLookupStatus.Unavailable => new DocumentResult(DocumentResultStatus.Unavailable),
+                _ => new DocumentResult(DocumentResultStatus.Failed),
+            };
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+            return new DocumentResult(DocumentResultStatus.Failed);
+        }
+    }
+
+    private DocumentResult TakeIn(byte[] path, DocumentContent content)
+    {
+        Document? document;
+        if (content.IsInFrames)
+        {
+            document = Document.TryCreate(frames, path, content);
+        }
+        else
+        {
+            int needed = (int)((content.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes);
+            while (frames.FreeCount < needed && TryEvictOne())
+            {
+            }
+
+            document = Document.TryCreate(frames, path, content);
+            Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
+        }
+
+        if (document is null)
+        {
+            return new DocumentResult(DocumentResultStatus.Unavailable);
+        }
+
+        lock (gate)
+        {
+            Keep(path, document);
+        }
+
+        return new DocumentResult(DocumentResultStatus.Found, document);
+    }
+
+    // Puts a document into the cache if there is room or room can be made; else it lives as long as its responses.
+    private void Keep(byte[] path, Document document)
+    {
+        if (isDisposed || document.CostBytes > budgetBytes)
+        {
+            return;
+        }
+
+        if (map.TryGetValue(path, out Document? old))
+        {
+            Drop(old);
+        }
+
+        while (usedBytes + document.CostBytes > budgetBytes)
+        {
+            if (!EvictOneUnlocked())
+            {
+                return;
+            }
+        }
+
+        bool retained = document.TryRetain();
+        Invariant.Check(retained);
+        document.CacheKey = path;
+        document.RingIndex = ring.Count;
+        ring.Add(document);
+        usedBytes += document.CostBytes;
+        map[path] = document;
+    }
+
+    private bool TryEvictOne()
+    {
+        lock (gate)
+        {
+            return EvictOneUnlocked();
+        }
+    }
+
+    // The hand goes round at most twice: once to clear marks, once to find a document unmarked and held by the cache alone.
+    private bool EvictOneUnlocked()
+    {
+        for (int steps = ring.Count * 2; steps > 0; steps--)
+        {
+            hand = hand >= ring.Count ? 0 : hand;
+            Document document = ring[hand];
+            if (document.Holders > 1)
+            {
+                hand++;
+            }
+            else if (document.IsReferenced)
+            {
+                document.IsReferenced = false;
+                hand++;
+            }
+            else
+            {
+                Drop(document);
+                evictionCount++;
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    // Under the lock. Idempotent: two requests may find the same document out of date.
+    private void Drop(Document document)
+    {
+        if (document.RingIndex < 0)
+        {
+            return;
+        }
+
+        bool removed = map.TryRemove(new KeyValuePair<byte[], Document>(document.CacheKey, document));
+        Invariant.Check(removed);
+        Document last = ring[^1];
+        ring[document.RingIndex] = last;
+        last.RingIndex = document.RingIndex;
+        ring.RemoveAt(ring.Count - 1);
+        document.RingIndex = -1;
+        usedBytes -= document.CostBytes;
+        document.Release();
+    }
+
+    // One lookup under way. Waiting: there when it began. Late: came while it flew.
+    private sealed class Flight(byte[] path)
+    {
+        public byte[] Path { get; } = path;
+
+        public List<IDocumentWaiter> Waiting { get; } = [];
+
+        public List<IDocumentWaiter> Late { get; } = [];
+    }
+}

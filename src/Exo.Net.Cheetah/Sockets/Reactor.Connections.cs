@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Linux;
+using Exo.Net.Cheetah.Http;
+
+namespace Exo.Net.Cheetah.Sockets;
+
+/// <summary>Receiving, requests, sending, time-outs: what a reactor does for one connection.</summary>
+internal sealed unsafe partial class Reactor
+{
+    private const int ReceivesPerTurnMax = 8;
+    private const int LingerMs = 1000;
+
+    private static ReadOnlySpan<byte> IndexName => "index.html"u8;
+
+    // Does all that can be done for a connection now. Called for every event, and again when something it waited for came.
+    private void Serve(Connection connection)
+    {
+        if (connection.IsLingering)
+        {
+            Linger(connection);
+            return;
+        }
+
+        if (connection.Pending is { } pending)
+        {
+            if (!Send(connection, pending))
+            {
+                return;
+            }
+
+            connection.Pending = null;
+            Return(pending);
+            if (connection.ClosesAfterSend)
+            {
+                CloseAfterSend(connection);
+                return;
+            }
+        }
+
+        if (connection.Ticket is null)
+        {
+            Receive(connection);
+        }
+    }
+
+    // Receives and answers in turns, until the socket is empty or the connection must wait.
+    private void Receive(Connection connection)
+    {
+        int have = Unstore(connection);
+        bool socketIsEmpty = false;
+        for (int turn = 0; ; turn++)
+        {
+            if (have > 0)
+            {
+                int used = Consume(connection, received.AsSpan(0, have));
+                if (used < have)
+                {
+                    received.AsSpan(used, have - used).CopyTo(received);
+                }
+
+                have -= used;
+                if (!Flush(connection))
+                {
+                    if (connection.Socket >= 0)
+                    {
+                        Store(connection, have);
+                    }
+
+                    return;
+                }
+
+                if (connection.ClosesAfterSend)
+                {
+                    connection.LingersBeforeClose |= have > 0;
+                    CloseAfterSend(connection);
+                    return;
+                }
+
+                if (connection.Ticket is not null)
+                {
+                    Store(connection, have);
+                    return;
+                }
+            }
+
+            if (connection.PeerHasClosed)
+            {
+                Close(connection);
+                return;
+            }
+
+            if (socketIsEmpty)
+            {
+                break;
+            }
+
+            if (turn == ReceivesPerTurnMax)
+            {
+                MakeReady(connection);   // the others first
+                break;
+            }
+
+            Invariant.Check(have < received.Length);   // a head that fills the buffer has been refused
+            nint count;
+            fixed (byte* buffer = received)
+            {
+                callCount++;
+                count = Libc.Receive(connection.Socket, buffer + have, (nuint)(received.Length - have), Libc.MessageDontWait);
+            }
+
+            if (count < 0)
+            {
+                int errno = Errno.Last;
+                if (errno == Errno.EINTR)
+                {
+                    continue;
+                }
+
+                if (errno != Errno.EAGAIN)
+                {
+                    abortedCount++;
+                    Close(connection);
+                    return;
+                }
+
+                break;
+            }
+
+            // A short read has emptied the socket, and what comes later makes a new edge (epoll(7)); but an end that came
+            // together with the bytes makes none, and is announced by the hang-up flag.
+            socketIsEmpty = have + count < received.Length && !connection.HangUpSeen;
+            connection.PeerHasClosed = count == 0;
+            have += (int)count;
+            if (count == 0)
+            {
+                Close(connection);
+                return;
+            }
+        }
+
+        Store(connection, have);
+        if (isDraining)
+        {
+            Close(connection);
+        }
+        else if (have == 0 && connection.BodyBytesToSkip == 0)
+        {
+            SetDeadline(connection, DeadlineKind.Idle, options.IdleTimeout);
+        }
+        else if (connection.DeadlineKind != DeadlineKind.Request)
+        {
+            SetDeadline(connection, DeadlineKind.Request, options.RequestTimeout);
+        }
+    }
+
+    // Answers the requests in data, as many as are whole. Returns how many bytes are done with.
+    private int Consume(Connection connection, ReadOnlySpan<byte> data)
+    {
+        int used = 0;
+        while (used < data.Length && !connection.ClosesAfterSend)
+        {
+            if (connection.BodyBytesToSkip > 0)
+            {
+                int skipped = (int)Math.Min(connection.BodyBytesToSkip, data.Length - used);
+                connection.BodyBytesToSkip -= skipped;
+                used += skipped;
+                continue;
+            }
+
+            if (!queue.HasRoom && !Flush(connection))
+            {
+                break;
+            }
+
+            ReadOnlySpan<byte> request = data[used..];
+            ParseStatus status = connection.Parser.Advance(request, limits);
+            if (status == ParseStatus.NeedMore)
+            {
+                break;
+            }
+
+            if (status == ParseStatus.Refused)
+            {
+                refusedCount++;
+                End(connection, connection.Parser.RefusalStatus);
+                return data.Length;
+            }
+
+            if (!Answer(connection, connection.Parser.Head, request))
+            {
+                break;   // waits for its document; read again when that has come
+            }
+
+            used += connection.Parser.Head.LengthBytes;
+            connection.Parser = default;
+            connection.DeadlineKind = DeadlineKind.Idle;
+        }
+
+        return used;
+    }
+
+    // Writes the response to one whole request. False when its document must be waited for.
+    private bool Answer(Connection connection, in RequestHead head, ReadOnlySpan<byte> request)
+    {
+        bool bodyEnds = Responder.BodyEndsConnection(head, options.DiscardedBodyBytesMax);
+        bool closes = !head.KeepsConnection || bodyEnds || isDraining;
+        bool saysKeepAlive = !head.IsHttp11 && !closes;
+        bool isHead = head.Method == Method.Head;
+        int status = Responder.StatusByMethodAndBody(head, options.DiscardedBodyBytesMax);
+        if (status == 0)
+        {
+            status = TryFind(connection, head, request, out DocumentResult found, out ReadOnlySpan<byte> path);
+            switch (status)
+            {
+                case StatusWaiting:
+                    return false;
+                case 200:
+                    responder.Document(queue, head, request, found.Document!, closes, saysKeepAlive);
+                    break;
+                case 308 when responder.TryRedirectToFolder(queue, head, path, head.Query.In(request), closes, saysKeepAlive):
+                    break;
+                default:
+                    responder.Page(queue, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
+                    break;
+            }
+        }
+        else
+        {
+            responder.Page(queue, status, isHead, closes, saysKeepAlive);
+        }
+
+        requestCount++;
+        connection.ClosesAfterSend = closes;
+        connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
+        connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
+        return true;
+    }
+
+    private const int StatusWaiting = 0;
+
+    // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.
+    private int TryFind(Connection connection, in RequestHead head, ReadOnlySpan<byte> request, out DocumentResult found, out ReadOnlySpan<byte> path)
+    {
+        found = default;
+        path = default;
+        if (!TargetPath.TryDecode(head.Path.In(request), pathRoom, out int lengthBytes))
+        {
+            return 400;
+        }
+
+        if (pathRoom[lengthBytes - 1] == '/')
+        {
+            IndexName.CopyTo(pathRoom.AsSpan(lengthBytes));
+            lengthBytes += IndexName.Length;
+        }
+
+        path = pathRoom.AsSpan(0, lengthBytes);
+        if (connection.HasArrived)
+        {
+            found = connection.Arrived;
+            connection.HasArrived = false;
+            connection.Arrived = default;
+        }
+        else if (cache.TryGet(path, out Document? document))
+        {
+            hitCount++;
+            found = new DocumentResult(DocumentResultStatus.Found, document);
+        }
+        else
+        {
+            var ticket = new DocumentTicket(this, connection);
+            connection.Ticket = ticket;
+            if (!cache.TryLoad(path, ticket, out found))
+            {
+                SetDeadline(connection, DeadlineKind.Document, options.DocumentTimeout);
+                return StatusWaiting;
+            }
+
+            connection.Ticket = null;
+        }
+
+        return found.Status switch
+        {
+            DocumentResultStatus.Found => 200,
+            DocumentResultStatus.NotFound => 404,
+            DocumentResultStatus.Folder => 308,
+            DocumentResultStatus.Unavailable => 503,
+            _ => 500,
+        };
+    }
+
+    /// <summary>A lookup has come back, perhaps for a connection that waits no more.</summary>
+    public void OnDocument(DocumentTicket ticket, Connection connection, DocumentResult result)
+    {
+        if (connection.Ticket != ticket)
+        {
+            result.Document?.Release();
+            return;
+        }
+
+        connection.Ticket = null;
+        connection.HasArrived = true;
+        connection.Arrived = result;
+        connection.DeadlineKind = DeadlineKind.Idle;
+        Serve(connection);
+    }
+
+    // Sends what this turn has queued. False when the connection must wait for the socket, or is closed.
+    private bool Flush(Connection connection)
+    {
+        if (connection.Socket < 0 || connection.Pending is not null)
+        {
+            return false;   // a flush inside this turn has found that out already
+        }
+
+        if (queue.IsEmpty)
+        {
+            return true;
+        }
+
+        if (Send(connection, queue))
+        {
+            return true;
+        }
+
+        if (connection.Socket >= 0)
+        {
+            SendQueue left = queue;
+            if (left.IsSmall)
+            {
+                SendQueue small = spareSmallQueues.TryPop(out SendQueue? spare) ? spare : new(SendQueue.SmallScratchBytes, SendQueue.SmallItemsMax);
+                left.MoveTo(small);
+                left = small;
+            }
+            else
+            {
+                queue = spareQueues.TryPop(out SendQueue? spare) ? spare : new(SendQueue.FullScratchBytes, SendQueue.FullItemsMax);
+            }
+
+            connection.Pending = left;
+        }
+
+        return false;
+    }
+
+    // True when all is sent. False when the socket is full, with the pace now watched, or the connection was closed.
+    private bool Send(Connection connection, SendQueue from)
+    {
+        long before = sends.Bytes;
+        bool done = from.TrySend(connection.Socket, vectors, ref sends, out int errno);
+        connection.SentBytes += sends.Bytes - before;
+        if (done)
+        {
+            return true;
+        }
+
+        if (errno != 0)
+        {
+            abortedCount++;
+            from.Clear();
+            Close(connection);
+        }
+        else if (connection.DeadlineKind != DeadlineKind.Send || connection.Pending is null)
+        {
+            connection.SentBytesAtJudgement = connection.SentBytes;
+            SetDeadline(connection, DeadlineKind.Send, options.SendTimeout);
+        }
+
+        return false;
+    }
+
+    // A last page, then the end. Requests behind are not read.
+    private void End(Connection connection, int status)
+    {
+        responder.Page(queue, status, isHead: false, closes: true, saysKeepAlive: false);
+        connection.ClosesAfterSend = true;
+        connection.LingersBeforeClose = true;
+    }
+
+    private void CloseAfterSend(Connection connection)
+    {
+        if (!connection.LingersBeforeClose || connection.PeerHasClosed || Libc.Shutdown(connection.Socket, Libc.ShutdownWrite) != 0)
+        {
+            Close(connection);
+            return;
+        }
+
+        connection.IsLingering = true;
+        SetDeadline(connection, DeadlineKind.Linger, TimeSpan.FromMilliseconds(LingerMs));
+        Linger(connection);
+    }
+
+    // Reads and throws away until the peer closes or the time is up (RFC 9112 section 9.6).
+    private void Linger(Connection connection)
+    {
+        fixed (byte* buffer = received)
+        {
+            for (int turn = 0; turn < ReceivesPerTurnMax; turn++)
+            {
+                callCount++;
+                nint count = Libc.Receive(connection.Socket, buffer, (nuint)received.Length, Libc.MessageDontWait);
+                int errno = count < 0 ? Errno.Last : 0;
+                if (count == 0 || (count < 0 && errno is not (Errno.EAGAIN or Errno.EINTR)))
+                {
+                    Close(connection);
+                    return;
+                }
+
+                if (errno == Errno.EAGAIN)
+                {
+                    return;
+                }
+            }
+        }
+
+        MakeReady(connection);
+    }
+
+    private void MakeReady(Connection connection)
+    {
+        if (!connection.IsReady)
+        {
+            connection.IsReady = true;
+            ready.Enqueue(connection);
+        }
+    }
+
+    private void Expire()
+    {
+        if (isDraining && nowMs >= drainDeadlineMs && openCount > 0)
+        {
+            foreach (Connection connection in connections)
+            {
+                if (connection.Socket >= 0)
+                {
+                    abortedCount++;
+                    Close(connection);
+                }
+            }
+        }
+
+        while (wheel.TakeExpired(nowMs) is { } connection)
+        {
+            OnDeadline(connection);
+        }
+
+        if (!isListening && !isDraining && openCount < options.ConnectionsMax)
+        {
+            SetListening(true);
+        }
+    }
+
+    private void OnDeadline(Connection connection)
+    {
+        switch (connection.DeadlineKind)
+        {
+            case DeadlineKind.Send when connection.SentBytes - connection.SentBytesAtJudgement
+                >= options.SendTimeout.TotalSeconds * options.SendBytesPerSecondMin:
+                connection.SentBytesAtJudgement = connection.SentBytes;
+                SetDeadline(connection, DeadlineKind.Send, options.SendTimeout);
+                return;
+            case DeadlineKind.Request or DeadlineKind.Document when connection.Pending is null && connection.BodyBytesToSkip == 0:
+                timeOutCount++;
+                End(connection, connection.DeadlineKind == DeadlineKind.Request ? 408 : 503);
+                connection.Ticket = null;
+                if (Flush(connection))
+                {
+                    CloseAfterSend(connection);
+                }
+
+                return;
+            case DeadlineKind.Linger:
+                Close(connection);
+                return;
+            default:
+                timeOutCount++;
+                Close(connection);
+                return;
+        }
+    }
+
+    private void SetDeadline(Connection connection, DeadlineKind kind, TimeSpan after)
+    {
+        connection.DeadlineKind = kind;
+        wheel.Set(connection, nowMs + (long)after.TotalMilliseconds);
+    }
+
+    private void Close(Connection connection)
+    {
+        Invariant.Check(connection.Socket >= 0);
+        wheel.Remove(connection);
+        _ = Libc.Close(connection.Socket);   // leaves the epoll set with it
+        connection.Socket = -1;
+        connection.Ticket = null;
+        connection.Arrived.Document?.Release();
+        connection.Arrived = default;
+        connection.HasArrived = false;
+        if (connection.Stored is { } stored)
+        {
+            spareBuffers.Push(stored);
+            connection.Stored = null;
+        }
+
+        if (connection.Pending is { } pending)
+        {
+            pending.Clear();
+            Return(pending);
+            connection.Pending = null;
+        }
+
+        openCount--;
+        free.Push(connection);
+    }
+
+    private void Return(SendQueue empty) => (empty.IsFullSize ? spareQueues : spareSmallQueues).Push(empty);
+
+    private int Unstore(Connection connection)
+    {
+        int have = connection.StoredBytes;
+        if (connection.Stored is { } stored)
+        {
+            stored.AsSpan(0, have).CopyTo(received);
+            spareBuffers.Push(stored);
+            connection.Stored = null;
+            connection.StoredBytes = 0;
+        }
+
+        return have;
+    }
+
+    private void Store(Connection connection, int have)
+    {
+        Invariant.Check(connection.Stored is null);
+        if (have > 0)
+        {
+            connection.Stored = spareBuffers.TryPop(out byte[]? spare) ? spare : new byte[received.Length];
+            received.AsSpan(0, have).CopyTo(connection.Stored);
+            connection.StoredBytes = have;
+        }
+    }
+}

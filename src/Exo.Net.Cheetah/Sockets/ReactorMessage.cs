@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Net.Cheetah.Sockets;
+
+/// <summary>Work that another thread gives to a reactor.</summary>
+internal abstract class ReactorMessage
+{
+    /// <summary>Runs on the reactor's thread.</summary>
+    public abstract void Run(Reactor reactor);
+}
+
+/// <summary>One connection waiting for one lookup; the answer travels back to the reactor in it.</summary>
+internal sealed class DocumentTicket(Reactor reactor, Connection connection) : ReactorMessage, IDocumentWaiter
+{
+    private DocumentResult result;
+
+    public void Complete(DocumentResult result)
+    {
+        this.result = result;
+        reactor.Post(this);
+    }
+
+    /// <inheritdoc/>
+    public override void Run(Reactor reactor) => reactor.OnDocument(this, connection, result);
+}
+
+/// <summary>Stop accepting, finish what is under way, end by the deadline.</summary>
+internal sealed class DrainMessage(TimeSpan timeout) : ReactorMessage
+{
+    public override void Run(Reactor reactor) => reactor.BeginDrain(timeout);
+}
+
+/// <summary>Reads a number off the reactor's thread; for tests. It allocates nothing there.</summary>
+internal sealed class AllocationProbe : ReactorMessage, IDisposable
+{
+    private readonly ManualResetEventSlim done = new();
+    private long allocatedBytes;
+
+    public override void Run(Reactor reactor)
+    {
+        allocatedBytes = GC.GetAllocatedBytesForCurrentThread();
+        done.Set();
+    }
+
+    public long Wait()
+    {
+        done.Wait();
+        return allocatedBytes;
+    }
+
+    public void Dispose() => done.Dispose();
+}
