@@ -249,7 +249,7 @@ public sealed partial class CffsVolume
     internal static CffsStat StatOf(Inode inode)
     {
         Record record = inode.Record;
-        uint links = record.Kind == SlotKind.Directory ? 2 + (inode.Directory?.Subdirectories ?? 0) : record.Links;
+        uint links = record.Kind == SlotKind.Directory ? 2 + (inode.Directory?.Subdirectories ?? 0) : record.Links - inode.BuriedLinks;
         return new CffsStat
         {
             Inode = inode.Number,

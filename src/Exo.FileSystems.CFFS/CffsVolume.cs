@@ -211,7 +211,10 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         if (disk.Recovery is not null && repair is not null && !isReadOnly)
         {
             repair.RunAsync(core, core.State.Epoch, IoMode.Sync).Take();
-            core.Committer.SyncAsync(IoMode.Sync).Take();
+            while (!core.Committer.IsIdle)
+            {
+                core.Committer.SyncAsync(IoMode.Sync).Take();
+            }
         }
 
         return volume;

@@ -225,7 +225,12 @@ public sealed partial class XnVolume
                     Attach(_registry.Find(claim.Extent.Extent.First.Value + i), parent, claim.Partition);
                 }
             }
-            else if (claim.Kind == ClaimKind.Move)
+        }
+
+        // Moves may go to blocks that have just been attached.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Move)
             {
                 Move(claim);
             }

@@ -73,7 +73,9 @@ public sealed class ExampleTests : IDisposable
             volume.CreateHardLink("/b/one", "/a/again");
             Assert.Equal(2u, volume.Stat("/a/again").Links);
             volume.Rename("/a/two", "/a/again");
-            Assert.Equal(1u, volume.Stat("/b/one").Links + (volume.Exists("/a/two") ? 9u : 0u) - 1 + (volume.Stat("/a/again").Inode == inode ? 9u : 0u));
+            Assert.Equal(1u, volume.Stat("/b/one").Links);
+            Assert.False(volume.Exists("/a/two"));
+            Assert.NotEqual(inode, volume.Stat("/a/again").Inode);
             volume.CreateSymbolicLink("/link", "b/../b/one");
             Assert.Equal(Pattern(5000), volume.ReadAllBytes("/link"));
         }

@@ -16,6 +16,12 @@ internal sealed class DirectoryState
     /// <summary>Slot addresses of records that have lost their name to another and wait for their removal.</summary>
     public HashSet<uint> Dead { get; } = [];
 
+    /// <summary>
+    /// By the slot address of a living record: the dead ones of the same name that are not durably gone. As long as there are any, the living record must keep its name,
+    /// because a crash would otherwise bring a dead one back.
+    /// </summary>
+    public Dictionary<uint, BurialGround> Burials { get; } = [];
+
     public bool IsEmpty => Names.Count == 0;
 
     public ulong RoomFrom(int slots) => _roomFrom[slots];
@@ -29,4 +35,10 @@ internal sealed class DirectoryState
             _roomFrom[slots] = Math.Min(_roomFrom[slots], logical);
         }
     }
+}
+
+/// <summary>How many dead records of one name are not durably gone. Guarded by the directory's lock.</summary>
+internal sealed class BurialGround
+{
+    public int Count { get; set; }
 }

@@ -281,7 +281,17 @@ internal sealed class DirectoryStore(VolumeCore core)
                     // A crash came between the two steps of a rename over an existing name: the later name counts.
                     bool isLater = (int)(record.NameSequence - twinSequence) > 0;
                     uint dead = isLater ? twin : address;
+                    uint living = isLater ? address : twin;
                     state.Dead.Add(dead);
+                    state.Burials.Remove(twin, out BurialGround? ground);
+                    ground ??= new BurialGround();
+                    ground.Count++;
+                    state.Burials.Add(living, ground);
+                    if (!core.IsReadOnly)
+                    {
+                        core.Names.BuryAtLoad(directory, dead, ground);
+                    }
+
                     if (!isLater)
                     {
                         continue;

@@ -259,7 +259,8 @@ internal sealed class FileStore(VolumeCore core)
     private bool TryWriteInline(Inode inode, long offset, ReadOnlySpan<byte> source)
     {
         ref Record current = ref inode.Record;
-        if (offset + source.Length > Slot.ContentBytesMax - current.NameLength || offset > (long)current.Size || inode.Container is null)
+        if (offset + source.Length > Slot.ContentBytesMax - current.NameLength || offset > (long)current.Size
+            || current.Size != current.InlineLength || inode.Container is null)
         {
             return false;
         }

@@ -69,6 +69,9 @@ internal sealed class Inode : IDisposable
     /// <summary>Blocks set aside for this inode: a directory's group, or a growing file's run.</summary>
     public AllocationWindow Window;
 
+    /// <summary>Names that were replaced and still count in the record's links. Guarded by the metadata lock.</summary>
+    public uint BuriedLinks { get; set; }
+
     /// <summary>Incremented with each change of contents.</summary>
     public long Version;
 

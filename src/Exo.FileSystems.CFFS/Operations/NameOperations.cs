@@ -126,6 +126,14 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     /// <summary>Removes a name; with the last name the inode goes, or, while it is open, moves to the orphan directory.</summary>
     public async ValueTask RemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
     {
+        while (!await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false))
+        {
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<bool> TryRemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
+    {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode? inode = null;
@@ -144,9 +152,9 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                         isDirectory ? CffsError.NotDirectory : CffsError.IsDirectory, $"'{PathName.Display(name)}' is {(isDirectory ? "no" : "a")} directory");
                 }
 
-                if (isDirectory)
+                if (isDirectory && !await RequireEmptyAsync(inode, io).ConfigureAwait(false))
                 {
-                    await RequireEmptyAsync(inode, io).ConfigureAwait(false);
+                    return false;
                 }
 
                 if (inode.Container is null || name.Span.SequenceEqual(".."u8))
@@ -154,7 +162,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                     throw new CffsException(CffsError.Invalid, "this directory cannot be removed");
                 }
 
-                await RemoveNameAsync(directory, name, inode, io).ConfigureAwait(false);
+                return await RemoveNameAsync(directory, name, inode, io).ConfigureAwait(false);
             }
             finally
             {
@@ -177,6 +185,15 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
     {
         PathName.CheckNew(toName);
+        while (!await TryRenameAsync(from, fromName, to, toName, mayReplace, identity, io).ConfigureAwait(false))
+        {
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<bool> TryRenameAsync(
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+    {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode? inode = null;
@@ -188,7 +205,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             replaced = await core.Paths.StepAsync(to, toName, identity, io).ConfigureAwait(false);
             if (inode == replaced)
             {
-                return;
+                return true;
             }
 
             if (inode.Container is null || fromName.Span.SequenceEqual(".."u8))
@@ -211,12 +228,12 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             {
                 Permissions.RequireRemoval(from, inode, identity);
                 RequireWritable(to, identity);
-                if (replaced is not null)
+                if (replaced is not null && !await CheckReplaceAsync(inode, replaced, to, toName, mayReplace, identity, io).ConfigureAwait(false))
                 {
-                    await CheckReplaceAsync(inode, replaced, to, toName, mayReplace, identity, io).ConfigureAwait(false);
+                    return false;
                 }
 
-                await MoveNameAsync(from, fromName, to, toName, inode, replaced, io).ConfigureAwait(false);
+                return await MoveNameAsync(from, fromName, to, toName, inode, replaced, io).ConfigureAwait(false);
             }
             finally
             {
@@ -282,7 +299,9 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             await core.Maps.EnsureAsync(dead, io).ConfigureAwait(false);
             if (record.Kind == SlotKind.Directory)
             {
-                await RequireEmptyAsync(dead, io).ConfigureAwait(false);
+                // Only an empty directory is ever replaced.
+                bool isEmpty = await RequireEmptyAsync(dead, io).ConfigureAwait(false);
+                Invariant.Check(isEmpty);
             }
         }
 
@@ -297,7 +316,8 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         directory.Directory.RoomIn(address / Slot.PerBlock);
     }
 
-    private async ValueTask CheckReplaceAsync(
+    /// <summary>False when the directory to be replaced holds dead records: see <see cref="RequireEmptyAsync"/>.</summary>
+    private async ValueTask<bool> CheckReplaceAsync(
         Inode inode, Inode replaced, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
     {
         if (!mayReplace)
@@ -312,16 +332,20 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 inode.IsDirectory ? CffsError.NotDirectory : CffsError.IsDirectory, $"'{PathName.Display(toName)}' is {(replaced.IsDirectory ? "a" : "no")} directory");
         }
 
-        if (replaced.IsDirectory)
-        {
-            await RequireEmptyAsync(replaced, io).ConfigureAwait(false);
-        }
+        return !replaced.IsDirectory || await RequireEmptyAsync(replaced, io).ConfigureAwait(false);
     }
 
-    private async ValueTask MoveNameAsync(
+    /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
+    private async ValueTask<bool> MoveNameAsync(
         Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
     {
         SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
+        if (from.Directory!.Burials.ContainsKey(source.Address))
+        {
+            core.Cache.Release(source.Frame);
+            return false;
+        }
+
         SlotPlace? victim = replaced is null ? null : await RequireAsync(to, toName, io).ConfigureAwait(false);
         try
         {
@@ -396,8 +420,10 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
             if (victim is { } dead)
             {
-                Bury(to, dead, replaced!);
+                Bury(to, dead, replaced!, target.Address);
             }
+
+            return true;
         }
         finally
         {
@@ -412,7 +438,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     /// <summary>
     /// The name that was replaced is dead at once; its record goes when the new name is durable. Until then a crash leaves both records, and the later NameSequence counts.
     /// </summary>
-    private void Bury(Inode directory, SlotPlace place, Inode replaced)
+    private void Bury(Inode directory, SlotPlace place, Inode replaced, uint heir)
     {
         Record record = core.Directories.RecordAt(directory, place);
         DirectoryState state = directory.Directory!;
@@ -423,6 +449,11 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             state.Subdirectories--;
         }
 
+        // Who was buried under the name before is buried under the new record now.
+        state.Burials.Remove(place.Address, out BurialGround? ground);
+        ground ??= new BurialGround();
+        ground.Count++;
+        state.Burials.Add(heir, ground);
         core.Inodes.Hold(directory);
         core.Inodes.Hold(replaced);
         lock (core.Metadata)
@@ -431,12 +462,16 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             {
                 replaced.IsUnlinked = true;
             }
+            else
+            {
+                replaced.BuriedLinks++;
+            }
 
-            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, place.Address, replaced, io));
+            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, place.Address, replaced, ground, io));
         }
     }
 
-    private async ValueTask RemoveBuriedAsync(Inode directory, uint address, Inode replaced, IoMode io)
+    private async ValueTask RemoveBuriedAsync(Inode directory, uint address, Inode replaced, BurialGround ground, IoMode io)
     {
         await _moves.EnterAsync(io).ConfigureAwait(false);
         bool external = replaced.Container == core.Externals;
@@ -450,7 +485,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 if (again)
                 {
                     // Still open: look again after the next commit. A crash meanwhile leaves a dead record, as before.
-                    core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, address, replaced, io));
+                    core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, address, replaced, ground, io));
                 }
             }
 
@@ -461,6 +496,11 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
             if (external)
             {
+                lock (core.Metadata)
+                {
+                    replaced.BuriedLinks--;
+                }
+
                 SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
                 await DropLinkAsync(directory, place, replaced, io).ConfigureAwait(false);
                 core.Cache.Release(place.Frame);
@@ -473,6 +513,10 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
             directory.Directory!.Dead.Remove(address);
             directory.Directory.RoomIn(address / Slot.PerBlock);
+            lock (core.Metadata)
+            {
+                core.Committer.AfterCommit(io => CloseGroundAsync(directory, ground, io));
+            }
         }
         finally
         {
@@ -481,14 +525,72 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         }
 
         core.Inodes.Release(replaced);
+    }
+
+    /// <summary>A directory that is being loaded holds a dead record, left by a crash: it goes with the next commit.</summary>
+    public void BuryAtLoad(Inode directory, uint address, BurialGround ground)
+    {
+        core.Inodes.Hold(directory);
+        lock (core.Metadata)
+        {
+            core.Committer.AfterCommit(io => RemoveFoundAsync(directory, address, ground, io));
+        }
+    }
+
+    private async ValueTask RemoveFoundAsync(Inode directory, uint address, BurialGround ground, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            if (directory.Directory!.Dead.Contains(address))
+            {
+                await RemoveDeadAsync(directory, address, io).ConfigureAwait(false);
+            }
+
+            lock (core.Metadata)
+            {
+                core.Committer.AfterCommit(io => CloseGroundAsync(directory, ground, io));
+            }
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    /// <summary>One dead record is durably gone.</summary>
+    private async ValueTask CloseGroundAsync(Inode directory, BurialGround ground, IoMode io)
+    {
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        if (--ground.Count == 0)
+        {
+            Dictionary<uint, BurialGround> burials = directory.Directory!.Burials;
+            foreach (KeyValuePair<uint, BurialGround> item in burials)
+            {
+                if (item.Value == ground)
+                {
+                    burials.Remove(item.Key);
+                    break;
+                }
+            }
+        }
+
+        directory.Lock.Exit();
         core.Inodes.Release(directory);
     }
 
-    private async ValueTask RemoveNameAsync(Inode directory, ReadOnlyMemory<byte> name, Inode inode, IoMode io)
+    /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
+    private async ValueTask<bool> RemoveNameAsync(Inode directory, ReadOnlyMemory<byte> name, Inode inode, IoMode io)
     {
         SlotPlace place = await RequireAsync(directory, name, io).ConfigureAwait(false);
         try
         {
+            if (directory.Directory!.Burials.ContainsKey(place.Address))
+            {
+                return false;
+            }
+
             Record record = core.Directories.RecordAt(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
@@ -516,6 +618,8 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             {
                 Touch(directory);
             }
+
+            return true;
         }
         finally
         {
@@ -903,7 +1007,8 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         Permissions.Require(directory, identity, Permissions.Write | Permissions.Execute);
     }
 
-    private async ValueTask RequireEmptyAsync(Inode directory, IoMode io)
+    /// <summary>Refuses a directory with entries. False when it holds dead records only: they go with a commit, and the caller tries again.</summary>
+    private async ValueTask<bool> RequireEmptyAsync(Inode directory, IoMode io)
     {
         DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
         if (!state.IsEmpty)
@@ -913,11 +1018,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
         if (state.Dead.Count > 0)
         {
-            // Names replaced but not yet durably so: their records go first.
-            foreach (uint address in state.Dead.ToArray())
-            {
-                await RemoveDeadAsync(directory, address, io).ConfigureAwait(false);
-            }
+            return false;
         }
 
         // The blocks are freed with the directory: they must be in core for XN to see that they own nothing.
@@ -926,6 +1027,8 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         {
             core.Cache.Release(await core.Directories.GetBlockAsync(directory, logical, io).ConfigureAwait(false));
         }
+
+        return true;
     }
 
     private async ValueTask<SlotPlace> RequireAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode io) =>

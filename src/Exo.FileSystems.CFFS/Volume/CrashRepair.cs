@@ -17,6 +17,10 @@ internal sealed class CrashRepair : IXnRecoveryObserver
     private readonly Dictionary<ulong, uint> _links = [];
     private readonly Dictionary<ulong, ulong> _directories = [];
 
+    // Names seen, by a 64-bit mix of directory and hash; directories in which one was seen twice.
+    private readonly HashSet<ulong> _names = [];
+    private readonly HashSet<ulong> _suspects = [];
+
     /// <inheritdoc/>
     public void Visit(BlockNumber block, TemplateId template, BlockNumber parent, int parentPartition, ReadOnlySpan<byte> bytes)
     {
@@ -29,13 +33,19 @@ internal sealed class CrashRepair : IXnRecoveryObserver
                 continue;
             }
 
+            ulong owner = BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]);
+            if (record.NameLength > 0 && !_names.Add((owner * 0x9E3779B97F4A7C15UL) ^ record.NameHash))
+            {
+                _suspects.Add(owner);
+            }
+
             if (record.Kind == SlotKind.ExternalLink)
             {
                 _links[record.Inode] = _links.GetValueOrDefault(record.Inode) + 1;
             }
             else if (record.Kind == SlotKind.Directory)
             {
-                _directories[record.Inode] = BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]);
+                _directories[record.Inode] = owner;
             }
         }
     }
@@ -48,8 +58,38 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             await FinishMoveAsync(core, intent, io).ConfigureAwait(false);
         }
 
+        foreach (ulong suspect in _suspects)
+        {
+            await LoadSuspectAsync(core, suspect, io).ConfigureAwait(false);
+        }
+
         await CountLinksAsync(core, io).ConfigureAwait(false);
         await EmptyOrphansAsync(core, io).ConfigureAwait(false);
+        _names.Clear();
+        _directories.Clear();
+    }
+
+    /// <summary>A directory with two records of one name: loading it finds the dead one and has it removed. A dead link does not count.</summary>
+    private async ValueTask LoadSuspectAsync(VolumeCore core, ulong number, IoMode io)
+    {
+        if (await OpenDirectoryAsync(core, number, io).ConfigureAwait(false) is not { } directory)
+        {
+            return;
+        }
+
+        DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
+        foreach (uint address in state.Dead)
+        {
+            SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+            Record record = core.Directories.RecordAt(directory, place);
+            core.Cache.Release(place.Frame);
+            if (record.Kind == SlotKind.ExternalLink)
+            {
+                _links[record.Inode]--;
+            }
+        }
+
+        core.Inodes.Release(directory);
     }
 
     private async ValueTask FinishMoveAsync(VolumeCore core, Intent intent, IoMode io)

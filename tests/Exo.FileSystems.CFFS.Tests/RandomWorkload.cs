@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.FileSystems.CFFS.Tests;
+
+/// <summary>Random operations on a volume and on its model, side by side. A refused operation must be refused for a reason the model knows.</summary>
+internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random random)
+{
+    public int Refused { get; private set; }
+
+    public void Step()
+    {
+        try
+        {
+            Run(random.Next(100));
+        }
+        catch (CffsException full) when (full.Error == CffsError.NoSpace)
+        {
+            Refused++;
+        }
+    }
+
+    private void Run(int choice)
+    {
+        List<string> files = model.Paths(node => node.Entries is null && node.Target is null);
+        List<string> directories = model.Paths(node => node.Entries is not null);
+        string directory = directories[random.Next(directories.Count)];
+        string fresh = $"{directory}/{Name()}";
+        switch (choice)
+        {
+            case < 25 when !model.Has(fresh):
+                byte[] contents = Bytes(Length());
+                volume.WriteAllBytes(fresh, contents);
+                Put(fresh, new TreeModel.Node { Contents = contents });
+                break;
+            case < 32 when !model.Has(fresh) && directory.Count(c => c == '/') < 6:
+                volume.CreateDirectory(fresh);
+                Put(fresh, new TreeModel.Node { Entries = new(StringComparer.Ordinal) });
+                break;
+            case < 52 when files.Count > 0:
+                Overwrite(files[random.Next(files.Count)]);
+                break;
+            case < 60 when files.Count > 0:
+                Truncate(files[random.Next(files.Count)]);
+                break;
+            case < 72 when files.Count > 0:
+                Remove(files[random.Next(files.Count)]);
+                break;
+            case < 76 when directories.Count > 1:
+                string victim = directories[random.Next(1, directories.Count)];
+                if (model.Find(victim).Entries!.Count == 0)
+                {
+                    volume.RemoveDirectory(victim);
+                    (TreeModel.Node parent, string name) = model.Split(victim);
+                    parent.Entries!.Remove(name);
+                }
+                else
+                {
+                    Assert.Equal(CffsError.NotEmpty, Assert.Throws<CffsException>(() => volume.RemoveDirectory(victim)).Error);
+                }
+
+                break;
+            case < 88:
+                Rename(fresh);
+                break;
+            case < 92 when files.Count > 0 && !model.Has(fresh):
+                string target = files[random.Next(files.Count)];
+                volume.CreateHardLink(target, fresh);
+                TreeModel.Node linked = model.Find(target);
+                linked.Links++;
+                Put(fresh, linked);
+                break;
+            case < 95 when !model.Has(fresh):
+                string text = new('t', random.Next(1, random.Next(10) == 0 ? 1000 : 60));
+                volume.CreateSymbolicLink(fresh, text);
+                Put(fresh, new TreeModel.Node { Target = text });
+                break;
+            case < 97:
+                volume.Sync();
+                break;
+            default:
+                break;
+        }
+    }
+
+    private void Overwrite(string path)
+    {
+        TreeModel.Node node = model.Find(path);
+        int offset = random.Next(node.Contents.Length + (random.Next(4) == 0 ? 30000 : 1));
+        byte[] bytes = Bytes(Length());
+        using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+        {
+            file.Write(offset, bytes);
+        }
+
+        // Writing nothing extends nothing (POSIX write).
+        byte[] next = new byte[bytes.Length == 0 ? node.Contents.Length : Math.Max(node.Contents.Length, offset + bytes.Length)];
+        node.Contents.CopyTo(next, 0);
+        bytes.CopyTo(next.AsSpan(Math.Min(offset, next.Length)));
+        node.Contents = next;
+    }
+
+    private void Truncate(string path)
+    {
+        TreeModel.Node node = model.Find(path);
+        int length = random.Next(node.Contents.Length + 5000);
+        using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+        {
+            file.SetLength(length);
+        }
+
+        byte[] next = new byte[length];
+        node.Contents.AsSpan(0, Math.Min(length, node.Contents.Length)).CopyTo(next);
+        node.Contents = next;
+    }
+
+    private void Remove(string path)
+    {
+        TreeModel.Node node = model.Find(path);
+        CffsFile? open = random.Next(4) == 0 ? volume.OpenFile(path) : null;
+        volume.RemoveFile(path);
+        if (open is not null)
+        {
+            byte[] read = new byte[node.Contents.Length];
+            Assert.Equal(read.Length, open.Read(0, read));
+            Assert.True(read.AsSpan().SequenceEqual(node.Contents));
+            open.Dispose();
+        }
+
+        (TreeModel.Node parent, string name) = model.Split(path);
+        parent.Entries!.Remove(name);
+        node.Links--;
+    }
+
+    private void Rename(string fresh)
+    {
+        List<string> all = model.Paths(_ => true);
+        string from = all[random.Next(all.Count)];
+        string to = random.Next(3) == 0 ? all[random.Next(all.Count)] : fresh;
+        if (from.Length == 0 || to.Length == 0)
+        {
+            return;
+        }
+
+        TreeModel.Node node = model.Find(from);
+        TreeModel.Node? replaced = model.Has(to) ? model.Find(to) : null;
+        CffsError? expected =
+            node == replaced ? null
+            : to.StartsWith(from + "/", StringComparison.Ordinal) ? CffsError.Invalid
+            : replaced is null ? null
+            : (node.Entries is null) != (replaced.Entries is null) ? (node.Entries is null ? CffsError.IsDirectory : CffsError.NotDirectory)
+            : replaced.Entries?.Count > 0 ? CffsError.NotEmpty
+            : null;
+        if (expected is { } error)
+        {
+            Assert.Equal(error, Assert.Throws<CffsException>(() => volume.Rename(from, to)).Error);
+            return;
+        }
+
+        volume.Rename(from, to);
+        if (node == replaced)
+        {
+            return;
+        }
+
+        if (replaced is not null)
+        {
+            replaced.Links--;
+        }
+
+        (TreeModel.Node oldParent, string oldName) = model.Split(from);
+        oldParent.Entries!.Remove(oldName);
+        Put(to, node);
+    }
+
+    private void Put(string path, TreeModel.Node node)
+    {
+        (TreeModel.Node parent, string name) = model.Split(path);
+        parent.Entries![name] = node;
+    }
+
+    private string Name() => random.Next(8) == 0
+        ? new string((char)('a' + random.Next(26)), random.Next(20, 256))
+        : $"n{random.Next(40)}{new string('x', random.Next(3) == 0 ? random.Next(40) : 0)}";
+
+    private int Length() => random.Next(6) switch
+    {
+        0 => 0,
+        1 or 2 => random.Next(400),
+        3 => random.Next(5000),
+        4 => random.Next(40_000),
+        _ => random.Next(200_000),
+    };
+
+    private byte[] Bytes(int length)
+    {
+        byte[] bytes = new byte[length];
+        random.NextBytes(bytes);
+        return bytes;
+    }
+}
