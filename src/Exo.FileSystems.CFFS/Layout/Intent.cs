@@ -14,6 +14,7 @@ internal struct Intent
     public const int NameSequenceOffset = 24;
     public const int StateOffset = 28;
     public const int EpochOffset = 32;
+    public const int OldNameSequenceOffset = 40;
 
     public const uint Pending = 1 << 0;
 
@@ -25,6 +26,7 @@ internal struct Intent
         new(nameof(NameSequence), NameSequenceOffset, 4),
         new(nameof(State), StateOffset, 4),
         new(nameof(Epoch), EpochOffset, 8),
+        new(nameof(OldNameSequence), OldNameSequenceOffset, 4),
     ];
 
     public ulong Inode;
@@ -33,6 +35,7 @@ internal struct Intent
     public uint NameSequence;
     public uint State;
     public ulong Epoch;
+    public uint OldNameSequence;
 
     public static Intent Read(ReadOnlySpan<byte> sector) => new()
     {
@@ -42,6 +45,7 @@ internal struct Intent
         NameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[NameSequenceOffset..]),
         State = BinaryPrimitives.ReadUInt32LittleEndian(sector[StateOffset..]),
         Epoch = BinaryPrimitives.ReadUInt64LittleEndian(sector[EpochOffset..]),
+        OldNameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[OldNameSequenceOffset..]),
     };
 
     public readonly void Emit(Span<byte> sector)
@@ -53,5 +57,6 @@ internal struct Intent
         BinaryPrimitives.WriteUInt32LittleEndian(sector[NameSequenceOffset..], NameSequence);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[StateOffset..], State);
         BinaryPrimitives.WriteUInt64LittleEndian(sector[EpochOffset..], Epoch);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[OldNameSequenceOffset..], OldNameSequence);
     }
 }

@@ -744,6 +744,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                     FromDirectory = from.Number,
                     ToDirectory = to.Number,
                     NameSequence = next.NameSequence,
+                    OldNameSequence = record.NameSequence,
                     State = Intent.Pending,
                     Epoch = core.State.Epoch,
                 });

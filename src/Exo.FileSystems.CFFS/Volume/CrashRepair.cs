@@ -98,7 +98,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
         Inode? to = await OpenDirectoryAsync(core, intent.ToDirectory, io).ConfigureAwait(false);
         if (from is not null && to is not null
             && await FindRecordAsync(core, to, intent.Inode, sequence => sequence == intent.NameSequence, io).ConfigureAwait(false) is not null
-            && await FindRecordAsync(core, from, intent.Inode, sequence => sequence != intent.NameSequence, io).ConfigureAwait(false) is { } old)
+            && await FindRecordAsync(core, from, intent.Inode, sequence => sequence == intent.OldNameSequence, io).ConfigureAwait(false) is { } old)
         {
             await core.BeginWritingAsync(io).ConfigureAwait(false);
             await from.Lock.EnterAsync(io).ConfigureAwait(false);
