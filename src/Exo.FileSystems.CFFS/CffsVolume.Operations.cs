@@ -35,6 +35,14 @@ public sealed partial class CffsVolume
         return OpenFileCoreAsync(PathName.Encode(path), mode, permissions, identity, IoMode.Async);
     }
 
+    /// <inheritdoc cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>
+    public ValueTask<CffsFile> OpenFileAsync(
+        ReadOnlyMemory<byte> path, CffsOpenMode mode = CffsOpenMode.Read, ushort permissions = 0x1A4, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return OpenFileCoreAsync(path, mode, permissions, identity, IoMode.Async);
+    }
+
     /// <summary>Makes a directory.</summary>
     /// <exception cref="CffsException">NotFound, Exists, NotDirectory, AccessDenied, NameTooLong, NoSpace, ReadOnly.</exception>
     public void CreateDirectory(string path, ushort permissions = 0x1ED, CffsIdentity? identity = null) => CreateDirectory(PathName.Encode(path), permissions, identity);
@@ -143,6 +151,14 @@ public sealed partial class CffsVolume
     {
         cancellationToken.ThrowIfCancellationRequested();
         return StatCoreAsync(PathName.Encode(path), followSymbolicLink, identity, IoMode.Async);
+    }
+
+    /// <inheritdoc cref="Stat(string, bool, CffsIdentity?)"/>
+    public ValueTask<CffsStat> StatAsync(
+        ReadOnlyMemory<byte> path, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return StatCoreAsync(path, followSymbolicLink, identity, IoMode.Async);
     }
 
     /// <summary>Whether a path leads to something.</summary>
@@ -559,6 +575,7 @@ public sealed partial class CffsVolume
                 lock (Core.Metadata)
                 {
                     AttributeRules.Apply(ref inode.Record, change, identity, Core.Now());
+                    Core.NamesVersion++;
                     Core.Committer.AddDirty(inode);
                 }
             }

@@ -51,6 +51,9 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     /// <summary>The XN disk below.</summary>
     public XnVolume Disk => Core.Disk;
 
+    /// <summary>Changes whenever a name is made, removed or renamed; compares caches of lookups with their source. Reading it costs nothing.</summary>
+    public long NamesVersion => Volatile.Read(ref Core.NamesVersion);
+
     /// <summary>No change is accepted.</summary>
     public bool IsReadOnly => Core.IsReadOnly;
 

@@ -33,6 +33,9 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     /// <summary>Length in bytes.</summary>
     public long Length => (long)_inode.Record.Size;
 
+    /// <summary>Changes with each change of contents while the volume stays open. Reading it costs nothing.</summary>
+    public long Version => Volatile.Read(ref _inode.Version);
+
     /// <summary>How it was opened.</summary>
     public CffsOpenMode Mode => _mode;
 

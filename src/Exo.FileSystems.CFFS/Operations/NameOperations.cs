@@ -1040,6 +1040,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     {
         directory.Record.ModifyTime = directory.Record.ChangeTime = core.Now();
         directory.Version++;
+        core.NamesVersion++;
         core.Committer.AddDirty(directory);
     }
 

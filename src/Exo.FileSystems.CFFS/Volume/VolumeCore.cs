@@ -97,6 +97,9 @@ internal sealed class VolumeCore
     /// <summary>The one staging area for changes of metadata; used only under <see cref="Metadata"/>.</summary>
     public MetadataEdit Edit { get; }
 
+    /// <summary>Counts changes of the name space. Changed under the metadata lock, read by anyone.</summary>
+    public long NamesVersion;
+
     public VolumeGuard Guard { get; private set; } = null!;
 
     public VolumeState State { get; private set; }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+using System.Text;
+using Exo.FileSystems.CFFS;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>
+/// Documents that are files of a C-FFS volume. The cache's frames are the file system's own: what is read from the disk into a frame leaves through
+/// the network from that frame. Only contents that lie inside a directory sector are copied, once. Give the server the volume's frame pool.
+/// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing.</para>
+/// </summary>
+/// <param name="volume">The volume; it outlives the server.</param>
+/// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
+/// <param name="identity">Whose permissions count; null is user 65534 without groups.</param>
+public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource
+{
+    private readonly byte[] _root = Encoding.UTF8.GetBytes(root.TrimEnd('/'));
+    private readonly CffsIdentity _identity = identity ?? new CffsIdentity(65534, 65534);
+
+    /// <inheritdoc/>
+    public async ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken)
+    {
+        byte[] whole = [.. _root, .. path.Span];
+        CffsFile? file = null;
+        CffsLease? lease = null;
+        try
+        {
+            // Read before the file is opened: a change of names in between makes the document stale, never wrongly current.
+            long names = volume.NamesVersion;
+            CffsStat stat = await volume.StatAsync(whole, followSymbolicLink: true, _identity, cancellationToken).ConfigureAwait(false);
+            if (stat.Kind == CffsKind.Directory)
+            {
+                return new DocumentLookup(DocumentLookupStatus.Folder);
+            }
+
+            if (stat.Kind != CffsKind.File || stat.Size > int.MaxValue)
+            {
+                return new DocumentLookup(DocumentLookupStatus.NotFound);
+            }
+
+            file = await volume.OpenFileAsync(whole, CffsOpenMode.Read, 0, _identity, cancellationToken).ConfigureAwait(false);
+            lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);
+            Held held = new(file, lease, names);
+            DateTimeOffset modified = DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
+            UInt128 version = new(file.Inode ^ ((ulong)lease.Version << 40), (ulong)stat.ChangeTimeNs);
+            DocumentContent content = DocumentContent.FromFrames(
+                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, modified, version, held, null, held);
+            (file, lease) = (null, null);
+            return DocumentLookup.Found(content);
+        }
+        catch (CffsException refused) when (refused.Error is CffsError.NotFound or CffsError.NotDirectory or CffsError.AccessDenied
+            or CffsError.NameTooLong or CffsError.Loop or CffsError.IsDirectory or CffsError.Invalid)
+        {
+            return new DocumentLookup(DocumentLookupStatus.NotFound);
+        }
+        catch (CffsException busy) when (busy.Error == CffsError.Busy)
+        {
+            return new DocumentLookup(DocumentLookupStatus.Unavailable);
+        }
+        finally
+        {
+            lease?.Dispose();
+            file?.Dispose();
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool IsCurrent(DocumentContent content)
+    {
+        ArgumentNullException.ThrowIfNull(content);
+        return content.State is Held held && held.NamesVersion == volume.NamesVersion && held.File.Version == held.Lease.Version;
+    }
+
+    /// <summary>What a document holds of the volume: the open file, so that its version can be asked, and the frames.</summary>
+    private sealed class Held(CffsFile file, CffsLease lease, long namesVersion) : IDisposable
+    {
+        public CffsFile File => file;
+
+        public CffsLease Lease => lease;
+
+        public long NamesVersion => namesVersion;
+
+        public void Dispose()
+        {
+            lease.Dispose();
+            file.Dispose();
+        }
+    }
+}
