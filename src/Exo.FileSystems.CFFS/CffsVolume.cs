@@ -213,7 +213,10 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
         if (disk.Recovery is not null && repair is not null && !isReadOnly)
         {
-            repair.RunAsync(core, core.State.Epoch, IoMode.Sync).Take();
+            // A new epoch, also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.
+            ulong crashedEpoch = core.State.Epoch;
+            core.BeginWritingAsync(IoMode.Sync).Take();
+            repair.RunAsync(core, crashedEpoch, IoMode.Sync).Take();
             while (!core.Committer.IsIdle)
             {
                 core.Committer.SyncAsync(IoMode.Sync).Take();
