@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
+
+namespace Exo.Core.Linux;
+
+/// <summary>
+/// A mapping that somebody owns. It is unmapped by <see cref="Dispose"/> only: a span over it does not keep it alive, so a
+/// finalizer could take memory away under a running copy or under the kernel.
+/// </summary>
+internal sealed class MappedRegion : IDisposable
+{
+    private nint _address;
+
+    private MappedRegion(nint address, long lengthBytes)
+    {
+        _address = address;
+        LengthBytes = lengthBytes;
+    }
+
+    /// <summary>First byte; page-aligned. Zero once disposed.</summary>
+    public nint Address => _address;
+
+    public long LengthBytes { get; }
+
+    /// <summary>Private zeroed memory; pages come into being when they are first touched.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public static MappedRegion Anonymous(long lengthBytes) =>
+        Map(lengthBytes, Abi.PROT_READ | Abi.PROT_WRITE, Abi.MAP_PRIVATE | Abi.MAP_ANONYMOUS | Abi.MAP_NORESERVE, -1, 0);
+
+    /// <summary>A shared mapping of a file or of a ring.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public static MappedRegion Shared(int fd, long lengthBytes, long offset = 0, int extraFlags = 0) =>
+        Map(lengthBytes, Abi.PROT_READ | Abi.PROT_WRITE, Abi.MAP_SHARED | extraFlags, fd, offset);
+
+    /// <summary>
+    /// Keeps the region out of children made by fork: a child holding the pages while direct I/O writes into them would
+    /// break the sharing (open(2), NOTES on O_DIRECT).
+    /// </summary>
+    public void DoNotFork() => Invariant.Check(Libc.MemoryAdvise(_address, (nuint)LengthBytes, Abi.MADV_DONTFORK) == 0);
+
+    public void Dispose()
+    {
+        nint address = Interlocked.Exchange(ref _address, 0);
+        if (address != 0)
+        {
+            _ = Libc.MemoryUnmap(address, (nuint)LengthBytes);
+        }
+    }
+
+    private static MappedRegion Map(long lengthBytes, int protection, int flags, int fd, long offset)
+    {
+        nint address = Libc.MemoryMap(0, (nuint)lengthBytes, protection, flags, fd, offset);
+        if (address == -1)
+        {
+            throw new IOException($"Cannot map {lengthBytes} bytes: {Errno.Describe(Marshal.GetLastPInvokeError())}.");
+        }
+
+        return new MappedRegion(address, lengthBytes);
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
+using Exo.Capabilities;
+
+namespace Exo.Core.Memory;
+
+/// <summary>
+/// The names that own frames, numbered from 1, so that a frame's access-control list costs four bytes until somebody changes
+/// it. Each name has one unchanged list, shared by all its frames. Names are kept for the pool's life: a pool has few owners.
+/// </summary>
+internal sealed class FrameOwners
+{
+    private readonly ConcurrentDictionary<CapabilityName, int> _indexByName = new();
+    private readonly Lock _growing = new();
+    private AccessControlList[] _lists = new AccessControlList[8];
+    private int _count;
+
+    /// <summary>The number of the name that new frames of this credential belong to: that of its first valid capability.</summary>
+    /// <exception cref="AccessDeniedException">The credential has no valid capability of this authority.</exception>
+    public int IndexOf(Credential owner, CapabilityAuthority authority)
+    {
+        ArgumentNullException.ThrowIfNull(owner);
+        foreach (Capability capability in owner.Capabilities)
+        {
+            if (capability.IsValid && ReferenceEquals(capability.Authority, authority))
+            {
+                CapabilityName name = capability.Name;
+                return _indexByName.TryGetValue(name, out int index) ? index : Add(name);
+            }
+        }
+
+        throw new AccessDeniedException("page frames", AccessRefusal.NoValidCapability, Rights.Write);
+    }
+
+    /// <summary>The list that frames of this owner have until it is changed. Never changed itself.</summary>
+    public AccessControlList ListOf(int index) => Volatile.Read(ref _lists)[index];
+
+    /// <summary>A fresh list for one frame of this owner, to be changed.</summary>
+    public AccessControlList NewListFor(int index) => new(ListOf(index)[0]!.Value);
+
+    private int Add(CapabilityName name)
+    {
+        lock (_growing)
+        {
+            if (_indexByName.TryGetValue(name, out int index))
+            {
+                return index;
+            }
+
+            index = ++_count;
+            AccessControlList[] lists = _lists;
+            if (index == lists.Length)
+            {
+                Array.Resize(ref lists, lists.Length * 2);
+            }
+
+            lists[index] = new AccessControlList(new AclEntry(name, Rights.All), capacity: 1);
+            Volatile.Write(ref _lists, lists);
+            _indexByName[name] = index;
+            return index;
+        }
+    }
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
+using System.Text;
+using Exo.Capabilities;
+using Exo.Core.Linux;
+using Microsoft.Win32.SafeHandles;
+
+namespace Exo.Core.Memory;
+
+/// <summary>
+/// Page frames under physical names: one memory file mapped once, shared, so that the same 4 KiB are at once a page of a
+/// buffer cache, a fixed buffer of a disk ring and packet memory.
+/// <code>
+/// Base                                            frame i is at Base + i * 4096
+///  | frame 0 | frame 1 | frame 2 | ...            consecutive numbers are contiguous bytes
+/// per frame, managed: references 4 B, generation 4 B, owner 4 B, and one bit in the exported free map
+/// </code>
+/// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
+/// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
+/// </summary>
+/// <remarks>
+/// The accessors by number (<see cref="Bytes(FrameNumber)"/>, <see cref="Address"/>, <see cref="Memory"/>) are for code that
+/// already decided who may: inside one process nothing but this API protects the bytes. <see cref="Bind"/> checks.
+/// </remarks>
+public sealed class FramePool : IDisposable
+{
+    /// <summary>Bytes in a frame.</summary>
+    public const int FrameBytes = 4096;
+
+    private readonly MappedRegion _region;
+    private readonly SafeFileHandle _file;
+    private readonly FreeMap _freeMap;
+    private readonly FrameState[] _states;
+    private readonly FrameOwners _owners = new();
+    private readonly FrameAcls _acls;
+    private readonly FrameMemory[] _windows;
+    private int _users = 1;
+    private int _disposed;
+
+    private FramePool(SafeFileHandle file, MappedRegion region, int frameCount, CapabilityAuthority authority)
+    {
+        _file = file;
+        _region = region;
+        _freeMap = new FreeMap(frameCount);
+        _states = new FrameState[frameCount];
+        _acls = new FrameAcls(_owners);
+        _windows = FrameMemory.Windows(this, (long)frameCount * FrameBytes);
+        FrameCount = frameCount;
+        Authority = authority;
+        RootCredential = Credential.Of(authority.Root);
+    }
+
+    /// <summary>Frames in the pool.</summary>
+    public int FrameCount { get; }
+
+    /// <summary>Frames that are free now. While others allocate, only a hint.</summary>
+    public int FreeCount => _freeMap.FreeCount;
+
+    /// <summary>Whose capabilities guard the frames.</summary>
+    public CapabilityAuthority Authority { get; }
+
+    /// <summary>The authority's root, ready to present.</summary>
+    public Credential RootCredential { get; }
+
+    /// <summary>The exported free map: bit i % 64 of word i / 64 is set while frame i is free. Changes under the reader.</summary>
+    public ReadOnlySpan<ulong> FreeMap => _freeMap.Words;
+
+    /// <summary>The memory file, for the reactor that registers it and for mapping it elsewhere in this process.</summary>
+    internal SafeFileHandle MemoryFile => _file;
+
+    /// <summary>Where frame 0 is.</summary>
+    internal nint BaseAddress
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            nint address = _region.Address;
+            ObjectDisposedException.ThrowIf(address == 0, this);
+            return address;
+        }
+    }
+
+    /// <summary>Makes a pool. Takes microseconds for any size: nothing is touched.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Not one whole frame, or more than 2^31 - 64 of them.</exception>
+    /// <exception cref="IOException">The system refused the memory file or the mapping.</exception>
+    public static unsafe FramePool Create(FramePoolOptions? options = null)
+    {
+        options ??= new FramePoolOptions();
+        long frameCount = options.CapacityBytes / FrameBytes;
+        ArgumentOutOfRangeException.ThrowIfLessThan(frameCount, 1, nameof(FramePoolOptions.CapacityBytes));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(frameCount, int.MaxValue - 63L, nameof(FramePoolOptions.CapacityBytes));
+        long capacityBytes = frameCount * FrameBytes;
+
+        int fd;
+        fixed (byte* name = Encoding.UTF8.GetBytes(options.Name + '\0'))
+        {
+            fd = Libc.MemoryFileCreate(name, Abi.MFD_CLOEXEC);
+        }
+
+        if (fd < 0)
+        {
+            throw new IOException($"Cannot make a memory file: {Errno.Describe(Errno.Last)}.");
+        }
+
+        var file = new SafeFileHandle(fd, ownsHandle: true);
+        try
+        {
+            if (Libc.Truncate(fd, capacityBytes) != 0)
+            {
+                throw new IOException($"Cannot size a memory file to {capacityBytes} bytes: {Errno.Describe(Errno.Last)}.");
+            }
+
+            MappedRegion region = MappedRegion.Shared(fd, capacityBytes, extraFlags: Abi.MAP_NORESERVE);
+            region.DoNotFork();
+            return new FramePool(file, region, (int)frameCount, options.Authority ?? CapabilityAuthority.Create());
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Allocates any free frame; its count is 1. The bytes are what was left there unless <paramref name="zero"/>.</summary>
+    /// <returns>False when no frame is free.</returns>
+    /// <exception cref="AccessDeniedException">The credential holds no valid capability of this pool's authority.</exception>
+    public bool TryAllocate(Credential owner, out FrameNumber frame, bool zero = false)
+    {
+        int ownerIndex = OwnerOf(owner);
+        if (!_freeMap.TryTakeAny(out uint index))
+        {
+            frame = default;
+            return false;
+        }
+
+        frame = new FrameNumber(index);
+        Take(frame, ownerIndex, zero);
+        return true;
+    }
+
+    /// <summary>Allocates that frame; its count is 1.</summary>
+    /// <returns>False when it is not free.</returns>
+    /// <exception cref="AccessDeniedException">The credential holds no valid capability of this pool's authority.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such frame.</exception>
+    public bool TryAllocate(Credential owner, FrameNumber wanted, bool zero = false)
+    {
+        CheckRange(wanted, 1);
+        int ownerIndex = OwnerOf(owner);
+        if (!_freeMap.TryTake(wanted.Value))
+        {
+            return false;
+        }
+
+        Take(wanted, ownerIndex, zero);
+        return true;
+    }
+
+    /// <summary>Allocates <paramref name="count"/> frames that follow one another in memory; each has a count of 1 and is released by itself.</summary>
+    /// <returns>False when no such run is free.</returns>
+    /// <exception cref="AccessDeniedException">The credential holds no valid capability of this pool's authority.</exception>
+    public bool TryAllocateRun(Credential owner, int count, out FrameNumber first, bool zero = false)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
+        int ownerIndex = OwnerOf(owner);
+        if (!_freeMap.TryTakeRun(count, out uint index))
+        {
+            first = default;
+            return false;
+        }
+
+        first = new FrameNumber(index);
+        for (uint i = 0; i < (uint)count; i++)
+        {
+            Take(new FrameNumber(index + i), ownerIndex, zero);
+        }
+
+        return true;
+    }
+
+    /// <summary>One more holder. The frame must be allocated.</summary>
+    public void Retain(FrameNumber frame)
+    {
+        ref int references = ref State(frame).References;
+        int seen = Volatile.Read(ref references);
+        while (true)
+        {
+            Invariant.Check(seen > 0);
+            int before = Interlocked.CompareExchange(ref references, seen + 1, seen);
+            if (before == seen)
+            {
+                return;
+            }
+
+            seen = before;
+        }
+    }
+
+    /// <summary>One holder less; the last one frees the frame, and every binding to it ends. Releasing a free frame is a broken invariant.</summary>
+    public void Release(FrameNumber frame)
+    {
+        ref FrameState state = ref State(frame);
+        int seen = Volatile.Read(ref state.References);
+        while (true)
+        {
+            Invariant.Check(seen > 0);
+            int before = Interlocked.CompareExchange(ref state.References, seen - 1, seen);
+            if (before == seen)
+            {
+                break;
+            }
+
+            seen = before;
+        }
+
+        if (seen == 1)
+        {
+            // Nobody holds the frame and its bit is still clear, so nobody can take it: it is ours to clean.
+            Interlocked.Increment(ref state.Generation);
+            _acls.Forget(frame, Interlocked.Exchange(ref state.Owner, 0));
+            _freeMap.Give(frame.Value);
+        }
+    }
+
+    /// <summary>Holders of the frame; 0 = free.</summary>
+    public int ReferenceCount(FrameNumber frame) => Volatile.Read(ref State(frame).References);
+
+    /// <summary>The frame's 4,096 bytes. The frame must be allocated.</summary>
+    public Span<byte> Bytes(FrameNumber frame) => Bytes(frame, 1);
+
+    /// <summary>The bytes of a run of frames, all of them allocated.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The run leaves the pool or has 2 GiB or more.</exception>
+    public unsafe Span<byte> Bytes(FrameNumber first, int frameCount)
+    {
+        // CheckHeld: the run lies inside the pool; the multiplication below cannot overflow.
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(frameCount, int.MaxValue / FrameBytes);
+        CheckHeld(first, frameCount);
+        return new Span<byte>((byte*)BaseAddress + (long)first.Value * FrameBytes, frameCount * FrameBytes);
+    }
+
+    /// <summary>Where the frame is in this process. Valid until the pool is disposed.</summary>
+    public nint Address(FrameNumber frame)
+    {
+        CheckRange(frame, 1);
+        return BaseAddress + (nint)frame.Value * FrameBytes;
+    }
+
+    /// <summary>The bytes of a run of frames as <see cref="Memory{T}"/>; costs no allocation. All must be allocated.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The run leaves the pool or has more than 1 GiB.</exception>
+    public Memory<byte> Memory(FrameNumber first, int frameCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(frameCount, (int)(FrameMemory.WindowBytes / FrameBytes));
+        CheckHeld(first, frameCount);
+        long offset = (long)first.Value * FrameBytes;
+        return _windows[offset / FrameMemory.WindowBytes].Slice((int)(offset % FrameMemory.WindowBytes), frameCount * FrameBytes);
+    }
+
+    /// <summary>Whether a credential has a right to a frame. Takes tens of nanoseconds and allocates nothing. A free frame refuses everybody.</summary>
+    public AccessRefusal Check(Credential credential, FrameNumber frame, Rights wanted)
+    {
+        ArgumentNullException.ThrowIfNull(credential);
+        int owner = Volatile.Read(ref State(frame).Owner);
+        return owner == 0 ? AccessRefusal.NotDominated : _acls.ListOf(frame, owner).Check(credential, wanted);
+    }
+
+    /// <summary>Changes entry <paramref name="index"/> of a frame's access-control list (null clears it). Every binding to the frame ends.</summary>
+    public bool TryModifyAcl(Credential by, FrameNumber frame, int index, AclEntry? entry, out AccessRefusal refusal)
+    {
+        ArgumentNullException.ThrowIfNull(by);
+        ref FrameState state = ref State(frame);
+        refusal = Check(by, frame, Rights.ModifyAcl);
+        if (refusal != AccessRefusal.None || !_acls.TryModify(by, frame, ref state.Owner, index, entry, out refusal))
+        {
+            return false;
+        }
+
+        Interlocked.Increment(ref state.Generation);
+        return true;
+    }
+
+    /// <summary>Checks the right once and hands out a binding that is cheap to use.</summary>
+    /// <exception cref="AccessDeniedException">The credential lacks the right.</exception>
+    public FrameBinding Bind(Credential credential, FrameNumber frame, Rights rights)
+    {
+        // The generation is read first: if the frame is freed and given to somebody else during the check, the binding is born stale.
+        uint generation = Volatile.Read(ref State(frame).Generation);
+        AccessRefusal refusal = Check(credential, frame, rights);
+        return refusal == AccessRefusal.None
+            ? new FrameBinding(this, frame, generation, rights)
+            : throw new AccessDeniedException(frame.ToString(), refusal, rights);
+    }
+
+    /// <summary>Takes back every binding to a frame. Needs the right to modify its access-control list.</summary>
+    public bool TryUnbind(Credential by, FrameNumber frame, out AccessRefusal refusal)
+    {
+        refusal = Check(by, frame, Rights.ModifyAcl);
+        if (refusal != AccessRefusal.None)
+        {
+            return false;
+        }
+
+        Interlocked.Increment(ref State(frame).Generation);
+        return true;
+    }
+
+    /// <summary>
+    /// Gives the memory back; at once, or when the last device on this pool is disposed. Spans, memories and addresses taken
+    /// from the pool must not be used after that.
+    /// </summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+        {
+            RemoveUser();
+        }
+    }
+
+    /// <summary>A device that may have the kernel write into frames: the mapping stays until <see cref="RemoveUser"/>.</summary>
+    internal void AddUser()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        Interlocked.Increment(ref _users);
+    }
+
+    /// <summary>The counterpart of <see cref="AddUser"/>.</summary>
+    internal void RemoveUser()
+    {
+        int left = Interlocked.Decrement(ref _users);
+        Invariant.Check(left >= 0);
+        if (left == 0)
+        {
+            _region.Dispose();
+            _file.Dispose();
+        }
+    }
+
+    /// <summary>Whether a binding of that generation still holds.</summary>
+    internal bool IsCurrent(FrameNumber frame, uint generation)
+    {
+        ref FrameState state = ref _states[frame.Value];
+        return Volatile.Read(ref state.Generation) == generation && Volatile.Read(ref state.References) > 0;
+    }
+
+    private int OwnerOf(Credential owner)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        return _owners.IndexOf(owner, Authority);
+    }
+
+    private void Take(FrameNumber frame, int ownerIndex, bool zero)
+    {
+        ref FrameState state = ref _states[frame.Value];
+        Invariant.Check(state.References == 0 && state.Owner == 0);
+        Volatile.Write(ref state.Owner, ownerIndex);
+        Volatile.Write(ref state.References, 1);
+        if (zero)
+        {
+            Bytes(frame).Clear();
+        }
+    }
+
+    private void CheckHeld(FrameNumber first, int frameCount)
+    {
+        CheckRange(first, frameCount);
+        for (int i = 0; i < frameCount; i++)
+        {
+            Invariant.Check(Volatile.Read(ref _states[first.Value + (uint)i].References) > 0);
+        }
+    }
+
+    private void CheckRange(FrameNumber first, int frameCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(frameCount);
+        if (first.Value + (ulong)frameCount > (ulong)FrameCount)
+        {
+            throw new ArgumentOutOfRangeException(nameof(first), first, $"The pool has {FrameCount} frames.");
+        }
+    }
+
+    private ref FrameState State(FrameNumber frame)
+    {
+        if (frame.Value >= (uint)_states.Length)
+        {
+            CheckRange(frame, 1);
+        }
+
+        return ref _states[frame.Value];
+    }
+
+    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own.</summary>
+    private struct FrameState
+    {
+        public int References;
+        public uint Generation;
+        public int Owner;
+    }
+}
