@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Core.DownloadedCode;
+
+/// <summary>What a register can hold in the verifier's eyes.</summary>
+internal enum AbstractKind : byte
+{
+    /// <summary>Never written on this path.</summary>
+    Uninitialised = 0,
+
+    /// <summary>Written differently on the paths that meet here, or on some of them only: of no use until written again.</summary>
+    Mixed,
+
+    /// <summary>Clobbered by a call.</summary>
+    Clobbered,
+
+    /// <summary>Only in stack slots: some bytes hold numbers, of no known value.</summary>
+    Bytes,
+
+    /// <summary>A number.</summary>
+    Scalar,
+
+    /// <summary>An address: a region and an offset into it.</summary>
+    Pointer,
+}
+
+/// <summary>
+/// What the verifier knows of a register or a stack slot. Immutable and shared: states that agree point to the same object, which
+/// makes keeping one per pending jump cheap, and joining equals free.
+/// </summary>
+internal sealed class AbstractValue
+{
+    private static readonly AbstractValue[] ByteMasks = MakeByteMasks();
+
+    private AbstractValue(AbstractKind kind, int region, byte writtenBytes, in ScalarRange range)
+    {
+        Kind = kind;
+        Region = region;
+        WrittenBytes = writtenBytes;
+        Range = range;
+    }
+
+    public static AbstractValue Uninitialised { get; } = new(AbstractKind.Uninitialised, 0, 0, default);
+
+    public static AbstractValue Mixed { get; } = new(AbstractKind.Mixed, 0, 0, default);
+
+    public static AbstractValue Clobbered { get; } = new(AbstractKind.Clobbered, 0, 0, default);
+
+    public static AbstractValue UnknownScalar { get; } = new(AbstractKind.Scalar, 0, 0xff, ScalarRange.Unknown);
+
+    public AbstractKind Kind { get; }
+
+    /// <summary>A pointer's region, numbered as the interpreter does.</summary>
+    public int Region { get; }
+
+    /// <summary>A stack slot's bytes that hold numbers, bit n for byte n; all of them for a whole number.</summary>
+    public byte WrittenBytes { get; }
+
+    /// <summary>A number's range, or the range of a pointer's offset from the start of its region.</summary>
+    public ScalarRange Range { get; }
+
+    public static AbstractValue Scalar(in ScalarRange range) => new(AbstractKind.Scalar, 0, 0xff, range);
+
+    public static AbstractValue Pointer(int region, in ScalarRange offset) => new(AbstractKind.Pointer, region, 0, offset);
+
+    /// <summary>A stack slot of which these bytes hold numbers of any value.</summary>
+    public static AbstractValue Bytes(byte written) => ByteMasks[written];
+
+    /// <summary>What can be relied on when either value may be there.</summary>
+    public static AbstractValue Join(AbstractValue a, AbstractValue b)
+    {
+        if (ReferenceEquals(a, b) || (a.Kind == b.Kind && a.Region == b.Region && a.WrittenBytes == b.WrittenBytes && a.Range == b.Range))
+        {
+            return a;
+        }
+
+        if (a.Kind == b.Kind && a.Region == b.Region && a.Kind is AbstractKind.Scalar or AbstractKind.Pointer)
+        {
+            ScalarRange range = a.Range.Join(b.Range);
+            return range == a.Range ? a : range == b.Range ? b : new AbstractValue(a.Kind, a.Region, a.WrittenBytes, range);
+        }
+
+        return Mixed;
+    }
+
+    /// <summary>The same for stack slots, where bytes written on both paths remain readable.</summary>
+    public static AbstractValue JoinSlot(AbstractValue a, AbstractValue b)
+    {
+        AbstractValue joined = Join(a, b);
+        return joined.Kind == AbstractKind.Mixed ? Bytes((byte)(a.WrittenBytes & b.WrittenBytes)) : joined;
+    }
+
+    /// <summary>For the state shown with a refusal.</summary>
+    public override string ToString() => Kind switch
+    {
+        AbstractKind.Scalar => Range.ToString(),
+        AbstractKind.Pointer => $"{RegionName(Region)}+[{(Region == Interpreter.StackRegion
+            ? RangeArithmetic.Subtract(Range, ScalarRange.Constant(ProgramContract.StackBytes))
+            : Range)}]",
+        AbstractKind.Bytes => $"bytes 0b{Convert.ToString(WrittenBytes, 2).PadLeft(8, '0')}",
+        AbstractKind.Mixed => "differs by path",
+        AbstractKind.Clobbered => "clobbered by a call",
+        _ => "not written",
+    };
+
+    public static string RegionName(int region) => region switch
+    {
+        Interpreter.StackRegion => "stack",
+        Interpreter.MemoryRegion => "memory",
+        _ => "context",
+    };
+
+    private static AbstractValue[] MakeByteMasks()
+    {
+        AbstractValue[] masks = new AbstractValue[256];
+        for (int i = 0; i < masks.Length; i++)
+        {
+            masks[i] = new AbstractValue(i == 0 ? AbstractKind.Uninitialised : AbstractKind.Bytes, 0, (byte)i, default);
+        }
+
+        return masks;
+    }
+}
