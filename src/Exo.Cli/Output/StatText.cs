@@ -41,15 +41,14 @@ internal static class StatText
             text[i + 1] = (permissions >> (8 - i) & 1) != 0 ? "rwx"[i % 3] : '-';
         }
 
-        Special(0x800, 3, 's', 'S');
-        Special(0x400, 6, 's', 'S');
-        Special(0x200, 9, 't', 'T');
+        Special(text, permissions & 0x800, 3, 's', 'S');
+        Special(text, permissions & 0x400, 6, 's', 'S');
+        Special(text, permissions & 0x200, 9, 't', 'T');
         return text.ToString();
 
-        void Special(int bit, int at, char withExecute, char without)
+        static void Special(Span<char> letters, int bit, int at, char withExecute, char without)
         {
-            Span<char> letters = text;
-            if ((permissions & bit) != 0)
+            if (bit != 0)
             {
                 letters[at] = letters[at] == 'x' ? withExecute : without;
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.CommandLine.Help;
-using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using Exo.Cli.Output;
 
 namespace Exo.Cli.Verbs;
@@ -21,10 +21,9 @@ internal static class ExoCommand
         ParseResult parsed = Build().Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         Command command = parsed.CommandResult.Command;
         string name = command is RootCommand ? "exo" : $"exo {command.Name}";
-        if (parsed.Action is ParseErrorAction || (parsed.Errors.Count > 0 && parsed.Action is not HelpAction and not HelpWithExamples))
+        if (parsed.Action is not (HelpAction or HelpWithExamples) && WrongUsageOf(parsed) is { } wrong)
         {
-            Console.Error.WriteLine($"{name}: {OneLine.Of(parsed.Errors[0].Message)} (see '{name} --help')");
-            return command is VerbCommand verb ? verb.UsageExitCode : WrongUsage;
+            return Refuse(command, name, wrong);
         }
 
         try
@@ -33,14 +32,32 @@ internal static class ExoCommand
         }
         catch (UsageException error)
         {
-            Console.Error.WriteLine($"{name}: {OneLine.Of(error.Message)} (see '{name} --help')");
-            return command is VerbCommand verb ? verb.UsageExitCode : WrongUsage;
+            return Refuse(command, name, error.Message);
         }
         catch (Exception error) when (Failure.Describe(error) is { } line)
         {
             Console.Error.WriteLine($"{name}: {line}");
             return command is VerbCommand verb ? verb.FailureExitCode : Failed;
         }
+    }
+
+    private static string? WrongUsageOf(ParseResult parsed)
+    {
+        // A mistyped option would be taken for a file name. A file whose name begins with a dash is written ./-name.
+        string? option = parsed.CommandResult.Children.OfType<ArgumentResult>()
+            .SelectMany(argument => argument.Tokens).Select(token => token.Value)
+            .Concat(parsed.UnmatchedTokens)
+            .FirstOrDefault(token => token.Length > 1 && token[0] == '-');
+        return option is not null ? $"unknown option '{option}'"
+            : parsed.CommandResult.Command is RootCommand && parsed.UnmatchedTokens is [var verb, ..] ? $"unknown verb '{verb}'"
+            : parsed.Errors.Count > 0 ? parsed.Errors[0].Message
+            : null;
+    }
+
+    private static int Refuse(Command command, string name, string wrong)
+    {
+        Console.Error.WriteLine($"{name}: {OneLine.Of(wrong)} (see '{name} --help')");
+        return command is VerbCommand verb ? verb.UsageExitCode : WrongUsage;
     }
 
     /// <summary>The grammar.</summary>

@@ -12,7 +12,7 @@ internal static class ListVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> path = Symbols.PathInImage("Directory or file of the image");
+        Argument<string?> path = Symbols.PathInImage("Directory or file of the image");
         Option<bool> isLong = new("--long", "-l") { Description = "Modes, links, owners, sizes, times in UTC" };
         Option<bool> json = Symbols.Json();
         VerbCommand command = new("ls", "Lists a directory of an image.")
@@ -24,11 +24,11 @@ internal static class ListVerb
         command.Add(isLong);
         command.Add(json);
         command.SetAction(parsed => Run(
-            parsed.GetRequiredValue(image), parsed.GetRequiredValue(path), parsed.GetValue(isLong), parsed.GetValue(json)));
+            parsed.GetRequiredValue(image), parsed.GetValue(path), parsed.GetValue(isLong), parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string image, string pathText, bool isLong, bool asJson)
+    private static int Run(string image, string? pathText, bool isLong, bool asJson)
     {
         byte[] path = Symbols.Normalise(pathText);
         using CffsVolume volume = OpenImage.ReadOnly(image);

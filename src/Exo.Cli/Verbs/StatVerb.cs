@@ -11,7 +11,7 @@ internal static class StatVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> path = Symbols.PathInImage("File or directory of the image");
+        Argument<string?> path = Symbols.PathInImage("File or directory of the image");
         Option<bool> json = Symbols.Json();
         VerbCommand command = new("stat", "Shows the attributes of a file or directory of an image.")
         {
@@ -20,11 +20,11 @@ internal static class StatVerb
         command.Add(image);
         command.Add(path);
         command.Add(json);
-        command.SetAction(parsed => Run(parsed.GetRequiredValue(image), parsed.GetRequiredValue(path), parsed.GetValue(json)));
+        command.SetAction(parsed => Run(parsed.GetRequiredValue(image), parsed.GetValue(path), parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string image, string pathText, bool asJson)
+    private static int Run(string image, string? pathText, bool asJson)
     {
         byte[] path = Symbols.Normalise(pathText);
         using CffsVolume volume = OpenImage.ReadOnly(image);

@@ -2,7 +2,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Net;
-using System.Text;
 using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 
@@ -16,11 +15,10 @@ internal static class Symbols
 {
     public static Argument<string> Image() => new("IMAGE") { Description = "Image file or block device" };
 
-    public static Argument<string> PathInImage(string description) => new("PATH")
+    public static Argument<string?> PathInImage(string description) => new("PATH")
     {
-        Description = description,
+        Description = description + " [default: /]",
         Arity = ArgumentArity.ZeroOrOne,
-        DefaultValueFactory = _ => "/",
     };
 
     public static Option<bool> Json() => new("--json") { Description = "Print JSON" };
@@ -43,15 +41,16 @@ internal static class Symbols
 
     public static Option<IPEndPoint> Listen(string whenAbsent) => new("--listen")
     {
-        Description = $"Address and port to listen on; port 0 takes a free one",
+        Description = "Address and port to listen on; port 0 takes a free one",
         HelpName = "ADDR:PORT",
         CustomParser = result => ParseListen(result),
         DefaultValueFactory = _ => ListenAddress.TryParse(whenAbsent, out IPEndPoint endPoint) ? endPoint : throw new FormatException(whenAbsent),
     };
 
     /// <summary>A path inside an image as bytes: absolute, one slash between names.</summary>
-    public static byte[] Normalise(string path)
+    public static byte[] Normalise(string? path)
     {
+        path ??= "/";
         byte[] bytes = ByteText.Unescape(path) ?? throw new UsageException($"'{path}': malformed escape");
         if (bytes.Contains((byte)0))
         {

@@ -12,7 +12,7 @@ internal static class TreeVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> path = Symbols.PathInImage("Directory of the image");
+        Argument<string?> path = Symbols.PathInImage("Directory of the image");
         Option<bool> json = Symbols.Json();
         VerbCommand command = new("tree", "Shows everything below a directory of an image.")
         {
@@ -21,11 +21,11 @@ internal static class TreeVerb
         command.Add(image);
         command.Add(path);
         command.Add(json);
-        command.SetAction(parsed => Run(parsed.GetRequiredValue(image), parsed.GetRequiredValue(path), parsed.GetValue(json)));
+        command.SetAction(parsed => Run(parsed.GetRequiredValue(image), parsed.GetValue(path), parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string image, string pathText, bool asJson)
+    private static int Run(string image, string? pathText, bool asJson)
     {
         byte[] path = Symbols.Normalise(pathText);
         using CffsVolume volume = OpenImage.ReadOnly(image);
