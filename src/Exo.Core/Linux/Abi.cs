@@ -52,6 +52,7 @@ internal static class Abi
     public const int LOCK_SH = 1;
     public const int LOCK_EX = 2;
     public const int LOCK_NB = 4;
+    public const int LOCK_UN = 8;
 
     // ioctl(2), linux/fs.h
     public const nuint BLKROGET = 0x125E;

@@ -45,7 +45,7 @@ public readonly struct FrameBinding
             FramePool pool = Checked();
             if ((Rights & Rights.Write) == 0)
             {
-                throw new AccessDeniedException(Frame.ToString(), AccessRefusal.RightNotHeld, Rights.Write);
+                throw new AccessDeniedException(Frame.ToString(), Rights.Write, AccessRefusal.RightNotHeld);
             }
 
             return pool.Bytes(Frame);

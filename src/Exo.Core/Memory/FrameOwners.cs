@@ -29,14 +29,14 @@ internal sealed class FrameOwners
             }
         }
 
-        throw new AccessDeniedException("page frames", AccessRefusal.NoValidCapability, Rights.Write);
+        throw new AccessDeniedException("page frames", Rights.Write, AccessRefusal.NoValidCapability);
     }
 
     /// <summary>The list that frames of this owner have until it is changed. Never changed itself.</summary>
     public AccessControlList ListOf(int index) => Volatile.Read(ref _lists)[index];
 
     /// <summary>A fresh list for one frame of this owner, to be changed.</summary>
-    public AccessControlList NewListFor(int index) => new(ListOf(index)[0]!.Value);
+    public AccessControlList NewListFor(int index) => new(ListOf(index)[0]!.Value.Name);
 
     private int Add(CapabilityName name)
     {
@@ -54,7 +54,7 @@ internal sealed class FrameOwners
                 Array.Resize(ref lists, lists.Length * 2);
             }
 
-            lists[index] = new AccessControlList(new AclEntry(name, Rights.All), capacity: 1);
+            lists[index] = new AccessControlList(name, capacity: 1);
             Volatile.Write(ref _lists, lists);
             _indexByName[name] = index;
             return index;

@@ -286,7 +286,7 @@ public sealed class FramePool : IDisposable
         AccessRefusal refusal = Check(credential, frame, rights);
         return refusal == AccessRefusal.None
             ? new FrameBinding(this, frame, generation, rights)
-            : throw new AccessDeniedException(frame.ToString(), refusal, rights);
+            : throw new AccessDeniedException(frame.ToString(), rights, refusal);
     }
 
     /// <summary>Takes back every binding to a frame. Needs the right to modify its access-control list.</summary>

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Linux;
+using Exo.Core.Memory;
+
+namespace Exo.Core.Blocks;
+
+/// <summary>
+/// A ring that moves blocks: cuts batches into transfers, keeps at most a fixed number in flight, continues what came back
+/// short. Belongs to one thread.
+/// <code>
+/// batch of requests --Fill--> transfer = one submission = one slot --SubmitAndWait--> kernel --Reap--> slot free, batch counted down
+/// slot i owns vectors [i * 256, (i + 1) * 256): they live until the completion
+/// </code>
+/// </summary>
+internal sealed unsafe class UringQueue : IDisposable
+{
+    /// <summary>Completions with this mark are not transfers; the reactor's wake-up.</summary>
+    public const ulong WakeMark = ulong.MaxValue;
+
+    /// <summary>
+    /// Pools up to this size are registered with each ring, if the system lets them be pinned. Registering makes the whole
+    /// pool resident, so a large one is not.
+    /// </summary>
+    public const long RegisteredPoolBytesMax = 64L << 20;
+
+    private readonly DiskFile _file;
+    private readonly FramePool _frames;
+    private readonly IoUring _ring;
+    private readonly MappedRegion _vectors;
+    private readonly Slot[] _slots;
+    private readonly bool _fixedFile;
+    private readonly bool _fixedFrames;
+    private readonly nint _framesBase;
+    private int _freeSlot;
+
+    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth)
+    {
+        _ring = ring;
+        _file = file;
+        _frames = frames;
+        _framesBase = frames.BaseAddress;
+        _slots = new Slot[depth];
+        for (int i = 0; i < depth; i++)
+        {
+            _slots[i].NextFree = i + 1;
+        }
+
+        // One more set of vectors than slots: its first word receives the reactor's wake-up.
+        _vectors = MappedRegion.Anonymous((long)(depth + 1) * FrameVector.CountMax * sizeof(IoVector));
+        _fixedFile = ring.TryRegisterFile(file.Fd);
+        long poolBytes = (long)frames.FrameCount * FramePool.FrameBytes;
+        _fixedFrames = poolBytes <= RegisteredPoolBytesMax && ring.TryRegisterBuffer(_framesBase, poolBytes);
+    }
+
+    /// <summary>Transfers with the kernel.</summary>
+    public int InFlight { get; private set; }
+
+    public bool HasFreeSlot => _freeSlot < _slots.Length;
+
+    public long EnterCount => _ring.EnterCount;
+
+    /// <summary>Where a wake-up's eight bytes go.</summary>
+    private nint WakeAddress => _vectors.Address + (nint)_slots.Length * FrameVector.CountMax * sizeof(IoVector);
+
+    /// <summary>Makes a queue for the calling thread; null and the reason when the kernel refuses a ring.</summary>
+    public static UringQueue? TryCreate(DiskFile file, FramePool frames, int depth, out int errno)
+    {
+        IoUring? ring = IoUring.TryCreate((uint)depth + 1, out errno);
+        if (errno == Errno.ENOMEM)
+        {
+            // The kernel frees the memory of closed rings a little later: once more after the others have run.
+            Thread.Yield();
+            ring = IoUring.TryCreate((uint)depth + 1, out errno);
+        }
+
+        return ring is null ? null : new UringQueue(ring, file, frames, depth);
+    }
+
+    /// <summary>Carries out a batch on the calling thread: as a rule one call into the kernel.</summary>
+    public void Run(UringBatch batch)
+    {
+        while (!batch.IsDone)
+        {
+            Fill(batch);
+
+            // A batch that fits is waited for whole; of a longer one half, so that the disk does not run dry meanwhile.
+            _ring.SubmitAndWait((uint)(batch.IsIssued ? InFlight : Math.Max(1, InFlight / 2)));
+            while (_ring.TryComplete(out UringCompletion completion))
+            {
+                Complete(completion);
+            }
+        }
+    }
+
+    /// <summary>Cuts transfers off the batch until it is through or no slot is free.</summary>
+    public void Fill(UringBatch batch)
+    {
+        while (!batch.IsIssued && HasFreeSlot)
+        {
+            int index = _freeSlot;
+            ref Slot slot = ref _slots[index];
+            _freeSlot = slot.NextFree;
+            slot = new Slot { Batch = batch, Request = batch.NextRequest, OffsetBytes = batch.NextOffsetBytes };
+            batch.Outstanding++;
+            InFlight++;
+            batch.Advance(Prepare(index));
+        }
+    }
+
+    /// <summary>Asks for a completion when the event file is signalled.</summary>
+    public void ArmWake(int eventFile)
+    {
+        UringSubmission* entry = _ring.NextEntry();
+        entry->Opcode = UringAbi.IORING_OP_READ;
+        entry->Fd = eventFile;
+        entry->Address = (ulong)WakeAddress;
+        entry->Length = sizeof(ulong);
+        entry->UserData = WakeMark;
+    }
+
+    public void SubmitAndWait(uint minComplete) => _ring.SubmitAndWait(minComplete);
+
+    /// <summary>Takes one completion. <paramref name="done"/> is the batch that it finished, if any.</summary>
+    public bool TryReap(out bool isWake, out UringBatch? done)
+    {
+        done = null;
+        isWake = false;
+        if (!_ring.TryComplete(out UringCompletion completion))
+        {
+            return false;
+        }
+
+        if (completion.UserData == WakeMark)
+        {
+            isWake = true;
+        }
+        else
+        {
+            UringBatch batch = Complete(completion);
+            done = batch.IsDone ? batch : null;
+        }
+
+        return true;
+    }
+
+    public void Dispose()
+    {
+        Invariant.Check(InFlight == 0);
+        _ring.Dispose();
+        _vectors.Dispose();
+    }
+
+    /// <summary>Writes the submission of a slot and returns the bytes that it moves.</summary>
+    private int Prepare(int index)
+    {
+        ref Slot slot = ref _slots[index];
+        ref BlockRequest request = ref slot.Batch!.Requests.Span[slot.Request];
+        UringSubmission* entry = _ring.NextEntry();
+        entry->UserData = (ulong)index;
+        entry->Fd = _fixedFile ? 0 : _file.Fd;
+        entry->Flags = _fixedFile ? UringAbi.IOSQE_FIXED_FILE : (byte)0;
+        DirectTransfer.Range(request, out long offset, out long length);
+        if (request.Operation == BlockOperation.Flush || slot.IsFlushAfterZeroes)
+        {
+            entry->Opcode = UringAbi.IORING_OP_FSYNC;
+            entry->OperationFlags = UringAbi.IORING_FSYNC_DATASYNC;
+            return 0;
+        }
+
+        entry->Offset = (ulong)(offset + slot.OffsetBytes);
+        if (request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes)
+        {
+            // FALLOCATE takes its length in addr and its mode in len (io_uring_enter(2)).
+            entry->Opcode = UringAbi.IORING_OP_FALLOCATE;
+            entry->Address = (ulong)length;
+            entry->Length = Abi.FALLOC_FL_KEEP_SIZE
+                | (uint)(request.Operation == BlockOperation.Discard ? Abi.FALLOC_FL_PUNCH_HOLE : Abi.FALLOC_FL_ZERO_RANGE);
+            return 0;
+        }
+
+        bool isRead = request.Operation == BlockOperation.Read;
+        IoVector* vectors = (IoVector*)_vectors.Address + (long)index * FrameVector.CountMax;
+
+        // A slot that goes out again keeps to its own rest: the blocks behind it belong to another transfer.
+        int limit = slot.LengthBytes > 0 ? slot.LengthBytes : FrameVector.LengthBytesMax;
+        int count = FrameVector.Build(_frames, request.Frames.Span, slot.OffsetBytes, limit, vectors, out slot.LengthBytes);
+        entry->OperationFlags = !isRead && request.ForceUnitAccess ? (uint)Abi.RWF_DSYNC : 0;
+        if (count == 1)
+        {
+            // The frames lie together: no vector to import, and no pages to look up when the pool is registered.
+            entry->Opcode = (isRead, _fixedFrames) switch
+            {
+                (true, true) => UringAbi.IORING_OP_READ_FIXED,
+                (true, false) => UringAbi.IORING_OP_READ,
+                (false, true) => UringAbi.IORING_OP_WRITE_FIXED,
+                (false, false) => UringAbi.IORING_OP_WRITE,
+            };
+            entry->Address = (ulong)vectors[0].Base;
+            entry->Length = (uint)slot.LengthBytes;
+        }
+        else
+        {
+            entry->Opcode = isRead ? UringAbi.IORING_OP_READV : UringAbi.IORING_OP_WRITEV;
+            entry->Address = (ulong)vectors;
+            entry->Length = (uint)count;
+        }
+
+        return slot.LengthBytes;
+    }
+
+    /// <summary>Books one completion: the slot is through, or goes out again with the rest.</summary>
+    private UringBatch Complete(in UringCompletion completion)
+    {
+        int index = checked((int)completion.UserData);
+        ref Slot slot = ref _slots[index];
+        UringBatch batch = slot.Batch!;
+        InFlight--;
+        if (IsThrough(ref slot, batch, completion.Result))
+        {
+            batch.Outstanding--;
+            slot = new Slot { NextFree = _freeSlot };
+            _freeSlot = index;
+        }
+        else
+        {
+            InFlight++;
+            Prepare(index);
+        }
+
+        return batch;
+    }
+
+    private bool IsThrough(ref Slot slot, UringBatch batch, int result)
+    {
+        ref BlockRequest request = ref batch.Requests.Span[slot.Request];
+        if (result < 0)
+        {
+            if (DirectTransfer.IsTransient(-result))
+            {
+                return false;
+            }
+
+            if (DirectTransfer.IsUnsupported(-result) && request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes
+                && !slot.IsFlushAfterZeroes)
+            {
+                // The file system lacks it: the other ways are plain calls, on this thread.
+                long systemCalls = 0;
+                int error = request.Operation == BlockOperation.Discard
+                    ? DirectTransfer.Discard(_file, request, ref systemCalls)
+                    : DirectTransfer.WriteZeroes(_file, request, ref systemCalls);
+                if (error != 0)
+                {
+                    batch.Fail(slot.Request, error);
+                }
+
+                return true;
+            }
+
+            batch.Fail(slot.Request, -result);
+            return true;
+        }
+
+        switch (request.Operation)
+        {
+            case BlockOperation.Read or BlockOperation.Write:
+                int progress = DirectTransfer.Progress(_file, result, slot.LengthBytes);
+                if (progress == 0)
+                {
+                    batch.Fail(slot.Request, Errno.EIO);
+                    return true;
+                }
+
+                slot.OffsetBytes += progress;
+                slot.LengthBytes -= progress;
+                return slot.LengthBytes == 0;
+            case BlockOperation.WriteZeroes when request.ForceUnitAccess && !slot.IsFlushAfterZeroes:
+                slot.IsFlushAfterZeroes = true;
+                return false;
+            default:
+                return true;
+        }
+    }
+
+    /// <summary>One transfer: which part of which request. Free slots form a list.</summary>
+    private struct Slot
+    {
+        public UringBatch? Batch;
+        public int Request;
+        public int NextFree;
+        public long OffsetBytes;
+        public int LengthBytes;
+        public bool IsFlushAfterZeroes;
+    }
+}

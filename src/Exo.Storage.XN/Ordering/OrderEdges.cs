@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Storage.XN;
+
+/// <summary>
+/// Rule three, and a library's own orders: "block A must not be written before version v of block B is durable". An edge from a move also remembers that
+/// A's old image on the disk still holds the pointer, until A's version without it is durable.
+/// Guarded by the volume's lock.
+/// </summary>
+internal sealed class OrderEdges
+{
+    private readonly Dictionary<ulong, List<Wait>> _waits = [];
+    private readonly Dictionary<ulong, List<ulong>> _waiters = [];
+    private readonly List<MoveTrace> _moves = [];
+    private readonly Stack<List<Wait>> _spareWaits = [];
+    private readonly Stack<List<ulong>> _spareWaiters = [];
+
+    internal readonly record struct Wait(ulong Before, uint Version);
+
+    /// <summary>A pointer went from one block to another; the old image of <paramref name="From"/> below version <paramref name="FromVersion"/> still has it.</summary>
+    internal readonly record struct MoveTrace(ulong From, uint FromVersion, ulong To);
+
+    public bool IsEmpty => _waits.Count == 0;
+
+    public IReadOnlyList<MoveTrace> Moves => _moves;
+
+    public bool MustWait(ulong block) => _waits.ContainsKey(block);
+
+    public IReadOnlyList<Wait> WaitsOf(ulong block) => _waits.TryGetValue(block, out List<Wait>? waits) ? waits : [];
+
+    public void Add(ulong after, ulong before, uint version)
+    {
+        Invariant.Check(after != before);
+        if (!_waits.TryGetValue(after, out List<Wait>? waits))
+        {
+            waits = _spareWaits.TryPop(out List<Wait>? spare) ? spare : [];
+            _waits.Add(after, waits);
+        }
+
+        for (int i = 0; i < waits.Count; i++)
+        {
+            if (waits[i].Before == before)
+            {
+                waits[i] = new Wait(before, Math.Max(version, waits[i].Version));
+                return;
+            }
+        }
+
+        waits.Add(new Wait(before, version));
+        if (!_waiters.TryGetValue(before, out List<ulong>? waiters))
+        {
+            waiters = _spareWaiters.TryPop(out List<ulong>? spare) ? spare : [];
+            _waiters.Add(before, waiters);
+        }
+
+        waiters.Add(after);
+    }
+
+    public void AddMove(ulong from, uint fromVersion, ulong to) => _moves.Add(new MoveTrace(from, fromVersion, to));
+
+    /// <summary>A version of a block is durable: waits for it are over, and so are the traces of what moved out of it by then.</summary>
+    public void Durable(ulong block, uint version)
+    {
+        if (_waiters.TryGetValue(block, out List<ulong>? waiters))
+        {
+            for (int i = waiters.Count - 1; i >= 0; i--)
+            {
+                List<Wait> waits = _waits[waiters[i]];
+                int at = waits.FindIndex(wait => wait.Before == block);
+                if (waits[at].Version <= version)
+                {
+                    waits.RemoveAt(at);
+                    DropIfEmpty(waiters[i], waits);
+                    waiters.RemoveAt(i);
+                }
+            }
+
+            if (waiters.Count == 0)
+            {
+                _waiters.Remove(block);
+                _spareWaiters.Push(waiters);
+            }
+        }
+
+        if (_moves.Count > 0)
+        {
+            _moves.RemoveAll(move => move.From == block && move.FromVersion <= version);
+        }
+    }
+
+    /// <summary>
+    /// A block is freed before what it waited for has happened, or before others that wait for it could go on: its parent's next version takes its place, because
+    /// only that makes the old image unreachable.
+    /// </summary>
+    public void Replace(ulong freed, ulong heir, uint heirVersion)
+    {
+        if (_waits.Remove(freed, out List<Wait>? waits))
+        {
+            foreach (Wait wait in waits)
+            {
+                List<ulong> waiters = _waiters[wait.Before];
+                waiters.Remove(freed);
+                if (waiters.Count == 0)
+                {
+                    _waiters.Remove(wait.Before);
+                    _spareWaiters.Push(waiters);
+                }
+            }
+
+            foreach (Wait wait in waits)
+            {
+                if (wait.Before != heir)
+                {
+                    Add(heir, wait.Before, wait.Version);
+                }
+            }
+
+            waits.Clear();
+            _spareWaits.Push(waits);
+        }
+
+        if (_waiters.Remove(freed, out List<ulong>? after))
+        {
+            foreach (ulong waiter in after)
+            {
+                List<Wait> list = _waits[waiter];
+                list.RemoveAll(wait => wait.Before == freed);
+                DropIfEmpty(waiter, list);
+            }
+
+            foreach (ulong waiter in after)
+            {
+                // What it waited for is gone for good: nothing points there any more once the heir is written.
+                if (waiter != heir)
+                {
+                    Add(waiter, heir, heirVersion);
+                }
+            }
+
+            after.Clear();
+            _spareWaiters.Push(after);
+        }
+
+        for (int i = _moves.Count - 1; i >= 0; i--)
+        {
+            MoveTrace move = _moves[i];
+            if (move.From == freed)
+            {
+                _moves[i] = new MoveTrace(heir, heirVersion, move.To);
+            }
+        }
+
+        _moves.RemoveAll(move => move.To == freed || move.From == move.To);
+    }
+
+    private void DropIfEmpty(ulong after, List<Wait> waits)
+    {
+        if (waits.Count == 0)
+        {
+            _waits.Remove(after);
+            _spareWaits.Push(waits);
+        }
+    }
+}

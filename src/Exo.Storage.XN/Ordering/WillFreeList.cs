@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Storage.XN;
+
+/// <summary>
+/// Rule two: blocks that are no longer pointed to in core, while a pointer to them may still be on the disk. A record waits for one or more blocks, each with the
+/// version that no longer holds the pointer, to become durable; then its blocks are free. Guarded by the volume's lock.
+/// </summary>
+internal sealed class WillFreeList
+{
+    private readonly Dictionary<ulong, List<(uint Version, Record Record)>> _waiting = [];
+    private readonly Stack<List<(uint Version, Record Record)>> _spare = [];
+
+    /// <summary>Blocks on the list.</summary>
+    public ulong Blocks { get; private set; }
+
+    internal sealed class Record
+    {
+        public required BlockExtent Extent { get; init; }
+
+        public int WaitsFor { get; set; }
+    }
+
+    public Record Add(in BlockExtent extent)
+    {
+        Blocks += extent.Count;
+        return new Record { Extent = extent };
+    }
+
+    public void WaitFor(Record record, ulong block, uint version)
+    {
+        if (!_waiting.TryGetValue(block, out List<(uint, Record)>? list))
+        {
+            list = _spare.TryPop(out List<(uint, Record)>? spare) ? spare : [];
+            _waiting.Add(block, list);
+        }
+
+        list.Add((version, record));
+        record.WaitsFor++;
+    }
+
+    /// <summary>A version of a block is durable; extents that waited for nothing else go to <paramref name="freed"/>.</summary>
+    public void Durable(ulong block, uint version, List<BlockExtent> freed)
+    {
+        if (!_waiting.TryGetValue(block, out List<(uint Version, Record Record)>? list))
+        {
+            return;
+        }
+
+        for (int i = list.Count - 1; i >= 0; i--)
+        {
+            if (list[i].Version <= version)
+            {
+                Record record = list[i].Record;
+                list.RemoveAt(i);
+                if (--record.WaitsFor == 0)
+                {
+                    Blocks -= record.Extent.Count;
+                    freed.Add(record.Extent);
+                }
+            }
+        }
+
+        if (list.Count == 0)
+        {
+            _waiting.Remove(block);
+            _spare.Push(list);
+        }
+    }
+
+    /// <summary>A block is freed before the version waited for was written: its heir's next version makes the pointers unreachable instead.</summary>
+    public void Replace(ulong freedBlock, ulong heir, uint heirVersion)
+    {
+        if (_waiting.Remove(freedBlock, out List<(uint Version, Record Record)>? list))
+        {
+            foreach ((uint _, Record record) in list)
+            {
+                record.WaitsFor--;
+                WaitFor(record, heir, heirVersion);
+            }
+
+            list.Clear();
+            _spare.Push(list);
+        }
+    }
+
+    public bool IsWaitedFor(ulong block) => _waiting.ContainsKey(block);
+}

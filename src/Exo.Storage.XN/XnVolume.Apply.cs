@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Storage.XN;
+
+/// <content>Changes of metadata: decide, then apply.</content>
+public sealed partial class XnVolume
+{
+    private readonly Stack<ulong> _search = new();
+    private readonly HashSet<ulong> _seen = [];
+    private readonly List<WillFreeList.Record> _records = [];
+    private long _applies;
+
+    /// <summary>
+    /// Carries out a transaction in core, whole or not at all. Pre-conditions, in the order they are checked: the volume is writable; allocated blocks are in range, free and named
+    /// once; every block written is registered and in core (or allocated here with a frame), and the credential passes the <c>acl</c> that guards it; every write stays inside its
+    /// block; for each partition whose pointers change, <c>owns</c> before and after differ exactly by the claims; freed metadata owns nothing (or goes with its tree); moves make no
+    /// cycle and do not split over sectors of one block; no order that is needed contradicts a pending one.
+    /// Post-condition: the writes are in the frames, the blocks written are dirty, ownership and free map have changed as claimed, orders are noted.
+    /// Nothing is durable yet. Thread-safe; allocates nothing in steady state.
+    /// </summary>
+    /// <returns>
+    /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Busy, Cycle, SplitSectorMove,
+    /// OrderCycle: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
+    /// </returns>
+    public XnStatus Apply(Credential credential, XnTransaction transaction)
+    {
+        ArgumentNullException.ThrowIfNull(credential);
+        ArgumentNullException.ThrowIfNull(transaction);
+        ThrowIfClosed();
+        if (IsReadOnly)
+        {
+            return XnStatus.ReadOnly;
+        }
+
+        MakeUnclean();
+        lock (_lock)
+        {
+            XnStatus status = _check.Decide(transaction);
+            if (status == XnStatus.Ok)
+            {
+                status = DecideAccess(credential, transaction);
+            }
+
+            if (status == XnStatus.Ok)
+            {
+                status = DecideOrder(transaction);
+            }
+
+            if (status == XnStatus.Ok)
+            {
+                Perform(transaction);
+                _applies++;
+            }
+
+            return status;
+        }
+    }
+
+    /// <summary>
+    /// A library's own order: the next version of <paramref name="after"/> that is written waits until the present version of <paramref name="before"/> is durable.
+    /// Both must be registered; <paramref name="after"/> must be metadata.
+    /// </summary>
+    /// <returns>Ok (also when nothing needs to wait); ReadOnly, NotRegistered, AccessDenied, NotInCore, WrongTemplate, OrderCycle.</returns>
+    public XnStatus Order(Credential credential, BlockNumber before, BlockNumber after)
+    {
+        ArgumentNullException.ThrowIfNull(credential);
+        ThrowIfClosed();
+        lock (_lock)
+        {
+            int first = _registry.Find(before.Value);
+            int second = _registry.Find(after.Value);
+            if (IsReadOnly || first < 0 || second < 0)
+            {
+                return IsReadOnly ? XnStatus.ReadOnly : XnStatus.NotRegistered;
+            }
+
+            if (!_registry[second].Template.IsMetadata)
+            {
+                return XnStatus.WrongTemplate;
+            }
+
+            XnStatus status = CheckAccess(credential, _registry[second].Guard, XnOperation.Write);
+            if (status != XnStatus.Ok || before == after || IsDurable(_registry[first]))
+            {
+                return status;
+            }
+
+            if (Reaches(before.Value, after.Value))
+            {
+                return XnStatus.OrderCycle;
+            }
+
+            _order.Add(after.Value, before.Value, _registry[first].Version);
+            return XnStatus.Ok;
+        }
+    }
+
+    private static bool IsDurable(in RegistryEntry entry) => entry.Durable == entry.Version && !entry.Has(EntryFlags.Uninitialised);
+
+    private XnStatus DecideAccess(Credential credential, XnTransaction transaction)
+    {
+        ulong last = ulong.MaxValue;
+        foreach (Edit edit in transaction.Edits)
+        {
+            int index = _registry.Find(edit.Block.Value);
+            ulong guard = index >= 0 ? _registry[index].Guard : last;
+            if (index < 0 || guard == last)
+            {
+                // A fresh block has its parent's guard, and the parent is written in this same transaction.
+                continue;
+            }
+
+            last = guard;
+            XnStatus status = CheckAccess(credential, guard, XnOperation.Write);
+            if (status != XnStatus.Ok)
+            {
+                transaction.LastRefusal = $"the credential may not write {edit.Block}";
+                return status;
+            }
+        }
+
+        // Pointers change only in partitions that are written, so every claim's blocks have been seen above.
+        return XnStatus.Ok;
+    }
+
+    private XnStatus DecideOrder(XnTransaction transaction)
+    {
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Move && claim.Block != claim.ToBlock
+                && _registry.Find(claim.ToBlock.Value) >= 0 && Reaches(claim.ToBlock.Value, claim.Block.Value))
+            {
+                transaction.LastRefusal = string.Create(
+                    CultureInfo.InvariantCulture, $"{claim.ToBlock} already waits for {claim.Block}: write back and flush before moving {claim.Extent}");
+                return XnStatus.OrderCycle;
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>.</summary>
+    private bool Reaches(ulong from, ulong target)
+    {
+        if (from == target)
+        {
+            return true;
+        }
+
+        _search.Clear();
+        _seen.Clear();
+        _search.Push(from);
+        while (_search.TryPop(out ulong block))
+        {
+            if (!_seen.Add(block))
+            {
+                continue;
+            }
+
+            if (block == target)
+            {
+                return true;
+            }
+
+            foreach (OrderEdges.Wait wait in _order.WaitsOf(block))
+            {
+                _search.Push(wait.Before);
+            }
+
+            int index = _registry.Find(block);
+            if (index >= 0 && _registry[index].Pending > 0)
+            {
+                for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[kid].KidNext)
+                {
+                    _search.Push(_registry[kid].Block);
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private void Perform(XnTransaction transaction)
+    {
+        // 1. New blocks that the writes may address.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Allocate)
+            {
+                Register(transaction, claim);
+            }
+        }
+
+        // 2. The writes.
+        foreach (Edit edit in transaction.Edits)
+        {
+            int index = _registry.Find(edit.Block.Value);
+            transaction.Bytes(edit).CopyTo(_frames.Bytes(new FrameNumber(_registry[index].Frame))[edit.OffsetBytes..]);
+        }
+
+        ulong last = ulong.MaxValue;
+        foreach (Edit edit in transaction.Edits)
+        {
+            if (edit.Block.Value != last)
+            {
+                last = edit.Block.Value;
+                int index = _registry.Find(last);
+                _registry[index].Version++;
+                _registry.SetDirty(index);
+            }
+        }
+
+        // 3. Ownership. Parents have their new versions now.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Allocate)
+            {
+                int parent = _registry.Find(claim.Block.Value);
+                for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+                {
+                    Attach(_registry.Find(claim.Extent.Extent.First.Value + i), parent, claim.Partition);
+                }
+            }
+            else if (claim.Kind == ClaimKind.Move)
+            {
+                Move(claim);
+            }
+        }
+
+        // Below first: whether a pointer to a block was ever on the disk is asked of its parent, which must still be there.
+        for (int i = _check.FreedBelow.Count - 1; i >= 0; i--)
+        {
+            (TypedExtent extent, BlockNumber heir) = _check.FreedBelow[i];
+            Free(extent, heir.Value);
+        }
+
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
+            {
+                Free(claim.Extent, claim.Block.Value);
+            }
+        }
+    }
+
+    private void Register(XnTransaction transaction, in Claim claim)
+    {
+        Template template = _templates.Find(claim.Extent.Template)!;
+        _freeMap.Take(claim.Extent.Extent);
+        for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+        {
+            int index = _registry.Add(claim.Extent.Extent.First.Value + i, template);
+            ref RegistryEntry entry = ref _registry[index];
+            entry.Flags = EntryFlags.NeverOnDisk;
+            if (template.Taints)
+            {
+                entry.Flags |= EntryFlags.Uninitialised;
+            }
+
+            if (template.IsMetadata)
+            {
+                entry.Flags |= EntryFlags.Volatile;
+            }
+
+            if (claim.FrameCount > 0)
+            {
+                FrameNumber frame = transaction.Frames[claim.FirstFrame + (int)i];
+                entry.Frame = frame.Value;
+                entry.Flags |= EntryFlags.Framed;
+                if (template.IsMetadata)
+                {
+                    _frames.Bytes(frame).Clear();
+                }
+
+                _registry.SetDirty(index);
+            }
+        }
+    }
+
+    /// <summary>Hangs a new or moved block below a parent whose present version holds the pointer.</summary>
+    private void Attach(int index, int parent, int partition)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        ref RegistryEntry above = ref _registry[parent];
+        entry.Parent = above.Block;
+        entry.ParentPartition = partition;
+        entry.AttachVersion = above.Version;
+        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        if (entry.Has(EntryFlags.Volatile))
+        {
+            _registry.LinkKid(parent, index);
+        }
+
+        AddPending(parent, entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+    }
+
+    /// <summary>Adds to the pending count of a block and of the volatile chain above it, up to and with the first attached block.</summary>
+    private void AddPending(int index, int count)
+    {
+        if (count == 0)
+        {
+            return;
+        }
+
+        while (true)
+        {
+            ref RegistryEntry entry = ref _registry[index];
+            entry.Pending += count;
+            Invariant.Check(entry.Pending >= 0);
+            if (!entry.Has(EntryFlags.Volatile) || entry.Parent == 0)
+            {
+                return;
+            }
+
+            index = _registry.Find(entry.Parent);
+            Invariant.Check(index >= 0);
+        }
+    }
+
+    private void Detach(int index)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        int count = entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0);
+        if (count != 0)
+        {
+            // An attached block's own pending count is not its parent's.
+            int carried = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? count : 0;
+            int parent = _registry.Find(entry.Parent);
+            if (carried != 0 && parent >= 0)
+            {
+                AddPending(parent, -carried);
+            }
+        }
+
+        _registry.UnlinkKid(index);
+    }
+
+    private void Move(in Claim claim)
+    {
+        int to = _registry.Find(claim.ToBlock.Value);
+        for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+        {
+            int index = _registry.Find(claim.Extent.Extent.First.Value + i);
+            if (index < 0)
+            {
+                continue;
+            }
+
+            ref RegistryEntry entry = ref _registry[index];
+            int from = _registry.Find(entry.Parent);
+            if (from >= 0 && _registry[from].Submitted >= entry.AttachVersion)
+            {
+                entry.Flags &= ~EntryFlags.NeverOnDisk;
+            }
+
+            Detach(index);
+            int pendingOfAttached = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? 0 : entry.Pending;
+            AttachMoved(index, to, claim.ToPartition, pendingOfAttached);
+        }
+
+        if (claim.Block != claim.ToBlock)
+        {
+            int from = _registry.Find(claim.Block.Value);
+            _order.Add(claim.Block.Value, claim.ToBlock.Value, _registry[to].Version);
+            _order.AddMove(claim.Block.Value, _registry[from].Version, claim.ToBlock.Value);
+        }
+    }
+
+    private void AttachMoved(int index, int to, int partition, int ownPending)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        ref RegistryEntry above = ref _registry[to];
+        entry.Parent = above.Block;
+        entry.ParentPartition = partition;
+        entry.AttachVersion = above.Version;
+        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        if (entry.Has(EntryFlags.Volatile))
+        {
+            _registry.LinkKid(to, index);
+        }
+
+        AddPending(to, entry.Pending - ownPending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+    }
+
+    /// <summary>Gives up blocks whose pointer the present version of <paramref name="edited"/> no longer holds.</summary>
+    private void Free(in TypedExtent freed, ulong edited)
+    {
+        int editedIndex = _registry.Find(edited);
+        uint editedVersion = _registry[editedIndex].Version;
+
+        // Runs of blocks that share a fate become one will-free record.
+        BlockNumber first = freed.Extent.First;
+        uint at = 0;
+        while (at < freed.Extent.Count)
+        {
+            Fate fate = Drop(first + at, edited, editedVersion);
+            uint run = 1;
+            while (at + run < freed.Extent.Count && Drop(first + at + run, edited, editedVersion, fate))
+            {
+                run++;
+            }
+
+            BlockExtent extent = new(first + at, run);
+            at += run;
+            if (fate == Fate.FreeNow)
+            {
+                _freeMap.Give(extent);
+            }
+            else if (fate == Fate.FreeLater)
+            {
+                WillFreeList.Record record = _willFree.Add(extent);
+                _willFree.WaitFor(record, edited, editedVersion);
+                WaitForOldImages(record, edited);
+                for (uint i = 0; i < run; i++)
+                {
+                    // Still being written: not free before that write is over.
+                    if (_registry.Find((extent.First + i).Value) >= 0)
+                    {
+                        _willFree.WaitFor(record, (extent.First + i).Value, uint.MaxValue);
+                    }
+                }
+            }
+        }
+    }
+
+    private enum Fate
+    {
+        FreeNow,
+        FreeLater,
+        StillOwned,
+        WhenWritten,
+    }
+
+    private bool Drop(BlockNumber block, ulong edited, uint editedVersion, Fate wanted) =>
+        FateOf(block) == wanted && Drop(block, edited, editedVersion) == wanted;
+
+    private Fate FateOf(BlockNumber block)
+    {
+        if (OwnerCount(block) > 1)
+        {
+            return Fate.StillOwned;
+        }
+
+        int index = _registry.Find(block.Value);
+        if (index < 0)
+        {
+            return Fate.FreeLater;
+        }
+
+        ref RegistryEntry entry = ref _registry[index];
+        int parent = _registry.Find(entry.Parent);
+        bool neverOnDisk = entry.Has(EntryFlags.NeverOnDisk) && parent >= 0 && _registry[parent].Submitted < entry.AttachVersion;
+        return !neverOnDisk ? Fate.FreeLater : entry.Has(EntryFlags.Writing) ? Fate.WhenWritten : Fate.FreeNow;
+    }
+
+    private Fate Drop(BlockNumber block, ulong edited, uint editedVersion)
+    {
+        Fate fate = FateOf(block);
+        if (fate == Fate.StillOwned)
+        {
+            int owners = --System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_multiplyOwned, block.Value, out _);
+            if (owners <= 1)
+            {
+                _multiplyOwned.Remove(block.Value);
+            }
+
+            return fate;
+        }
+
+        int index = _registry.Find(block.Value);
+        if (index < 0)
+        {
+            return fate;
+        }
+
+        // Orders and will-frees that hang on this block's own next write hang on the edited block's from now on.
+        _order.Replace(block.Value, edited, editedVersion);
+        _willFree.Replace(block.Value, edited, editedVersion);
+        for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[index].KidFirst)
+        {
+            // Kids of a freed tree are freed by the same transaction; they leave the list first.
+            Detach(kid);
+        }
+
+        Detach(index);
+        ref RegistryEntry entry = ref _registry[index];
+        entry.Pending = 0;
+        entry.Flags &= ~(EntryFlags.Uninitialised | EntryFlags.Volatile);
+        if (entry.Has(EntryFlags.Writing))
+        {
+            _registry.ClearDirty(index);
+            entry.Flags |= EntryFlags.Dropped | (fate == Fate.WhenWritten ? EntryFlags.FreeWhenWritten : EntryFlags.None);
+            return fate;
+        }
+
+        Forget(index);
+        return fate;
+    }
+
+    /// <summary>Takes an entry out of the registry and gives its frame back.</summary>
+    private void Forget(int index)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        if (entry.Has(EntryFlags.Framed))
+        {
+            _frames.Release(new FrameNumber(entry.Frame));
+            entry.Flags &= ~EntryFlags.Framed;
+        }
+
+        _registry.ClearDirty(index);
+        _registry.Remove(index);
+    }
+
+    /// <summary>Blocks that moved into the edited block may still be pointed to by the old images they moved out of.</summary>
+    private void WaitForOldImages(WillFreeList.Record record, ulong edited)
+    {
+        if (_order.Moves.Count == 0)
+        {
+            return;
+        }
+
+        _seen.Clear();
+        _search.Clear();
+        _search.Push(edited);
+        while (_search.TryPop(out ulong block))
+        {
+            foreach (OrderEdges.MoveTrace move in _order.Moves)
+            {
+                if (move.To == block && _seen.Add(move.From))
+                {
+                    _willFree.WaitFor(record, move.From, move.FromVersion);
+                    _search.Push(move.From);
+                }
+            }
+        }
+    }
+}

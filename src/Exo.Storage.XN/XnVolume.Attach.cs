@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Storage.XN;
+
+/// <summary>How to format a disk.</summary>
+public sealed class XnFormatOptions
+{
+    /// <summary>The capability name that will own the volume, at most 64 bytes. Default: the root name.</summary>
+    public CapabilityName OwnerName { get; init; }
+
+    /// <summary>Format over whatever is there. Without it only a blank disk is formatted.</summary>
+    public bool Overwrite { get; init; }
+
+    /// <summary>The volume's identity; null makes a random one.</summary>
+    public Guid? VolumeId { get; init; }
+}
+
+/// <summary>How to attach a disk.</summary>
+public sealed class XnAttachOptions
+{
+    /// <summary>Accept no change; after a crash the free map is rebuilt in memory only.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Sees each metadata block that recovery visits.</summary>
+    public IXnRecoveryObserver? Observer { get; init; }
+
+    /// <summary>Frames set aside for copies of metadata that is being written. Default 64.</summary>
+    public int ReserveFrames { get; init; } = 64;
+}
+
+/// <content>Format, attach, unmount.</content>
+public sealed partial class XnVolume
+{
+    /// <summary>Makes an empty volume on a disk, durably, and attaches it.</summary>
+    /// <exception cref="XnFormatException">The disk is not blank and <see cref="XnFormatOptions.Overwrite"/> is not set.</exception>
+    /// <exception cref="ArgumentException">The disk is too small, or the owner's name too long.</exception>
+    public static XnVolume Format(BlockDevice device, XnFormatOptions? options = null, XnAttachOptions? attach = null)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        options ??= new XnFormatOptions();
+        if (device.Geometry.BlockCount < XnSuperblock.MinimumBlocks)
+        {
+            throw new ArgumentException($"an XN volume needs at least {XnSuperblock.MinimumBlocks * 4 / 1024} MiB", nameof(device));
+        }
+
+        if (options.OwnerName.LengthBytes > XnSuperblock.OwnerNameBytesMax)
+        {
+            throw new ArgumentException($"the owner's name has more than {XnSuperblock.OwnerNameBytesMax} bytes", nameof(options));
+        }
+
+        XnSuperblockPair superblock = new(device);
+        if (!options.Overwrite)
+        {
+            try
+            {
+                superblock.Load();
+            }
+            catch (XnFormatException notXn) when (notXn.IsBlank)
+            {
+            }
+            catch (XnFormatException)
+            {
+                throw new XnFormatException($"{device.Geometry.Path} holds something else; it is left alone");
+            }
+
+            if (superblock.Current.BlockCount != 0)
+            {
+                throw new XnFormatException($"{device.Geometry.Path} already holds an XN volume");
+            }
+        }
+
+        byte[] owner = new byte[options.OwnerName.LengthBytes];
+        options.OwnerName.CopyTo(owner);
+        XnSuperblock plan = XnSuperblock.Plan(device.Geometry.BlockCount, options.VolumeId ?? new Guid(RandomNumberGenerator.GetBytes(16)), owner);
+
+        // The superblock goes first when something older is replaced: half a format must not look like the old volume.
+        Zero(device, 0, plan.FreeMapStart);
+        device.Flush();
+        new RootCatalogue(device, plan.RootsStart).Create();
+        DiskFreeMap freeMap = new(plan.BlockCount);
+        freeMap.Load(0, Enumerable.Repeat(ulong.MaxValue, (int)((plan.BlockCount + 63) / 64)).ToArray());
+        freeMap.Recount();
+        freeMap.Take(new BlockExtent(new BlockNumber(0), (uint)plan.DataStart));
+        StoreFreeMap(device, plan, freeMap);
+        device.Flush();
+        superblock.Create(plan);
+        return Attach(device, attach);
+    }
+
+    /// <summary>
+    /// Attaches the volume on a disk. After an unmount the free map is read from its snapshot; after a crash it is rebuilt by traversing all roots through their templates
+    /// (<see cref="Recovery"/>), so that nothing leaks and nothing in use is taken for free.
+    /// </summary>
+    /// <exception cref="XnFormatException">The disk holds no XN volume, or one damaged beyond its two copies.</exception>
+    public static XnVolume Attach(BlockDevice device, XnAttachOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        options ??= new XnAttachOptions();
+        XnSuperblockPair superblock = new(device);
+        superblock.Load();
+        XnSuperblock current = superblock.Current;
+        TemplateCatalogue templates = new(device, current.TemplateStart, current.TemplateSlots);
+        templates.Load();
+        RootCatalogue roots = new(device, current.RootsStart);
+        roots.Load(current, templates);
+        DiskFreeMap freeMap = new(current.BlockCount);
+        XnRecoveryReport? report = null;
+        Dictionary<ulong, int> multiplyOwned = [];
+        if (current.Clean == 0 || !TryLoadFreeMap(device, current, freeMap))
+        {
+            RecoveryPass pass = new(device, current, templates, roots.Entries, options.Observer);
+            report = pass.Run(freeMap, multiplyOwned);
+        }
+
+        using ScratchFrames reserve = new(device.Frames, options.ReserveFrames);
+        foreach (FrameNumber frame in reserve.Frames)
+        {
+            device.Frames.Retain(frame);
+        }
+
+        bool isReadOnly = options.ReadOnly || device.Geometry.IsReadOnly || report is { UnreadableBlocks: > 0 };
+        return new XnVolume(device, superblock, templates, roots, freeMap, report, multiplyOwned, isReadOnly, reserve.Frames);
+    }
+
+    /// <summary>
+    /// Leaves the volume clean: writes the free-map snapshot and then, last, the clean superblock. The volume can be disposed of afterwards, or changed again.
+    /// </summary>
+    /// <returns>Ok; Dirty when blocks with changes remain (write back and flush first).</returns>
+    public XnStatus Unmount()
+    {
+        ThrowIfClosed();
+        lock (_catalogues)
+        {
+            lock (_lock)
+            {
+                if (_registry.DirtyCount > 0 || _unflushed.Count > 0)
+                {
+                    return XnStatus.Dirty;
+                }
+
+                if (!_unclean && (Recovery is null || IsReadOnly))
+                {
+                    return XnStatus.Ok;
+                }
+
+                XnSuperblock next = _superblock.Current;
+                next.Epoch++;
+                next.Clean = 1;
+                StoreFreeMap(_device, next, _freeMap);
+                _device.Flush();
+                _superblock.Store(next);
+                _unclean = false;
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    /// <summary>Before the first change since the volume was clean: a crash must be recognised as one.</summary>
+    private void MakeUnclean()
+    {
+        if (Volatile.Read(ref _unclean) || IsReadOnly)
+        {
+            return;
+        }
+
+        lock (_catalogues)
+        {
+            if (!_unclean)
+            {
+                XnSuperblock next = _superblock.Current;
+                next.Clean = 0;
+                _superblock.Store(next);
+                Volatile.Write(ref _unclean, true);
+            }
+        }
+    }
+
+    private static bool TryLoadFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap)
+    {
+        const int Batch = 64;
+        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks));
+        Span<ulong> words = stackalloc ulong[FreeMapBlock.BitmapBytes / 8];
+        ulong wordsTotal = (superblock.BlockCount + 63) / 64;
+        for (ulong index = 0; index < superblock.FreeMapBlocks; index += Batch)
+        {
+            int count = (int)Math.Min(Batch, superblock.FreeMapBlocks - index);
+            BlockRequest[] read = [BlockRequest.Read(new BlockNumber(superblock.FreeMapStart + index), scratch.Frames.AsMemory(0, count))];
+            device.Execute(read);
+            for (int i = 0; i < count; i++)
+            {
+                ulong at = index + (ulong)i;
+                ulong firstWord = at * (ulong)words.Length;
+                int take = (int)Math.Min((ulong)words.Length, wordsTotal - firstWord);
+                if (!FreeMapBlock.TryRead(scratch.Bytes(i), superblock.FreeMapStart + at, superblock.Epoch, at, words[..take]))
+                {
+                    return false;
+                }
+
+                freeMap.Load(firstWord, words[..take]);
+            }
+        }
+
+        freeMap.Recount();
+        return true;
+    }
+
+    private static void StoreFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap)
+    {
+        const int Batch = 64;
+        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks));
+        int wordsPerBlock = FreeMapBlock.BitmapBytes / 8;
+        for (ulong index = 0; index < superblock.FreeMapBlocks; index += Batch)
+        {
+            int count = (int)Math.Min(Batch, superblock.FreeMapBlocks - index);
+            for (int i = 0; i < count; i++)
+            {
+                ulong at = index + (ulong)i;
+                ReadOnlySpan<ulong> words = freeMap.Words[((int)at * wordsPerBlock)..];
+                FreeMapBlock.Emit(scratch.Bytes(i), superblock.FreeMapStart + at, superblock.Epoch, at, words[..Math.Min(words.Length, wordsPerBlock)]);
+            }
+
+            BlockRequest[] write = [BlockRequest.Write(new BlockNumber(superblock.FreeMapStart + index), scratch.Frames.AsMemory(0, count))];
+            device.Execute(write);
+        }
+    }
+
+    private static void Zero(BlockDevice device, ulong first, ulong count)
+    {
+        const int Batch = 64;
+        using ScratchFrames scratch = new(device.Frames, Batch);
+        for (int i = 0; i < Batch; i++)
+        {
+            scratch.Bytes(i).Clear();
+        }
+
+        for (ulong at = first; at < first + count; at += Batch)
+        {
+            int take = (int)Math.Min(Batch, first + count - at);
+            BlockRequest[] write = [BlockRequest.Write(new BlockNumber(at), scratch.Frames.AsMemory(0, take))];
+            device.Execute(write);
+        }
+    }
+}

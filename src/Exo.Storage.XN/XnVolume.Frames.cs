@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: MIT
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Storage.XN;
+
+/// <summary>What a frame brings to the block it is bound to.</summary>
+public enum BindMode
+{
+    /// <summary>The frame is cleared.</summary>
+    Zero,
+
+    /// <summary>The frame's contents become the block's; data only.</summary>
+    Contents,
+}
+
+/// <summary>Blocks to bring in, with the proof of ownership: the parent's partition that points to them.</summary>
+/// <param name="Parent">The block that points to them; it must be in core.</param>
+/// <param name="Partition">Its partition.</param>
+/// <param name="Extent">The blocks, all of one extent that the partition owns.</param>
+public readonly record struct XnReadRequest(BlockNumber Parent, int Partition, BlockExtent Extent);
+
+/// <content>Frames and blocks: bind, read in, let go.</content>
+public sealed partial class XnVolume
+{
+    private long _blocksRead;
+
+    /// <summary>
+    /// Gives frames to blocks that have been allocated and have none. XN takes the frames over (the caller's count of one each); the blocks are dirty.
+    /// </summary>
+    /// <returns>Ok; ReadOnly, NotRegistered, InCore, AccessDenied, NotInCore, WrongTemplate (contents for metadata), NotOwned (the block has contents on the disk: read it in).</returns>
+    public XnStatus Bind(Credential credential, BlockNumber first, ReadOnlySpan<FrameNumber> frames, BindMode mode)
+    {
+        ThrowIfClosed();
+        lock (_lock)
+        {
+            if (IsReadOnly)
+            {
+                return XnStatus.ReadOnly;
+            }
+
+            for (int i = 0; i < frames.Length; i++)
+            {
+                int index = _registry.Find(first.Value + (ulong)i);
+                if (index < 0)
+                {
+                    return XnStatus.NotRegistered;
+                }
+
+                ref RegistryEntry entry = ref _registry[index];
+                if (entry.Has(EntryFlags.Framed))
+                {
+                    return XnStatus.InCore;
+                }
+
+                if (mode == BindMode.Contents && entry.Template.IsMetadata)
+                {
+                    return XnStatus.WrongTemplate;
+                }
+
+                XnStatus status = CheckAccess(credential, entry.Guard, XnOperation.Write);
+                if (status != XnStatus.Ok)
+                {
+                    return status;
+                }
+            }
+
+            for (int i = 0; i < frames.Length; i++)
+            {
+                SetFrame(_registry.Find(first.Value + (ulong)i), frames[i], mode);
+            }
+
+            return XnStatus.Ok;
+        }
+    }
+
+    /// <summary>
+    /// Gives frames to data blocks that a partition owns, without reading what is on the disk: their whole contents are about to be replaced. The blocks are dirty.
+    /// </summary>
+    /// <returns>Ok; ReadOnly, NotRegistered, NotInCore, NotOwned, AccessDenied, WrongTemplate, InCore, BadFrames.</returns>
+    public XnStatus BindOverwrite(Credential credential, in XnReadRequest request, ReadOnlySpan<FrameNumber> frames)
+    {
+        ThrowIfClosed();
+        if (frames.Length != request.Extent.Count)
+        {
+            return XnStatus.BadFrames;
+        }
+
+        MakeUnclean();
+        lock (_lock)
+        {
+            if (IsReadOnly)
+            {
+                return XnStatus.ReadOnly;
+            }
+
+            XnStatus status = Prove(credential, request, XnOperation.Write, out Template? template, out int parent);
+            if (status != XnStatus.Ok)
+            {
+                return status;
+            }
+
+            if (template!.IsMetadata)
+            {
+                return XnStatus.WrongTemplate;
+            }
+
+            for (uint i = 0; i < request.Extent.Count; i++)
+            {
+                int index = _registry.Find((request.Extent.First + i).Value);
+                if (index >= 0 && _registry[index].Has(EntryFlags.Framed))
+                {
+                    return XnStatus.InCore;
+                }
+            }
+
+            for (uint i = 0; i < request.Extent.Count; i++)
+            {
+                BlockNumber block = request.Extent.First + i;
+                int index = _registry.Find(block.Value);
+                if (index < 0)
+                {
+                    index = RegisterKnown(block, template, parent, request.Partition);
+                }
+
+                SetFrame(index, frames[(int)i], BindMode.Contents);
+            }
+
+            return XnStatus.Ok;
+        }
+    }
+
+    /// <summary>Says that the caller changes the contents of data blocks through their frames. Call it before or after the change, and before <see cref="WriteBack"/>.</summary>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate (metadata changes by transaction only).</returns>
+    public XnStatus MarkDirty(Credential credential, BlockNumber first, int count)
+    {
+        ThrowIfClosed();
+        MakeUnclean();
+        lock (_lock)
+        {
+            if (IsReadOnly)
+            {
+                return XnStatus.ReadOnly;
+            }
+
+            for (int pass = 0; pass < 2; pass++)
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    int index = _registry.Find(first.Value + (ulong)i);
+                    if (index < 0 || !_registry[index].Has(EntryFlags.Framed) || _registry[index].Has(EntryFlags.Reading | EntryFlags.Dropped))
+                    {
+                        return XnStatus.NotInCore;
+                    }
+
+                    if (pass == 0)
+                    {
+                        XnStatus status = _registry[index].Template.IsMetadata
+                            ? XnStatus.WrongTemplate
+                            : CheckAccess(credential, _registry[index].Guard, XnOperation.Write);
+                        if (status != XnStatus.Ok)
+                        {
+                            return status;
+                        }
+                    }
+                    else
+                    {
+                        _registry[index].Version++;
+                        _registry.SetDirty(index);
+                    }
+                }
+            }
+
+            return XnStatus.Ok;
+        }
+    }
+
+    /// <summary>
+    /// Replaces the frame of a data block by another with the contents that the block shall have: the old frame stays with whoever holds it (a lease, a write in flight).
+    /// XN takes the new frame over and releases the old one. The block is dirty.
+    /// </summary>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate.</returns>
+    public XnStatus Rebind(Credential credential, BlockNumber block, FrameNumber newFrame)
+    {
+        ThrowIfClosed();
+        MakeUnclean();
+        lock (_lock)
+        {
+            int index = _registry.Find(block.Value);
+            if (IsReadOnly || index < 0)
+            {
+                return IsReadOnly ? XnStatus.ReadOnly : XnStatus.NotInCore;
+            }
+
+            ref RegistryEntry entry = ref _registry[index];
+            if (!entry.Has(EntryFlags.Framed) || entry.Has(EntryFlags.Reading | EntryFlags.Dropped))
+            {
+                return XnStatus.NotInCore;
+            }
+
+            if (entry.Template.IsMetadata)
+            {
+                return XnStatus.WrongTemplate;
+            }
+
+            XnStatus status = CheckAccess(credential, entry.Guard, XnOperation.Write);
+            if (status == XnStatus.Ok)
+            {
+                _frames.Release(new FrameNumber(entry.Frame));
+                entry.Frame = newFrame.Value;
+                entry.Version++;
+                _registry.SetDirty(index);
+            }
+
+            return status;
+        }
+    }
+
+    /// <summary>
+    /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself.
+    /// </summary>
+    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, or blocks below wait for it).</returns>
+    public XnStatus Unbind(BlockNumber block)
+    {
+        lock (_lock)
+        {
+            int index = _registry.Find(block.Value);
+            if (index < 0)
+            {
+                return XnStatus.NotRegistered;
+            }
+
+            ref RegistryEntry entry = ref _registry[index];
+            if (entry.Has(EntryFlags.Dirty))
+            {
+                return XnStatus.Dirty;
+            }
+
+            if (entry.Has(EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Dropped))
+            {
+                return XnStatus.Busy;
+            }
+
+            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || entry.Pending > 0
+                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
+            {
+                return XnStatus.NotDurable;
+            }
+
+            Forget(index);
+            return XnStatus.Ok;
+        }
+    }
+
+    /// <summary>
+    /// Brings blocks in. Each request is proved by running the parent's <c>owns</c>; blocks in core are skipped; blocks that another caller is reading are waited for; the others are
+    /// read in as few device requests as their order allows. Runs on the calling thread.
+    /// </summary>
+    /// <param name="credential">Who asks: must pass the <c>acl</c> for reading.</param>
+    /// <param name="requests">What to bring in.</param>
+    /// <param name="frames">As many frames as blocks asked for, count one each. XN takes those it needs; the others are moved to the front.</param>
+    /// <param name="unusedFrames">How many were not needed: they are still the caller's.</param>
+    /// <exception cref="XnException">NotRegistered, NotInCore, NotOwned, AccessDenied, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
+    /// <exception cref="BlockDeviceException">The device failed; the blocks that it failed on are not registered.</exception>
+    public void Read(Credential credential, ReadOnlySpan<XnReadRequest> requests, Span<FrameNumber> frames, out int unusedFrames)
+    {
+        ReadPlan plan = BeginRead(credential, requests, frames, out unusedFrames);
+        if (plan.Requests.Length > 0)
+        {
+            try
+            {
+                _device.Execute(plan.Requests);
+            }
+            catch (BlockDeviceException)
+            {
+                EndRead(plan);
+                throw;
+            }
+
+            EndRead(plan);
+        }
+
+        foreach (BlockNumber block in plan.Awaited)
+        {
+            while (ReadInProgress(block) is { } reading)
+            {
+                reading.Wait();
+            }
+        }
+    }
+
+    /// <summary>As <see cref="Read"/>, through the device's asynchronous door.</summary>
+    /// <returns>How many frames were not needed.</returns>
+    public async ValueTask<int> ReadAsync(
+        Credential credential, ReadOnlyMemory<XnReadRequest> requests, Memory<FrameNumber> frames, CancellationToken cancellationToken = default)
+    {
+        ReadPlan plan = BeginRead(credential, requests.Span, frames.Span, out int unusedFrames);
+        if (plan.Requests.Length > 0)
+        {
+            try
+            {
+                // A cancelled wait would leave frames in the kernel's hands: the read itself is always seen through.
+                await _device.ExecuteAsync(plan.Requests, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (BlockDeviceException)
+            {
+                EndRead(plan);
+                throw;
+            }
+
+            EndRead(plan);
+        }
+
+        foreach (BlockNumber block in plan.Awaited)
+        {
+            while (ReadInProgress(block) is { } reading)
+            {
+                await reading.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        return unusedFrames;
+    }
+
+    private readonly record struct ReadPlan(BlockRequest[] Requests, List<BlockNumber> Awaited);
+
+    private ReadPlan BeginRead(Credential credential, ReadOnlySpan<XnReadRequest> requests, Span<FrameNumber> frames, out int unusedFrames)
+    {
+        ThrowIfClosed();
+        List<(BlockNumber Block, FrameNumber Frame)> toRead = [];
+        List<BlockNumber> awaited = [];
+        lock (_lock)
+        {
+            long blocks = 0;
+            foreach (ref readonly XnReadRequest request in requests)
+            {
+                XnStatus status = Prove(credential, request, XnOperation.Read, out _, out _);
+                if (status != XnStatus.Ok)
+                {
+                    throw new XnException(status, $"{request.Extent} cannot be read through partition {request.Partition} of {request.Parent}: {status}");
+                }
+
+                blocks += request.Extent.Count;
+            }
+
+            if (frames.Length < blocks)
+            {
+                throw new XnException(XnStatus.BadFrames, $"{frames.Length} frames given for {blocks} blocks");
+            }
+
+            int used = frames.Length;
+            foreach (ref readonly XnReadRequest request in requests)
+            {
+                _ = Prove(credential, request, XnOperation.Read, out Template? template, out int parent);
+                for (uint i = 0; i < request.Extent.Count; i++)
+                {
+                    BlockNumber block = request.Extent.First + i;
+                    int index = _registry.Find(block.Value);
+                    if (index >= 0)
+                    {
+                        if (_registry[index].Has(EntryFlags.Reading))
+                        {
+                            awaited.Add(block);
+                        }
+                        else if (!_registry[index].Has(EntryFlags.Framed))
+                        {
+                            Abandon(toRead);
+                            throw new XnException(XnStatus.NotDurable, $"{block} has been allocated and has no contents yet");
+                        }
+
+                        continue;
+                    }
+
+                    toRead.Add((block, default));
+                    index = RegisterKnown(block, template!, parent, request.Partition);
+                    _registry[index].Flags |= EntryFlags.Reading;
+                }
+            }
+
+            // Frames are used from the back, so that the unused ones are in front; consecutive blocks get the frames in the order given.
+            used = frames.Length - toRead.Count;
+            for (int i = 0; i < toRead.Count; i++)
+            {
+                FrameNumber frame = frames[used + i];
+                toRead[i] = (toRead[i].Block, frame);
+                ref RegistryEntry entry = ref _registry[_registry.Find(toRead[i].Block.Value)];
+                entry.Frame = frame.Value;
+                entry.Flags |= EntryFlags.Framed;
+            }
+
+            unusedFrames = used;
+            _blocksRead += toRead.Count;
+        }
+
+        return new ReadPlan(BlockRuns.Build(BlockOperation.Read, toRead), awaited);
+    }
+
+    private void Abandon(List<(BlockNumber Block, FrameNumber Frame)> toRead)
+    {
+        foreach ((BlockNumber block, FrameNumber _) in toRead)
+        {
+            int index = _registry.Find(block.Value);
+            _registry[index].Flags &= ~EntryFlags.Reading;
+            Forget(index);
+        }
+    }
+
+    private void EndRead(in ReadPlan plan)
+    {
+        TaskCompletionSource? done;
+        lock (_lock)
+        {
+            foreach (BlockRequest request in plan.Requests)
+            {
+                for (int i = 0; i < request.BlockCount; i++)
+                {
+                    int index = _registry.Find((request.FirstBlock + (ulong)i).Value);
+                    _registry[index].Flags &= ~EntryFlags.Reading;
+                    if (request.Error != 0)
+                    {
+                        Forget(index);
+                    }
+                }
+            }
+
+            done = _readDone;
+            _readDone = null;
+        }
+
+        done?.TrySetResult();
+    }
+
+    /// <summary>A task that ends when some read has ended, if this block is still being read.</summary>
+    private Task? ReadInProgress(BlockNumber block)
+    {
+        lock (_lock)
+        {
+            int index = _registry.Find(block.Value);
+            if (index < 0 || !_registry[index].Has(EntryFlags.Reading))
+            {
+                return null;
+            }
+
+            _readDone ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _readDone.Task;
+        }
+    }
+
+    /// <summary>Proves by <c>owns</c> that a partition points to an extent, and that the caller may.</summary>
+    private XnStatus Prove(Credential credential, in XnReadRequest request, XnOperation operation, out Template? template, out int parent)
+    {
+        template = null;
+        parent = _registry.Find(request.Parent.Value);
+        if (parent < 0)
+        {
+            return XnStatus.NotRegistered;
+        }
+
+        ref RegistryEntry above = ref _registry[parent];
+        if (!above.Has(EntryFlags.Framed) || above.Has(EntryFlags.Reading | EntryFlags.Dropped))
+        {
+            return XnStatus.NotInCore;
+        }
+
+        if ((uint)request.Partition >= (uint)above.Template.PartitionCount || request.Extent.Count == 0)
+        {
+            return XnStatus.BadRange;
+        }
+
+        XnStatus status = CheckAccess(credential, above.Guard, operation);
+        if (status != XnStatus.Ok)
+        {
+            return status;
+        }
+
+        ReadOnlySpan<byte> readSet = FrameBytes(parent).Slice(above.Template.Offsets[request.Partition], above.Template.ReadSetBytes);
+        if (!_check.Owns.TryRun(above.Template, request.Partition, readSet, BlockCount, _proof))
+        {
+            return XnStatus.TypeError;
+        }
+
+        if (!_proof.TryCover(request.Extent, out TemplateId id) || !IsInDataRegion(request.Extent))
+        {
+            return XnStatus.NotOwned;
+        }
+
+        template = _templates.Find(id);
+        return template is null ? XnStatus.TypeError : XnStatus.Ok;
+    }
+
+    private readonly ExtentSet _proof = new();
+
+    /// <summary>Registers a block that lies on the disk with contents.</summary>
+    private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)
+    {
+        int index = _registry.Add(block.Value, template);
+        ref RegistryEntry entry = ref _registry[index];
+        ref RegistryEntry above = ref _registry[parent];
+        entry.Parent = above.Block;
+        entry.ParentPartition = partition;
+        entry.Guard = template.Acl is not null ? entry.Block : above.Guard;
+        entry.Submitted = entry.Written = entry.Durable = entry.Version;
+        return index;
+    }
+
+    private void SetFrame(int index, FrameNumber frame, BindMode mode)
+    {
+        if (mode == BindMode.Zero)
+        {
+            _frames.Bytes(frame).Clear();
+        }
+
+        ref RegistryEntry entry = ref _registry[index];
+        entry.Frame = frame.Value;
+        entry.Flags |= EntryFlags.Framed;
+        entry.Version++;
+        _registry.SetDirty(index);
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Storage.XN;
+
+/// <summary>
+/// One disk, multiplexed between file systems that do not trust each other (SOSP '97, section 4). XN knows blocks, who points to them and in which order they may
+/// reach the disk; it knows no format, starts no I/O by itself, evicts nothing and allocates no frame behind anyone's back.
+/// <para>Thread-safe. All state is under one short lock that is never held over I/O; every call first decides, changing nothing, and then applies, which cannot fail.</para>
+/// <para>A block's life: <c>Apply</c> with <c>ClaimAllocate</c> → <c>Bind</c> a frame → edits or <c>MarkDirty</c> → <c>WriteBack</c> → <c>Flush</c> → <c>Unbind</c>; later <c>Read</c>.</para>
+/// </summary>
+public sealed partial class XnVolume : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly BlockDevice _device;
+    private readonly FramePool _frames;
+    private readonly XnSuperblockPair _superblock;
+    private readonly TemplateCatalogue _templates;
+    private readonly RootCatalogue _roots;
+    private readonly DiskFreeMap _freeMap;
+    private readonly BlockRegistry _registry = new();
+    private readonly OrderEdges _order = new();
+    private readonly WillFreeList _willFree = new();
+    private readonly Dictionary<ulong, int> _multiplyOwned;
+    private readonly TransactionCheck _check;
+    private readonly AccessDecisions _access = new();
+    private readonly List<BlockExtent> _paid = [];
+    private readonly FrameNumber[] _reserve;
+    private TaskCompletionSource? _readDone;
+    private bool _unclean;
+    private bool _closed;
+
+    internal XnVolume(
+        BlockDevice device, XnSuperblockPair superblock, TemplateCatalogue templates, RootCatalogue roots, DiskFreeMap freeMap, XnRecoveryReport? recovery,
+        Dictionary<ulong, int> multiplyOwned, bool isReadOnly, FrameNumber[] reserve)
+    {
+        _reserve = reserve;
+        _device = device;
+        _frames = device.Frames;
+        _superblock = superblock;
+        _templates = templates;
+        _roots = roots;
+        _freeMap = freeMap;
+        _multiplyOwned = multiplyOwned;
+        _check = new TransactionCheck(this, _registry, freeMap);
+        Recovery = recovery;
+        IsReadOnly = isReadOnly;
+        OwnerName = CapabilityName.Create(superblock.Current.OwnerName);
+    }
+
+    /// <summary>The disk.</summary>
+    public BlockDevice Device => _device;
+
+    /// <summary>The frame pool that blocks are bound to.</summary>
+    public FramePool Frames => _frames;
+
+    /// <summary>Random identity of the volume.</summary>
+    public Guid VolumeId => _superblock.Current.VolumeId;
+
+    /// <summary>The capability name that owns the volume: installs templates, makes roots.</summary>
+    public CapabilityName OwnerName { get; }
+
+    /// <summary>Blocks of 4096 bytes on the disk.</summary>
+    public ulong BlockCount => _superblock.Current.BlockCount;
+
+    /// <summary>First block that is not XN's own.</summary>
+    public BlockNumber DataStart => new(_superblock.Current.DataStart);
+
+    /// <summary>No change is accepted.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>What recovery found when the volume was attached after a crash; null when it had been unmounted.</summary>
+    public XnRecoveryReport? Recovery { get; }
+
+    /// <summary>The free map, 1 = free. Exported: reading needs no call. Choosing blocks is the library OS's business.</summary>
+    public ReadOnlySpan<ulong> FreeMap => _freeMap.Words;
+
+    /// <summary>Blocks that may be allocated.</summary>
+    public ulong FreeBlocks => _freeMap.FreeBlocks;
+
+    /// <summary>Blocks that become free when the removal of the last pointer to them is durable.</summary>
+    public ulong WillFreeBlocks => _willFree.Blocks;
+
+    /// <summary>Blocks with changes that were not handed to the device.</summary>
+    public int DirtyBlocks => _registry.DirtyCount;
+
+    /// <summary>Blocks written whose write is not durable yet.</summary>
+    public int UnflushedBlocks => _unflushed.Count;
+
+    /// <summary>Blocks in the registry.</summary>
+    public int RegisteredBlocks => _registry.Count;
+
+    /// <summary>Where XN's own structures lie.</summary>
+    public XnLayoutInfo Layout => new(
+        new BlockExtent(new BlockNumber(0), 2),
+        new BlockExtent(new BlockNumber(_superblock.Current.TemplateStart), (uint)(2 * _superblock.Current.TemplateSlots)),
+        new BlockExtent(new BlockNumber(_superblock.Current.RootsStart), 2),
+        new BlockExtent(new BlockNumber(_superblock.Current.FreeMapStart), (uint)_superblock.Current.FreeMapBlocks));
+
+    /// <summary>A copy of the counters.</summary>
+    public XnCounters Counters
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return new XnCounters(_applies, _check.Owns.Runs, _check.Owns.Instructions, _blocksRead, _blocksWritten, _flushes, _sharedFlushes);
+            }
+        }
+    }
+
+    /// <summary>The registry's entry of a block.</summary>
+    public bool TryGetEntry(BlockNumber block, out RegistryEntryInfo info)
+    {
+        lock (_lock)
+        {
+            int index = _registry.Find(block.Value);
+            info = index < 0 ? default : Describe(_registry[index]);
+            return index >= 0;
+        }
+    }
+
+    /// <summary>A copy of the whole registry, in no order.</summary>
+    public IReadOnlyList<RegistryEntryInfo> SnapshotRegistry()
+    {
+        lock (_lock)
+        {
+            return [.. _registry.Indices().Select(index => Describe(_registry[index]))];
+        }
+    }
+
+    /// <summary>The frame of a block that is in core with valid contents, retained for the caller.</summary>
+    public bool TryGetFrame(BlockNumber block, out FrameNumber frame)
+    {
+        lock (_lock)
+        {
+            int index = _registry.Find(block.Value);
+            if (index >= 0)
+            {
+                ref RegistryEntry entry = ref _registry[index];
+                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed)
+                {
+                    frame = new FrameNumber(entry.Frame);
+                    _frames.Retain(frame);
+                    return true;
+                }
+            }
+        }
+
+        frame = default;
+        return false;
+    }
+
+    /// <summary>Closes the volume without writing anything, as a crash would. After <see cref="Unmount"/> nothing is lost. Never throws.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            if (_closed)
+            {
+                return;
+            }
+
+            _closed = true;
+            foreach (int index in _registry.Indices())
+            {
+                ref RegistryEntry entry = ref _registry[index];
+                if (entry.Has(EntryFlags.Framed))
+                {
+                    _frames.Release(new FrameNumber(entry.Frame));
+                    entry.Flags &= ~EntryFlags.Framed;
+                }
+            }
+        }
+
+        foreach (FrameNumber frame in _reserve)
+        {
+            _frames.Release(frame);
+        }
+
+        _flushTurn.Dispose();
+    }
+
+    internal Template? Template(TemplateId id) => _templates.Find(id);
+
+    internal bool IsInDataRegion(in BlockExtent extent) =>
+        extent.First.Value >= _superblock.Current.DataStart && extent.First.Value < BlockCount && extent.Count <= BlockCount - extent.First.Value;
+
+    internal ReadOnlySpan<byte> FrameBytes(int index) => _frames.Bytes(new FrameNumber(_registry[index].Frame));
+
+    /// <summary>How many pointers to a block exist: more than one only between an interrupted move and its repair.</summary>
+    internal int OwnerCount(BlockNumber block) => _multiplyOwned.Count > 0 && _multiplyOwned.TryGetValue(block.Value, out int owners) ? owners : 1;
+
+    private static RegistryEntryInfo Describe(in RegistryEntry entry) => new(
+        new BlockNumber(entry.Block), entry.Template.Id, new BlockNumber(entry.Parent), entry.ParentPartition,
+        (entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed, entry.Has(EntryFlags.Dirty), entry.Has(EntryFlags.Reading),
+        entry.Has(EntryFlags.Writing), !entry.Has(EntryFlags.Uninitialised), !entry.Has(EntryFlags.Volatile), entry.Pending, entry.Version, entry.Durable);
+
+    /// <summary>Whether a credential may do something to a block: the nearest guard above it decides.</summary>
+    private XnStatus CheckAccess(Credential credential, ulong guardBlock, XnOperation operation)
+    {
+        int guard = _registry.Find(guardBlock);
+        if (guard < 0 || !_registry[guard].Has(EntryFlags.Framed) || _registry[guard].Has(EntryFlags.Reading))
+        {
+            return XnStatus.NotInCore;
+        }
+
+        ref RegistryEntry entry = ref _registry[guard];
+        return _access.Check(credential, entry.Template, guardBlock, entry.Version, FrameBytes(guard), operation) ? XnStatus.Ok : XnStatus.AccessDenied;
+    }
+
+    private bool IsOwner(Credential credential)
+    {
+        ArgumentNullException.ThrowIfNull(credential);
+        foreach (Capability capability in credential.Capabilities)
+        {
+            if (capability.IsValid && (capability.Rights & Rights.Write) != 0 && capability.Name.IsPrefixOf(OwnerName))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private void ThrowIfClosed() => ObjectDisposedException.ThrowIf(_closed, this);
+}
+
+/// <summary>Where XN's own structures lie on a disk.</summary>
+/// <param name="Superblocks">The two superblock copies.</param>
+/// <param name="Templates">The type catalogue, two copies of each template.</param>
+/// <param name="Roots">The two copies of the root catalogue.</param>
+/// <param name="FreeMap">The free-map snapshot.</param>
+public readonly record struct XnLayoutInfo(BlockExtent Superblocks, BlockExtent Templates, BlockExtent Roots, BlockExtent FreeMap);
+
+/// <summary>What XN has done since the volume was attached.</summary>
+/// <param name="Transactions">Transactions applied.</param>
+/// <param name="OwnsRuns">Runs of <c>owns</c> functions.</param>
+/// <param name="OwnsInstructions">Instructions executed in them.</param>
+/// <param name="BlocksRead">Blocks read in.</param>
+/// <param name="BlocksWritten">Blocks written back.</param>
+/// <param name="Flushes">Flushes sent to the device.</param>
+/// <param name="SharedFlushes">Calls of Flush that were served by another caller's flush.</param>
+public readonly record struct XnCounters(
+    long Transactions, long OwnsRuns, long OwnsInstructions, long BlocksRead, long BlocksWritten, long Flushes, long SharedFlushes);

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Core.Tests.Blocks;
+
+/// <summary>These look at the process's counter of allocated bytes: nothing else may run meanwhile.</summary>
+[CollectionDefinition("allocations", DisableParallelization = true)]
+public sealed class AllocationCollection;
+
+/// <summary>No I/O path allocates in steady state.</summary>
+[Collection("allocations")]
+public sealed class AllocationTests : IDisposable
+{
+    private readonly FramePool _pool = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
+
+    public static TheoryData<DiskKind> Kinds => [DiskKind.Memory, DiskKind.Portable, DiskKind.Uring, DiskKind.UringDirect];
+
+    public void Dispose() => _pool.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void A_synchronous_read_allocates_nothing(DiskKind kind)
+    {
+        using var disk = new TestDisk(kind, _pool, 64);
+        BlockRequest[] batch = [Read(3)];
+        long allocated = 0;
+        for (int round = 0; round < 2; round++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 500; i++)
+            {
+                disk.Device.Execute(batch);
+            }
+
+            allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Assert.Equal(0, allocated);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task An_asynchronous_read_allocates_nothing(DiskKind kind)
+    {
+        using var disk = new TestDisk(kind, _pool, 64);
+        BlockRequest[] batch = [Read(3)];
+        using var cancel = new CancellationTokenSource();
+        const int count = 3000;
+        long best = long.MaxValue;
+
+        // The least of several rounds: the runtime itself allocates now and then (timers, a new thread of its pool).
+        for (int round = 0; round < 6; round++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < count; i++)
+            {
+                await disk.Device.ExecuteAsync(batch, cancel.Token);
+            }
+
+            best = Math.Min(best, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
+
+        Assert.True(best < count, $"{best} bytes for {count} reads");
+    }
+
+    private BlockRequest Read(ulong block)
+    {
+        Assert.True(_pool.TryAllocate(_pool.RootCredential, out FrameNumber frame));
+        return BlockRequest.Read(new BlockNumber(block), new[] { frame });
+    }
+}

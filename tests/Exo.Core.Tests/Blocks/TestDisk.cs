@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.Tests;
+
+namespace Exo.Core.Tests.Blocks;
+
+/// <summary>The devices that all keep one contract.</summary>
+public enum DiskKind
+{
+    Memory,
+    Portable,
+    PortableDirect,
+    Uring,
+    UringDirect,
+    LoopPortable,
+    LoopUring,
+}
+
+/// <summary>A disk of zeroes of some kind, with what it stands on; everything is removed again by Dispose.</summary>
+internal sealed class TestDisk : IDisposable
+{
+    private readonly string? _image;
+    private readonly string? _loop;
+
+    public TestDisk(DiskKind kind, FramePool frames, ulong blockCount, int queueDepth = 32)
+    {
+        if (kind == DiskKind.Memory)
+        {
+            Device = new MemoryBlockDevice(frames, blockCount);
+            return;
+        }
+
+        bool isLoop = kind is DiskKind.LoopPortable or DiskKind.LoopUring;
+        bool isDirect = kind is DiskKind.PortableDirect or DiskKind.UringDirect;
+        if (isLoop)
+        {
+            Requires.Root();
+            Requires.File("/dev/loop-control");
+        }
+
+        _image = NewPath();
+        string path = _image;
+        try
+        {
+            if (isLoop)
+            {
+                using (FileStream file = File.Create(_image))
+                {
+                    file.SetLength((long)blockCount * FramePool.FrameBytes);
+                }
+
+                _loop = Run(Requires.Program("losetup"), "--find", "--show", _image).Trim();
+                path = _loop;
+            }
+
+            Device = BlockDevice.Open(path, frames, new BlockDeviceOptions
+            {
+                Create = !isLoop,
+                CreateBytes = isLoop ? 0 : (long)blockCount * FramePool.FrameBytes,
+                Driver = kind is DiskKind.Uring or DiskKind.UringDirect or DiskKind.LoopUring ? BlockDriver.IoUring : BlockDriver.Portable,
+                Direct = isDirect || isLoop ? DirectIo.Auto : DirectIo.Off,
+                QueueDepth = queueDepth,
+            });
+            Requires.That(!isDirect || Device.Geometry.IsDirect, "the temporary folder's file system cannot do direct I/O");
+        }
+        catch (BlockDeviceException refused) when (refused.Errno is 1 or 38)
+        {
+            RemoveFiles();
+            Requires.That(false, refused.Message);
+            throw;
+        }
+        catch
+        {
+            Device?.Dispose();
+            RemoveFiles();
+            throw;
+        }
+    }
+
+    public BlockDevice Device { get; }
+
+    public string Path => _loop ?? _image ?? "memory";
+
+    public static string NewPath() => System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"exo-test-{Guid.NewGuid():N}.img");
+
+    public static string Run(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        string output = process.StandardOutput.ReadToEnd();
+        string error = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)}: {error}");
+        return output;
+    }
+
+    public void Dispose()
+    {
+        Device.Dispose();
+        RemoveFiles();
+    }
+
+    private void RemoveFiles()
+    {
+        try
+        {
+            if (_loop is not null)
+            {
+                Run(Requires.Program("losetup"), "--detach", _loop);
+            }
+        }
+        finally
+        {
+            if (_image is not null)
+            {
+                File.Delete(_image);
+            }
+        }
+    }
+}
