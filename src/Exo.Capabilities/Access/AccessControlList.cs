@@ -16,21 +16,44 @@ public sealed class AccessControlList
     private volatile AclEntry?[] _published;
     private volatile AclEntry[] _entries;
 
-    /// <summary>A list with its owner's entry.</summary>
-    /// <param name="owner">Entry 0; its rights are taken as all.</param>
+    /// <summary>A list with its owner's entry, which gets all rights.</summary>
+    /// <param name="owner">The name in entry 0.</param>
     /// <param name="capacity">Number of entries, 1 to 256.</param>
-    public AccessControlList(CapabilityName owner, int capacity = 8)
+    /// <param name="authority">
+    /// Whose capabilities count here. Names alone say nothing about where a capability comes from, and anyone can make an authority with a root of its own:
+    /// a list without an authority (null) admits capabilities of all of them and is right only where the caller has looked at the authority already.
+    /// </param>
+    public AccessControlList(CapabilityName owner, int capacity = 8, CapabilityAuthority? authority = null)
+        : this(new AclEntry(owner, Rights.All), capacity, authority)
     {
+    }
+
+    /// <summary>A list with its owner's entry.</summary>
+    /// <param name="owner">Entry 0; must carry all rights.</param>
+    /// <param name="capacity">Number of entries, 1 to 256.</param>
+    /// <param name="authority">Whose capabilities count here; null: those of every authority (see the other constructor).</param>
+    /// <exception cref="ArgumentException">The owner's entry does not carry exactly <see cref="Rights.All"/>.</exception>
+    public AccessControlList(AclEntry owner, int capacity = 8, CapabilityAuthority? authority = null)
+    {
+        if (owner.Rights != Rights.All)
+        {
+            throw new ArgumentException($"the owner's entry carries all rights, not {owner.Rights}", nameof(owner));
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(capacity, 256);
         Capacity = capacity;
+        Authority = authority;
         _published = new AclEntry?[capacity];
-        _published[0] = new AclEntry(owner, Rights.All);
-        _entries = [new AclEntry(owner, Rights.All)];
+        _published[0] = owner;
+        _entries = [owner];
     }
 
     /// <summary>Number of positions.</summary>
     public int Capacity { get; }
+
+    /// <summary>Whose capabilities count here; null when those of every authority do.</summary>
+    public CapabilityAuthority? Authority { get; }
 
     /// <summary>The entry at a position, or null.</summary>
     public AclEntry? this[int index] => _published[index];
@@ -46,7 +69,7 @@ public sealed class AccessControlList
         AccessRefusal refusal = AccessRefusal.NoValidCapability;
         foreach (Capability capability in credential.Capabilities)
         {
-            if (!capability.IsValid)
+            if (!capability.IsValid || (Authority is { } authority && !ReferenceEquals(capability.Authority, authority)))
             {
                 continue;
             }

@@ -12,7 +12,7 @@ public sealed class CapabilityList
 
     private readonly Capability?[] _slots;
     private readonly Lock _lock = new();
-    private (CapabilityList To, Capability Capability, CapabilityName Name, Rights Rights)? _offer;
+    private (CapabilityList To, int From, CapabilityName Name, Rights Rights)? _offer;
 
     /// <summary>A list guarded by a capability with all rights, which becomes slot 0.</summary>
     /// <exception cref="AccessDeniedException">The guard is revoked or lacks a right.</exception>
@@ -57,19 +57,22 @@ public sealed class CapabilityList
     public AccessRefusal Offer(CapabilityList to, int from, CapabilityName name, Rights rights)
     {
         ArgumentNullException.ThrowIfNull(to);
-        AccessRefusal refusal = CheckSource(from, name, rights, out Capability? source);
+        AccessRefusal refusal = CheckSource(from, name, rights, out _);
         if (refusal == AccessRefusal.None)
         {
             lock (_lock)
             {
-                _offer = (to, source!, name, rights);
+                _offer = (to, from, name, rights);
             }
         }
 
         return refusal;
     }
 
-    /// <summary>Takes what another list has offered to this one into a slot. The giver need not run; an offer can be taken once.</summary>
+    /// <summary>
+    /// Takes what another list has offered to this one into a slot, which is not slot 0. The giver need not run; an offer can be taken once. What the giver's
+    /// slot holds now decides: a giver stripped or revoked since its offer gives nothing. A refusal leaves the offer standing.
+    /// </summary>
     public AccessRefusal Acquire(CapabilityList giver, int slot)
     {
         ArgumentNullException.ThrowIfNull(giver);
@@ -78,19 +81,27 @@ public sealed class CapabilityList
             return AccessRefusal.IndexOutOfRange;
         }
 
-        (CapabilityList To, Capability Capability, CapabilityName Name, Rights Rights) offer;
         lock (giver._lock)
         {
-            if (giver._offer is not { } found || found.To != this)
+            if (giver._offer is not { } offer || offer.To != this)
             {
                 return AccessRefusal.NotOffered;
             }
 
-            offer = found;
-            giver._offer = null;
-        }
+            AccessRefusal refusal = giver.CheckSource(offer.From, offer.Name, offer.Rights, out Capability? source);
+            if (refusal == AccessRefusal.None)
+            {
+                // Lock order: a list's offer before an authority's forging.
+                refusal = Store(source!, slot, offer.Name, offer.Rights);
+            }
 
-        return Store(offer.Capability, slot, offer.Name, offer.Rights);
+            if (refusal == AccessRefusal.None)
+            {
+                giver._offer = null;
+            }
+
+            return refusal;
+        }
     }
 
     /// <summary>Empties a slot. Write access to the guard is enough to strip a list; slot 0 stays.</summary>
@@ -149,22 +160,21 @@ public sealed class CapabilityList
 
     private AccessRefusal Store(Capability source, int slot, in CapabilityName name, Rights rights)
     {
-        try
+        // The source may have been revoked since it was checked: forging decides.
+        AccessRefusal refusal = source.TryForge(name, rights, out Capability? forged);
+        if (refusal == AccessRefusal.None)
         {
-            Volatile.Write(ref _slots[slot], source.Forge(name, rights));
-            return AccessRefusal.None;
+            Volatile.Write(ref _slots[slot], forged);
         }
-        catch (AccessDeniedException denied)
-        {
-            // Revoked between the check and the forging.
-            return denied.Refusal;
-        }
+
+        return refusal;
     }
 
     private AccessRefusal CheckGuard(Credential by)
     {
         ArgumentNullException.ThrowIfNull(by);
-        Capability guard = _slots[0]!;
+        // A revoked guard still names who governs the list: nothing becomes unownable. Of several refusals the one furthest along is told.
+        Capability guard = Volatile.Read(ref _slots[0])!;
         AccessRefusal refusal = AccessRefusal.NoValidCapability;
         foreach (Capability held in by.Capabilities)
         {
@@ -175,7 +185,7 @@ public sealed class CapabilityList
 
             if ((held.Rights & Rights.Write) == 0)
             {
-                refusal = AccessRefusal.RightNotHeld;
+                refusal = refusal > AccessRefusal.RightNotHeld ? refusal : AccessRefusal.RightNotHeld;
             }
             else if (held.Name.IsPrefixOf(guard.Name))
             {

@@ -72,7 +72,7 @@ public readonly struct CapabilityName : IEquatable<CapabilityName>
         int length = 0;
         foreach (Range part in text.Split('.'))
         {
-            if (length == LengthBytesMax || !byte.TryParse(text[part], NumberStyles.None, CultureInfo.InvariantCulture, out byte value))
+            if (length == LengthBytesMax || !TryParseByte(text[part], out byte value))
             {
                 return false;
             }
@@ -82,6 +82,30 @@ public readonly struct CapabilityName : IEquatable<CapabilityName>
 
         name = new CapabilityName(bytes[..length]);
         return true;
+    }
+
+    // Stricter than byte.TryParse, which takes leading zeros and trailing NULs: a name has one written form.
+    private static bool TryParseByte(ReadOnlySpan<char> digits, out byte value)
+    {
+        value = 0;
+        if (digits.Length is 0 or > 3 || (digits.Length > 1 && digits[0] == '0'))
+        {
+            return false;
+        }
+
+        int sum = 0;
+        foreach (char digit in digits)
+        {
+            if (!char.IsAsciiDigit(digit))
+            {
+                return false;
+            }
+
+            sum = (sum * 10) + (digit - '0');
+        }
+
+        value = (byte)sum;
+        return sum <= byte.MaxValue;
     }
 
     /// <summary>Copies the name's bytes.</summary>

@@ -9,6 +9,10 @@ public sealed class Capability
 {
     // Capabilities forged from this one; weak, so that dropped ones cost nothing. Guarded by the authority's forging lock.
     private List<WeakReference<Capability>>? _forged;
+
+    // Dropped children are swept out when the list has doubled since the last sweep, so that a sweep costs O(1) per forging.
+    private const int PruneAtCountMin = 8;
+    private int _pruneAtCount = PruneAtCountMin;
     private volatile bool _isValid = true;
 
     internal Capability(CapabilityAuthority authority, CapabilityName name, Rights rights)
@@ -47,30 +51,44 @@ public sealed class Capability
     /// </exception>
     public Capability Forge(CapabilityName name, Rights rights)
     {
+        AccessRefusal refusal = TryForge(name, rights, out Capability? forged);
+        return refusal == AccessRefusal.None
+            ? forged!
+            : throw new AccessDeniedException($"capability {Name}", Rights.Duplicate, refusal);
+    }
+
+    /// <summary><see cref="Forge"/> that tells why not instead of throwing.</summary>
+    internal AccessRefusal TryForge(in CapabilityName name, Rights rights, out Capability? forged)
+    {
+        forged = null;
         lock (Authority.Forging)
         {
             AccessRefusal refusal = CheckForge(name, rights);
             if (refusal != AccessRefusal.None)
             {
-                throw new AccessDeniedException($"capability {Name}", Rights.Duplicate, refusal);
+                return refusal;
             }
 
-            Capability forged = new(Authority, name, rights);
+            forged = new Capability(Authority, name, rights);
             _forged ??= [];
-            if (_forged.Count == _forged.Capacity)
+            if (_forged.Count >= _pruneAtCount)
             {
                 _forged.RemoveAll(weak => !weak.TryGetTarget(out Capability? child) || !child._isValid);
+                _pruneAtCount = Math.Max(PruneAtCountMin, _forged.Count * 2);
             }
 
-            // A dropped capability must not take its living descendants out of reach: they hang below their first living ancestor's list.
+            // A dropped capability must not take its living descendants out of reach: each holds its chain of ancestors.
             forged._parent = this;
             _forged.Add(new WeakReference<Capability>(forged));
-            return forged;
+            return AccessRefusal.None;
         }
     }
 
-    /// <summary>Revokes this capability and everything forged from it.</summary>
-    /// <param name="by">Who asks: must hold a capability that dominates this one and may duplicate.</param>
+    /// <summary>Revokes this capability and everything forged from it. Revoking what is revoked already changes nothing.</summary>
+    /// <param name="by">
+    /// Who asks: must hold a valid capability with a name and rights that cover this one's and with <see cref="Rights.Duplicate"/>. It may be this one, but not
+    /// one forged from it: whoever passes on an equal copy does not hand out the power to take away the original.
+    /// </param>
     /// <exception cref="AccessDeniedException">The credential holds no such capability.</exception>
     public void Revoke(Credential by)
     {
@@ -80,7 +98,7 @@ public sealed class Capability
             bool allowed = false;
             foreach (Capability held in by.Capabilities)
             {
-                allowed |= held.Dominates(this) && (held.Rights & Rights.Duplicate) != 0;
+                allowed |= held.MayRevoke(this);
             }
 
             if (!allowed)
@@ -111,7 +129,24 @@ public sealed class Capability
     // Keeps the chain of ancestors alive as long as any descendant lives, so that revocation from above always reaches it.
     private Capability? _parent;
 
-    internal Capability? Parent => _parent;
+    private bool MayRevoke(Capability target)
+    {
+        if (!_isValid || !ReferenceEquals(Authority, target.Authority) || (Rights & Rights.Duplicate) == 0
+            || (target.Rights & ~Rights) != 0 || !Name.IsPrefixOf(target.Name))
+        {
+            return false;
+        }
+
+        for (Capability? ancestor = _parent; ancestor is not null; ancestor = ancestor._parent)
+        {
+            if (ReferenceEquals(ancestor, target))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
 
     private AccessRefusal CheckForge(in CapabilityName name, Rights rights)
     {

@@ -50,7 +50,8 @@ internal sealed class AbstractState
         return copy;
     }
 
-    /// <summary>Widens this state so that it covers <paramref name="other"/> too; adds the pairs it compared to <paramref name="steps"/>.</summary>
+    /// <summary>Widens this state so that it covers <paramref name="other"/> too; adds the pairs it compared to
+    /// <paramref name="steps"/>.</summary>
     public void JoinWith(AbstractState other, ref long steps)
     {
         for (int i = 0; i < RegisterCount; i++)

@@ -126,7 +126,8 @@ public static class Assembler
                 case ".quad":
                 {
                     ulong bits = cursor.Number64();
-                    slots.Add(new Instruction((byte)bits, (int)(bits >> 8) & 15, (int)(bits >> 12) & 15, (short)(bits >> 16), (int)(bits >> 32)));
+                    slots.Add(new Instruction(
+                        (byte)bits, (int)(bits >> 8) & 15, (int)(bits >> 12) & 15, (short)(bits >> 16), (int)(bits >> 32)));
                     return;
                 }
 

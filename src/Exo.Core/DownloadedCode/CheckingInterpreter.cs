@@ -18,7 +18,8 @@ public static class CheckingInterpreter
     /// <param name="input">As for <see cref="Interpreter"/>.</param>
     /// <param name="helpers">Receives the calls.</param>
     /// <param name="fuel">How many instructions may be executed.</param>
-    /// <param name="addressSeed">Moves the regions about and fills what is uninitialised; a sound program does not notice.</param>
+    /// <param name="addressSeed">Moves the regions about and fills what is uninitialised, where not 0; a sound program does not
+    /// notice.</param>
     /// <exception cref="ArgumentException"><paramref name="input"/> breaks the contract.</exception>
     public static ExecutionResult Run<THelpers>(
         Program program, ProgramContract contract, in ProgramInput input, ref THelpers helpers, int fuel, ulong addressSeed = 0)
@@ -36,7 +37,8 @@ public static class CheckingInterpreter
             ExecutionStatus? ended = machine.Step(ref helpers);
             if (ended is { } status)
             {
-                return new ExecutionResult(status, status == ExecutionStatus.Completed ? machine.R0 : 0, executed, status == ExecutionStatus.Completed ? -1 : at);
+                return new ExecutionResult(
+                    status, status == ExecutionStatus.Completed ? machine.R0 : 0, executed, status == ExecutionStatus.Completed ? -1 : at);
             }
         }
 
@@ -86,8 +88,12 @@ public static class CheckingInterpreter
 
         public readonly ulong R0 => registers[0];
 
-        /// <summary>Regions lie at least 2^40 apart, so that no offset of 32 bits leads from one into another.</summary>
-        private readonly ulong Base(int region) => ((ulong)region << 40) + (seed << 44) + (seed & 0xffff_fff8);
+        /// <summary>
+        /// Where a region starts. Seed 0 gives the fast interpreter's addresses; others put the regions 2^40 apart, somewhere, so that no
+        /// offset of 32 bits leads from one into another.
+        /// </summary>
+        private readonly ulong Base(int region) =>
+            seed == 0 ? (ulong)region << Interpreter.RegionShift : ((ulong)region << 40) + (seed << 44) + (seed & 0xffff_fff8);
 
         public ExecutionStatus? Step<THelpers>(ref THelpers helpers)
             where THelpers : struct, IHelperCalls

@@ -55,7 +55,8 @@ internal sealed class Decoder
             isSecondSlot[i] = true;
             if (second.Opcode != 0 || second.Destination != 0 || second.Source != 0 || second.Offset != 0)
             {
-                return Refuse(i - 1, VerifierRule.UnknownInstruction, "the second slot of lddw may hold nothing but the upper half of the immediate");
+                return Refuse(
+                    i - 1, VerifierRule.UnknownInstruction, "the second slot of lddw may hold nothing but the upper half of the immediate");
             }
         }
 
@@ -81,7 +82,8 @@ internal sealed class Decoder
             int following = i + (slots[i].IsWide ? 2 : 1);
             if (following == slots.Length && code[i].Operation is not (Operation.Exit or Operation.Jump))
             {
-                return Refuse(i, VerifierRule.MissingExit, "the program can run past its last instruction; the last one must be exit or a jump");
+                return Refuse(
+                    i, VerifierRule.MissingExit, "the program can run past its last instruction; the last one must be exit or a jump");
             }
         }
 
@@ -258,7 +260,8 @@ internal sealed class Decoder
     {
         if (instruction.Source == 1)
         {
-            return Refuse(index, VerifierRule.LocalCall, "calls of functions inside the program are not accepted, only of the contract's helpers");
+            return Refuse(
+                index, VerifierRule.LocalCall, "calls of functions inside the program are not accepted, only of the contract's helpers");
         }
 
         if (instruction.Source != 0 || instruction.Destination != 0 || instruction.Offset != 0)
@@ -269,7 +272,8 @@ internal sealed class Decoder
         if (!contract.TryGetHelper(instruction.Immediate, out HelperContract helper))
         {
             string known = contract.Helpers.IsEmpty ? "none" : string.Join(", ", contract.Helpers.Select(h => $"{h.Id} ({h.Name})"));
-            return Refuse(index, VerifierRule.UnknownHelper, $"helper {instruction.Immediate} is not in the contract '{contract.Name}', which has: {known}");
+            return Refuse(
+                index, VerifierRule.UnknownHelper, $"helper {instruction.Immediate} is not in the contract '{contract.Name}', which has: {known}");
         }
 
         ref DecodedInstruction decoded = ref code[index];
@@ -284,7 +288,8 @@ internal sealed class Decoder
         long target = index + 1L + distance;
         if (target < 0 || target >= program.Slots.Length)
         {
-            return Refuse(index, VerifierRule.JumpOutOfProgram, $"the jump leads to slot {target}; the program has slots 0 to {program.Slots.Length - 1}");
+            return Refuse(
+                index, VerifierRule.JumpOutOfProgram, $"the jump leads to slot {target}; the program has slots 0 to {program.Slots.Length - 1}");
         }
 
         if (isSecondSlot[target])
@@ -331,7 +336,8 @@ internal sealed class Decoder
         int mode = instruction.Opcode & Opcodes.ModeMask;
         if (isRegister && mode == Opcodes.ModeAtomic)
         {
-            return Refuse(index, VerifierRule.AtomicOperation, "atomic operations are not accepted: no one else touches the memory during a run");
+            return Refuse(
+                index, VerifierRule.AtomicOperation, "atomic operations are not accepted: no one else touches the memory during a run");
         }
 
         if (mode != Opcodes.ModeMemory)
@@ -366,7 +372,8 @@ internal sealed class Decoder
 
         if (instruction.Source != 0)
         {
-            return Refuse(index, VerifierRule.UnknownInstruction, "lddw of maps, variables and code addresses is not accepted, only of plain numbers");
+            return Refuse(
+                index, VerifierRule.UnknownInstruction, "lddw of maps, variables and code addresses is not accepted, only of plain numbers");
         }
 
         if (instruction.Offset != 0)

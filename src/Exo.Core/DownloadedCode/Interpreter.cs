@@ -51,8 +51,10 @@ public static unsafe class Interpreter
         {
             regions[0] = default;
             regions[StackRegion] = new Region(stack, ProgramContract.StackBytes, ProgramContract.StackBytes);
-            regions[MemoryRegion] = new Region(memory, input.Memory.Length, program.Contract.Memory is { IsWritable: true } ? input.Memory.Length : 0);
-            regions[ContextRegion] = new Region(context, input.Context.Length, program.Contract.Context is { IsWritable: true } ? input.Context.Length : 0);
+            regions[MemoryRegion] = new Region(
+                memory, input.Memory.Length, program.Contract.Memory is { IsWritable: true } ? input.Memory.Length : 0);
+            regions[ContextRegion] = new Region(
+                context, input.Context.Length, program.Contract.Context is { IsWritable: true } ? input.Context.Length : 0);
             return Execute(code, registers, regions, ref helpers, fuel);
         }
     }
@@ -94,7 +96,8 @@ public static unsafe class Interpreter
                     scalar = input.Scalar(i + 1);
                     if (scalar < argument.Minimum || scalar > argument.Maximum)
                     {
-                        throw new ArgumentException($"r{i + 1} is {scalar}; the contract allows {argument.Minimum} to {argument.Maximum}.", nameof(input));
+                        throw new ArgumentException(
+                            $"r{i + 1} is {scalar}; the contract allows {argument.Minimum} to {argument.Maximum}.", nameof(input));
                     }
 
                     break;
@@ -108,12 +111,14 @@ public static unsafe class Interpreter
     {
         if (contract is null ? lengthBytes != 0 : lengthBytes < contract.BytesMin || lengthBytes > contract.BytesMax)
         {
-            throw new ArgumentException($"The {name} region has {lengthBytes} bytes; the contract says {contract?.ToString() ?? "none"}.", nameof(contract));
+            throw new ArgumentException(
+                $"The {name} region has {lengthBytes} bytes; the contract says {contract?.ToString() ?? "none"}.", nameof(contract));
         }
 
         if (contract is { IsWritable: true } && !isWritable)
         {
-            throw new ArgumentException($"The contract lets the program write the {name} region, which was lent for reading only.", nameof(contract));
+            throw new ArgumentException(
+                $"The contract lets the program write the {name} region, which was lent for reading only.", nameof(contract));
         }
     }
 
@@ -204,10 +209,18 @@ public static unsafe class Interpreter
                     case Operation.ShiftRight64X: r[i->Destination] >>= (int)r[i->Source]; continue;
                     case Operation.ShiftRight32K: r[i->Destination] = (uint)r[i->Destination] >> (int)i->Immediate; continue;
                     case Operation.ShiftRight32X: r[i->Destination] = (uint)r[i->Destination] >> (int)r[i->Source]; continue;
-                    case Operation.ShiftRightArithmetic64K: r[i->Destination] = (ulong)((long)r[i->Destination] >> (int)i->Immediate); continue;
-                    case Operation.ShiftRightArithmetic64X: r[i->Destination] = (ulong)((long)r[i->Destination] >> (int)r[i->Source]); continue;
-                    case Operation.ShiftRightArithmetic32K: r[i->Destination] = (uint)((int)r[i->Destination] >> (int)i->Immediate); continue;
-                    case Operation.ShiftRightArithmetic32X: r[i->Destination] = (uint)((int)r[i->Destination] >> (int)r[i->Source]); continue;
+                    case Operation.ShiftRightArithmetic64K:
+                        r[i->Destination] = (ulong)((long)r[i->Destination] >> (int)i->Immediate);
+                        continue;
+                    case Operation.ShiftRightArithmetic64X:
+                        r[i->Destination] = (ulong)((long)r[i->Destination] >> (int)r[i->Source]);
+                        continue;
+                    case Operation.ShiftRightArithmetic32K:
+                        r[i->Destination] = (uint)((int)r[i->Destination] >> (int)i->Immediate);
+                        continue;
+                    case Operation.ShiftRightArithmetic32X:
+                        r[i->Destination] = (uint)((int)r[i->Destination] >> (int)r[i->Source]);
+                        continue;
                     case Operation.Negate64K: r[i->Destination] = 0 - r[i->Destination]; continue;
                     case Operation.Negate32K: r[i->Destination] = (uint)(0 - (int)r[i->Destination]); continue;
                     case Operation.Divide64K: r[i->Destination] = Arithmetic.Divide(r[i->Destination], i->Immediate); continue;
@@ -218,14 +231,30 @@ public static unsafe class Interpreter
                     case Operation.Modulo64X: r[i->Destination] = Arithmetic.Modulo(r[i->Destination], r[i->Source]); continue;
                     case Operation.Modulo32K: r[i->Destination] = Arithmetic.Modulo((uint)r[i->Destination], (uint)i->Immediate); continue;
                     case Operation.Modulo32X: r[i->Destination] = Arithmetic.Modulo((uint)r[i->Destination], (uint)r[i->Source]); continue;
-                    case Operation.SignedDivide64K: r[i->Destination] = (ulong)Arithmetic.Divide((long)r[i->Destination], (long)i->Immediate); continue;
-                    case Operation.SignedDivide64X: r[i->Destination] = (ulong)Arithmetic.Divide((long)r[i->Destination], (long)r[i->Source]); continue;
-                    case Operation.SignedDivide32K: r[i->Destination] = (uint)Arithmetic.Divide((int)r[i->Destination], (int)i->Immediate); continue;
-                    case Operation.SignedDivide32X: r[i->Destination] = (uint)Arithmetic.Divide((int)r[i->Destination], (int)r[i->Source]); continue;
-                    case Operation.SignedModulo64K: r[i->Destination] = (ulong)Arithmetic.Modulo((long)r[i->Destination], (long)i->Immediate); continue;
-                    case Operation.SignedModulo64X: r[i->Destination] = (ulong)Arithmetic.Modulo((long)r[i->Destination], (long)r[i->Source]); continue;
-                    case Operation.SignedModulo32K: r[i->Destination] = (uint)Arithmetic.Modulo((int)r[i->Destination], (int)i->Immediate); continue;
-                    case Operation.SignedModulo32X: r[i->Destination] = (uint)Arithmetic.Modulo((int)r[i->Destination], (int)r[i->Source]); continue;
+                    case Operation.SignedDivide64K:
+                        r[i->Destination] = (ulong)Arithmetic.Divide((long)r[i->Destination], (long)i->Immediate);
+                        continue;
+                    case Operation.SignedDivide64X:
+                        r[i->Destination] = (ulong)Arithmetic.Divide((long)r[i->Destination], (long)r[i->Source]);
+                        continue;
+                    case Operation.SignedDivide32K:
+                        r[i->Destination] = (uint)Arithmetic.Divide((int)r[i->Destination], (int)i->Immediate);
+                        continue;
+                    case Operation.SignedDivide32X:
+                        r[i->Destination] = (uint)Arithmetic.Divide((int)r[i->Destination], (int)r[i->Source]);
+                        continue;
+                    case Operation.SignedModulo64K:
+                        r[i->Destination] = (ulong)Arithmetic.Modulo((long)r[i->Destination], (long)i->Immediate);
+                        continue;
+                    case Operation.SignedModulo64X:
+                        r[i->Destination] = (ulong)Arithmetic.Modulo((long)r[i->Destination], (long)r[i->Source]);
+                        continue;
+                    case Operation.SignedModulo32K:
+                        r[i->Destination] = (uint)Arithmetic.Modulo((int)r[i->Destination], (int)i->Immediate);
+                        continue;
+                    case Operation.SignedModulo32X:
+                        r[i->Destination] = (uint)Arithmetic.Modulo((int)r[i->Destination], (int)r[i->Source]);
+                        continue;
 
                     case Operation.MoveSigned8To64: r[i->Destination] = (ulong)(sbyte)r[i->Source]; continue;
                     case Operation.MoveSigned16To64: r[i->Destination] = (ulong)(short)r[i->Source]; continue;
@@ -312,8 +341,12 @@ public static unsafe class Interpreter
                     case Operation.IfGreater32X: if ((uint)r[i->Destination] > (uint)r[i->Source]) { next = code + i->Offset; } continue;
                     case Operation.IfGreaterOrEqual64K: if (r[i->Destination] >= i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfGreaterOrEqual64X: if (r[i->Destination] >= r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfGreaterOrEqual32K: if ((uint)r[i->Destination] >= (uint)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfGreaterOrEqual32X: if ((uint)r[i->Destination] >= (uint)r[i->Source]) { next = code + i->Offset; } continue;
+                    case Operation.IfGreaterOrEqual32K:
+                        if ((uint)r[i->Destination] >= (uint)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfGreaterOrEqual32X:
+                        if ((uint)r[i->Destination] >= (uint)r[i->Source]) { next = code + i->Offset; }
+                        continue;
                     case Operation.IfSet64K: if ((r[i->Destination] & i->Immediate) != 0) { next = code + i->Offset; } continue;
                     case Operation.IfSet64X: if ((r[i->Destination] & r[i->Source]) != 0) { next = code + i->Offset; } continue;
                     case Operation.IfSet32K: if (((uint)r[i->Destination] & (uint)i->Immediate) != 0) { next = code + i->Offset; } continue;
@@ -322,30 +355,58 @@ public static unsafe class Interpreter
                     case Operation.IfNotEqual64X: if (r[i->Destination] != r[i->Source]) { next = code + i->Offset; } continue;
                     case Operation.IfNotEqual32K: if ((uint)r[i->Destination] != (uint)i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfNotEqual32X: if ((uint)r[i->Destination] != (uint)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreater64K: if ((long)r[i->Destination] > (long)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreater64X: if ((long)r[i->Destination] > (long)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreater32K: if ((int)r[i->Destination] > (int)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreater32X: if ((int)r[i->Destination] > (int)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreaterOrEqual64K: if ((long)r[i->Destination] >= (long)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreaterOrEqual64X: if ((long)r[i->Destination] >= (long)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreaterOrEqual32K: if ((int)r[i->Destination] >= (int)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedGreaterOrEqual32X: if ((int)r[i->Destination] >= (int)r[i->Source]) { next = code + i->Offset; } continue;
+                    case Operation.IfSignedGreater64K:
+                        if ((long)r[i->Destination] > (long)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreater64X:
+                        if ((long)r[i->Destination] > (long)r[i->Source]) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreater32K:
+                        if ((int)r[i->Destination] > (int)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreater32X:
+                        if ((int)r[i->Destination] > (int)r[i->Source]) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreaterOrEqual64K:
+                        if ((long)r[i->Destination] >= (long)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreaterOrEqual64X:
+                        if ((long)r[i->Destination] >= (long)r[i->Source]) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreaterOrEqual32K:
+                        if ((int)r[i->Destination] >= (int)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedGreaterOrEqual32X:
+                        if ((int)r[i->Destination] >= (int)r[i->Source]) { next = code + i->Offset; }
+                        continue;
                     case Operation.IfLess64K: if (r[i->Destination] < i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfLess64X: if (r[i->Destination] < r[i->Source]) { next = code + i->Offset; } continue;
                     case Operation.IfLess32K: if ((uint)r[i->Destination] < (uint)i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfLess32X: if ((uint)r[i->Destination] < (uint)r[i->Source]) { next = code + i->Offset; } continue;
                     case Operation.IfLessOrEqual64K: if (r[i->Destination] <= i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfLessOrEqual64X: if (r[i->Destination] <= r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfLessOrEqual32K: if ((uint)r[i->Destination] <= (uint)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfLessOrEqual32X: if ((uint)r[i->Destination] <= (uint)r[i->Source]) { next = code + i->Offset; } continue;
+                    case Operation.IfLessOrEqual32K:
+                        if ((uint)r[i->Destination] <= (uint)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfLessOrEqual32X:
+                        if ((uint)r[i->Destination] <= (uint)r[i->Source]) { next = code + i->Offset; }
+                        continue;
                     case Operation.IfSignedLess64K: if ((long)r[i->Destination] < (long)i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfSignedLess64X: if ((long)r[i->Destination] < (long)r[i->Source]) { next = code + i->Offset; } continue;
                     case Operation.IfSignedLess32K: if ((int)r[i->Destination] < (int)i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfSignedLess32X: if ((int)r[i->Destination] < (int)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedLessOrEqual64K: if ((long)r[i->Destination] <= (long)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedLessOrEqual64X: if ((long)r[i->Destination] <= (long)r[i->Source]) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedLessOrEqual32K: if ((int)r[i->Destination] <= (int)i->Immediate) { next = code + i->Offset; } continue;
-                    case Operation.IfSignedLessOrEqual32X: if ((int)r[i->Destination] <= (int)r[i->Source]) { next = code + i->Offset; } continue;
+                    case Operation.IfSignedLessOrEqual64K:
+                        if ((long)r[i->Destination] <= (long)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedLessOrEqual64X:
+                        if ((long)r[i->Destination] <= (long)r[i->Source]) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedLessOrEqual32K:
+                        if ((int)r[i->Destination] <= (int)i->Immediate) { next = code + i->Offset; }
+                        continue;
+                    case Operation.IfSignedLessOrEqual32X:
+                        if ((int)r[i->Destination] <= (int)r[i->Source]) { next = code + i->Offset; }
+                        continue;
 
                     case Operation.Call:
                         // Arguments the helper does not have are zero: a register may hold an address there, which is not for the host.

@@ -87,7 +87,8 @@ internal readonly record struct KnownBits(ulong Value, ulong Mask)
     public KnownBits ShiftRightArithmetic(int count) => new((ulong)((long)Value >> count), (ulong)((long)Mask >> count));
 
     /// <summary>The lower bits, the others known to be zero.</summary>
-    public KnownBits Truncate(int widthBits) => widthBits == 64 ? this : new(Value & ((1UL << widthBits) - 1), Mask & ((1UL << widthBits) - 1));
+    public KnownBits Truncate(int widthBits) =>
+        widthBits == 64 ? this : new(Value & ((1UL << widthBits) - 1), Mask & ((1UL << widthBits) - 1));
 
     /// <summary>The bytes of the lower 16, 32 or 64 bits in reverse; the others zero.</summary>
     public KnownBits Swap(int widthBits) =>

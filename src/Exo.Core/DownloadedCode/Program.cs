@@ -20,7 +20,8 @@ public sealed class Program
     {
         if (instructions.IsEmpty || instructions.Length > InstructionsLimit)
         {
-            throw new ArgumentException($"A program has 1 to {InstructionsLimit} instructions, not {instructions.Length}.", nameof(instructions));
+            throw new ArgumentException(
+                $"A program has 1 to {InstructionsLimit} instructions, not {instructions.Length}.", nameof(instructions));
         }
 
         this.instructions = instructions.ToArray();

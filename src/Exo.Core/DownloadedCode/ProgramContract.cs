@@ -108,7 +108,8 @@ public sealed class ProgramContract
             };
             if (!isServed)
             {
-                throw new ArgumentException($"The argument {argument} names a region the contract lacks, or an empty range.", nameof(arguments));
+                throw new ArgumentException(
+                    $"The argument {argument} names a region the contract lacks, or an empty range.", nameof(arguments));
             }
         }
 
@@ -119,7 +120,8 @@ public sealed class ProgramContract
         {
             if (!ids.Add(helper.Id) || helper.ArgumentCount is < 0 or > 5 || string.IsNullOrEmpty(helper.Name))
             {
-                throw new ArgumentException($"{helper} repeats a number, lacks a name, or takes more than five arguments.", nameof(helpers));
+                throw new ArgumentException(
+                    $"{helper} repeats a number, lacks a name, or takes more than five arguments.", nameof(helpers));
             }
         }
     }

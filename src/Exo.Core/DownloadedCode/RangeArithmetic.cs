@@ -81,7 +81,8 @@ internal static class RangeArithmetic
         Int128 hh = (Int128)a.SignedMaximum * b.SignedMaximum;
         (long signedLow, long signedHigh) = SignedBounds(
             Int128.Min(Int128.Min(ll, lh), Int128.Min(hl, hh)), Int128.Max(Int128.Max(ll, lh), Int128.Max(hl, hh)));
-        return ScalarRange.Make(wraps ? 0 : a.Minimum * b.Minimum, wraps ? ulong.MaxValue : (ulong)greatest, signedLow, signedHigh, a.Bits * b.Bits);
+        return ScalarRange.Make(
+            wraps ? 0 : a.Minimum * b.Minimum, wraps ? ulong.MaxValue : (ulong)greatest, signedLow, signedHigh, a.Bits * b.Bits);
     }
 
     private static ScalarRange Divide(in ScalarRange a, in ScalarRange b)
@@ -198,5 +199,6 @@ internal static class RangeArithmetic
     }
 
     /// <summary>The bytes of the lower bits in reverse, zero-extended.</summary>
-    public static ScalarRange Swap(in ScalarRange a, int widthBits) => Bitwise(0, ulong.MaxValue >> (64 - widthBits), a.Bits.Swap(widthBits));
+    public static ScalarRange Swap(in ScalarRange a, int widthBits) =>
+        Bitwise(0, ulong.MaxValue >> (64 - widthBits), a.Bits.Swap(widthBits));
 }

@@ -18,17 +18,19 @@ namespace Exo.Core.DownloadedCode;
 /// the state; <see cref="RangeComparison"/> sharpens both halves by the outcome and drops a half that cannot be. Where paths meet the
 /// states are joined to what holds on all of them.</para>
 /// <para><b>Why one pass is enough.</b> Jumps lead forward, so when the pass comes to a slot, every path to it has been seen and its
-/// state is complete. The work is linear: per instruction one transfer, and per jump one join of at most 11 registers and 64
-/// stack slots; <see cref="VerifyResult.Steps"/> counts it. States wait at jump targets and share their parts, so memory is linear too. What
-/// is lost against a verifier that walks each path by itself is correlation between registers after a join; what is won is that no
-/// program, however contrived, takes long to judge.</para>
+/// state is complete. The work is linear: per instruction one transfer, and per jump one join of at most 11 registers and 64 stack
+/// slots; <see cref="VerifyResult.Steps"/> counts it. States wait at jump targets and share their parts, so memory is linear too: the
+/// worst contrived programs of 65,536 slots take about 100 MiB for a moment. What is lost against a verifier that walks each path by
+/// itself is correlation between registers, and after a join between paths; what is won is that no program takes long to judge.</para>
 /// <para><b>What soundness rests on.</b> Every transfer function contains the concrete result (tested per operation), and the
 /// interpreter checks each access and the budget again, so that a mistake here costs a refused run and not the host.</para>
 /// <para>Not accepted yet, each with its own rule: local calls, atomic operations, backward jumps.</para>
 /// </summary>
 public static class Verifier
 {
-    /// <summary>Judges <paramref name="program"/> under <paramref name="contract"/>. Never throws for a program, however malformed.</summary>
+    /// <summary>
+    /// Judges <paramref name="program"/> under <paramref name="contract"/>. Never throws for a program, however malformed.
+    /// </summary>
     /// <returns>The program ready to run, or the first instruction that breaks a rule, with the state and the reason.</returns>
     public static VerifyResult Verify(Program program, ProgramContract contract)
     {

@@ -165,7 +165,8 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
 
         if (state[register].Kind == AbstractKind.Pointer)
         {
-            Refuse(VerifierRule.PointerArithmetic, $"r{register} is a pointer; {(isMove ? "sign extension is" : "byte order is")} for numbers");
+            Refuse(
+                VerifierRule.PointerArithmetic, $"r{register} is a pointer; {(isMove ? "sign extension is" : "byte order is")} for numbers");
             return;
         }
 
@@ -186,58 +187,28 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
         });
     }
 
-    /// <summary>Proves that an access lies inside its region; the first and last byte it may touch come out.</summary>
-    private bool CanAccess(AbstractState state, int register, int offset, int widthBytes, bool isStore, out long first, out long last)
+    /// <summary>Refuses an access that cannot be proved to lie inside its region.</summary>
+    private bool CanAccess(AbstractState state, int register, int offset, int widthBytes, bool isStore, out AccessProof proof)
     {
-        first = 0;
-        last = 0;
+        proof = default;
         if (!CanRead(state, register))
         {
             return false;
         }
 
-        AbstractValue pointer = state[register];
-        if (pointer.Kind != AbstractKind.Pointer)
+        if (state[register].Kind != AbstractKind.Pointer)
         {
             Refuse(VerifierRule.NotAPointer, $"r{register} holds a number, not the address of memory that was lent");
             return false;
         }
 
-        RegionContract? region = pointer.Region switch
+        proof = AccessProof.Attempt(contract, state[register], offset, widthBytes, isStore);
+        if (proof.Reason is not null)
         {
-            Interpreter.MemoryRegion => contract.Memory,
-            Interpreter.ContextRegion => contract.Context,
-            _ => null,
-        };
-        string name = AbstractValue.RegionName(pointer.Region);
-        int lengthBytes = region?.BytesMin ?? ProgramContract.StackBytes;
-        Int128 least = (Int128)pointer.Range.SignedMinimum + offset;
-        Int128 greatest = (Int128)pointer.Range.SignedMaximum + offset + widthBytes - 1;
-        if (least < 0 || greatest >= lengthBytes)
-        {
-            string where = region is null
-                ? $"the stack at {Relative(least)} to {Relative(greatest)}; the stack is r10-512 to r10-1"
-                : $"{name} bytes {least} to {greatest}; {(region.BytesMin == region.BytesMax ? "" : "only ")}bytes 0 to {lengthBytes - 1} are {(
-                    region.BytesMin == region.BytesMax ? "there" : "certain to be there")}";
-            Refuse(VerifierRule.OutOfBounds, $"the {widthBytes}-byte access may touch {where}");
-            return false;
+            Refuse(proof.Rule, proof.Reason);
         }
 
-        if (isStore && region is { IsWritable: false })
-        {
-            Refuse(VerifierRule.ReadOnlyRegion, $"the {name} region is lent for reading only");
-            return false;
-        }
-
-        first = (long)least;
-        last = (long)greatest;
-        return true;
-    }
-
-    private static string Relative(Int128 offset)
-    {
-        Int128 distance = offset - ProgramContract.StackBytes;
-        return distance < 0 ? $"r10{distance}" : $"r10+{distance}";
+        return proof.Reason is null;
     }
 
     private void Load(AbstractState state, in DecodedInstruction instruction)
@@ -252,7 +223,7 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
             Operation.LoadSigned16 => (2, true),
             _ => (4, true),
         };
-        if (!CanAccess(state, instruction.Source, instruction.Offset, widthBytes, false, out long first, out long last))
+        if (!CanAccess(state, instruction.Source, instruction.Offset, widthBytes, false, out AccessProof proof))
         {
             return;
         }
@@ -267,19 +238,19 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
         }
 
         // A whole slot at a known place gives back what was put there, pointers included.
-        if (widthBytes == 8 && last - first == 7 && first % 8 == 0
-            && state.Stack[(int)first / 8].Kind is AbstractKind.Scalar or AbstractKind.Pointer)
+        if (widthBytes == 8 && proof.Last - proof.First == 7 && proof.First % 8 == 0
+            && state.Stack[proof.First / 8].Kind is AbstractKind.Scalar or AbstractKind.Pointer)
         {
-            state[instruction.Destination] = state.Stack[(int)first / 8];
+            state[instruction.Destination] = state.Stack[proof.First / 8];
             return;
         }
 
-        int unwritten = state.Stack.FirstUnwritten((int)first, (int)last);
+        int unwritten = state.Stack.FirstUnwritten(proof.First, proof.Last);
         if (unwritten >= 0)
         {
             Refuse(VerifierRule.UninitialisedStack, state.Stack[unwritten / 8].Kind == AbstractKind.Pointer
-                ? $"the stack byte at {Relative(unwritten)} is part of a saved pointer, which can only be loaded whole from its own place"
-                : $"the stack byte at {Relative(unwritten)} is read but not every path has written it");
+                ? $"the stack byte at {AccessProof.FromFrame(unwritten)} is part of a saved pointer, which can only be loaded whole from its own place"
+                : $"the stack byte at {AccessProof.FromFrame(unwritten)} is read but not every path has written it");
             return;
         }
 
@@ -296,14 +267,14 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
         }
 
         AbstractValue value = isRegister ? state[instruction.Source] : AbstractValue.Scalar(ScalarRange.Constant(instruction.Immediate));
-        if (!CanAccess(state, instruction.Destination, instruction.Offset, widthBytes, true, out long first, out long last))
+        if (!CanAccess(state, instruction.Destination, instruction.Offset, widthBytes, true, out AccessProof proof))
         {
             return;
         }
 
         bool isStack = state[instruction.Destination].Region == Interpreter.StackRegion;
-        bool isExact = last - first == widthBytes - 1;
-        if (value.Kind == AbstractKind.Pointer && !(isStack && isExact && widthBytes == 8 && first % 8 == 0))
+        bool isExact = proof.Last - proof.First == widthBytes - 1;
+        if (value.Kind == AbstractKind.Pointer && !(isStack && isExact && widthBytes == 8 && proof.First % 8 == 0))
         {
             Refuse(VerifierRule.PointerLeak, isStack
                 ? "a pointer can be saved on the stack only whole, in an 8-byte slot at a known place that is a multiple of 8"
@@ -313,7 +284,7 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
 
         if (isStack)
         {
-            state.Stack = isExact ? state.Stack.Store((int)first, widthBytes, value) : state.Stack.Blur((int)first, (int)last);
+            state.Stack = isExact ? state.Stack.Store(proof.First, widthBytes, value) : state.Stack.Blur(proof.First, proof.Last);
         }
     }
 

@@ -95,7 +95,8 @@ public sealed class VerifyResult
     /// <summary>The reason, when refused.</summary>
     public VerifierRejection? Rejection { get; }
 
-    /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the program.</summary>
+    /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the
+    /// program.</summary>
     public long Steps { get; }
 
     /// <summary>The verified program.</summary>
@@ -108,31 +109,4 @@ public sealed class ProgramRejectedException(VerifierRejection rejection) : Exce
 {
     /// <summary>The refusal.</summary>
     public VerifierRejection Rejection { get; } = rejection;
-}
-
-/// <summary>
-/// A program that the verifier accepted under one contract, decoded for the interpreter. Immutable: any number of threads may
-/// run it at once. There is no other way to make one than <see cref="Verifier.Verify"/>.
-/// </summary>
-public sealed class VerifiedProgram
-{
-    internal VerifiedProgram(Program program, ProgramContract contract, DecodedInstruction[] code, int instructionsMax)
-    {
-        Program = program;
-        Contract = contract;
-        Code = code;
-        InstructionsMax = instructionsMax;
-    }
-
-    /// <summary>The program as it was given.</summary>
-    public Program Program { get; }
-
-    /// <summary>The contract it was verified against.</summary>
-    public ProgramContract Contract { get; }
-
-    /// <summary>No run executes more instructions than this: the longest path. That much fuel always suffices.</summary>
-    public int InstructionsMax { get; }
-
-    /// <summary>One entry per slot and a trap behind the last; see <see cref="Decoder"/>.</summary>
-    internal DecodedInstruction[] Code { get; }
 }

@@ -52,18 +52,12 @@ internal static class FuzzPrograms
 
         lines.Add(random.Next(3) == 0 ? "mov r0, r8" : "add r0, r9");
         lines.Add("exit");
-        List<string> unwound = [];
         foreach ((int line, string text) in branches)
         {
             lines[line] = $"{text}l{Math.Min(lines.Count - 2, line + 1 + random.Next(1, 7))}";
         }
 
-        for (int i = 0; i < lines.Count; i++)
-        {
-            unwound.Add($"l{i}: {lines[i]}");
-        }
-
-        return Assembler.Assemble(string.Join('\n', unwound));
+        return Assembler.Assemble(string.Join('\n', lines.Select((line, i) => $"l{i}: {line}")));
     }
 
     private static string Scalar(Random random) => random.Next(30) == 0 ? $"r{random.Next(11)}" : random.Next(4) switch

@@ -30,7 +30,8 @@ public sealed class RangeTests
 
         if ((how & 4) != 0)
         {
-            isMade &= range.TryMeet(ScalarRange.Make(0, ulong.MaxValue, long.MinValue, long.MaxValue, new KnownBits(x & ~mask, mask)), out range);
+            isMade &= range.TryMeet(ScalarRange.Make(
+                0, ulong.MaxValue, long.MinValue, long.MaxValue, new KnownBits(x & ~mask, mask)), out range);
         }
 
         if ((how & 8) != 0)
@@ -95,7 +96,8 @@ public sealed class RangeTests
                 ProgramInput input = new(default) { R1 = a.Member, R2 = b.Member };
                 ulong result = CheckingInterpreter.Run(is32 ? narrow : wide, TwoNumbers, input, ref helpers, 100).R0;
                 ScalarRange range = RangeArithmetic.Apply(block, is32, a.Range, b.Range);
-                Assert.True(range.Contains(result), $"{a.Member:x} {name} {b.Member:x} = {result:x} is not in {range}; {a.Range}; {b.Range}");
+                Assert.True(
+                    range.Contains(result), $"{a.Member:x} {name} {b.Member:x} = {result:x} is not in {range}; {a.Range}; {b.Range}");
                 if (a.Range.IsConstant && b.Range.IsConstant)
                 {
                     Assert.True(range.IsConstant, $"{a.Member} {name} {b.Member}: constants give {range}");
@@ -124,12 +126,14 @@ public sealed class RangeTests
                 bool outcome = CheckingInterpreter.Run(is32 ? narrow : wide, TwoNumbers, input, ref helpers, 100).R0 == 1;
                 ScalarRange left = a.Range;
                 ScalarRange right = b.Range;
-                Assert.True(RangeComparison.TryRefine(block, is32, outcome, ref left, ref right), $"{a} {name} {b}: the branch taken is called impossible");
+                Assert.True(
+                    RangeComparison.TryRefine(block, is32, outcome, ref left, ref right), $"{a} {name} {b}: the branch taken is called impossible");
                 Assert.True(left.Contains(a.Member) && right.Contains(b.Member), $"{a} {name} {b}: {left}, {right}");
                 if (a.Range.IsConstant && b.Range.IsConstant)
                 {
                     (left, right) = (a.Range, b.Range);
-                    Assert.False(RangeComparison.TryRefine(block, is32, !outcome, ref left, ref right), $"{a} {name} {b}: the other branch is called possible");
+                    Assert.False(
+                        RangeComparison.TryRefine(block, is32, !outcome, ref left, ref right), $"{a} {name} {b}: the other branch is called possible");
                 }
             },
             iter: 20_000);
@@ -139,7 +143,8 @@ public sealed class RangeTests
     public void Byte_order_on_ranges_contains_byte_order_on_members()
     {
         Gen.Select(Member, Gen.Int[1, 3].Select(x => 8 << x)).Sample(
-            (a, width) => Assert.True(RangeArithmetic.Swap(a.Range, width).Contains(Concrete($"swap{width} r1\nmov r0, r1\nexit", a.Member, 0))),
+            (a, width) => Assert.True(
+                RangeArithmetic.Swap(a.Range, width).Contains(Concrete($"swap{width} r1\nmov r0, r1\nexit", a.Member, 0))),
             iter: 5_000);
     }
 

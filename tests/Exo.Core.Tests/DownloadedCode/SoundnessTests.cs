@@ -27,7 +27,8 @@ public sealed class SoundnessTests(ITestOutputHelper output)
     {
         byte[] own = [.. memory];
         Mixer helpers = new();
-        ExecutionResult result = Interpreter.Run(program, ProgramInput.Writable(own, context) with { R4 = r4, R5 = r5 }, ref helpers, program.InstructionsMax);
+        ExecutionResult result = Interpreter.Run(
+            program, ProgramInput.Writable(own, context) with { R4 = r4, R5 = r5 }, ref helpers, program.InstructionsMax);
         return new Outcome(result, helpers.State, Convert.ToHexString(own));
     }
 

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Commit;
+
+/// <summary>
+/// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
+/// While a commit runs, new changes wait for it at their start, so that it ends.
+/// <para>A commit repeats { list what XN lets be written, write it, flush } until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
+/// </summary>
+internal sealed class Committer(VolumeCore core)
+{
+    private readonly SemaphoreSlim _turn = new(1, 1);
+    private readonly BlockNumber[] _plan = new BlockNumber[4096];
+    private List<Inode> _dirty = [];
+    private List<Func<IoMode, ValueTask>> _afterCommit = [];
+    private volatile int _runningAfter;
+    private BlockDeviceException? _failure;
+
+    /// <summary>Notes that an inode's record is newer than its sector. Under the metadata lock.</summary>
+    public void AddDirty(Inode inode)
+    {
+        Invariant.Check(core.Metadata.IsHeldByCurrentThread);
+        if (!inode.IsDirty)
+        {
+            inode.IsDirty = true;
+            core.Inodes.Hold(inode);
+            _dirty.Add(inode);
+        }
+    }
+
+    /// <summary>Something to do once all that has happened so far is durable. Under the metadata lock.</summary>
+    public void AfterCommit(Func<IoMode, ValueTask> action)
+    {
+        Invariant.Check(core.Metadata.IsHeldByCurrentThread);
+        _afterCommit.Add(action);
+    }
+
+    /// <summary>Waits while a commit runs.</summary>
+    public ValueTask WaitForTurnAsync(IoMode mode)
+    {
+        if (_turn.CurrentCount > 0)
+        {
+            return default;
+        }
+
+        return PassAsync(mode);
+    }
+
+    /// <summary>Commits. A failed write is reported to every caller until a commit succeeds; what failed stays dirty.</summary>
+    public async ValueTask CommitAsync(IoMode mode)
+    {
+        if (core.IsReadOnly)
+        {
+            return;
+        }
+
+        List<Func<IoMode, ValueTask>> due;
+        if (mode == IoMode.Sync)
+        {
+            _turn.Wait();
+        }
+        else
+        {
+            await _turn.WaitAsync().ConfigureAwait(false);
+        }
+
+        try
+        {
+            lock (core.Metadata)
+            {
+                due = _afterCommit;
+                if (_runningAfter == 0)
+                {
+                    _afterCommit = [];
+                }
+                else
+                {
+                    due = [];
+                }
+            }
+
+            try
+            {
+                await RunAsync(mode).ConfigureAwait(false);
+                _failure = null;
+            }
+            catch (BlockDeviceException failure)
+            {
+                _failure = failure;
+                lock (core.Metadata)
+                {
+                    _afterCommit.AddRange(due);
+                }
+
+                throw;
+            }
+        }
+        finally
+        {
+            _turn.Release();
+        }
+
+        if (due.Count > 0)
+        {
+            Interlocked.Increment(ref _runningAfter);
+            try
+            {
+                foreach (Func<IoMode, ValueTask> action in due)
+                {
+                    await action(mode).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                Interlocked.Decrement(ref _runningAfter);
+            }
+        }
+    }
+
+    /// <summary>Whether nothing waits to be written or done.</summary>
+    public bool IsIdle
+    {
+        get
+        {
+            lock (core.Metadata)
+            {
+                return _dirty.Count == 0 && _afterCommit.Count == 0 && core.Disk.DirtyBlocks == 0 && core.Disk.UnflushedBlocks == 0;
+            }
+        }
+    }
+
+    /// <summary>The error of the last commit, if it failed.</summary>
+    public BlockDeviceException? Failure => _failure;
+
+    private async ValueTask PassAsync(IoMode mode)
+    {
+        if (mode == IoMode.Sync)
+        {
+            _turn.Wait();
+        }
+        else
+        {
+            await _turn.WaitAsync().ConfigureAwait(false);
+        }
+
+        _turn.Release();
+    }
+
+    private async ValueTask RunAsync(IoMode mode)
+    {
+        StageInodes();
+        while (core.Disk.DirtyBlocks > 0 || core.Disk.UnflushedBlocks > 0)
+        {
+            int count;
+            bool wrote = false;
+            while ((count = core.Disk.PlanWriteBack(_plan)) > 0)
+            {
+                XnStatus status = mode == IoMode.Sync
+                    ? core.Disk.WriteBack(core.Key, _plan.AsSpan(0, count))
+                    : await core.Disk.WriteBackAsync(core.Key, _plan.AsMemory(0, count)).ConfigureAwait(false);
+                Invariant.Check(status is XnStatus.Ok or XnStatus.Busy or XnStatus.Tainted or XnStatus.NotRegistered);
+                wrote = true;
+                if (count < _plan.Length)
+                {
+                    break;
+                }
+            }
+
+            Invariant.Check(wrote || core.Disk.UnflushedBlocks > 0);
+            if (mode == IoMode.Sync)
+            {
+                core.Disk.Flush();
+            }
+            else
+            {
+                await core.Disk.FlushAsync().ConfigureAwait(false);
+            }
+        }
+
+        lock (core.Metadata)
+        {
+            core.Intents.AllDone();
+        }
+    }
+
+    private void StageInodes()
+    {
+        List<Inode> dirty;
+        lock (core.Metadata)
+        {
+            dirty = _dirty;
+            _dirty = [];
+            foreach (Inode inode in dirty)
+            {
+                inode.IsDirty = false;
+                if (!inode.IsRemoved)
+                {
+                    core.Edit.Begin();
+                    core.Edit.Stage(inode, inode.Record);
+                    core.Edit.Apply();
+                }
+            }
+        }
+
+        foreach (Inode inode in dirty)
+        {
+            core.Inodes.Release(inode);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS.Commit;
+
+/// <summary>
+/// The intent log: a record of each move of an inode between directories, durable before the second directory is. A move is over when both directories are durable;
+/// a commit makes everything durable, so after one all records are spent and the log begins anew. Used under the metadata lock.
+/// </summary>
+internal sealed class IntentLog(VolumeCore core)
+{
+    private const int IntentsMax = Intent.LogBlocks * Sector.PerBlock;
+
+    private FrameNumber[] _frames = [];
+    private BlockNumber _first;
+    private int _next;
+
+    public bool IsFull => _next == IntentsMax;
+
+    /// <summary>The log's blocks are in core; their frames stay retained.</summary>
+    public void Load(BlockNumber first, FrameNumber[] frames)
+    {
+        Invariant.Check(frames.Length == Intent.LogBlocks);
+        _first = first;
+        _frames = frames;
+    }
+
+    /// <summary>Writes an intent and returns the block that must be durable before the move's second directory.</summary>
+    public BlockNumber Write(Intent intent)
+    {
+        Invariant.Check(!IsFull && core.Metadata.IsHeldByCurrentThread);
+        int sector = _next++;
+        BlockNumber block = _first + (ulong)(sector / Sector.PerBlock);
+        FrameNumber frame = _frames[sector / Sector.PerBlock];
+        core.Edit.Begin();
+        intent.Emit(core.Edit.Sector(block, frame, sector % Sector.PerBlock, SectorKind.Intent, 0));
+        core.Edit.Apply();
+        return block;
+    }
+
+    /// <summary>Intents of one epoch, for the repair after a crash.</summary>
+    public List<Intent> Read(ulong epoch)
+    {
+        List<Intent> intents = [];
+        for (int i = 0; i < IntentsMax; i++)
+        {
+            BlockNumber block = _first + (ulong)(i / Sector.PerBlock);
+            ReadOnlySpan<byte> sector = core.Cache.Bytes(_frames[i / Sector.PerBlock]).Slice(i % Sector.PerBlock * Sector.SizeBytes, Sector.SizeBytes);
+            if (!Sector.IsEmpty(sector)
+                && Sector.IsValid(sector, core.Seed, (block.Value * Sector.PerBlock) + (uint)(i % Sector.PerBlock), SectorKind.Intent, 0)
+                && Intent.Read(sector) is var intent && intent.Epoch == epoch)
+            {
+                intents.Add(intent);
+            }
+        }
+
+        return intents;
+    }
+
+    public void AllDone() => _next = 0;
+}
