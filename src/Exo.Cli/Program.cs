@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+using Exo.Cli.Verbs;
+
+return ExoCommand.Run(args);

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+using Exo.Cli.HostTree;
+using Exo.Cli.Output;
+using Exo.Cli.Verbs;
+using Exo.FileSystems.CFFS;
+
+namespace Exo.Cli.Transfer;
+
+/// <summary>
+/// Copies a host tree into a volume in one pass, directory by directory: the files of a directory are written one after another,
+/// which is what lets C-FFS put them next to one another. A directory gets its attributes after its contents, so that its time survives them.
+/// </summary>
+internal sealed class TreeImport(CffsVolume volume, SyncReport synced, StepCounts counts, string imagePath, CancellationToken cancellation)
+{
+    private const int BufferBytes = 4 << 20;
+
+    // First place in the volume of each host file with more than one name.
+    private readonly Dictionary<HostFileId, byte[]> _linked = [];
+    private readonly byte[] _buffer = GC.AllocateUninitializedArray<byte>(BufferBytes);
+    private HostFileId? _imageFile;
+
+    public int Files { get; private set; }
+
+    public int Directories { get; private set; }
+
+    public int Links { get; private set; }
+
+    /// <summary>Host files that were left out, each with a line on standard error.</summary>
+    public int Problems { get; private set; }
+
+    /// <summary>Copies the contents and attributes of <paramref name="source"/> into the directory <paramref name="target"/>.</summary>
+    public void Run(HostDirectory source, byte[] target)
+    {
+        _imageFile = IdOf(imagePath);
+        MakeParents(target);
+        Copy(source, target);
+        SetAttributes(target, source.Stat(default));
+    }
+
+    private void Copy(HostDirectory source, byte[] target)
+    {
+        // Files before subdirectories: nothing else is allocated between the files of one directory.
+        List<(byte[] Name, HostStat Stat)> subdirectories = [];
+        foreach (byte[] name in source.ReadNames())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            try
+            {
+                HostStat stat = source.Stat(name);
+                if (stat.Type == HostStat.Directory)
+                {
+                    subdirectories.Add((name, stat));
+                }
+                else
+                {
+                    CopyEntry(source, name, stat, Symbols.Join(target, name));
+                }
+            }
+            catch (HostException error)
+            {
+                Report(error);
+            }
+        }
+
+        foreach ((byte[] name, HostStat stat) in subdirectories)
+        {
+            try
+            {
+                using HostDirectory child = source.OpenDirectory(name);
+                byte[] path = Symbols.Join(target, name);
+                MakeDirectory(path);
+                Directories++;
+                counts.Add(1, 0);
+                Copy(child, path);
+                SetAttributes(path, stat);
+            }
+            catch (HostException error)
+            {
+                Report(error);
+            }
+        }
+    }
+
+    private void CopyEntry(HostDirectory source, byte[] name, in HostStat stat, byte[] path)
+    {
+        if (stat.Id == _imageFile)
+        {
+            Console.Error.WriteLine($"exo import: {ByteText.Escape(source.PathOf(name))} is the image itself: left out");
+            return;
+        }
+
+        if (stat.Links > 1 && _linked.TryGetValue(stat.Id, out byte[]? first))
+        {
+            Replacing(path, () => volume.CreateHardLink(first, path));
+            Links++;
+            Done(path, 0);
+            return;
+        }
+
+        long bytes = 0;
+        switch (stat.Type)
+        {
+            case HostStat.File:
+                bytes = CopyFile(source, name, path);
+                Files++;
+                break;
+            case HostStat.SymbolicLink:
+                byte[] linkTarget = source.ReadLink(name);
+                Replacing(path, () => volume.CreateSymbolicLink(path, linkTarget));
+                Links++;
+                break;
+            default:
+                ushort mode = stat.Mode;
+                ulong device = stat.DeviceNumber;
+                Replacing(path, () => volume.CreateNode(path, mode, device));
+                Files++;
+                break;
+        }
+
+        SetAttributes(path, stat);
+        if (stat.Links > 1)
+        {
+            _linked.Add(stat.Id, path);
+        }
+
+        Done(path, bytes);
+    }
+
+    private long CopyFile(HostDirectory source, byte[] name, byte[] path)
+    {
+        using HostFile from = source.OpenFile(name);
+        int count = from.Read(_buffer);
+        CffsFile? created = null;
+        Replacing(path, () => created = volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew));
+        using CffsFile to = created!;
+        long offset = 0;
+        while (count > 0)
+        {
+            to.Write(offset, _buffer.AsSpan(0, count));
+            offset += count;
+            if (count < _buffer.Length)
+            {
+                break;
+            }
+
+            cancellation.ThrowIfCancellationRequested();
+            count = from.Read(_buffer);
+        }
+
+        return offset;
+    }
+
+    private void Done(byte[] path, long bytes)
+    {
+        counts.Add(1, bytes);
+        synced.Add(path);
+    }
+
+    /// <summary>Makes an entry; when the name is taken by anything but a directory, that is removed first.</summary>
+    private void Replacing(byte[] path, Action create)
+    {
+        try
+        {
+            create();
+        }
+        catch (CffsException error) when (error.Error == CffsError.Exists
+            && volume.Stat(path, followSymbolicLink: false).Kind != CffsKind.Directory)
+        {
+            volume.RemoveFile(path);
+            create();
+        }
+    }
+
+    private void MakeDirectory(byte[] path)
+    {
+        try
+        {
+            volume.CreateDirectory(path);
+        }
+        catch (CffsException error) when (error.Error == CffsError.Exists
+            && volume.Stat(path, followSymbolicLink: false).Kind == CffsKind.Directory)
+        {
+            // Merged.
+        }
+    }
+
+    private void MakeParents(byte[] path)
+    {
+        for (int slash = path.AsSpan(1).IndexOf((byte)'/') + 1; slash > 0;)
+        {
+            MakeDirectory(path[..slash]);
+            int next = path.AsSpan(slash + 1).IndexOf((byte)'/');
+            slash = next < 0 ? 0 : slash + 1 + next;
+        }
+
+        if (path.Length > 1)
+        {
+            MakeDirectory(path);
+        }
+    }
+
+    private void SetAttributes(byte[] path, in HostStat stat) => volume.SetAttributes(
+        path,
+        new CffsAttributeChange
+        {
+            Permissions = stat.Type == HostStat.SymbolicLink ? null : stat.Permissions,
+            User = stat.User,
+            Group = stat.Group,
+            AccessTimeNs = stat.AccessTimeNs,
+            ModifyTimeNs = stat.ModifyTimeNs,
+        },
+        followSymbolicLink: false);
+
+    private void Report(HostException error)
+    {
+        Problems++;
+        Console.Error.WriteLine($"exo import: {OneLine.Of(error.Message)}");
+    }
+
+    private static HostFileId? IdOf(string path)
+    {
+        try
+        {
+            using HostDirectory folder = HostDirectory.Open(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/");
+            return folder.Stat(System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(path))).Id;
+        }
+        catch (IOException)
+        {
+            return null; // the volume is open, so the image can be read under some name; only the warning is lost
+        }
+    }
+}

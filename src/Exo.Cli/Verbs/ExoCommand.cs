@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Parsing;
+using Exo.Cli.Output;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary>
+/// The command <c>exo</c>: its verbs, and what is common to them. Results go to standard output; errors are one line on standard
+/// error. Exit codes: 0 done, 1 failed, 2 wrong usage; <c>exo fsck</c> has those of fsck(8).
+/// </summary>
+internal static class ExoCommand
+{
+    public const int Failed = 1;
+    public const int WrongUsage = 2;
+
+    /// <summary>Runs one command line and returns its exit code.</summary>
+    public static int Run(string[] args)
+    {
+        ParseResult parsed = Build().Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        Command command = parsed.CommandResult.Command;
+        string name = command is RootCommand ? "exo" : $"exo {command.Name}";
+        if (parsed.Action is not (HelpAction or HelpWithExamples) && WrongUsageOf(parsed) is { } wrong)
+        {
+            return Refuse(command, name, wrong);
+        }
+
+        try
+        {
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (UsageException error)
+        {
+            return Refuse(command, name, error.Message);
+        }
+        catch (Exception error) when (Failure.Describe(error) is { } line)
+        {
+            Console.Error.WriteLine($"{name}: {line}");
+            return command is VerbCommand verb ? verb.FailureExitCode : Failed;
+        }
+    }
+
+    private static string? WrongUsageOf(ParseResult parsed)
+    {
+        // A mistyped option would be taken for a file name. A file whose name begins with a dash is written ./-name.
+        string? option = parsed.CommandResult.Children.OfType<ArgumentResult>()
+            .SelectMany(argument => argument.Tokens).Select(token => token.Value)
+            .Concat(parsed.UnmatchedTokens)
+            .FirstOrDefault(token => token.Length > 1 && token[0] == '-');
+        return option is not null ? $"unknown option '{option}'"
+            : parsed.CommandResult.Command is RootCommand && parsed.UnmatchedTokens is [var verb, ..] ? $"unknown verb '{verb}'"
+            : parsed.Errors.Count > 0 ? parsed.Errors[0].Message
+            : null;
+    }
+
+    private static int Refuse(Command command, string name, string wrong)
+    {
+        Console.Error.WriteLine($"{name}: {OneLine.Of(wrong)} (see '{name} --help')");
+        return command is VerbCommand verb ? verb.UsageExitCode : WrongUsage;
+    }
+
+    /// <summary>The grammar.</summary>
+    public static RootCommand Build()
+    {
+        RootCommand root = new("Makes, fills, checks, reads and serves Exo disk images: C-FFS volumes in image files or on block devices.")
+        {
+            MakeFileSystemVerb.Create(),
+            ImportVerb.Create(),
+            ExportVerb.Create(),
+            ListVerb.Create(),
+            TreeVerb.Create(),
+            StatVerb.Create(),
+            CatVerb.Create(),
+            SpaceVerb.Create(),
+            CheckVerb.Create(),
+            ServeVerb.Create(),
+        };
+        foreach (HelpOption help in root.Options.OfType<HelpOption>())
+        {
+            help.Description = "Show this text";
+            help.Action = new HelpWithExamples((HelpAction)help.Action!);
+        }
+
+        foreach (VersionOption version in root.Options.OfType<VersionOption>())
+        {
+            version.Description = "Show the version";
+        }
+
+        return root;
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using System.Net;
+using Exo.Cli.Output;
+using Exo.FileSystems.CFFS;
+using Exo.Net.Cheetah;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary><c>exo serve</c>: an image as a web site. The image is opened for reading only; one frame pool holds cache and packets.</summary>
+internal static class ServeVerb
+{
+    public static Command Create()
+    {
+        Argument<string> image = Symbols.Image();
+        Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:8080");
+        Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 64M]");
+        Option<int> reactors = new("--reactors") { Description = "Threads that serve", HelpName = "N", DefaultValueFactory = _ => 1 };
+        VerbCommand command = new("serve", "Serves the files of an image over HTTP. Ctrl-C or SIGTERM ends it.")
+        {
+            Examples =
+            [
+                "exo serve disk.img",
+                "exo serve disk.img --listen 0.0.0.0:80 --cache 1G --reactors 4",
+                "exo serve disk.img --listen 127.0.0.1:0",
+            ],
+        };
+        command.Add(image);
+        command.Add(listen);
+        command.Add(cache);
+        command.Add(reactors);
+        command.SetAction(parsed => Run(
+            parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors)));
+        return command;
+    }
+
+    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors)
+    {
+        if (reactors is < 1 or > 64)
+        {
+            throw new UsageException("--reactors: from 1 to 64");
+        }
+
+        using Interruption interruption = new();
+        using CffsVolume volume = OpenImage.ReadOnly(image, cacheBytes ?? 64L << 20);
+        CffsDocumentSource source = new(volume);
+        using CheetahServer server = CheetahServer.Start(
+            volume.Frames, source, new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors });
+        Console.WriteLine($"serving {image} on http://{server.EndPoint}/");
+        interruption.Token.WaitHandle.WaitOne();
+        server.StopAsync().AsTask().GetAwaiter().GetResult();
+        Console.WriteLine($"{server.Counters.Requests} requests served");
+        return 0;
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using Exo.Cli.Arguments;
+using Exo.Cli.Output;
+using Exo.FileSystems.CFFS;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary><c>exo df</c>: space on an image.</summary>
+internal static class SpaceVerb
+{
+    public static Command Create()
+    {
+        Argument<string> image = Symbols.Image();
+        Option<bool> json = Symbols.Json();
+        VerbCommand command = new("df", "Shows how much of an image is used and free.")
+        {
+            Examples = ["exo df disk.img", "exo df --json disk.img | jq .freeBytes"],
+        };
+        command.Add(image);
+        command.Add(json);
+        command.SetAction(parsed => Run(parsed.GetRequiredValue(image), parsed.GetValue(json)));
+        return command;
+    }
+
+    private static int Run(string image, bool asJson)
+    {
+        using CffsVolume volume = OpenImage.ReadOnly(image);
+        CffsSpace space = volume.GetSpace();
+        long total = (long)space.TotalBlocks * space.BlockBytes;
+        long free = (long)space.FreeBlocks * space.BlockBytes;
+        long willFree = (long)space.WillFreeBlocks * space.BlockBytes;
+        if (asJson)
+        {
+            JsonOutput.Write(json =>
+            {
+                json.WriteString("image", image);
+                json.WriteString("volumeId", volume.Info.VolumeId.ToString());
+                json.WriteString("label", volume.Info.Label);
+                json.WriteNumber("blockBytes", space.BlockBytes);
+                json.WriteNumber("totalBytes", total);
+                json.WriteNumber("freeBytes", free);
+                json.WriteNumber("willFreeBytes", willFree);
+            });
+            return 0;
+        }
+
+        string percent = total == 0 ? "-" : $"{(total - free) * 100 / total}%";
+        Console.WriteLine($"{"Size",8} {"Used",8} {"Free",8} {"Use",5}  Image");
+        Console.WriteLine($"{ByteSize.Format(total),8} {ByteSize.Format(total - free),8} {ByteSize.Format(free),8} {percent,5}  {image}");
+        return 0;
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Net;
+using Exo.Cli.Arguments;
+using Exo.Cli.Output;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary>A combination of arguments that makes no sense; reported as wrong usage.</summary>
+internal sealed class UsageException(string message) : Exception(message);
+
+/// <summary>Arguments and options that several verbs share, so that they are spelled, parsed and explained alike.</summary>
+internal static class Symbols
+{
+    public static Argument<string> Image() => new("IMAGE") { Description = "Image file or block device" };
+
+    public static Argument<string?> PathInImage(string description) => new("PATH")
+    {
+        Description = description + " [default: /]",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    public static Option<bool> Json() => new("--json") { Description = "Print JSON" };
+
+    public static Option<long?> Size(string name, string description) => new(name)
+    {
+        Description = description,
+        HelpName = "SIZE",
+        CustomParser = result =>
+        {
+            if (ByteSize.TryParse(result.Tokens[0].Value, out long bytes))
+            {
+                return bytes;
+            }
+
+            result.AddError($"{name}: '{result.Tokens[0].Value}' is not a size; write 4096, 64M, 1G, 1.5GiB or 500MB");
+            return null;
+        },
+    };
+
+    public static Option<IPEndPoint> Listen(string whenAbsent) => new("--listen")
+    {
+        Description = "Address and port to listen on; port 0 takes a free one",
+        HelpName = "ADDR:PORT",
+        CustomParser = result => ParseListen(result),
+        DefaultValueFactory = _ => ListenAddress.TryParse(whenAbsent, out IPEndPoint endPoint) ? endPoint : throw new FormatException(whenAbsent),
+    };
+
+    /// <summary>A path inside an image as bytes: absolute, one slash between names.</summary>
+    public static byte[] Normalise(string? path)
+    {
+        path ??= "/";
+        byte[] bytes = ByteText.Unescape(path) ?? throw new UsageException($"'{path}': malformed escape");
+        if (bytes.Contains((byte)0))
+        {
+            throw new UsageException("a path cannot contain a zero byte");
+        }
+
+        using MemoryStream normal = new();
+        foreach (Range part in ((ReadOnlySpan<byte>)bytes).Split((byte)'/'))
+        {
+            ReadOnlySpan<byte> name = bytes.AsSpan(part);
+            if (!name.IsEmpty && !name.SequenceEqual("."u8))
+            {
+                normal.WriteByte((byte)'/');
+                normal.Write(name);
+            }
+        }
+
+        return normal.Length == 0 ? "/"u8.ToArray() : normal.ToArray();
+    }
+
+    /// <summary>A name below a directory of an image.</summary>
+    public static byte[] Join(ReadOnlySpan<byte> directory, ReadOnlySpan<byte> name) =>
+        directory.SequenceEqual("/"u8) ? [(byte)'/', .. name] : [.. directory, (byte)'/', .. name];
+
+    /// <summary>The last name of a path as text for messages.</summary>
+    public static string Show(ReadOnlySpan<byte> path) => ByteText.Escape(path);
+
+    private static IPEndPoint? ParseListen(ArgumentResult result)
+    {
+        if (ListenAddress.TryParse(result.Tokens[0].Value, out IPEndPoint endPoint))
+        {
+            return endPoint;
+        }
+
+        result.AddError($"--listen: '{result.Tokens[0].Value}' is not ADDR:PORT; write 127.0.0.1:8080 or [::1]:8080");
+        return null;
+    }
+}

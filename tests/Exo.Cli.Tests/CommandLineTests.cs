@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+using System.Text;
+using Exo.Cli.Verbs;
+using Exo.Tests;
+
+namespace Exo.Cli.Tests;
+
+/// <summary>The command as a process: help, wrong usage, and failures that need no sound image.</summary>
+public sealed class CommandLineTests
+{
+    [Fact]
+    public void Help()
+    {
+        StringBuilder all = new();
+        string[] verbs = ["", .. ExoCommand.Build().Subcommands.Select(verb => verb.Name)];
+        foreach (string verb in verbs)
+        {
+            string[] args = verb.Length == 0 ? ["--help"] : [verb, "--help"];
+            ExoResult result = ExoProcess.Exo(args).Succeeded();
+            Assert.Equal("", result.Error);
+            all.Append("$ exo ").AppendJoin(' ', args).Append('\n').Append(result.Output).Append('\n');
+        }
+
+        Snapshot.Verify(all.ToString());
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(2, "nosuch")]
+    [InlineData(2, "mkfs")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img", "--size")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img", "--size", "12Q")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img", "--bogus")]
+    [InlineData(2, "ls", "--bogus")]
+    [InlineData(2, "ls", "a", "b", "c")]
+    [InlineData(2, "cat", "a")]
+    [InlineData(2, "import", "a")]
+    [InlineData(2, "import", "a", "b", "--sync-every", "-1")]
+    [InlineData(2, "serve", "a", "--listen", "1.2.3")]
+    [InlineData(2, "serve", "a", "--listen", "127.0.0.1:99999")]
+    [InlineData(16, "fsck")]
+    [InlineData(16, "fsck", "--bogus")]
+    public void Wrong_usage_is_one_line_and_its_own_exit_code(int exitCode, params string[] args)
+    {
+        string line = ExoProcess.Exo(args).Refused(exitCode);
+        Assert.StartsWith("exo", line, StringComparison.Ordinal);
+        Assert.Contains("--help", line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1, "ls")]
+    [InlineData(1, "tree")]
+    [InlineData(1, "stat")]
+    [InlineData(1, "df")]
+    [InlineData(1, "serve")]
+    [InlineData(8, "fsck")]
+    public void An_image_that_is_not_there_is_one_line(int exitCode, string verb)
+    {
+        string line = ExoProcess.Exo(verb, "/nonexistent/disk.img").Refused(exitCode);
+        Assert.Contains("/nonexistent/disk.img", line, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Something_else_than_an_image_is_refused_and_not_touched()
+    {
+        using TempFolder folder = new();
+        byte[] holiday = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat("my holiday pictures ", 60_000)));
+        File.WriteAllBytes(folder["photos.tar"], holiday);
+        foreach (string verb in (string[])["ls", "tree", "df", "serve"])
+        {
+            Assert.Contains("photos.tar", ExoProcess.Exo(verb, folder["photos.tar"]).Refused(1), StringComparison.Ordinal);
+        }
+
+        ExoProcess.Exo("fsck", folder["photos.tar"]).Refused(8);
+        ExoProcess.Exo("import", folder["photos.tar"], folder.Path).Refused(1);
+        ExoProcess.Exo("mkfs", folder["photos.tar"]).Refused(1);
+        ExoProcess.Exo("ls", folder.Path).Refused(1);
+        Assert.Equal(holiday, File.ReadAllBytes(folder["photos.tar"]));
+    }
+
+    [Fact]
+    public void The_version_is_a_line()
+    {
+        Assert.Matches(@"^\d+\.\d+\.\d+", ExoProcess.Exo("--version").Succeeded().Output);
+    }
+}
