@@ -85,7 +85,7 @@ public sealed partial class XnVolume
         freeMap.Load(0, Enumerable.Repeat(ulong.MaxValue, (int)((plan.BlockCount + 63) / 64)).ToArray());
         freeMap.Recount();
         freeMap.Take(new BlockExtent(new BlockNumber(0), (uint)plan.DataStart));
-        StoreFreeMap(device, plan, freeMap);
+        StoreFreeMap(device, plan, freeMap, []);
         device.Flush();
         superblock.Create(plan);
         return Attach(device, attach);
@@ -150,7 +150,7 @@ public sealed partial class XnVolume
                 XnSuperblock next = _superblock.Current;
                 next.Epoch++;
                 next.Clean = 1;
-                StoreFreeMap(_device, next, _freeMap);
+                StoreFreeMap(_device, next, _freeMap, _reserve);
                 _device.Flush();
                 _superblock.Store(next);
                 _unclean = false;
@@ -209,10 +209,10 @@ public sealed partial class XnVolume
         return true;
     }
 
-    private static void StoreFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap)
+    private static void StoreFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap, FrameNumber[] reserve)
     {
-        const int Batch = 64;
-        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks));
+        const int Batch = 32;
+        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks), reserve);
         int wordsPerBlock = FreeMapBlock.BitmapBytes / 8;
         for (ulong index = 0; index < superblock.FreeMapBlocks; index += Batch)
         {

@@ -37,6 +37,8 @@ public sealed partial class XnVolume : IDisposable
         Dictionary<ulong, int> multiplyOwned, bool isReadOnly, FrameNumber[] reserve)
     {
         _reserve = reserve;
+        superblock.Reserve = reserve;
+        roots.Reserve = reserve;
         _device = device;
         _frames = device.Frames;
         _superblock = superblock;

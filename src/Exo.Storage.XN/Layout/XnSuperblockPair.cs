@@ -9,6 +9,9 @@ internal sealed class XnSuperblockPair(BlockDevice device)
 {
     public XnSuperblock Current;
 
+    /// <summary>Frames of the volume's own, for writing when the pool is full of cached blocks.</summary>
+    public FrameNumber[] Reserve { get; set; } = [];
+
     /// <summary>Reads both copies.</summary>
     /// <exception cref="XnFormatException">Neither is valid.</exception>
     public void Load()
@@ -75,7 +78,7 @@ internal sealed class XnSuperblockPair(BlockDevice device)
 
     private void Write(in XnSuperblock superblock, ulong copy)
     {
-        using ScratchFrames scratch = new(device.Frames, 1);
+        using ScratchFrames scratch = new(device.Frames, 1, Reserve);
         scratch.Bytes(0).Clear();
         superblock.Emit(scratch.Bytes(0), copy);
         BlockRequest[] write = [BlockRequest.Write(new BlockNumber(copy), scratch.Frames)];
@@ -88,13 +91,27 @@ internal sealed class ScratchFrames : IDisposable
 {
     private readonly FramePool _pool;
 
-    public ScratchFrames(FramePool pool, int count)
+    /// <param name="pool">The pool.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="reserve">Frames that the caller owns (count 1 each); those not in use now are taken first.</param>
+    public ScratchFrames(FramePool pool, int count, ReadOnlySpan<FrameNumber> reserve = default)
     {
         _pool = pool;
         Frames = new FrameNumber[count];
+        int next = 0;
         for (int i = 0; i < count; i++)
         {
-            if (!pool.TryAllocate(pool.RootCredential, out Frames[i]))
+            while (next < reserve.Length && pool.ReferenceCount(reserve[next]) != 1)
+            {
+                next++;
+            }
+
+            if (next < reserve.Length)
+            {
+                Frames[i] = reserve[next++];
+                pool.Retain(Frames[i]);
+            }
+            else if (!pool.TryAllocate(pool.RootCredential, out Frames[i]))
             {
                 for (int k = 0; k < i; k++)
                 {

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Exo.Core.Blocks;
+using Exo.Core.Memory;
 
 namespace Exo.Storage.XN;
 
@@ -19,6 +20,9 @@ internal sealed class RootCatalogue(BlockDevice device, ulong start)
     private ulong _generation;
 
     public List<RootEntry> Entries { get; private set; } = [];
+
+    /// <summary>Frames of the volume's own, for writing when the pool is full of cached blocks.</summary>
+    public FrameNumber[] Reserve { get; set; } = [];
 
     /// <exception cref="XnFormatException">Both copies are damaged.</exception>
     public void Load(XnSuperblock superblock, TemplateCatalogue templates)
@@ -58,7 +62,7 @@ internal sealed class RootCatalogue(BlockDevice device, ulong start)
     public void Store(List<RootEntry> entries)
     {
         Invariant.Check(entries.Count <= RootBlock.EntriesMax);
-        using ScratchFrames scratch = new(device.Frames, 1);
+        using ScratchFrames scratch = new(device.Frames, 1, Reserve);
         Span<byte> block = scratch.Bytes(0);
         ulong generation = _generation + 1;
         ulong target = start + (generation & 1);
