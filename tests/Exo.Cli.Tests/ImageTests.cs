@@ -33,7 +33,7 @@ public sealed class ImageTests : IDisposable
         volume.CreateNode("/null", 0x21B6, 0x103);
         volume.CreateNode("/queue", 0x11A4, 0);
         byte[] odd = [(byte)'/', (byte)'o', 0xFF, (byte)'\n', (byte)'d', (byte)'\\'];
-        volume.WriteAllBytes(odd, "odd"u8);
+        volume.WriteAllBytes(odd, "odd"u8.ToArray());
         foreach (string path in (string[])["/docs/long.bin", "/docs/readme.txt", "/run", "/docs", "/empty", "/null", "/queue", "/latest"])
         {
             volume.SetAttributes(
@@ -170,7 +170,7 @@ public sealed class ImageTests : IDisposable
 
     private static void Write(CffsVolume volume, string path, ReadOnlySpan<byte> contents, ushort permissions)
     {
-        volume.WriteAllBytes(path, contents);
+        volume.WriteAllBytes(path, contents.ToArray());
         volume.SetAttributes(path, new CffsAttributeChange { Permissions = permissions });
     }
 
