@@ -26,14 +26,14 @@ try
 
     // 2. The server: documents are files of the volume, and responses leave from the volume's own frames.
     CffsDocumentSource documents = new(volume);
-    using CheetahServer server = report.Time("listen", () => CheetahServer.Start(
-        volume.Frames, documents, new CheetahServerOptions { EndPoint = options.Listen }));
+    CheetahServer server = new(new CheetahServerOptions { EndPoint = options.Listen }, documents, volume.Frames);
+    report.Time("listen", server.Start);
 
     report.Print(volume, server.EndPoint);
     stop.Token.WaitHandle.WaitOne();
 
     // 3. The end: finish what is being sent, then unmount (leaving the block does that).
-    server.StopAsync().AsTask().GetAwaiter().GetResult();
+    server.StopAsync(drainTimeout: TimeSpan.FromSeconds(5)).GetAwaiter().GetResult();
     Console.WriteLine($"served {server.Counters.Requests} requests; the image is unmounted cleanly");
     return 0;
 }

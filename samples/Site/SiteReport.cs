@@ -42,8 +42,8 @@ internal sealed class SiteReport(SiteOptions options)
     public void Print(CffsVolume volume, IPEndPoint endPoint)
     {
         CffsSpace space = volume.GetSpace();
-        string size = ByteSize.Format((long)space.TotalBlocks * space.BlockBytes);
-        string free = ByteSize.Format((long)space.FreeBlocks * space.BlockBytes);
+        string size = ByteSize.Format((long)space.TotalBlocks * CffsSpace.BlockBytes);
+        string free = ByteSize.Format((long)space.FreeBlocks * CffsSpace.BlockBytes);
         Console.WriteLine($"image {options.Image}: {size}, {free} free");
         foreach (string note in _notes)
         {

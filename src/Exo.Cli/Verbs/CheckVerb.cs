@@ -53,14 +53,14 @@ internal static class CheckVerb
         }
         else
         {
-            foreach (CffsCheckFinding finding in report.Findings.Where(finding => verbose || finding.Severity != CffsCheckSeverity.Info))
+            foreach (CffsFinding finding in report.Findings.Where(finding => verbose || finding.Severity != CffsSeverity.Info))
             {
                 Console.WriteLine($"{Severity(finding.Severity)}: {finding.Code}: {OneLine.Of(finding.Message)}");
             }
 
             Console.WriteLine(
                 $"{image}: {(report.IsClean ? "clean" : "NOT CLEAN")}, {report.Files} files, {report.Directories} directories, "
-                + $"{report.UsedBlocks} of {report.TotalBlocks} blocks in use");
+                + $"{report.BlocksInUse} of {report.BlocksTotal} blocks in use");
         }
 
         return report.IsClean ? Clean : ErrorsLeft;
@@ -72,14 +72,14 @@ internal static class CheckVerb
         json.WriteBoolean("clean", report.IsClean);
         json.WriteNumber("files", report.Files);
         json.WriteNumber("directories", report.Directories);
-        json.WriteNumber("usedBlocks", report.UsedBlocks);
-        json.WriteNumber("totalBlocks", report.TotalBlocks);
+        json.WriteNumber("usedBlocks", report.BlocksInUse);
+        json.WriteNumber("totalBlocks", report.BlocksTotal);
         json.WriteStartArray("findings");
-        foreach (CffsCheckFinding finding in report.Findings)
+        foreach (CffsFinding finding in report.Findings)
         {
             json.WriteStartObject();
             json.WriteString("severity", Severity(finding.Severity));
-            json.WriteString("code", finding.Code.ToString());
+            json.WriteString("code", finding.Code);
             json.WriteString("message", finding.Message);
             json.WriteNumber("inode", finding.Inode);
             json.WriteNumber("block", finding.Block);
@@ -89,15 +89,15 @@ internal static class CheckVerb
         json.WriteEndArray();
     });
 
-    private static string Severity(CffsCheckSeverity severity) => severity switch
+    private static string Severity(CffsSeverity severity) => severity switch
     {
-        CffsCheckSeverity.Info => "info",
-        CffsCheckSeverity.Warning => "warning",
+        CffsSeverity.Info => "info",
+        CffsSeverity.Warning => "warning",
         _ => "error",
     };
 
     private sealed class Forward(StepCounts counts) : IProgress<CffsCheckProgress>
     {
-        public void Report(CffsCheckProgress value) => counts.Set((long)value.BlocksDone, (long)value.BlocksTotal);
+        public void Report(CffsCheckProgress value) => counts.Set(value.Done, value.Total);
     }
 }

@@ -58,8 +58,8 @@ internal static class MakeFileSystemVerb
         });
         CffsSpace space = volume.GetSpace();
         Console.WriteLine(
-            $"{image}: C-FFS volume {volume.Info.VolumeId}, {ByteSize.Format((long)space.TotalBlocks * space.BlockBytes)}, "
-            + $"{ByteSize.Format((long)space.FreeBlocks * space.BlockBytes)} free");
+            $"{image}: C-FFS volume {volume.Info.VolumeId}, {ByteSize.Format((long)space.TotalBlocks * CffsSpace.BlockBytes)}, "
+            + $"{ByteSize.Format((long)space.FreeBlocks * CffsSpace.BlockBytes)} free");
         return 0;
     }
 }

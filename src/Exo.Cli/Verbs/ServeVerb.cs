@@ -10,6 +10,9 @@ namespace Exo.Cli.Verbs;
 /// <summary><c>exo serve</c>: an image as a web site. The image is opened for reading only; one frame pool holds cache and packets.</summary>
 internal static class ServeVerb
 {
+    /// <summary>How long responses under way may take once the server is told to stop.</summary>
+    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(5);
+
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
@@ -44,11 +47,11 @@ internal static class ServeVerb
         using Interruption interruption = new();
         using CffsVolume volume = OpenImage.ReadOnly(image, cacheBytes ?? 64L << 20);
         CffsDocumentSource source = new(volume);
-        using CheetahServer server = CheetahServer.Start(
-            volume.Frames, source, new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors });
+        CheetahServer server = new(new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors }, source, volume.Frames);
+        server.Start();
         Console.WriteLine($"serving {image} on http://{server.EndPoint}/");
         interruption.Token.WaitHandle.WaitOne();
-        server.StopAsync().AsTask().GetAwaiter().GetResult();
+        server.StopAsync(DrainTimeout).GetAwaiter().GetResult();
         Console.WriteLine($"{server.Counters.Requests} requests served");
         return 0;
     }

@@ -27,9 +27,9 @@ internal static class SpaceVerb
     {
         using CffsVolume volume = OpenImage.ReadOnly(image);
         CffsSpace space = volume.GetSpace();
-        long total = (long)space.TotalBlocks * space.BlockBytes;
-        long free = (long)space.FreeBlocks * space.BlockBytes;
-        long willFree = (long)space.WillFreeBlocks * space.BlockBytes;
+        long total = (long)space.TotalBlocks * CffsSpace.BlockBytes;
+        long free = (long)space.FreeBlocks * CffsSpace.BlockBytes;
+        long willFree = (long)space.WillFreeBlocks * CffsSpace.BlockBytes;
         if (asJson)
         {
             JsonOutput.Write(json =>
@@ -37,7 +37,7 @@ internal static class SpaceVerb
                 json.WriteString("image", image);
                 json.WriteString("volumeId", volume.Info.VolumeId.ToString());
                 json.WriteString("label", volume.Info.Label);
-                json.WriteNumber("blockBytes", space.BlockBytes);
+                json.WriteNumber("blockBytes", CffsSpace.BlockBytes);
                 json.WriteNumber("totalBytes", total);
                 json.WriteNumber("freeBytes", free);
                 json.WriteNumber("willFreeBytes", willFree);
