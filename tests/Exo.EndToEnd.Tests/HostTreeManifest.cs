@@ -28,7 +28,7 @@ internal static class HostTreeManifest
             digests.Add(line[(space + 1)..], line[..space]);
         }
 
-        List<(string Name, string Rest, string Inode)> entries = [];
+        List<(string Name, string About, string Inode)> entries = [];
         for (int i = 0; i + 6 < fields.Length; i += 7)
         {
             string kind = fields[i + 1];
@@ -47,7 +47,7 @@ internal static class HostTreeManifest
         return [.. entries.Select(entry =>
         {
             string link = entry.Inode.Length == 0 ? "" : firstNames.TryAdd(entry.Inode, entry.Name) ? entry.Name : firstNames[entry.Inode];
-            return $"{entry.Name} {entry.Rest} = {link}";
+            return $"{entry.Name} {entry.About} = {link}";
         })];
     }
 
