@@ -47,6 +47,20 @@ public sealed class RoundTripTests
         Assert.Equal(HostTreeManifest.Read(source), HostTreeManifest.Read(folder["out"]));
     }
 
+    [Fact]
+    public void More_than_the_cache_holds_goes_in_and_comes_out()
+    {
+        const long LengthBytes = (256L << 20) + (40L << 20) + 123; // the import's cache and more
+        using TempFolder folder = new();
+        string source = Directory.CreateDirectory(folder["source"]).FullName;
+        HostTreeManifest.Run(source, $"truncate -s {LengthBytes} large && printf end >> large");
+        ExoProcess.Exo("mkfs", folder["disk.img"], "--size", "512M").Succeeded();
+        ExoProcess.Exo("import", folder["disk.img"], source).Succeeded();
+        ExoProcess.Exo("fsck", folder["disk.img"]).Succeeded();
+        ExoProcess.Exo("export", folder["disk.img"], folder["out"]).Succeeded();
+        Assert.Equal(HostTreeManifest.Read(source), HostTreeManifest.Read(folder["out"]));
+    }
+
     // Whole folders of the machine's own, as many as fit: real names, links and modes.
     private static int CopyPartOf(string root, string target, int files)
     {
