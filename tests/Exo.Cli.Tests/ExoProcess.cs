@@ -176,5 +176,10 @@ internal sealed class TempFolder : IDisposable
 
     public string this[string name] => System.IO.Path.Combine(Path, name);
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public void Dispose()
+    {
+        // Directory.Delete cannot remove names that are not UTF-8, and tests make such names.
+        using Process remove = Process.Start("rm", ["-rf", "--", Path]);
+        remove.WaitForExit();
+    }
 }

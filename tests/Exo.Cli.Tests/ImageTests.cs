@@ -30,10 +30,10 @@ public sealed class ImageTests : IDisposable
         Write(volume, "/run", "#!/bin/sh\n"u8, 0x9ED); // rwsr-xr-x
         volume.CreateHardLink("/run", "/docs/run too");
         volume.CreateSymbolicLink("/latest", "docs/readme.txt");
-        volume.CreateNode("/null", 0x21B6, 0x103);
-        volume.CreateNode("/queue", 0x11A4, 0);
+        volume.CreateNode("/null"u8.ToArray(), 0x21B6, 0x103);
+        volume.CreateNode("/queue"u8.ToArray(), 0x11A4, 0);
         byte[] odd = [(byte)'/', (byte)'o', 0xFF, (byte)'\n', (byte)'d', (byte)'\\'];
-        volume.WriteAllBytes(odd, "odd"u8);
+        volume.WriteAllBytes(odd, "odd"u8.ToArray());
         foreach (string path in (string[])["/docs/long.bin", "/docs/readme.txt", "/run", "/docs", "/empty", "/null", "/queue", "/latest"])
         {
             volume.SetAttributes(
@@ -170,7 +170,7 @@ public sealed class ImageTests : IDisposable
 
     private static void Write(CffsVolume volume, string path, ReadOnlySpan<byte> contents, ushort permissions)
     {
-        volume.WriteAllBytes(path, contents);
+        volume.WriteAllBytes(path, contents.ToArray());
         volume.SetAttributes(path, new CffsAttributeChange { Permissions = permissions });
     }
 
