@@ -163,11 +163,19 @@ internal sealed unsafe class DiskFile : IDisposable
             return;
         }
 
+        // A killed owner's ring lets go of its file a moment after the process has ended: an opening right behind it waits for that, at most a second.
+        int attemptsLeft = 50;
         while (Libc.Lock(Fd, (IsReadOnly ? Abi.LOCK_SH : Abi.LOCK_EX) | Abi.LOCK_NB) != 0)
         {
             int error = Errno.Last;
             if (error == Errno.EAGAIN)
             {
+                if (attemptsLeft-- > 0)
+                {
+                    Thread.Sleep(20);
+                    continue;
+                }
+
                 throw new BlockDeviceException(Errno.EBUSY, Path, $"{Path} is in use: somebody else has it open{(IsReadOnly ? " for writing" : "")}.");
             }
 
