@@ -84,22 +84,23 @@ public sealed partial class XnVolume
             }
 
             XnStatus status = CheckAccess(credential, _registry[second].Guard, XnOperation.Write);
-            if (status != XnStatus.Ok || before == after || IsDurable(_registry[first]))
+            if (status != XnStatus.Ok || before == after || IsDurable(first))
             {
                 return status;
             }
 
-            if (Reaches(before.Value, after.Value))
+            status = DecideBehind(null, after.Value, before.Value, AnySector);
+            if (status == XnStatus.Ok)
             {
-                return XnStatus.OrderCycle;
+                OrderBehind(after.Value, before.Value);
             }
 
-            _order.Add(after.Value, before.Value, _registry[first].Version);
-            return XnStatus.Ok;
+            return status;
         }
     }
 
-    private static bool IsDurable(in RegistryEntry entry) => entry.Durable == entry.Version && !entry.Has(EntryFlags.Uninitialised);
+    private bool IsDurable(int index) =>
+        _registry[index].Durable == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsAnchored(index);
 
     private XnStatus DecideAccess(Credential credential, XnTransaction transaction)
     {
@@ -131,16 +132,155 @@ public sealed partial class XnVolume
     {
         foreach (Claim claim in transaction.Claims)
         {
-            if (claim.Kind == ClaimKind.Move && claim.Block != claim.ToBlock
-                && _registry.Find(claim.ToBlock.Value) >= 0 && Reaches(claim.ToBlock.Value, claim.Block.Value))
+            if (claim.Kind == ClaimKind.Move && claim.Block != claim.ToBlock)
             {
-                transaction.LastRefusal = string.Create(
-                    CultureInfo.InvariantCulture, $"{claim.ToBlock} already waits for {claim.Block}: write back and flush before moving {claim.Extent}");
-                return XnStatus.OrderCycle;
+                int from = _registry.Find(claim.Block.Value);
+                int sector = from < 0 ? AnySector : SectorOf(from, claim.Partition);
+                XnStatus status = DecideBehind(transaction, claim.Block.Value, claim.ToBlock.Value, sector);
+                if (status != XnStatus.Ok)
+                {
+                    return status;
+                }
+            }
+        }
+
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            XnStatus status = before == after ? XnStatus.Ok : DecideBehind(transaction, after.Value, before.Value, AnySector);
+            if (status != XnStatus.Ok)
+            {
+                return status;
             }
         }
 
         return XnStatus.Ok;
+    }
+
+    private const int AnySector = -1;
+
+    private int SectorOf(int index, int partition) => _registry[index].Template.Offsets[partition] / 512;
+
+    /// <summary>
+    /// Whether a block can wait until another is durable <em>and found from a root</em>: neither the other nor any block above it whose pointer is not durable yet may wait for the first.
+    /// The first may itself hold that pointer if it shares the sector with what changes in it: then both get to the disk at once.
+    /// </summary>
+    private XnStatus DecideBehind(XnTransaction? transaction, ulong after, ulong before, int sector)
+    {
+        for (ulong at = before; ;)
+        {
+            int index = _registry.Find(at);
+            if (index >= 0 && Reaches(at, after))
+            {
+                if (transaction is not null)
+                {
+                    transaction.LastRefusal = string.Create(
+                        CultureInfo.InvariantCulture, $"block {at} already waits for block {after}: write back and flush before this change");
+                }
+
+                return XnStatus.OrderCycle;
+            }
+
+            ulong parent;
+            int partition;
+            bool isFresh = index < 0;
+            if (isFresh)
+            {
+                Claim allocation = FindAllocation(transaction, at);
+                parent = allocation.Block.Value;
+                partition = allocation.Partition;
+            }
+            else if (IsAnchored(index))
+            {
+                return XnStatus.Ok;
+            }
+            else
+            {
+                parent = _registry[index].Parent;
+                partition = _registry[index].ParentPartition;
+            }
+
+            if (parent == 0)
+            {
+                return XnStatus.Ok;
+            }
+
+            if (parent == after)
+            {
+                if (sector != AnySector && sector == SectorOf(_registry.Find(after), partition))
+                {
+                    return XnStatus.Ok;
+                }
+
+                if (transaction is not null)
+                {
+                    transaction.LastRefusal = string.Create(
+                        CultureInfo.InvariantCulture, $"block {after} would have to be written before itself: another of its sectors holds the pointer to block {at}, which is not durable");
+                }
+
+                return isFresh ? XnStatus.SplitSectorMove : XnStatus.OrderCycle;
+            }
+
+            at = parent;
+        }
+    }
+
+    private static Claim FindAllocation(XnTransaction? transaction, ulong block)
+    {
+        if (transaction is not null)
+        {
+            foreach (Claim claim in transaction.Claims)
+            {
+                if (claim.Kind == ClaimKind.Allocate && claim.Extent.Extent.Contains(new BlockNumber(block)))
+                {
+                    return claim;
+                }
+            }
+        }
+
+        return default;
+    }
+
+    /// <summary>Makes a block wait for another's present version, and for what makes that found from a root. Decided before.</summary>
+    private void OrderBehind(ulong after, ulong before)
+    {
+        int index = _registry.Find(before);
+        _order.Add(after, before, _registry[index].Version);
+        while (!IsAnchored(index))
+        {
+            ulong version = _registry[index].AttachVersion;
+            index = _registry.Find(_registry[index].Parent);
+            if (index < 0 || _registry[index].Block == after)
+            {
+                return;
+            }
+
+            if (_registry[index].Durable < version)
+            {
+                _order.Add(after, _registry[index].Block, version);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Whether a block is found from a root on the disk, whatever becomes of what is not durable. Once it is, it stays so: a move resets the old pointer only when the new one
+    /// is durable and found (rule three).
+    /// </summary>
+    private bool IsAnchored(int index)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        if (entry.Has(EntryFlags.Anchored))
+        {
+            return true;
+        }
+
+        int parent = _registry.Find(entry.Parent);
+        if (entry.Parent != 0 && parent >= 0 && (_registry[parent].Durable < entry.AttachVersion || !IsAnchored(parent)))
+        {
+            return false;
+        }
+
+        entry.Flags |= EntryFlags.Anchored;
+        return true;
     }
 
     /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>.</summary>
@@ -209,7 +349,7 @@ public sealed partial class XnVolume
             {
                 last = edit.Block.Value;
                 int index = _registry.Find(last);
-                _registry[index].Version++;
+                _registry[index].Version = _registry.NextVersion();
                 _registry.SetDirty(index);
             }
         }
@@ -233,6 +373,14 @@ public sealed partial class XnVolume
             if (claim.Kind == ClaimKind.Move)
             {
                 Move(claim);
+            }
+        }
+
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            if (before != after)
+            {
+                OrderBehind(after.Value, before.Value);
             }
         }
 
@@ -370,7 +518,7 @@ public sealed partial class XnVolume
         if (claim.Block != claim.ToBlock)
         {
             int from = _registry.Find(claim.Block.Value);
-            _order.Add(claim.Block.Value, claim.ToBlock.Value, _registry[to].Version);
+            OrderBehind(claim.Block.Value, claim.ToBlock.Value);
             _order.AddMove(claim.Block.Value, _registry[from].Version, claim.ToBlock.Value);
         }
     }
@@ -395,7 +543,7 @@ public sealed partial class XnVolume
     private void Free(in TypedExtent freed, ulong edited)
     {
         int editedIndex = _registry.Find(edited);
-        uint editedVersion = _registry[editedIndex].Version;
+        ulong editedVersion = _registry[editedIndex].Version;
 
         // Runs of blocks that share a fate become one will-free record.
         BlockNumber first = freed.Extent.First;
@@ -425,7 +573,7 @@ public sealed partial class XnVolume
                     // Still being written: not free before that write is over.
                     if (_registry.Find((extent.First + i).Value) >= 0)
                     {
-                        _willFree.WaitFor(record, (extent.First + i).Value, uint.MaxValue);
+                        _willFree.WaitFor(record, (extent.First + i).Value, ulong.MaxValue);
                     }
                 }
             }
@@ -440,7 +588,7 @@ public sealed partial class XnVolume
         WhenWritten,
     }
 
-    private bool Drop(BlockNumber block, ulong edited, uint editedVersion, Fate wanted) =>
+    private bool Drop(BlockNumber block, ulong edited, ulong editedVersion, Fate wanted) =>
         FateOf(block) == wanted && Drop(block, edited, editedVersion) == wanted;
 
     private Fate FateOf(BlockNumber block)
@@ -462,7 +610,7 @@ public sealed partial class XnVolume
         return !neverOnDisk ? Fate.FreeLater : entry.Has(EntryFlags.Writing) ? Fate.WhenWritten : Fate.FreeNow;
     }
 
-    private Fate Drop(BlockNumber block, ulong edited, uint editedVersion)
+    private Fate Drop(BlockNumber block, ulong edited, ulong editedVersion)
     {
         Fate fate = FateOf(block);
         if (fate == Fate.StillOwned)

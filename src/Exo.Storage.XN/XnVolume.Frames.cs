@@ -166,7 +166,7 @@ public sealed partial class XnVolume
                     }
                     else
                     {
-                        _registry[index].Version++;
+                        _registry[index].Version = _registry.NextVersion();
                         _registry.SetDirty(index);
                     }
                 }
@@ -209,7 +209,7 @@ public sealed partial class XnVolume
             {
                 _frames.Release(new FrameNumber(entry.Frame));
                 entry.Frame = newFrame.Value;
-                entry.Version++;
+                entry.Version = _registry.NextVersion();
                 _registry.SetDirty(index);
             }
 
@@ -500,6 +500,7 @@ public sealed partial class XnVolume
         entry.Parent = above.Block;
         entry.ParentPartition = partition;
         entry.Guard = template.Acl is not null ? entry.Block : above.Guard;
+        entry.Flags = EntryFlags.Anchored;
         entry.Submitted = entry.Written = entry.Durable = entry.Version;
         return index;
     }
@@ -514,7 +515,7 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         entry.Frame = frame.Value;
         entry.Flags |= EntryFlags.Framed;
-        entry.Version++;
+        entry.Version = _registry.NextVersion();
         _registry.SetDirty(index);
     }
 }

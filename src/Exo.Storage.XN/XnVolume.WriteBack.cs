@@ -406,7 +406,7 @@ public sealed partial class XnVolume
             }
 
             Forget(index);
-            _willFree.Durable(block, uint.MaxValue, _paid);
+            _willFree.Durable(block, ulong.MaxValue, _paid);
             return;
         }
 

@@ -152,7 +152,7 @@ internal sealed class Committer(VolumeCore core) : IDisposable
     private async ValueTask RunAsync(IoMode mode)
     {
         StageInodes();
-        while (core.Disk.DirtyBlocks > 0 || core.Disk.UnflushedBlocks > 0)
+        while (!TryFinish())
         {
             int count;
             bool wrote = false;
@@ -179,10 +179,21 @@ internal sealed class Committer(VolumeCore core) : IDisposable
                 await core.Disk.FlushAsync().ConfigureAwait(false);
             }
         }
+    }
 
+    /// <summary>When everything is durable, what was noted for the case that it is not is done with. Changes need the metadata lock, so that none comes between.</summary>
+    private bool TryFinish()
+    {
         lock (core.Metadata)
         {
+            if (core.Disk.DirtyBlocks > 0 || core.Disk.UnflushedBlocks > 0)
+            {
+                return false;
+            }
+
             core.Intents.AllDone();
+            core.RecentLinks.AllDone();
+            return true;
         }
     }
 

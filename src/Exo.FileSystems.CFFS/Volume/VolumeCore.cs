@@ -47,6 +47,7 @@ internal sealed class VolumeCore
         Allocator = new BlockAllocator(disk);
         Edit = new MetadataEdit(this);
         Intents = new IntentLog(this);
+        RecentLinks = new RecentLinks(this);
         Committer = new Committer(this);
         Maps = new MapLoader(this);
         MapEdits = new MapEdits(this);
@@ -78,6 +79,8 @@ internal sealed class VolumeCore
     public Committer Committer { get; }
 
     public IntentLog Intents { get; }
+
+    public RecentLinks RecentLinks { get; }
 
     public MapLoader Maps { get; }
 

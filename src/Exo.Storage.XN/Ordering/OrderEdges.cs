@@ -14,10 +14,10 @@ internal sealed class OrderEdges
     private readonly Stack<List<Wait>> _spareWaits = [];
     private readonly Stack<List<ulong>> _spareWaiters = [];
 
-    internal readonly record struct Wait(ulong Before, uint Version);
+    internal readonly record struct Wait(ulong Before, ulong Version);
 
     /// <summary>A pointer went from one block to another; the old image of <paramref name="From"/> below version <paramref name="FromVersion"/> still has it.</summary>
-    internal readonly record struct MoveTrace(ulong From, uint FromVersion, ulong To);
+    internal readonly record struct MoveTrace(ulong From, ulong FromVersion, ulong To);
 
     public bool IsEmpty => _waits.Count == 0;
 
@@ -27,7 +27,7 @@ internal sealed class OrderEdges
 
     public IReadOnlyList<Wait> WaitsOf(ulong block) => _waits.TryGetValue(block, out List<Wait>? waits) ? waits : [];
 
-    public void Add(ulong after, ulong before, uint version)
+    public void Add(ulong after, ulong before, ulong version)
     {
         Invariant.Check(after != before);
         if (!_waits.TryGetValue(after, out List<Wait>? waits))
@@ -55,10 +55,10 @@ internal sealed class OrderEdges
         waiters.Add(after);
     }
 
-    public void AddMove(ulong from, uint fromVersion, ulong to) => _moves.Add(new MoveTrace(from, fromVersion, to));
+    public void AddMove(ulong from, ulong fromVersion, ulong to) => _moves.Add(new MoveTrace(from, fromVersion, to));
 
     /// <summary>A version of a block is durable: waits for it are over, and so are the traces of what moved out of it by then.</summary>
-    public void Durable(ulong block, uint version)
+    public void Durable(ulong block, ulong version)
     {
         if (_waiters.TryGetValue(block, out List<ulong>? waiters))
         {
@@ -91,7 +91,7 @@ internal sealed class OrderEdges
     /// A block is freed before what it waited for has happened, or before others that wait for it could go on: its parent's next version takes its place, because
     /// only that makes the old image unreachable.
     /// </summary>
-    public void Replace(ulong freed, ulong heir, uint heirVersion)
+    public void Replace(ulong freed, ulong heir, ulong heirVersion)
     {
         if (_waits.Remove(freed, out List<Wait>? waits))
         {

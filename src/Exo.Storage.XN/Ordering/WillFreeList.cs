@@ -7,8 +7,8 @@ namespace Exo.Storage.XN;
 /// </summary>
 internal sealed class WillFreeList
 {
-    private readonly Dictionary<ulong, List<(uint Version, Record Record)>> _waiting = [];
-    private readonly Stack<List<(uint Version, Record Record)>> _spare = [];
+    private readonly Dictionary<ulong, List<(ulong Version, Record Record)>> _waiting = [];
+    private readonly Stack<List<(ulong Version, Record Record)>> _spare = [];
 
     /// <summary>Blocks on the list.</summary>
     public ulong Blocks { get; private set; }
@@ -26,11 +26,11 @@ internal sealed class WillFreeList
         return new Record { Extent = extent };
     }
 
-    public void WaitFor(Record record, ulong block, uint version)
+    public void WaitFor(Record record, ulong block, ulong version)
     {
-        if (!_waiting.TryGetValue(block, out List<(uint, Record)>? list))
+        if (!_waiting.TryGetValue(block, out List<(ulong, Record)>? list))
         {
-            list = _spare.TryPop(out List<(uint, Record)>? spare) ? spare : [];
+            list = _spare.TryPop(out List<(ulong, Record)>? spare) ? spare : [];
             _waiting.Add(block, list);
         }
 
@@ -39,9 +39,9 @@ internal sealed class WillFreeList
     }
 
     /// <summary>A version of a block is durable; extents that waited for nothing else go to <paramref name="freed"/>.</summary>
-    public void Durable(ulong block, uint version, List<BlockExtent> freed)
+    public void Durable(ulong block, ulong version, List<BlockExtent> freed)
     {
-        if (!_waiting.TryGetValue(block, out List<(uint Version, Record Record)>? list))
+        if (!_waiting.TryGetValue(block, out List<(ulong Version, Record Record)>? list))
         {
             return;
         }
@@ -68,11 +68,11 @@ internal sealed class WillFreeList
     }
 
     /// <summary>A block is freed before the version waited for was written: its heir's next version makes the pointers unreachable instead.</summary>
-    public void Replace(ulong freedBlock, ulong heir, uint heirVersion)
+    public void Replace(ulong freedBlock, ulong heir, ulong heirVersion)
     {
-        if (_waiting.Remove(freedBlock, out List<(uint Version, Record Record)>? list))
+        if (_waiting.Remove(freedBlock, out List<(ulong Version, Record Record)>? list))
         {
-            foreach ((uint _, Record record) in list)
+            foreach ((ulong _, Record record) in list)
             {
                 record.WaitsFor--;
                 WaitFor(record, heir, heirVersion);
