@@ -17,6 +17,7 @@ internal sealed class IntentLog(VolumeCore core)
 
     private FrameNumber[] _frames = [];
     private BlockNumber _first;
+    private readonly HashSet<ulong> _moving = [];
     private int _next;
 
     public bool IsFull => _next == IntentsMax;
@@ -40,6 +41,7 @@ internal sealed class IntentLog(VolumeCore core)
     {
         Invariant.Check(!IsFull && core.Metadata.IsHeldByCurrentThread);
         int sector = _next++;
+        _moving.Add(intent.Inode);
         BlockNumber block = _first + (ulong)(sector / Sector.PerBlock);
         FrameNumber frame = _frames[sector / Sector.PerBlock];
         core.Edit.Begin();
@@ -66,7 +68,20 @@ internal sealed class IntentLog(VolumeCore core)
         return intents;
     }
 
-    public void AllDone() => _next = 0;
+    /// <summary>Whether an inode has moved since the last commit.</summary>
+    public bool IsMoving(ulong inode)
+    {
+        lock (core.Metadata)
+        {
+            return _moving.Contains(inode);
+        }
+    }
+
+    public void AllDone()
+    {
+        _next = 0;
+        _moving.Clear();
+    }
 
     public void ReleaseFrames()
     {

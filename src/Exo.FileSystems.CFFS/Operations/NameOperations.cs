@@ -42,6 +42,19 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
             RequireWritable(directory, identity);
             Record record = NewRecord(directory, name, mode, device, identity);
+            if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
+            {
+                if (record.Kind == SlotKind.Directory)
+                {
+                    // A crash must not have to choose between a directory, which others may have moved into, and the inode that had the name.
+                    await core.Committer.CommitAsync(io).ConfigureAwait(false);
+                }
+                else
+                {
+                    record.NameSequence = core.NextNameSequence(yieldsToEarlier: true);
+                }
+            }
+
             int room = Slot.ContentBytesMax - name.Length;
             ReadOnlyMemory<byte> contents = inline.Length <= room ? inline : default;
             record.InlineLength = (ushort)contents.Length;
@@ -88,6 +101,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
             }
 
+            await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
             if (container is not null)
             {
                 await ExternaliseAsync(inode, container, io).ConfigureAwait(false);
@@ -373,6 +387,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             return false;
         }
 
+        await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
         if (replaced is not null && core.RecentLinks.Has(replaced))
         {
             await core.Committer.CommitAsync(io).ConfigureAwait(false);
@@ -417,6 +432,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             DirectoryState fromState = from.Directory!;
             DirectoryState toState = to.Directory!;
             fromState.Names.Remove(oldHash, source.Address);
+            fromState.Leave(oldHash, core.Committer.Stamp);
             toState.Names.Add(next.NameHash, target.Address);
             if (inode.IsDirectory)
             {
@@ -663,6 +679,12 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, IoMode io)
     {
         await core.RecentLinks.OrderAsync(inode, place.Block, io).ConfigureAwait(false);
+        if (inode.Record.Links == 1 && core.Intents.IsMoving(inode.Number))
+        {
+            // The name's old place is still on the disk: the inode must not go before it.
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
         lock (core.Metadata)
         {
             core.Edit.Begin();
@@ -936,6 +958,12 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         inode.IsMapLoaded = true;
         return inode;
     }
+
+    /// <summary>
+    /// An inode that exists is to get a name that another has just left. After a crash the disk could show both under it, and neither could be given up: so the leaving is made durable first.
+    /// </summary>
+    private ValueTask RequireNotJustLeftAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode io) =>
+        directory.Directory!.IsJustLeft(NameHash.Compute(name.Span, core.Guard.HashSeed), core.Committer.IsDurable) ? core.Committer.CommitAsync(io) : default;
 
     private Record NewRecord(Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, CffsIdentity identity)
     {

@@ -166,7 +166,7 @@ internal sealed class VolumeCore
 
         State = found;
         _nextInode = found.InodeLimit;
-        _nextNameSequence = found.NameSequence;
+        _nextNameSequence = (found.NameSequence + 1) & ~1u;
         Root = BuiltIn(block, Superblock.RootSlot, Superblock.RootInode);
         Orphans = BuiltIn(block, Superblock.OrphanSlot, Superblock.OrphanInode);
         Externals = BuiltIn(block, Superblock.ExternalSlot, Superblock.ExternalInode);
@@ -182,7 +182,7 @@ internal sealed class VolumeCore
     }
 
     /// <summary>The next name sequence number.</summary>
-    public uint NextNameSequence() => Interlocked.Increment(ref _nextNameSequence);
+    public uint NextNameSequence(bool yieldsToEarlier = false) => Interlocked.Add(ref _nextNameSequence, 2) - (yieldsToEarlier ? 0u : 1u);
 
     /// <summary>
     /// Called at the start of every change. The first one in a mount makes the volume's new epoch durable, so that a crash is known as one
@@ -195,7 +195,7 @@ internal sealed class VolumeCore
             throw new CffsException(CffsError.ReadOnly, "the volume is open for reading only");
         }
 
-        return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (uint)InodeReserve < State.NameSequence
+        return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (2 * (uint)InodeReserve) < State.NameSequence
             ? (Committer.ActionsWaiting > ActionsMax || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
                 ? Committer.SyncAsync(mode)
                 : Committer.WaitForTurnAsync(mode))
@@ -272,7 +272,7 @@ internal sealed class VolumeCore
         lock (_state)
         {
             first = !_writing;
-            if (first || _nextInode + InodeReserve >= State.InodeLimit || _nextNameSequence + (uint)InodeReserve >= State.NameSequence)
+            if (first || _nextInode + InodeReserve >= State.InodeLimit || _nextNameSequence + (2 * (uint)InodeReserve) >= State.NameSequence)
             {
                 VolumeState state = State;
                 if (first)
@@ -287,7 +287,7 @@ internal sealed class VolumeCore
                 }
 
                 state.InodeLimit = _nextInode + InodeBatch;
-                state.NameSequence = _nextNameSequence + (uint)InodeBatch;
+                state.NameSequence = _nextNameSequence + (2 * (uint)InodeBatch);
                 WriteState(state);
             }
         }
