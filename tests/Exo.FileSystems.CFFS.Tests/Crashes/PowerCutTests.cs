@@ -97,6 +97,7 @@ public sealed class PowerCutTests
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
         using SimulatedBlockDevice disk = new(frames, state.Contents);
+        AssertChecks(disk, "before the mount");
         if (promise is null)
         {
             CffsVolume.Open(disk, open).Dispose();
