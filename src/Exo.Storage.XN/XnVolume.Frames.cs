@@ -220,7 +220,7 @@ public sealed partial class XnVolume
     /// <summary>
     /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself.
     /// </summary>
-    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, or blocks below wait for it).</returns>
+    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
     public XnStatus Unbind(BlockNumber block)
     {
         lock (_lock)
@@ -243,7 +243,7 @@ public sealed partial class XnVolume
             }
 
             if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || entry.Pending > 0
-                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
+                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || (entry.Template.IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
             {
                 return XnStatus.NotDurable;
             }
@@ -500,7 +500,6 @@ public sealed partial class XnVolume
         entry.Parent = above.Block;
         entry.ParentPartition = partition;
         entry.Guard = template.Acl is not null ? entry.Block : above.Guard;
-        entry.Flags = EntryFlags.Anchored;
         entry.Submitted = entry.Written = entry.Durable = entry.Version;
         return index;
     }

@@ -286,7 +286,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         {
             if (inode is { IsUnlinked: true, IsRemoved: false, Opens: 0 })
             {
-                await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
                 RemoveRecord(inode);
             }
         }
@@ -320,7 +320,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         bool isTwiceOwned = record.Count > 0 && core.IsMultiplyOwned(new BlockNumber(record.Start));
         if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
         {
-            await core.Maps.EnsureAsync(dead, io).ConfigureAwait(false);
+            await core.PrepareFreeAsync(dead, io).ConfigureAwait(false);
             if (record.Kind == SlotKind.Directory)
             {
                 // Only an empty directory is ever replaced.
@@ -555,7 +555,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             }
             else
             {
-                await core.Maps.EnsureAsync(replaced, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(replaced, io).ConfigureAwait(false);
                 RemoveRecord(replaced);
             }
 
@@ -650,7 +650,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             }
             else
             {
-                await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
                 RemoveRecord(inode);
             }
 
@@ -694,7 +694,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         }
 
         await core.OrderAsync(place.Block, inode.SlotBlock, io).ConfigureAwait(false);
-        await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+        await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
         lock (core.Metadata)
         {
             inode.Record.Links--;

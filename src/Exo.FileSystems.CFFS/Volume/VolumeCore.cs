@@ -209,6 +209,43 @@ internal sealed class VolumeCore
     public bool IsWriting => _writing;
 
     /// <summary>
+    /// Loads an inode's map, and sees to it that XN will let its blocks go: a tree node or directory block that orders are pending for passes them on to the block that held the pointer to it,
+    /// which may contradict others. Then everything is committed first. Under the inode's lock, before blocks are given up.
+    /// </summary>
+    public async ValueTask PrepareFreeAsync(Inode inode, IoMode mode)
+    {
+        await Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        if (Disk.HasOrders && HasOrder(inode))
+        {
+            await Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+    }
+
+    private bool HasOrder(Inode inode)
+    {
+        foreach (MappedNode node in inode.Map.Nodes)
+        {
+            if (Disk.HasOrder(node.Block))
+            {
+                return true;
+            }
+        }
+
+        for (int e = 0; inode.IsDirectory && e < inode.Map.Count; e++)
+        {
+            for (uint i = 0; i < inode.Map[e].Count; i++)
+            {
+                if (Disk.HasOrder(new BlockNumber(inode.Map[e].Start + i)))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
     /// Orders two blocks: <paramref name="before"/> must be durable before <paramref name="after"/>. Where pending orders contradict that, everything is committed, and there is nothing left to order.
     /// </summary>
     public ValueTask OrderAsync(BlockNumber before, BlockNumber after, IoMode mode)

@@ -39,6 +39,8 @@ public sealed class XnTransaction
 
     internal List<(BlockNumber Before, BlockNumber After)> Orders => _orders;
 
+    internal bool HasMoves { get; private set; }
+
     /// <summary>After a refusal: what exactly was wrong; else empty.</summary>
     public string LastRefusal { get; internal set; } = "";
 
@@ -52,6 +54,7 @@ public sealed class XnTransaction
         _claims.Clear();
         _frames.Clear();
         _orders.Clear();
+        HasMoves = false;
         _bufferUsed = 0;
         LastRefusal = "";
     }
@@ -96,8 +99,11 @@ public sealed class XnTransaction
         _claims.Add(new Claim(ClaimKind.FreeTree, new TypedExtent(extent, template), block, partition, default, 0, 0, 0));
 
     /// <summary>Claims that the writes move the pointer to these blocks from one partition to another.</summary>
-    public void ClaimMove(BlockExtent extent, TemplateId template, BlockNumber fromBlock, int fromPartition, BlockNumber toBlock, int toPartition) =>
+    public void ClaimMove(BlockExtent extent, TemplateId template, BlockNumber fromBlock, int fromPartition, BlockNumber toBlock, int toPartition)
+    {
+        HasMoves = true;
         _claims.Add(new Claim(ClaimKind.Move, new TypedExtent(extent, template), fromBlock, fromPartition, toBlock, toPartition, 0, 0));
+    }
 
     /// <summary>
     /// Asks for an order: what this transaction makes of <paramref name="after"/> is not written before what it makes of <paramref name="before"/> is durable and found from a root.

@@ -37,9 +37,6 @@ internal enum EntryFlags : ushort
 
     /// <summary>With <see cref="Dropped"/>: no pointer was ever on the disk, the block is free once the write completes.</summary>
     FreeWhenWritten = 512,
-
-    /// <summary>Found from a root on the disk, whatever becomes of what is not durable: its pointer is durable and its parent anchored, or was when it moved.</summary>
-    Anchored = 1024,
 }
 
 /// <summary>
@@ -65,6 +62,9 @@ internal struct RegistryEntry
 
     /// <summary>The parent's version that first held the pointer to this block.</summary>
     public ulong AttachVersion;
+
+    /// <summary>With <see cref="EntryFlags.Uninitialised"/>: the first version that may be shown. Earlier ones point to what was never initialised.</summary>
+    public ulong InitialiseAt;
     public EntryFlags Flags;
 
     /// <summary>Links of the dirty list, -1 at its ends.</summary>

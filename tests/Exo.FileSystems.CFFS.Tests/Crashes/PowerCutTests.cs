@@ -8,12 +8,12 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes;
 
 /// <summary>
 /// Power cuts at every moment of random workloads, with unflushed writes lost, reordered and torn: each state mounts, passes fsck and holds what was promised.
-/// <c>EXO_CRASH_SEEDS=200</c> explores that many workloads instead of the few of a usual run.
+/// <c>EXO_CRASH_SEEDS=200</c> explores that many workloads instead of the few of a usual run, <c>EXO_CRASH_FIRST=7</c> from that seed on.
 /// </summary>
 public sealed class PowerCutTests
 {
     public static TheoryData<int> Seeds =>
-        [.. Enumerable.Range(1, int.TryParse(Environment.GetEnvironmentVariable("EXO_CRASH_SEEDS"), out int seeds) ? seeds : 10)];
+        [.. Enumerable.Range(int.TryParse(Environment.GetEnvironmentVariable("EXO_CRASH_FIRST"), out int first) ? first : 1, int.TryParse(Environment.GetEnvironmentVariable("EXO_CRASH_SEEDS"), out int seeds) ? seeds : 10)];
 
     [Theory]
     [MemberData(nameof(Seeds))]
