@@ -106,9 +106,9 @@ internal sealed class CrashPromise(TreeSnapshot synced)
             // A rename is one name or the other, never both: a file or directory that never had two names at a time has one now.
             int most = _since.Select(step => step.After!).Append(synced).Concat(_since.Select(step => step.Before!))
                 .Max(tree => tree.Inodes.TryGetValue(inode, out TreeSnapshot.Entry? then) ? then.Names.Count : 0);
-            if (entry.Names.Count > most)
+            if (most == 1 && entry.Names.Count > 1)
             {
-                return $"inode {inode} {Describe(entry)} has {entry.Names.Count} names and never had more than {most}";
+                return $"inode {inode} {Describe(entry)} has {entry.Names.Count} names and never had more than one";
             }
         }
 
