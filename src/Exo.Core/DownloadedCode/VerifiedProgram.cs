@@ -7,11 +7,12 @@ namespace Exo.Core.DownloadedCode;
 /// </summary>
 public sealed class VerifiedProgram
 {
-    internal VerifiedProgram(Program program, ProgramContract contract, DecodedInstruction[] code, int instructionsMax)
+    internal VerifiedProgram(Program program, ProgramContract contract, DecodedInstruction[] code, ControlFlow flow, int instructionsMax)
     {
         Program = program;
         Contract = contract;
         Code = code;
+        Flow = flow;
         InstructionsMax = instructionsMax;
     }
 
@@ -21,9 +22,12 @@ public sealed class VerifiedProgram
     /// <summary>The contract it was verified against.</summary>
     public ProgramContract Contract { get; }
 
-    /// <summary>No run executes more instructions than this: the longest path. That much fuel always suffices.</summary>
+    /// <summary>No run executes more instructions than this: the longest path, proved. That much fuel always suffices.</summary>
     public int InstructionsMax { get; }
 
     /// <summary>One entry per slot and a trap behind the last; see <see cref="Decoder"/>.</summary>
     internal DecodedInstruction[] Code { get; }
+
+    /// <summary>Functions and blocks of the code.</summary>
+    internal ControlFlow Flow { get; }
 }
