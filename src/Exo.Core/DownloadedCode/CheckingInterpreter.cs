@@ -70,17 +70,9 @@ public static class CheckingInterpreter
             context = input.Context;
             stack = new byte[program.StackBytes];
             isStackWritten = new bool[stack.Length];
-            Interpreter.SetArguments(contract, input, registers);
+            Interpreter.SetArguments(contract, input, registers, Base(Interpreter.MemoryRegion), Base(Interpreter.ContextRegion));
             isRegisterWritten[10] = true;
-            for (int i = 0; i < contract.Arguments.Length; i++)
-            {
-                isRegisterWritten[i + 1] = true;
-                if (contract.Arguments[i].Kind is ArgumentKind.MemoryPointer or ArgumentKind.ContextPointer)
-                {
-                    registers[i + 1] = Base(contract.Arguments[i].Kind == ArgumentKind.MemoryPointer ? Interpreter.MemoryRegion : Interpreter.ContextRegion);
-                }
-            }
-
+            isRegisterWritten.AsSpan(1, contract.Arguments.Length).Fill(true);
             registers[10] = Base(Interpreter.StackRegion) + (ulong)stack.Length;
             for (int i = 0; i < 10; i++)
             {

@@ -25,7 +25,7 @@ public static unsafe class Interpreter
     internal const int MemoryRegion = 2;
     internal const int ContextRegion = 3;
     private const int RegionCount = 4;
-    private const int RegisterCount = 16;
+    internal const int RegisterCount = 16;
 
     // A local call keeps the slot to return to and the caller's r6 to r9.
     private const int SavedPerCall = 5;
@@ -44,7 +44,8 @@ public static unsafe class Interpreter
         ArgumentOutOfRangeException.ThrowIfNegative(fuel);
         Invariant.Check(BitConverter.IsLittleEndian);
         ulong* registers = stackalloc ulong[RegisterCount];
-        SetArguments(program.Contract, input, new Span<ulong>(registers, RegisterCount));
+        SetArguments(
+            program.Contract, input, new Span<ulong>(registers, RegisterCount), (ulong)MemoryRegion << RegionShift, (ulong)ContextRegion << RegionShift);
         int stackBytes = program.Program.StackBytes;
         byte* stack = stackalloc byte[stackBytes];
         ulong* saved = stackalloc ulong[SavedPerCall * (ProgramContract.CallDepthMax - 1)];
@@ -74,13 +75,12 @@ public static unsafe class Interpreter
         return Run(program, input, ref helpers, fuel);
     }
 
-    /// <summary>Checks the input against the contract and fills the registers a program finds on entry.</summary>
-    internal static void SetArguments(ProgramContract contract, in ProgramInput input, Span<ulong> registers)
+    /// <summary>Checks the input against the contract and fills the argument registers; the others become zero.</summary>
+    internal static void SetArguments(ProgramContract contract, in ProgramInput input, Span<ulong> registers, ulong memory, ulong context)
     {
         CheckRegion(contract.Memory, input.Memory.Length, input.MemoryIsWritable, "memory");
         CheckRegion(contract.Context, input.Context.Length, input.ContextIsWritable, "context");
         registers.Clear();
-        registers[10] = ((ulong)StackRegion << RegionShift) + ProgramContract.StackBytes;
         for (int i = 0; i < contract.Arguments.Length; i++)
         {
             ref readonly ArgumentContract argument = ref contract.Arguments.ItemRef(i);
@@ -88,13 +88,13 @@ public static unsafe class Interpreter
             switch (argument.Kind)
             {
                 case ArgumentKind.MemoryPointer:
-                    scalar = (ulong)MemoryRegion << RegionShift;
+                    scalar = memory;
                     break;
                 case ArgumentKind.MemoryLength:
                     scalar = (ulong)input.Memory.Length;
                     break;
                 case ArgumentKind.ContextPointer:
-                    scalar = (ulong)ContextRegion << RegionShift;
+                    scalar = context;
                     break;
                 case ArgumentKind.ContextLength:
                     scalar = (ulong)input.Context.Length;

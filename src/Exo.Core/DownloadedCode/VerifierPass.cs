@@ -6,7 +6,7 @@ namespace Exo.Core.DownloadedCode;
 /// and is gone through once they are all in; a loop is gone through again and again, each time with the state that came back to its
 /// head, until none does; a local call goes through the function with the state at hand.
 /// </summary>
-internal sealed class VerifierPass(Program program, ProgramContract contract, DecodedInstruction[] code, ControlFlow flow)
+internal sealed class VerifierPass(Program program, ProgramContract contract, DecodedInstruction[] code, ControlFlow flow, int instructionsMax)
 {
     private readonly VerifierTransfer transfer = new(program, contract);
 
@@ -159,11 +159,11 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
     {
         LongestPath = Math.Max(LongestPath, ++state.Executed);
         steps++;
-        if (++instructions > Verifier.InstructionsMax || steps > Verifier.StepsMax)
+        if (++instructions > instructionsMax || steps > Verifier.StepsMax)
         {
             transfer.Refuse(
                 VerifierRule.TooMuchWork,
-                $"no verdict after {Verifier.InstructionsMax:N0} instructions and {steps:N0} steps of work: loops and calls make the program too long");
+                $"no verdict after {instructionsMax:N0} instructions and {steps:N0} steps of work: loops and calls make the program too long");
             return false;
         }
 
