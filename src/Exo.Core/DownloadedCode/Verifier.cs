@@ -43,10 +43,10 @@ public static class Verifier
     /// Judges <paramref name="program"/> under <paramref name="contract"/>. Never throws for a program, however malformed.
     /// </summary>
     /// <returns>The program ready to run, or the first instruction that breaks a rule, with the state and the reason.</returns>
-    public static VerifyResult Verify(Program program, ProgramContract contract) => Verify(program, contract, InstructionsMax);
+    public static VerifyResult Verify(Program program, ProgramContract contract) => VerifyWithin(program, contract, InstructionsMax);
 
     /// <summary>The same with less patience, for tests that judge programs by the million.</summary>
-    internal static VerifyResult Verify(Program program, ProgramContract contract, int instructionsMax)
+    internal static VerifyResult VerifyWithin(Program program, ProgramContract contract, int instructionsMax)
     {
         ArgumentNullException.ThrowIfNull(program);
         ArgumentNullException.ThrowIfNull(contract);
