@@ -16,7 +16,7 @@ namespace Exo.Core.DownloadedCode;
 ///   stxw [%r10-4], %r1          stores of registers stxb..stxdw, of immediates stb..stdw
 ///   lddw %r1, 0x123456789a      64-bit immediate, two slots
 ///   jeq %r1, 0, +3              distances in slots from the next one, or labels; jeq32 compares 32 bits
-///   ja start                    ja32 has the wide distance
+///   ja start                    ja32 has the wide distance; without a label exit, ja exit leads to the first exit
 ///   call 1                      helper by number, also call helper 1; call local start; call runtime 1 (by type identifier)
 ///   lock add [%r1+8], %r2       atomic add or and xor xchg cmpxchg, and add32 ...; lock fetch add for the old value
 ///   exit
@@ -67,9 +67,11 @@ public static class Assembler
             return new Program(slots.ToArray());
         }
 
+        private int FirstExit() => slots.FindIndex(slot => slot.Opcode == (Opcodes.ClassJump | Opcodes.Exit));
+
         private void Resolve(in Fixup fixup)
         {
-            if (!labels.TryGetValue(fixup.Label, out int target))
+            if (!labels.TryGetValue(fixup.Label, out int target) && (fixup.Label != "exit" || (target = FirstExit()) < 0))
             {
                 throw new AssemblerException(fixup.Line, fixup.Column, $"no label '{fixup.Label}'");
             }
