@@ -85,6 +85,12 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
         }
 
         AbstractValue operand = isRegister ? state[instruction.Source] : AbstractValue.Scalar(ScalarRange.Constant(instruction.Immediate));
+        if (!readsDestination && !is32)
+        {
+            state[instruction.Destination] = operand;
+            return;
+        }
+
         AbstractValue destination = readsDestination ? state[instruction.Destination] : AbstractValue.UnknownScalar;
         if (destination.Kind == AbstractKind.Pointer || operand.Kind == AbstractKind.Pointer)
         {
