@@ -73,34 +73,25 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         (FramePool frames, FramePool? ownedFrames) = FramesFor(options.Open);
         BlockDevice? device = null;
-        XnVolume? disk = null;
         try
         {
             device = BlockDevice.Open(path, frames, DeviceOptions(options.Open, options.SizeBytes));
-            if (device.Geometry.BlockCount < MinimumBlocks)
-            {
-                throw new CffsException(CffsError.Invalid, $"{path}: a volume needs at least {MinimumBlocks * 4 / 1024} MiB");
-            }
-
-            try
-            {
-                disk = XnVolume.Format(device, new XnFormatOptions { Overwrite = options.Overwrite });
-            }
-            catch (XnFormatException taken)
-            {
-                throw new CffsException(CffsError.Exists, taken.Message, taken);
-            }
-
-            Create(disk, DefaultRootName, options).Dispose();
-            return Open(disk, DefaultRootName, options.Open, ownsDisk: true, device, ownedFrames);
+            return Create(device, options, device, ownedFrames);
         }
         catch
         {
-            disk?.Dispose();
             device?.Dispose();
             ownedFrames?.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Makes a volume on a device of any kind (memory, simulated, ...), and opens it. The device stays the caller's.</summary>
+    /// <exception cref="CffsException">The device holds something else and <see cref="CffsCreateOptions.Overwrite"/> is not set (Exists); or it is too small (Invalid).</exception>
+    public static CffsVolume Create(BlockDevice device, CffsCreateOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return Create(device, options ?? new CffsCreateOptions(), null, null);
     }
 
     /// <summary>Makes a file system as a named root of an XN disk that others may share, and opens it. The disk stays the caller's.</summary>
@@ -124,26 +115,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         try
         {
             device = BlockDevice.Open(path, frames, DeviceOptions(options, 0));
-            CrashRepair repair = new();
-            XnVolume disk;
-            try
-            {
-                disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair });
-            }
-            catch (XnFormatException notXn)
-            {
-                throw new CffsException(CffsError.NotCffs, $"{path}: {notXn.Message}", notXn);
-            }
-
-            try
-            {
-                return Open(disk, DefaultRootName, options, ownsDisk: true, device, ownedFrames, repair);
-            }
-            catch
-            {
-                disk.Dispose();
-                throw;
-            }
+            return Open(device, options, device, ownedFrames);
         }
         catch
         {
@@ -151,6 +123,14 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             ownedFrames?.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Opens the volume on a device of any kind (memory, simulated, ...), with the device's frames as cache. After a crash it recovers first. The device stays the caller's.</summary>
+    /// <exception cref="CffsException">NotCffs, Corrupt.</exception>
+    public static CffsVolume Open(BlockDevice device, CffsOpenOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return Open(device, options ?? new CffsOpenOptions(), null, null);
     }
 
     /// <summary>Opens a volume without blocking the caller's thread.</summary>
@@ -190,6 +170,60 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     }
 
     private const ulong MinimumBlocks = 512;
+
+    private static CffsVolume Create(BlockDevice device, CffsCreateOptions options, BlockDevice? ownedDevice, FramePool? ownedFrames)
+    {
+        string path = device.Geometry.Path;
+        if (device.Geometry.BlockCount < MinimumBlocks)
+        {
+            throw new CffsException(CffsError.Invalid, $"{path}: a volume needs at least {MinimumBlocks * 4 / 1024} MiB");
+        }
+
+        XnVolume disk;
+        try
+        {
+            disk = XnVolume.Format(device, new XnFormatOptions { Overwrite = options.Overwrite });
+        }
+        catch (XnFormatException taken)
+        {
+            throw new CffsException(CffsError.Exists, taken.Message, taken);
+        }
+
+        try
+        {
+            Create(disk, DefaultRootName, options).Dispose();
+            return Open(disk, DefaultRootName, options.Open, ownsDisk: true, ownedDevice, ownedFrames);
+        }
+        catch
+        {
+            disk.Dispose();
+            throw;
+        }
+    }
+
+    private static CffsVolume Open(BlockDevice device, CffsOpenOptions options, BlockDevice? ownedDevice, FramePool? ownedFrames)
+    {
+        CrashRepair repair = new();
+        XnVolume disk;
+        try
+        {
+            disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair });
+        }
+        catch (XnFormatException notXn)
+        {
+            throw new CffsException(CffsError.NotCffs, $"{device.Geometry.Path}: {notXn.Message}", notXn);
+        }
+
+        try
+        {
+            return Open(disk, DefaultRootName, options, ownsDisk: true, ownedDevice, ownedFrames, repair);
+        }
+        catch
+        {
+            disk.Dispose();
+            throw;
+        }
+    }
 
     private static CffsVolume Open(
         XnVolume disk, string rootName, CffsOpenOptions options, bool ownsDisk, BlockDevice? ownedDevice, FramePool? ownedFrames, CrashRepair? repair = null)

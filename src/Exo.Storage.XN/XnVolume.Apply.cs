@@ -11,6 +11,9 @@ public sealed partial class XnVolume
 {
     private readonly Stack<ulong> _search = new();
     private readonly HashSet<ulong> _seen = [];
+
+    // Waits that the transaction under decision will add. Few.
+    private readonly List<(ulong After, ulong Before)> _planned = [];
     private readonly List<WillFreeList.Record> _records = [];
     private long _applies;
 
@@ -84,22 +87,47 @@ public sealed partial class XnVolume
             }
 
             XnStatus status = CheckAccess(credential, _registry[second].Guard, XnOperation.Write);
-            if (status != XnStatus.Ok || before == after || IsDurable(_registry[first]))
+            if (status != XnStatus.Ok || before == after || IsDurable(first))
             {
                 return status;
             }
 
-            if (Reaches(before.Value, after.Value))
+            _planned.Clear();
+            status = DecideBehind(null, after.Value, before.Value, AnySector);
+            if (status == XnStatus.Ok)
             {
-                return XnStatus.OrderCycle;
+                OrderBehind(after.Value, before.Value);
             }
 
-            _order.Add(after.Value, before.Value, _registry[first].Version);
-            return XnStatus.Ok;
+            return status;
         }
     }
 
-    private static bool IsDurable(in RegistryEntry entry) => entry.Durable == entry.Version && !entry.Has(EntryFlags.Uninitialised);
+    /// <summary>Whether any order is pending.</summary>
+    public bool HasOrders
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return !_order.IsEmpty;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Whether an order is pending that names a block. While one is, freeing the block may be refused with <see cref="XnStatus.OrderCycle"/>; after write-back and flush none is.
+    /// </summary>
+    public bool HasOrder(BlockNumber block)
+    {
+        lock (_lock)
+        {
+            return _order.MustWait(block.Value) || _order.WaitersOf(block.Value).Count > 0;
+        }
+    }
+
+    private bool IsDurable(int index) =>
+        _registry[index].Durable == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsFound(index);
 
     private XnStatus DecideAccess(Credential credential, XnTransaction transaction)
     {
@@ -129,21 +157,284 @@ public sealed partial class XnVolume
 
     private XnStatus DecideOrder(XnTransaction transaction)
     {
+        _planned.Clear();
+        if (_order.IsEmpty && transaction.Orders.Count == 0 && !transaction.HasMoves)
+        {
+            return XnStatus.Ok;
+        }
+
         foreach (Claim claim in transaction.Claims)
         {
-            if (claim.Kind == ClaimKind.Move && claim.Block != claim.ToBlock
-                && _registry.Find(claim.ToBlock.Value) >= 0 && Reaches(claim.ToBlock.Value, claim.Block.Value))
+            if (claim.Kind == ClaimKind.Allocate && _templates.Find(claim.Extent.Template)!.IsMetadata)
             {
-                transaction.LastRefusal = string.Create(
-                    CultureInfo.InvariantCulture, $"{claim.ToBlock} already waits for {claim.Block}: write back and flush before moving {claim.Extent}");
-                return XnStatus.OrderCycle;
+                for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+                {
+                    _planned.Add((claim.Block.Value, claim.Extent.Extent.First.Value + i));
+                }
+            }
+        }
+
+        XnStatus status = XnStatus.Ok;
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Move && claim.Block != claim.ToBlock)
+            {
+                int from = _registry.Find(claim.Block.Value);
+                status = DecideBehind(transaction, claim.Block.Value, claim.ToBlock.Value, from < 0 ? AnySector : SectorOf(from, claim.Partition));
+            }
+
+            if (status == XnStatus.Ok && claim.Kind == ClaimKind.Move)
+            {
+                status = DecideBelow(transaction, claim);
+            }
+            else if (status == XnStatus.Ok && claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
+            {
+                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
+            }
+
+            if (status != XnStatus.Ok)
+            {
+                return status;
+            }
+        }
+
+        foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
+        {
+            status = DecideHeir(transaction, extent, heir.Value);
+            if (status != XnStatus.Ok)
+            {
+                return status;
+            }
+        }
+
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            status = before == after ? XnStatus.Ok : DecideBehind(transaction, after.Value, before.Value, AnySector);
+            if (status != XnStatus.Ok)
+            {
+                return status;
             }
         }
 
         return XnStatus.Ok;
     }
 
-    /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>.</summary>
+    /// <summary>What moves may have to become durable before the block that it moves to, and before the new blocks above that: none of these may be waited for by what moves.</summary>
+    private XnStatus DecideBelow(XnTransaction transaction, in Claim claim)
+    {
+        for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+        {
+            ulong moved = claim.Extent.Extent.First.Value + i;
+            int index = _registry.Find(moved);
+            if (index < 0 || !_registry[index].Template.IsMetadata || (_registry[index].Pending == 0 && !_registry[index].Has(EntryFlags.Uninitialised)))
+            {
+                continue;
+            }
+
+            for (ulong at = claim.ToBlock.Value; at != 0;)
+            {
+                if (Reaches(moved, at))
+                {
+                    return RefuseOrder(transaction, at, moved);
+                }
+
+                _planned.Add((at, moved));
+                int above = _registry.Find(at);
+                at = above < 0 ? FindAllocation(transaction, at).Block.Value : _registry[above].Has(EntryFlags.Volatile) ? _registry[above].Parent : 0;
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    /// <summary>The block that loses its pointer to a freed one takes over what the freed one waited for and who waited for it (<see cref="OrderEdges.Replace"/>).</summary>
+    private XnStatus DecideHeir(XnTransaction transaction, in TypedExtent freed, ulong heir)
+    {
+        if (!_templates.Find(freed.Template)!.IsMetadata)
+        {
+            return XnStatus.Ok;
+        }
+
+        for (uint i = 0; i < freed.Extent.Count; i++)
+        {
+            ulong block = freed.Extent.First.Value + i;
+            foreach (OrderEdges.Wait wait in _order.WaitsOf(block))
+            {
+                // The heir itself: it would lose the one pointer and gain the other in one block, but perhaps not in one sector.
+                if (Reaches(wait.Before, heir))
+                {
+                    return RefuseOrder(transaction, heir, wait.Before);
+                }
+
+                _planned.Add((heir, wait.Before));
+            }
+
+            foreach (ulong waiter in _order.WaitersOf(block))
+            {
+                if (waiter != heir && Reaches(heir, waiter))
+                {
+                    return RefuseOrder(transaction, waiter, heir);
+                }
+
+                _planned.Add((waiter, heir));
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    private static XnStatus RefuseOrder(XnTransaction? transaction, ulong after, ulong before)
+    {
+        if (transaction is not null)
+        {
+            transaction.LastRefusal = string.Create(
+                CultureInfo.InvariantCulture, $"block {before} already waits for block {after}: write back and flush before this change");
+        }
+
+        return XnStatus.OrderCycle;
+    }
+
+    private const int AnySector = -1;
+
+    private int SectorOf(int index, int partition) => _registry[index].Template.Offsets[partition] / 512;
+
+    /// <summary>
+    /// Whether a block can wait until another is durable <em>and found from a root</em>: neither the other nor any block above it whose pointer is not durable yet may wait for the first.
+    /// The first may itself hold that pointer if it shares the sector with what changes in it: then both get to the disk at once.
+    /// </summary>
+    private XnStatus DecideBehind(XnTransaction? transaction, ulong after, ulong before, int sector)
+    {
+        bool mustWait = true;
+        for (ulong at = before; ;)
+        {
+            if (mustWait)
+            {
+                if (Reaches(at, after))
+                {
+                    return RefuseOrder(transaction, after, at);
+                }
+
+                _planned.Add((after, at));
+            }
+
+            int index = _registry.Find(at);
+            bool isFresh = index < 0;
+            ulong parent;
+            int partition;
+            if (!isFresh)
+            {
+                parent = _registry[index].Parent;
+                partition = _registry[index].ParentPartition;
+                mustWait = !IsLinkDurable(index);
+            }
+            else
+            {
+                Claim allocation = FindAllocation(transaction, at);
+                parent = allocation.Block.Value;
+                partition = allocation.Partition;
+                mustWait = true;
+            }
+
+            if (parent == 0)
+            {
+                return XnStatus.Ok;
+            }
+
+            if (parent == after && mustWait)
+            {
+                if (sector != AnySector && sector == SectorOf(_registry.Find(after), partition))
+                {
+                    return XnStatus.Ok;
+                }
+
+                if (transaction is not null)
+                {
+                    transaction.LastRefusal = string.Create(
+                        CultureInfo.InvariantCulture, $"block {after} would have to be written before itself: another of its sectors holds the pointer to block {at}, which is not durable");
+                }
+
+                return isFresh ? XnStatus.SplitSectorMove : XnStatus.OrderCycle;
+            }
+
+            if (!isFresh && _registry.Find(parent) < 0)
+            {
+                return _order.MovesOver == _order.LastMove ? XnStatus.Ok : RefuseOrder(transaction, parent, at);
+            }
+
+            at = parent;
+        }
+    }
+
+    private static Claim FindAllocation(XnTransaction? transaction, ulong block)
+    {
+        if (transaction is not null)
+        {
+            foreach (Claim claim in transaction.Claims)
+            {
+                if (claim.Kind == ClaimKind.Allocate && claim.Extent.Extent.Contains(new BlockNumber(block)))
+                {
+                    return claim;
+                }
+            }
+        }
+
+        return default;
+    }
+
+    /// <summary>Makes a block wait for another's present version, and for what makes that found from a root. Decided before.</summary>
+    private void OrderBehind(ulong after, ulong before)
+    {
+        int index = _registry.Find(before);
+        _order.Add(after, before, _registry[index].Version);
+        while (_registry[index].Parent != 0 && _registry[index].Parent != after)
+        {
+            bool isDurable = IsLinkDurable(index);
+            ulong version = _registry[index].AttachVersion;
+            index = _registry.Find(_registry[index].Parent);
+            if (index < 0)
+            {
+                return;
+            }
+
+            if (!isDurable)
+            {
+                _order.Add(after, _registry[index].Block, version);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Whether a block is found from a root on the disk by the very pointers that lead to it in core. That an old image of some block still leads to it is not enough:
+    /// what is about to go might be on that path.
+    /// </summary>
+    private bool IsFound(int index)
+    {
+        while (_registry[index].Parent != 0)
+        {
+            if (!IsLinkDurable(index))
+            {
+                return false;
+            }
+
+            index = _registry.Find(_registry[index].Parent);
+            if (index < 0)
+            {
+                // A block leaves the registry only when its own link is durable; what is above can have changed only by moves.
+                return _order.MovesOver == _order.LastMove;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether the pointer to a block is durable.</summary>
+    private bool IsLinkDurable(int index)
+    {
+        int parent = _registry.Find(_registry[index].Parent);
+        return parent < 0 || _registry[parent].Durable >= _registry[index].AttachVersion;
+    }
+
+    /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>, when what is planned is done.</summary>
     private bool Reaches(ulong from, ulong target)
     {
         if (from == target)
@@ -169,6 +460,14 @@ public sealed partial class XnVolume
             foreach (OrderEdges.Wait wait in _order.WaitsOf(block))
             {
                 _search.Push(wait.Before);
+            }
+
+            foreach ((ulong after, ulong before) in _planned)
+            {
+                if (after == block)
+                {
+                    _search.Push(before);
+                }
             }
 
             int index = _registry.Find(block);
@@ -209,7 +508,7 @@ public sealed partial class XnVolume
             {
                 last = edit.Block.Value;
                 int index = _registry.Find(last);
-                _registry[index].Version++;
+                _registry[index].Version = _registry.NextVersion();
                 _registry.SetDirty(index);
             }
         }
@@ -233,6 +532,14 @@ public sealed partial class XnVolume
             if (claim.Kind == ClaimKind.Move)
             {
                 Move(claim);
+            }
+        }
+
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            if (before != after)
+            {
+                OrderBehind(after.Value, before.Value);
             }
         }
 
@@ -338,10 +645,35 @@ public sealed partial class XnVolume
             if (carried != 0 && parent >= 0)
             {
                 AddPending(parent, -carried);
+                Distrust(parent, entry.AttachVersion);
             }
         }
 
         _registry.UnlinkKid(index);
+    }
+
+    /// <summary>
+    /// A block that is not attached yet may have been written with a pointer that its present version no longer has, to what was never initialised. Then its image must be replaced before
+    /// it is attached.
+    /// </summary>
+    private void Distrust(int index, ulong pointerVersion)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        if (!entry.Has(EntryFlags.Volatile) || entry.Submitted < pointerVersion)
+        {
+            return;
+        }
+
+        entry.InitialiseAt = entry.Version;
+        if (!entry.Has(EntryFlags.Uninitialised))
+        {
+            entry.Flags |= EntryFlags.Uninitialised;
+            int parent = _registry.Find(entry.Parent);
+            if (parent >= 0)
+            {
+                AddPending(parent, 1);
+            }
+        }
     }
 
     private void Move(in Claim claim)
@@ -370,8 +702,8 @@ public sealed partial class XnVolume
         if (claim.Block != claim.ToBlock)
         {
             int from = _registry.Find(claim.Block.Value);
-            _order.Add(claim.Block.Value, claim.ToBlock.Value, _registry[to].Version);
-            _order.AddMove(claim.Block.Value, _registry[from].Version, claim.ToBlock.Value);
+            OrderBehind(claim.Block.Value, claim.ToBlock.Value);
+            _order.AddMove(claim.Block.Value, _registry[from].Version);
         }
     }
 
@@ -395,7 +727,7 @@ public sealed partial class XnVolume
     private void Free(in TypedExtent freed, ulong edited)
     {
         int editedIndex = _registry.Find(edited);
-        uint editedVersion = _registry[editedIndex].Version;
+        ulong editedVersion = _registry[editedIndex].Version;
 
         // Runs of blocks that share a fate become one will-free record.
         BlockNumber first = freed.Extent.First;
@@ -417,15 +749,14 @@ public sealed partial class XnVolume
             }
             else if (fate == Fate.FreeLater)
             {
-                WillFreeList.Record record = _willFree.Add(extent);
+                WillFreeList.Record record = _willFree.Add(extent, _order.LastMove);
                 _willFree.WaitFor(record, edited, editedVersion);
-                WaitForOldImages(record, edited);
                 for (uint i = 0; i < run; i++)
                 {
                     // Still being written: not free before that write is over.
                     if (_registry.Find((extent.First + i).Value) >= 0)
                     {
-                        _willFree.WaitFor(record, (extent.First + i).Value, uint.MaxValue);
+                        _willFree.WaitFor(record, (extent.First + i).Value, ulong.MaxValue);
                     }
                 }
             }
@@ -440,7 +771,7 @@ public sealed partial class XnVolume
         WhenWritten,
     }
 
-    private bool Drop(BlockNumber block, ulong edited, uint editedVersion, Fate wanted) =>
+    private bool Drop(BlockNumber block, ulong edited, ulong editedVersion, Fate wanted) =>
         FateOf(block) == wanted && Drop(block, edited, editedVersion) == wanted;
 
     private Fate FateOf(BlockNumber block)
@@ -462,7 +793,7 @@ public sealed partial class XnVolume
         return !neverOnDisk ? Fate.FreeLater : entry.Has(EntryFlags.Writing) ? Fate.WhenWritten : Fate.FreeNow;
     }
 
-    private Fate Drop(BlockNumber block, ulong edited, uint editedVersion)
+    private Fate Drop(BlockNumber block, ulong edited, ulong editedVersion)
     {
         Fate fate = FateOf(block);
         if (fate == Fate.StillOwned)
@@ -518,29 +849,5 @@ public sealed partial class XnVolume
 
         _registry.ClearDirty(index);
         _registry.Remove(index);
-    }
-
-    /// <summary>Blocks that moved into the edited block may still be pointed to by the old images they moved out of.</summary>
-    private void WaitForOldImages(WillFreeList.Record record, ulong edited)
-    {
-        if (_order.Moves.Count == 0)
-        {
-            return;
-        }
-
-        _seen.Clear();
-        _search.Clear();
-        _search.Push(edited);
-        while (_search.TryPop(out ulong block))
-        {
-            foreach (OrderEdges.MoveTrace move in _order.Moves)
-            {
-                if (move.To == block && _seen.Add(move.From))
-                {
-                    _willFree.WaitFor(record, move.From, move.FromVersion);
-                    _search.Push(move.From);
-                }
-            }
-        }
     }
 }

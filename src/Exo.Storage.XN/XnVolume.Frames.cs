@@ -166,7 +166,7 @@ public sealed partial class XnVolume
                     }
                     else
                     {
-                        _registry[index].Version++;
+                        _registry[index].Version = _registry.NextVersion();
                         _registry.SetDirty(index);
                     }
                 }
@@ -209,7 +209,7 @@ public sealed partial class XnVolume
             {
                 _frames.Release(new FrameNumber(entry.Frame));
                 entry.Frame = newFrame.Value;
-                entry.Version++;
+                entry.Version = _registry.NextVersion();
                 _registry.SetDirty(index);
             }
 
@@ -220,7 +220,7 @@ public sealed partial class XnVolume
     /// <summary>
     /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself.
     /// </summary>
-    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, or blocks below wait for it).</returns>
+    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
     public XnStatus Unbind(BlockNumber block)
     {
         lock (_lock)
@@ -243,7 +243,7 @@ public sealed partial class XnVolume
             }
 
             if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || entry.Pending > 0
-                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
+                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || (entry.Template.IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
             {
                 return XnStatus.NotDurable;
             }
@@ -514,7 +514,7 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         entry.Frame = frame.Value;
         entry.Flags |= EntryFlags.Framed;
-        entry.Version++;
+        entry.Version = _registry.NextVersion();
         _registry.SetDirty(index);
     }
 }

@@ -149,7 +149,7 @@ public sealed partial class XnVolume
                     throw new XnException(XnStatus.NotFound, $"{block} is not a new root");
                 }
 
-                if (!IsDurable(_registry[index]) || _registry[index].Pending > 0)
+                if (!IsDurable(index) || _registry[index].Pending > 0)
                 {
                     throw new XnException(XnStatus.Tainted, $"{block} is not durable yet");
                 }

@@ -406,7 +406,7 @@ public sealed partial class XnVolume
             }
 
             Forget(index);
-            _willFree.Durable(block, uint.MaxValue, _paid);
+            _willFree.Durable(block, ulong.MaxValue, _order.MovesOver, _paid);
             return;
         }
 
@@ -509,7 +509,7 @@ public sealed partial class XnVolume
         }
 
         entry.Durable = entry.Written;
-        if (entry.Has(EntryFlags.Uninitialised))
+        if (entry.Has(EntryFlags.Uninitialised) && entry.Durable >= entry.InitialiseAt)
         {
             entry.Flags &= ~EntryFlags.Uninitialised;
             int parent = _registry.Find(entry.Parent);
@@ -520,6 +520,7 @@ public sealed partial class XnVolume
         }
 
         _order.Durable(entry.Block, entry.Durable);
-        _willFree.Durable(entry.Block, entry.Durable, _paid);
+        _willFree.Durable(entry.Block, entry.Durable, _order.MovesOver, _paid);
+        _willFree.MovesOver(_order.MovesOver, _paid);
     }
 }

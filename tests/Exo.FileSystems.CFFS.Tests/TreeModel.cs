@@ -13,6 +13,9 @@ internal sealed class TreeModel
         public string? Target { get; init; }
 
         public int Links { get; set; } = 1;
+
+        /// <summary>The volume's number for it, once a test has asked.</summary>
+        public ulong Inode { get; set; }
     }
 
     public Node Root { get; } = new() { Entries = new(StringComparer.Ordinal) };

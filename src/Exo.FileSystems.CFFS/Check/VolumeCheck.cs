@@ -356,7 +356,8 @@ internal sealed class VolumeCheck(BlockDevice device, CffsCheckOptions options, 
             Find(CffsSeverity.Error, "inline", $"{path}: inline contents of {record.InlineLength} bytes do not fit size {record.Size}", record.Inode, block);
         }
 
-        bool isMoving = _isUnclean && _movingInodes.Contains(record.Inode);
+        bool isMovingOut = _isUnclean && !isExternal && record.Kind != SlotKind.ExternalLink && _externals.ContainsKey(record.Inode);
+        bool isMoving = isMovingOut || (_isUnclean && _movingInodes.Contains(record.Inode));
         if (!isExternal)
         {
             if (!names.TryGetValue(record.NameHash, out List<(byte[] Name, uint Sequence)>? same))
@@ -397,6 +398,12 @@ internal sealed class VolumeCheck(BlockDevice device, CffsCheckOptions options, 
         if (!_inodes.Add(record.Inode))
         {
             Find(isMoving ? CffsSeverity.Info : CffsSeverity.Error, isMoving ? "unfinished-move" : "duplicate-inode", $"{path}: inode {record.Inode} is found twice", record.Inode, block);
+            if (isMovingOut)
+            {
+                // The next mount makes this record a link to the one in the table.
+                _linksFound[record.Inode] = _linksFound.GetValueOrDefault(record.Inode) + 1;
+            }
+
             if (isMoving)
             {
                 // Both records own the same blocks; they have been looked at once.

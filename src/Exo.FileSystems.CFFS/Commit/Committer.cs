@@ -40,6 +40,12 @@ internal sealed class Committer(VolumeCore core) : IDisposable
         _afterCommit.Add((_started, action));
     }
 
+    /// <summary>A stamp for what is changed now; see <see cref="IsDurable"/>. Under the metadata lock or the lock of what is stamped.</summary>
+    public long Stamp => Volatile.Read(ref _started);
+
+    /// <summary>Whether everything is durable that was changed when a stamp was taken.</summary>
+    public bool IsDurable(long stamp) => stamp < Volatile.Read(ref _completed);
+
     /// <summary>How many such actions wait.</summary>
     public int ActionsWaiting => _afterCommit.Count;
 
@@ -104,7 +110,7 @@ internal sealed class Committer(VolumeCore core) : IDisposable
             }
 
             await RunAsync(mode).ConfigureAwait(false);
-            _completed = number;
+            Volatile.Write(ref _completed, number);
             _failure = null;
         }
         catch (BlockDeviceException failure)
@@ -152,7 +158,7 @@ internal sealed class Committer(VolumeCore core) : IDisposable
     private async ValueTask RunAsync(IoMode mode)
     {
         StageInodes();
-        while (core.Disk.DirtyBlocks > 0 || core.Disk.UnflushedBlocks > 0)
+        while (!TryFinish())
         {
             int count;
             bool wrote = false;
@@ -179,10 +185,21 @@ internal sealed class Committer(VolumeCore core) : IDisposable
                 await core.Disk.FlushAsync().ConfigureAwait(false);
             }
         }
+    }
 
+    /// <summary>When everything is durable, what was noted for the case that it is not is done with. Changes need the metadata lock, so that none comes between.</summary>
+    private bool TryFinish()
+    {
         lock (core.Metadata)
         {
+            if (core.Disk.DirtyBlocks > 0 || core.Disk.UnflushedBlocks > 0)
+            {
+                return false;
+            }
+
             core.Intents.AllDone();
+            core.RecentLinks.AllDone();
+            return true;
         }
     }
 

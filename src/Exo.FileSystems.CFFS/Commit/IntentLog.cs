@@ -3,6 +3,7 @@ using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Commit;
 
@@ -16,6 +17,7 @@ internal sealed class IntentLog(VolumeCore core)
 
     private FrameNumber[] _frames = [];
     private BlockNumber _first;
+    private readonly HashSet<ulong> _moving = [];
     private int _next;
 
     public bool IsFull => _next == IntentsMax;
@@ -28,17 +30,23 @@ internal sealed class IntentLog(VolumeCore core)
         _frames = frames;
     }
 
-    /// <summary>Writes an intent and returns the block that must be durable before the move's second directory.</summary>
-    public BlockNumber Write(Intent intent)
+    /// <summary>
+    /// The blocks that must be durable before a move's second directory: those of all intents since the last commit, not only its own. When an inode moves from A to B and on to C, C may
+    /// become durable while A still has the inode and B never had it; only both intents together tell that A's record is dead.
+    /// </summary>
+    public BlockExtent Pending => new(_first, (uint)((_next + Sector.PerBlock - 1) / Sector.PerBlock));
+
+    /// <summary>Writes an intent.</summary>
+    public void Write(Intent intent)
     {
         Invariant.Check(!IsFull && core.Metadata.IsHeldByCurrentThread);
         int sector = _next++;
+        _moving.Add(intent.Inode);
         BlockNumber block = _first + (ulong)(sector / Sector.PerBlock);
         FrameNumber frame = _frames[sector / Sector.PerBlock];
         core.Edit.Begin();
         intent.Emit(core.Edit.Sector(block, frame, sector % Sector.PerBlock, SectorKind.Intent, 0));
         core.Edit.Apply();
-        return block;
     }
 
     /// <summary>Intents of one epoch, for the repair after a crash.</summary>
@@ -60,7 +68,20 @@ internal sealed class IntentLog(VolumeCore core)
         return intents;
     }
 
-    public void AllDone() => _next = 0;
+    /// <summary>Whether an inode has moved since the last commit.</summary>
+    public bool IsMoving(ulong inode)
+    {
+        lock (core.Metadata)
+        {
+            return _moving.Contains(inode);
+        }
+    }
+
+    public void AllDone()
+    {
+        _next = 0;
+        _moving.Clear();
+    }
 
     public void ReleaseFrames()
     {

@@ -22,6 +22,29 @@ internal sealed class DirectoryState
     /// </summary>
     public Dictionary<uint, BurialGround> Burials { get; } = [];
 
+    private readonly HashSet<uint> _left = [];
+    private long _leftStamp;
+
+    /// <summary>
+    /// A rename has taken a name away. Until that is durable the disk may still show the inode under the name: who takes it next must not look as if it had replaced that inode.
+    /// </summary>
+    public void Leave(uint hash, long stamp)
+    {
+        _left.Add(hash);
+        _leftStamp = stamp;
+    }
+
+    /// <summary>Whether a name (or one of the same hash) was left by a rename that is not durable.</summary>
+    public bool IsJustLeft(uint hash, Func<long, bool> isDurable)
+    {
+        if (_left.Count > 0 && isDurable(_leftStamp))
+        {
+            _left.Clear();
+        }
+
+        return _left.Contains(hash);
+    }
+
     public bool IsEmpty => Names.Count == 0;
 
     public ulong RoomFrom(int slots) => _roomFrom[slots];

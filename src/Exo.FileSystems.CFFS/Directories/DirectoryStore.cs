@@ -276,12 +276,14 @@ internal sealed class DirectoryStore(VolumeCore core)
             uint address = (uint)((logical * Slot.PerBlock) + (uint)index);
             if (directory.Number != Superblock.ExternalInode)
             {
-                if (FindTwin(directory, state, sector, index & 3, record, out uint twin, out uint twinSequence))
+                if (FindTwin(directory, state, sector, index & 3, record, out uint twin, out Record other))
                 {
-                    // A crash came between the two steps of a rename over an existing name: the later name counts.
-                    bool isLater = (int)(record.NameSequence - twinSequence) > 0;
-                    uint dead = isLater ? twin : address;
-                    uint living = isLater ? address : twin;
+                    // A crash came between the two steps of a rename over an existing name: the later name counts. Or between a rename
+                    // away from a name and its next use: the earlier one counts.
+                    bool isLater = (int)(record.NameSequence - other.NameSequence) > 0;
+                    bool counts = isLater ? !record.YieldsToEarlier : other.YieldsToEarlier;
+                    uint dead = counts ? twin : address;
+                    uint living = counts ? address : twin;
                     state.Dead.Add(dead);
                     state.Burials.Remove(twin, out BurialGround? ground);
                     ground ??= new BurialGround();
@@ -292,7 +294,7 @@ internal sealed class DirectoryStore(VolumeCore core)
                         core.Names.BuryAtLoad(directory, dead, ground);
                     }
 
-                    if (!isLater)
+                    if (!counts)
                     {
                         continue;
                     }
@@ -309,7 +311,7 @@ internal sealed class DirectoryStore(VolumeCore core)
         }
     }
 
-    private bool FindTwin(Inode directory, DirectoryState state, ReadOnlySpan<byte> sector, int inSector, in Record record, out uint twin, out uint sequence)
+    private bool FindTwin(Inode directory, DirectoryState state, ReadOnlySpan<byte> sector, int inSector, in Record record, out uint twin, out Record found)
     {
         int cursor = -1;
         Span<byte> name = stackalloc byte[record.NameLength];
@@ -329,12 +331,12 @@ internal sealed class DirectoryStore(VolumeCore core)
             core.Cache.Release(frame);
             if (same)
             {
-                sequence = parsed.NameSequence;
+                found = parsed;
                 return true;
             }
         }
 
-        sequence = 0;
+        found = default;
         return false;
     }
 

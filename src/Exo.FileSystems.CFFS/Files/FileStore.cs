@@ -175,7 +175,7 @@ internal sealed class FileStore(VolumeCore core)
             throw new CffsException(length < 0 ? CffsError.Invalid : CffsError.FileTooLarge, $"{length} bytes is no length of a file");
         }
 
-        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
         if (inode.Record.InlineLength > 0)
         {
             await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);

@@ -102,7 +102,15 @@ internal sealed class MapEdits(VolumeCore core)
     /// <summary>Adds a node to the extent tree: the first one, a leaf, or a new root.</summary>
     public async ValueTask GrowAsync(Inode inode, IoMode mode)
     {
-        FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+        while (!TryGrow(inode, await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false)))
+        {
+            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>False when orders that are pending stand in the way; nothing has changed then, and a commit removes them.</summary>
+    private bool TryGrow(Inode inode, FrameNumber frame)
+    {
         lock (core.Metadata)
         {
             if (!core.Allocator.TryFind(inode.SlotBlock.Value, 1, out BlockExtent place))
@@ -150,7 +158,18 @@ internal sealed class MapEdits(VolumeCore core)
                 added = new MappedNode(node, inode.SlotBlock, partition, record.Depth);
             }
 
-            core.Edit.Apply();
+            XnStatus status = core.Edit.TryApply();
+            if (status == XnStatus.OrderCycle)
+            {
+                core.Cache.Release(frame);
+                return false;
+            }
+
+            if (status != XnStatus.Ok)
+            {
+                throw core.Edit.Refused(status);
+            }
+
             core.Cache.Remember(frame, node);
             core.Cache.Frames.Retain(frame);
             if (record.Depth != inode.Record.Depth)
@@ -175,6 +194,7 @@ internal sealed class MapEdits(VolumeCore core)
             inode.Record = record;
             inode.Map.Nodes.Add(added);
             inode.NodeFrames.Add(frame);
+            return true;
         }
     }
 

@@ -14,7 +14,8 @@ internal struct Intent
     public const int NameSequenceOffset = 24;
     public const int StateOffset = 28;
     public const int EpochOffset = 32;
-    public const int OldNameSequenceOffset = 40;
+    public const int FromAddressOffset = 40;
+    public const int ToAddressOffset = 44;
 
     public const uint Pending = 1 << 0;
 
@@ -26,7 +27,8 @@ internal struct Intent
         new(nameof(NameSequence), NameSequenceOffset, 4),
         new(nameof(State), StateOffset, 4),
         new(nameof(Epoch), EpochOffset, 8),
-        new(nameof(OldNameSequence), OldNameSequenceOffset, 4),
+        new(nameof(FromAddress), FromAddressOffset, 4),
+        new(nameof(ToAddress), ToAddressOffset, 4),
     ];
 
     public ulong Inode;
@@ -35,7 +37,8 @@ internal struct Intent
     public uint NameSequence;
     public uint State;
     public ulong Epoch;
-    public uint OldNameSequence;
+    public uint FromAddress;
+    public uint ToAddress;
 
     public static Intent Read(ReadOnlySpan<byte> sector) => new()
     {
@@ -45,7 +48,8 @@ internal struct Intent
         NameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[NameSequenceOffset..]),
         State = BinaryPrimitives.ReadUInt32LittleEndian(sector[StateOffset..]),
         Epoch = BinaryPrimitives.ReadUInt64LittleEndian(sector[EpochOffset..]),
-        OldNameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[OldNameSequenceOffset..]),
+        FromAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[FromAddressOffset..]),
+        ToAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[ToAddressOffset..]),
     };
 
     public readonly void Emit(Span<byte> sector)
@@ -57,6 +61,7 @@ internal struct Intent
         BinaryPrimitives.WriteUInt32LittleEndian(sector[NameSequenceOffset..], NameSequence);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[StateOffset..], State);
         BinaryPrimitives.WriteUInt64LittleEndian(sector[EpochOffset..], Epoch);
-        BinaryPrimitives.WriteUInt32LittleEndian(sector[OldNameSequenceOffset..], OldNameSequence);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[FromAddressOffset..], FromAddress);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[ToAddressOffset..], ToAddress);
     }
 }

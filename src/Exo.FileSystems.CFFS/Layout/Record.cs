@@ -30,6 +30,11 @@ internal struct Record
     public long ChangeTime;
     public long BirthTime;
 
+    /// <summary>
+    /// An earlier record of the same name counts, not this one: the name had just been left by a rename when this record was made (an even NameSequence). Otherwise the later one counts.
+    /// </summary>
+    public readonly bool YieldsToEarlier => (NameSequence & 1) == 0;
+
     /// <summary>Bytes of name and inline contents.</summary>
     public readonly int ContentBytes => NameLength + InlineLength;
 

@@ -42,6 +42,19 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
 
             RequireWritable(directory, identity);
             Record record = NewRecord(directory, name, mode, device, identity);
+            if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
+            {
+                if (record.Kind == SlotKind.Directory)
+                {
+                    // A crash must not have to choose between a directory, which others may have moved into, and the inode that had the name.
+                    await core.Committer.CommitAsync(io).ConfigureAwait(false);
+                }
+                else
+                {
+                    record.NameSequence = core.NextNameSequence(yieldsToEarlier: true);
+                }
+            }
+
             int room = Slot.ContentBytesMax - name.Length;
             ReadOnlyMemory<byte> contents = inline.Length <= room ? inline : default;
             record.InlineLength = (ushort)contents.Length;
@@ -88,6 +101,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
             }
 
+            await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
             if (container is not null)
             {
                 await ExternaliseAsync(inode, container, io).ConfigureAwait(false);
@@ -110,6 +124,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 core.Edit.Begin();
                 core.Directories.Stage(directory, place, link, name.Span, default);
                 core.Edit.Apply();
+                core.RecentLinks.Add(inode, place.Block);
                 Touch(directory);
             }
 
@@ -271,7 +286,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         {
             if (inode is { IsUnlinked: true, IsRemoved: false, Opens: 0 })
             {
-                await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
                 RemoveRecord(inode);
             }
         }
@@ -283,7 +298,16 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     }
 
     /// <summary>Clears a record that is known to be dead, with what it owns. Under the directory's lock.</summary>
-    public async ValueTask RemoveDeadAsync(Inode directory, uint address, IoMode io)
+    public ValueTask RemoveDeadAsync(Inode directory, uint address, IoMode io) => SettleAsync(directory, address, null, io);
+
+    /// <summary>
+    /// A crash came while an inode moved out to the external table: the table has it, and its directory, from before, too. The table's counts, because other names may point there already;
+    /// the directory's becomes a name like them. Under the directory's lock.
+    /// </summary>
+    public ValueTask FinishExternaliseAsync(Inode directory, uint address, uint tableAddress, IoMode io) => SettleAsync(directory, address, tableAddress, io);
+
+    /// <summary>Gives up what a stale record owns; the record goes, or becomes a link to the external table.</summary>
+    private async ValueTask SettleAsync(Inode directory, uint address, uint? tableAddress, IoMode io)
     {
         SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
         Record record = core.Directories.RecordAt(directory, place);
@@ -296,7 +320,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         bool isTwiceOwned = record.Count > 0 && core.IsMultiplyOwned(new BlockNumber(record.Start));
         if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
         {
-            await core.Maps.EnsureAsync(dead, io).ConfigureAwait(false);
+            await core.PrepareFreeAsync(dead, io).ConfigureAwait(false);
             if (record.Kind == SlotKind.Directory)
             {
                 // Only an empty directory is ever replaced.
@@ -305,13 +329,30 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             }
         }
 
+        byte[] name = new byte[record.NameLength];
+        Record.ReadContents(core.Directories.SectorOf(place), place.InSector, 0, name);
         lock (core.Metadata)
         {
-            ClearRecord(dead, isTwiceOwned);
+            core.Edit.Begin();
+            StageClear(dead, isTwiceOwned);
+            if (tableAddress is { } outside)
+            {
+                Record link = LinkRecord(dead, name);
+                link.Start = outside;
+                link.NameSequence = record.NameSequence;
+                core.Directories.Stage(directory, place, link, name, default);
+            }
+
+            core.Edit.Apply();
         }
 
         core.MapEdits.ForgetMap(dead);
         core.Cache.Release(place.Frame);
+        if (tableAddress is not null)
+        {
+            return;
+        }
+
         directory.Directory!.Dead.Remove(address);
         directory.Directory.RoomIn(address / Slot.PerBlock);
     }
@@ -344,6 +385,12 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         {
             core.Cache.Release(source.Frame);
             return false;
+        }
+
+        await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
+        if (replaced is not null && core.RecentLinks.Has(replaced))
+        {
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
         }
 
         SlotPlace? victim = replaced is null ? null : await RequireAsync(to, toName, io).ConfigureAwait(false);
@@ -385,6 +432,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             DirectoryState fromState = from.Directory!;
             DirectoryState toState = to.Directory!;
             fromState.Names.Remove(oldHash, source.Address);
+            fromState.Leave(oldHash, core.Committer.Stamp);
             toState.Names.Add(next.NameHash, target.Address);
             if (inode.IsDirectory)
             {
@@ -507,7 +555,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             }
             else
             {
-                await core.Maps.EnsureAsync(replaced, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(replaced, io).ConfigureAwait(false);
                 RemoveRecord(replaced);
             }
 
@@ -602,7 +650,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             }
             else
             {
-                await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
                 RemoveRecord(inode);
             }
 
@@ -630,6 +678,13 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     /// <summary>Removes one of several names: the name first, the count when that is durable or ordered behind it.</summary>
     private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, IoMode io)
     {
+        await core.RecentLinks.OrderAsync(inode, place.Block, io).ConfigureAwait(false);
+        if (inode.Record.Links == 1 && core.Intents.IsMoving(inode.Number))
+        {
+            // The name's old place is still on the disk: the inode must not go before it.
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
         lock (core.Metadata)
         {
             core.Edit.Begin();
@@ -639,7 +694,7 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         }
 
         await core.OrderAsync(place.Block, inode.SlotBlock, io).ConfigureAwait(false);
-        await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+        await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
         lock (core.Metadata)
         {
             inode.Record.Links--;
@@ -738,29 +793,42 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             XnStatus status;
             lock (core.Metadata)
             {
-                BlockNumber log = core.Intents.Write(new Intent
+                core.Intents.Write(new Intent
                 {
                     Inode = inode.Number,
                     FromDirectory = from.Number,
                     ToDirectory = to.Number,
                     NameSequence = next.NameSequence,
-                    OldNameSequence = record.NameSequence,
+                    FromAddress = source.Address,
+                    ToAddress = target.Address,
                     State = Intent.Pending,
                     Epoch = core.State.Epoch,
                 });
-                status = core.Disk.Order(core.Key, log, target.Block);
+                status = XnStatus.Ok;
+                BlockExtent log = core.Intents.Pending;
+                for (uint i = 0; i < log.Count && status == XnStatus.Ok; i++)
+                {
+                    status = core.Disk.Order(core.Key, log.First + i, target.Block);
+                }
+
+                if (status == XnStatus.Ok && record.Kind == SlotKind.ExternalLink)
+                {
+                    // A name is not there before what it names.
+                    status = core.Disk.Order(core.Key, inode.SlotBlock, target.Block);
+                }
+
                 if (status == XnStatus.Ok)
                 {
                     core.Edit.Begin();
                     core.Directories.Stage(to, target, next, name.Span, inline.Span);
                     core.Directories.StageClear(from.Number, source.Block, source.Frame, source.Index, record.Slots);
-                    ClaimMoves(record, source.Block, SourcePartition(source), target.Block, target.Index);
+                    ClaimMoves(record, source.Block, source.Index, target.Block, target.Index);
+
+                    // Without blocks there is no move that XN sees; the order is the same.
+                    core.Edit.Transaction.Order(target.Block, source.Block);
                     status = core.Edit.TryApply();
                     if (status == XnStatus.Ok)
                     {
-                        // Without blocks there is no move that XN sees; the order is the same.
-                        status = core.Disk.Order(core.Key, target.Block, source.Block);
-                        Invariant.Check(status is XnStatus.Ok or XnStatus.OrderCycle);
                         return target;
                     }
                 }
@@ -775,8 +843,6 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
             await core.Committer.CommitAsync(io).ConfigureAwait(false);
         }
     }
-
-    private static int SourcePartition(in SlotPlace source) => source.Index;
 
     private void ClaimMoves(in Record record, BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
     {
@@ -845,11 +911,10 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                     link.NameSequence = record.NameSequence;
                     core.Directories.Stage(container, source, link, name.Span, default);
                     ClaimMoves(record, source.Block, source.Index, target.Block, target.Index);
+                    core.Edit.Transaction.Order(target.Block, source.Block);
                     status = core.Edit.TryApply();
                     if (status == XnStatus.Ok)
                     {
-                        status = core.Disk.Order(core.Key, target.Block, source.Block);
-                        Invariant.Check(status is XnStatus.Ok or XnStatus.OrderCycle);
                         inode.Record = outside;
                         Relocate(inode, core.Externals, target);
                         core.Cache.Release(target.Frame);
@@ -893,6 +958,12 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
         inode.IsMapLoaded = true;
         return inode;
     }
+
+    /// <summary>
+    /// An inode that exists is to get a name that another has just left. After a crash the disk could show both under it, and neither could be given up: so the leaving is made durable first.
+    /// </summary>
+    private ValueTask RequireNotJustLeftAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode io) =>
+        directory.Directory!.IsJustLeft(NameHash.Compute(name.Span, core.Guard.HashSeed), core.Committer.IsDurable) ? core.Committer.CommitAsync(io) : default;
 
     private Record NewRecord(Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, CffsIdentity identity)
     {
@@ -966,8 +1037,14 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
     /// <summary>Clears a record and claims everything it owns as free. Under the metadata lock.</summary>
     private void ClearRecord(Inode inode, bool isTwiceOwned)
     {
-        ref Record record = ref inode.Record;
         core.Edit.Begin();
+        StageClear(inode, isTwiceOwned);
+        core.Edit.Apply();
+    }
+
+    private void StageClear(Inode inode, bool isTwiceOwned)
+    {
+        ref Record record = ref inode.Record;
         core.Directories.StageClear(inode.Container!.Number, inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, record.Slots);
         if (record.Kind is not (SlotKind.Special or SlotKind.ExternalLink))
         {
@@ -989,8 +1066,6 @@ internal sealed class NameOperations(VolumeCore core) : IDisposable
                 core.Edit.Transaction.ClaimFree(new BlockExtent(new BlockNumber(record.Attributes), 1), core.Templates.Attributes, inode.SlotBlock, inode.SlotIndex);
             }
         }
-
-        core.Edit.Apply();
     }
 
     private static void RequireWritable(Inode directory, CffsIdentity identity)

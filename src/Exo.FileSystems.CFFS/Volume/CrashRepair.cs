@@ -15,7 +15,10 @@ namespace Exo.FileSystems.CFFS.Volume;
 internal sealed class CrashRepair : IXnRecoveryObserver
 {
     private readonly Dictionary<ulong, uint> _links = [];
-    private readonly Dictionary<ulong, ulong> _directories = [];
+
+    // In which directory each embedded inode was seen; of two places of a moving inode the later one.
+    private readonly Dictionary<ulong, (ulong Directory, uint Sequence)> _containers = [];
+    private readonly HashSet<ulong> _external = [];
 
     // Names seen, by a 64-bit mix of directory and hash; directories in which one was seen twice.
     private readonly HashSet<ulong> _names = [];
@@ -43,9 +46,13 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             {
                 _links[record.Inode] = _links.GetValueOrDefault(record.Inode) + 1;
             }
-            else if (record.Kind == SlotKind.Directory)
+            else if (owner == Superblock.ExternalInode)
             {
-                _directories[record.Inode] = owner;
+                _external.Add(record.Inode);
+            }
+            else if (!_containers.TryGetValue(record.Inode, out (ulong Directory, uint Sequence) other) || IsEarlier(other.Sequence, record.NameSequence))
+            {
+                _containers[record.Inode] = (owner, record.NameSequence);
             }
         }
     }
@@ -53,9 +60,17 @@ internal sealed class CrashRepair : IXnRecoveryObserver
     /// <summary>Mends an open volume whose last epoch ended in a crash.</summary>
     public async ValueTask RunAsync(VolumeCore core, ulong crashedEpoch, IoMode io)
     {
-        foreach (Intent intent in core.Intents.Read(crashedEpoch))
+        foreach (IGrouping<ulong, Intent> moves in core.Intents.Read(crashedEpoch).GroupBy(intent => intent.Inode))
         {
-            await FinishMoveAsync(core, intent, io).ConfigureAwait(false);
+            await FinishMovesAsync(core, moves, io).ConfigureAwait(false);
+        }
+
+        foreach (ulong inode in _external)
+        {
+            if (_containers.TryGetValue(inode, out (ulong Directory, uint Sequence) container))
+            {
+                await FinishExternaliseAsync(core, inode, container.Directory, io).ConfigureAwait(false);
+            }
         }
 
         foreach (ulong suspect in _suspects)
@@ -66,7 +81,8 @@ internal sealed class CrashRepair : IXnRecoveryObserver
         await CountLinksAsync(core, io).ConfigureAwait(false);
         await EmptyOrphansAsync(core, io).ConfigureAwait(false);
         _names.Clear();
-        _directories.Clear();
+        _containers.Clear();
+        _external.Clear();
     }
 
     /// <summary>A directory with two records of one name: loading it finds the dead one and has it removed. A dead link does not count.</summary>
@@ -92,64 +108,137 @@ internal sealed class CrashRepair : IXnRecoveryObserver
         core.Inodes.Release(directory);
     }
 
-    private async ValueTask FinishMoveAsync(VolumeCore core, Intent intent, IoMode io)
+    /// <summary>
+    /// An inode that was moving, perhaps several times (docs/cffs-format.md, intent log): what a move that has happened left behind is dead.
+    /// </summary>
+    private async ValueTask FinishMovesAsync(VolumeCore core, IGrouping<ulong, Intent> moves, IoMode io)
     {
-        Inode? from = await OpenDirectoryAsync(core, intent.FromDirectory, io).ConfigureAwait(false);
-        Inode? to = await OpenDirectoryAsync(core, intent.ToDirectory, io).ConfigureAwait(false);
-        if (from is not null && to is not null
-            && await FindRecordAsync(core, to, intent.Inode, sequence => sequence == intent.NameSequence, io).ConfigureAwait(false) is not null
-            && await FindRecordAsync(core, from, intent.Inode, sequence => sequence == intent.OldNameSequence, io).ConfigureAwait(false) is { } old)
+        List<Intent> latestFirst = [.. moves];
+        latestFirst.Sort(static (a, b) => (int)(b.NameSequence - a.NameSequence));
+        HashSet<(ulong Directory, uint Address)> left = [];
+        foreach (Intent move in latestFirst)
+        {
+            bool hasHappened = left.Contains((move.ToDirectory, move.ToAddress))
+                || (await SequenceAtAsync(core, move.ToDirectory, move.ToAddress, moves.Key, io).ConfigureAwait(false) is { } there && !IsEarlier(there, move.NameSequence));
+            if (!hasHappened)
+            {
+                continue;
+            }
+
+            left.Add((move.FromDirectory, move.FromAddress));
+            if (await SequenceAtAsync(core, move.FromDirectory, move.FromAddress, moves.Key, io).ConfigureAwait(false) is { } old && IsEarlier(old, move.NameSequence)
+                && await OpenDirectoryAsync(core, move.FromDirectory, io).ConfigureAwait(false) is { } from)
+            {
+                await RemoveMovedAsync(core, from, move.FromAddress, io).ConfigureAwait(false);
+                core.Inodes.Release(from);
+            }
+        }
+    }
+
+    /// <summary>Serial arithmetic.</summary>
+    private static bool IsEarlier(uint sequence, uint than) => (int)(sequence - than) < 0;
+
+    /// <summary>The name sequence of a record at a slot, if it is one of this inode.</summary>
+    private async ValueTask<uint?> SequenceAtAsync(VolumeCore core, ulong number, uint address, ulong inode, IoMode io)
+    {
+        if (await OpenDirectoryAsync(core, number, io).ConfigureAwait(false) is not { } directory)
+        {
+            return null;
+        }
+
+        uint? sequence = null;
+        DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
+        if (directory.Map.TryFind(address / Slot.PerBlock, out _) && !state.Dead.Contains(address))
+        {
+            SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+            if (Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record) && record.Inode == inode)
+            {
+                sequence = record.NameSequence;
+            }
+
+            core.Cache.Release(place.Frame);
+        }
+
+        core.Inodes.Release(directory);
+        return sequence;
+    }
+
+    private async ValueTask RemoveMovedAsync(VolumeCore core, Inode directory, uint address, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+            Record record = core.Directories.RecordAt(directory, place);
+            core.Cache.Release(place.Frame);
+            directory.Directory!.Names.Remove(record.NameHash, address);
+            if (record.Kind == SlotKind.Directory)
+            {
+                directory.Directory.Subdirectories--;
+            }
+            else if (record.Kind == SlotKind.ExternalLink)
+            {
+                // Recovery has seen this name at both of its places.
+                _links[record.Inode]--;
+            }
+
+            await core.Names.RemoveDeadAsync(directory, address, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    /// <summary>An inode is in the external table and, from before it moved there, still in a directory: the table's counts, and the directory's becomes a name of it.</summary>
+    private async ValueTask FinishExternaliseAsync(VolumeCore core, ulong inode, ulong container, IoMode io)
+    {
+        Inode table = core.Externals;
+        if (await FindRecordAsync(core, table, inode, _ => true, io).ConfigureAwait(false) is not { } outside
+            || await OpenDirectoryAsync(core, container, io).ConfigureAwait(false) is not { } directory)
+        {
+            return;
+        }
+
+        if (await FindRecordAsync(core, directory, inode, found => found.Kind != SlotKind.ExternalLink, io).ConfigureAwait(false) is { } inside)
         {
             await core.BeginWritingAsync(io).ConfigureAwait(false);
-            await from.Lock.EnterAsync(io).ConfigureAwait(false);
+            await directory.Lock.EnterAsync(io).ConfigureAwait(false);
             try
             {
-                SlotPlace place = await core.Directories.PlaceAsync(from, old, io).ConfigureAwait(false);
-                Record record = core.Directories.RecordAt(from, place);
-                core.Cache.Release(place.Frame);
-                from.Directory!.Names.Remove(record.NameHash, old);
-                if (record.Kind == SlotKind.Directory)
-                {
-                    from.Directory.Subdirectories--;
-                }
-
-                await core.Names.RemoveDeadAsync(from, old, io).ConfigureAwait(false);
+                await core.Names.FinishExternaliseAsync(directory, inside, outside, io).ConfigureAwait(false);
+                _links[inode] = _links.GetValueOrDefault(inode) + 1;
             }
             finally
             {
-                from.Lock.Exit();
+                directory.Lock.Exit();
             }
         }
 
-        if (from is not null)
-        {
-            core.Inodes.Release(from);
-        }
-
-        if (to is not null)
-        {
-            core.Inodes.Release(to);
-        }
+        core.Inodes.Release(directory);
     }
 
     /// <summary>Opens a directory by its number, along the directories that recovery has seen above it.</summary>
     private async ValueTask<Inode?> OpenDirectoryAsync(VolumeCore core, ulong number, IoMode io)
     {
-        Stack<ulong> path = new();
+        Stack<(ulong Inode, uint Sequence)> path = new();
         for (ulong at = number; at is not (Superblock.RootInode or Superblock.OrphanInode);)
         {
-            path.Push(at);
-            if (path.Count > 4096 || !_directories.TryGetValue(at, out at))
+            if (path.Count > 4096 || !_containers.TryGetValue(at, out (ulong Directory, uint Sequence) container))
             {
                 return null;
             }
+
+            path.Push((at, container.Sequence));
+            at = container.Directory;
         }
 
         Inode directory = number == Superblock.OrphanInode ? core.Orphans : core.Root;
         core.Inodes.Hold(directory);
-        while (path.TryPop(out ulong next))
+        while (path.TryPop(out (ulong Inode, uint Sequence) next))
         {
-            uint? address = await FindRecordAsync(core, directory, next, _ => true, io).ConfigureAwait(false);
+            uint? address = await FindRecordAsync(core, directory, next.Inode, found => found.NameSequence == next.Sequence, io).ConfigureAwait(false);
             if (address is null)
             {
                 core.Inodes.Release(directory);
@@ -165,7 +254,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
         return directory;
     }
 
-    private static async ValueTask<uint?> FindRecordAsync(VolumeCore core, Inode directory, ulong inode, Func<uint, bool> sequence, IoMode io)
+    private static async ValueTask<uint?> FindRecordAsync(VolumeCore core, Inode directory, ulong inode, Func<Record, bool> isWanted, IoMode io)
     {
         await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
         for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
@@ -174,7 +263,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             {
                 SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, io).ConfigureAwait(false);
                 bool found = Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record)
-                    && record.Inode == inode && sequence(record.NameSequence) && !directory.Directory!.Dead.Contains(place.Address);
+                    && record.Inode == inode && isWanted(record) && !directory.Directory!.Dead.Contains(place.Address);
                 core.Cache.Release(place.Frame);
                 if (found)
                 {

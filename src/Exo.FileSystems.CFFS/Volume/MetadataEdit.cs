@@ -90,9 +90,12 @@ internal sealed class MetadataEdit(VolumeCore core)
         XnStatus status = TryApply();
         if (status != XnStatus.Ok)
         {
-            throw new CffsException(CffsError.Corrupt, $"XN refused a change of metadata ({status}): {Transaction.LastRefusal}");
+            throw Refused(status);
         }
     }
+
+    /// <summary>What to throw when XN refuses a change.</summary>
+    public CffsException Refused(XnStatus status) => new(CffsError.Corrupt, $"XN refused a change of metadata ({status}): {Transaction.LastRefusal}");
 
     private Span<byte> Add(BlockNumber block, int sector, SectorKind kind, ulong owner)
     {

@@ -47,6 +47,7 @@ internal sealed class VolumeCore
         Allocator = new BlockAllocator(disk);
         Edit = new MetadataEdit(this);
         Intents = new IntentLog(this);
+        RecentLinks = new RecentLinks(this);
         Committer = new Committer(this);
         Maps = new MapLoader(this);
         MapEdits = new MapEdits(this);
@@ -78,6 +79,8 @@ internal sealed class VolumeCore
     public Committer Committer { get; }
 
     public IntentLog Intents { get; }
+
+    public RecentLinks RecentLinks { get; }
 
     public MapLoader Maps { get; }
 
@@ -163,7 +166,7 @@ internal sealed class VolumeCore
 
         State = found;
         _nextInode = found.InodeLimit;
-        _nextNameSequence = found.NameSequence;
+        _nextNameSequence = (found.NameSequence + 1) & ~1u;
         Root = BuiltIn(block, Superblock.RootSlot, Superblock.RootInode);
         Orphans = BuiltIn(block, Superblock.OrphanSlot, Superblock.OrphanInode);
         Externals = BuiltIn(block, Superblock.ExternalSlot, Superblock.ExternalInode);
@@ -179,7 +182,7 @@ internal sealed class VolumeCore
     }
 
     /// <summary>The next name sequence number.</summary>
-    public uint NextNameSequence() => Interlocked.Increment(ref _nextNameSequence);
+    public uint NextNameSequence(bool yieldsToEarlier = false) => Interlocked.Add(ref _nextNameSequence, 2) - (yieldsToEarlier ? 0u : 1u);
 
     /// <summary>
     /// Called at the start of every change. The first one in a mount makes the volume's new epoch durable, so that a crash is known as one
@@ -192,7 +195,7 @@ internal sealed class VolumeCore
             throw new CffsException(CffsError.ReadOnly, "the volume is open for reading only");
         }
 
-        return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (uint)InodeReserve < State.NameSequence
+        return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (2 * (uint)InodeReserve) < State.NameSequence
             ? (Committer.ActionsWaiting > ActionsMax || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
                 ? Committer.SyncAsync(mode)
                 : Committer.WaitForTurnAsync(mode))
@@ -204,6 +207,43 @@ internal sealed class VolumeCore
 
     /// <summary>The volume's epoch is open: changes may be noted.</summary>
     public bool IsWriting => _writing;
+
+    /// <summary>
+    /// Loads an inode's map, and sees to it that XN will let its blocks go: a tree node or directory block that orders are pending for passes them on to the block that held the pointer to it,
+    /// which may contradict others. Then everything is committed first. Under the inode's lock, before blocks are given up.
+    /// </summary>
+    public async ValueTask PrepareFreeAsync(Inode inode, IoMode mode)
+    {
+        await Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        if (Disk.HasOrders && HasOrder(inode))
+        {
+            await Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+    }
+
+    private bool HasOrder(Inode inode)
+    {
+        foreach (MappedNode node in inode.Map.Nodes)
+        {
+            if (Disk.HasOrder(node.Block))
+            {
+                return true;
+            }
+        }
+
+        for (int e = 0; inode.IsDirectory && e < inode.Map.Count; e++)
+        {
+            for (uint i = 0; i < inode.Map[e].Count; i++)
+            {
+                if (Disk.HasOrder(new BlockNumber(inode.Map[e].Start + i)))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
 
     /// <summary>
     /// Orders two blocks: <paramref name="before"/> must be durable before <paramref name="after"/>. Where pending orders contradict that, everything is committed, and there is nothing left to order.
@@ -269,7 +309,7 @@ internal sealed class VolumeCore
         lock (_state)
         {
             first = !_writing;
-            if (first || _nextInode + InodeReserve >= State.InodeLimit || _nextNameSequence + (uint)InodeReserve >= State.NameSequence)
+            if (first || _nextInode + InodeReserve >= State.InodeLimit || _nextNameSequence + (2 * (uint)InodeReserve) >= State.NameSequence)
             {
                 VolumeState state = State;
                 if (first)
@@ -284,7 +324,7 @@ internal sealed class VolumeCore
                 }
 
                 state.InodeLimit = _nextInode + InodeBatch;
-                state.NameSequence = _nextNameSequence + (uint)InodeBatch;
+                state.NameSequence = _nextNameSequence + (2 * (uint)InodeBatch);
                 WriteState(state);
             }
         }

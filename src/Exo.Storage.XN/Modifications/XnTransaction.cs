@@ -27,6 +27,7 @@ public sealed class XnTransaction
     private readonly List<Edit> _edits = [];
     private readonly List<Claim> _claims = [];
     private readonly List<FrameNumber> _frames = [];
+    private readonly List<(BlockNumber Before, BlockNumber After)> _orders = [];
     private byte[] _buffer = new byte[4096];
     private int _bufferUsed;
 
@@ -35,6 +36,10 @@ public sealed class XnTransaction
     internal List<Claim> Claims => _claims;
 
     internal List<FrameNumber> Frames => _frames;
+
+    internal List<(BlockNumber Before, BlockNumber After)> Orders => _orders;
+
+    internal bool HasMoves { get; private set; }
 
     /// <summary>After a refusal: what exactly was wrong; else empty.</summary>
     public string LastRefusal { get; internal set; } = "";
@@ -48,6 +53,8 @@ public sealed class XnTransaction
         _edits.Clear();
         _claims.Clear();
         _frames.Clear();
+        _orders.Clear();
+        HasMoves = false;
         _bufferUsed = 0;
         LastRefusal = "";
     }
@@ -92,8 +99,17 @@ public sealed class XnTransaction
         _claims.Add(new Claim(ClaimKind.FreeTree, new TypedExtent(extent, template), block, partition, default, 0, 0, 0));
 
     /// <summary>Claims that the writes move the pointer to these blocks from one partition to another.</summary>
-    public void ClaimMove(BlockExtent extent, TemplateId template, BlockNumber fromBlock, int fromPartition, BlockNumber toBlock, int toPartition) =>
+    public void ClaimMove(BlockExtent extent, TemplateId template, BlockNumber fromBlock, int fromPartition, BlockNumber toBlock, int toPartition)
+    {
+        HasMoves = true;
         _claims.Add(new Claim(ClaimKind.Move, new TypedExtent(extent, template), fromBlock, fromPartition, toBlock, toPartition, 0, 0));
+    }
+
+    /// <summary>
+    /// Asks for an order: what this transaction makes of <paramref name="after"/> is not written before what it makes of <paramref name="before"/> is durable and found from a root.
+    /// Both are metadata that is registered or allocated here.
+    /// </summary>
+    public void Order(BlockNumber before, BlockNumber after) => _orders.Add((before, after));
 
     internal ReadOnlySpan<byte> Bytes(in Edit edit) => _buffer.AsSpan(edit.BufferOffset, edit.LengthBytes);
 }

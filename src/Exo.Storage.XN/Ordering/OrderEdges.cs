@@ -2,8 +2,8 @@
 namespace Exo.Storage.XN;
 
 /// <summary>
-/// Rule three, and a library's own orders: "block A must not be written before version v of block B is durable". An edge from a move also remembers that
-/// A's old image on the disk still holds the pointer, until A's version without it is durable.
+/// Rule three, and a library's own orders: "block A must not be written before version v of block B is durable". A move also leaves a trace: A's old image on the disk still
+/// holds the pointer, until A's version without it is durable.
 /// Guarded by the volume's lock.
 /// </summary>
 internal sealed class OrderEdges
@@ -11,23 +11,31 @@ internal sealed class OrderEdges
     private readonly Dictionary<ulong, List<Wait>> _waits = [];
     private readonly Dictionary<ulong, List<ulong>> _waiters = [];
     private readonly List<MoveTrace> _moves = [];
+    private ulong _lastMove;
     private readonly Stack<List<Wait>> _spareWaits = [];
     private readonly Stack<List<ulong>> _spareWaiters = [];
 
-    internal readonly record struct Wait(ulong Before, uint Version);
+    internal readonly record struct Wait(ulong Before, ulong Version);
 
-    /// <summary>A pointer went from one block to another; the old image of <paramref name="From"/> below version <paramref name="FromVersion"/> still has it.</summary>
-    internal readonly record struct MoveTrace(ulong From, uint FromVersion, ulong To);
+    /// <summary>A pointer went elsewhere; the old image of <paramref name="From"/> below version <paramref name="FromVersion"/> still has it.</summary>
+    private readonly record struct MoveTrace(ulong Number, ulong From, ulong FromVersion);
 
     public bool IsEmpty => _waits.Count == 0;
 
-    public IReadOnlyList<MoveTrace> Moves => _moves;
+    /// <summary>The number of the last move; moves count from 1.</summary>
+    public ulong LastMove => _lastMove;
+
+    /// <summary>Every move up to this one is over: no old image holds its pointer any more.</summary>
+    public ulong MovesOver => _moves.Count == 0 ? _lastMove : _moves[0].Number - 1;
 
     public bool MustWait(ulong block) => _waits.ContainsKey(block);
 
+    /// <summary>The blocks that wait for a block.</summary>
+    public IReadOnlyList<ulong> WaitersOf(ulong block) => _waiters.TryGetValue(block, out List<ulong>? waiters) ? waiters : [];
+
     public IReadOnlyList<Wait> WaitsOf(ulong block) => _waits.TryGetValue(block, out List<Wait>? waits) ? waits : [];
 
-    public void Add(ulong after, ulong before, uint version)
+    public void Add(ulong after, ulong before, ulong version)
     {
         Invariant.Check(after != before);
         if (!_waits.TryGetValue(after, out List<Wait>? waits))
@@ -55,10 +63,10 @@ internal sealed class OrderEdges
         waiters.Add(after);
     }
 
-    public void AddMove(ulong from, uint fromVersion, ulong to) => _moves.Add(new MoveTrace(from, fromVersion, to));
+    public void AddMove(ulong from, ulong fromVersion) => _moves.Add(new MoveTrace(++_lastMove, from, fromVersion));
 
     /// <summary>A version of a block is durable: waits for it are over, and so are the traces of what moved out of it by then.</summary>
-    public void Durable(ulong block, uint version)
+    public void Durable(ulong block, ulong version)
     {
         if (_waiters.TryGetValue(block, out List<ulong>? waiters))
         {
@@ -91,7 +99,7 @@ internal sealed class OrderEdges
     /// A block is freed before what it waited for has happened, or before others that wait for it could go on: its parent's next version takes its place, because
     /// only that makes the old image unreachable.
     /// </summary>
-    public void Replace(ulong freed, ulong heir, uint heirVersion)
+    public void Replace(ulong freed, ulong heir, ulong heirVersion)
     {
         if (_waits.Remove(freed, out List<Wait>? waits))
         {
@@ -145,11 +153,10 @@ internal sealed class OrderEdges
             MoveTrace move = _moves[i];
             if (move.From == freed)
             {
-                _moves[i] = new MoveTrace(heir, heirVersion, move.To);
+                _moves[i] = new MoveTrace(move.Number, heir, heirVersion);
             }
         }
 
-        _moves.RemoveAll(move => move.To == freed || move.From == move.To);
     }
 
     private void DropIfEmpty(ulong after, List<Wait> waits)

@@ -13,12 +13,16 @@ internal sealed class BlockRegistry
     private RegistryEntry[] _entries = new RegistryEntry[1024];
     private int _used;
     private int _free = None;
+    private ulong _clock;
 
     public int DirtyFirst { get; private set; } = None;
 
     public int DirtyCount { get; private set; }
 
     public int Count => _table.Count;
+
+    /// <summary>A version newer than all that were given before, of all blocks.</summary>
+    public ulong NextVersion() => ++_clock;
 
     public ref RegistryEntry this[int index] => ref _entries[index];
 
@@ -46,7 +50,7 @@ internal sealed class BlockRegistry
         {
             Block = block,
             Template = template,
-            Version = 1,
+            Version = NextVersion(),
             DirtyNext = None,
             DirtyPrevious = None,
             KidFirst = None,

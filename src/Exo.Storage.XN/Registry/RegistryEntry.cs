@@ -40,7 +40,7 @@ internal enum EntryFlags : ushort
 }
 
 /// <summary>
-/// One block in core. <c>Version</c> counts its changes; <c>Submitted</c>, <c>Written</c> and <c>Durable</c> say which of them were handed to the
+/// One block in core. <c>Version</c> is the time of its last change on the registry's clock, so that a block that leaves the registry and comes back never has an old version again; <c>Submitted</c>, <c>Written</c> and <c>Durable</c> say which of them were handed to the
 /// device, completed there, and survive a power cut. Durable ≤ Written ≤ Submitted ≤ Version.
 /// </summary>
 internal struct RegistryEntry
@@ -55,13 +55,16 @@ internal struct RegistryEntry
 
     /// <summary>Uninitialised blocks in the volatile tree below, without this one.</summary>
     public int Pending;
-    public uint Version;
-    public uint Submitted;
-    public uint Written;
-    public uint Durable;
+    public ulong Version;
+    public ulong Submitted;
+    public ulong Written;
+    public ulong Durable;
 
     /// <summary>The parent's version that first held the pointer to this block.</summary>
-    public uint AttachVersion;
+    public ulong AttachVersion;
+
+    /// <summary>With <see cref="EntryFlags.Uninitialised"/>: the first version that may be shown. Earlier ones point to what was never initialised.</summary>
+    public ulong InitialiseAt;
     public EntryFlags Flags;
 
     /// <summary>Links of the dirty list, -1 at its ends.</summary>
@@ -88,8 +91,8 @@ internal struct RegistryEntry
 /// <param name="IsInitialised">It has been durable at least once since it was allocated.</param>
 /// <param name="IsAttached">It is reachable from a root on the disk, as far as XN knows.</param>
 /// <param name="PendingBelow">Blocks below it that must be durable before it may be written.</param>
-/// <param name="Version">Changes in core.</param>
-/// <param name="DurableVersion">The newest of them that is durable.</param>
+/// <param name="Version">Its present version: grows with each change, and is never given twice to one block.</param>
+/// <param name="DurableVersion">The newest version that is durable.</param>
 public readonly record struct RegistryEntryInfo(
     BlockNumber Block, TemplateId Template, BlockNumber Parent, int ParentPartition, bool HasFrame, bool IsDirty, bool IsReading, bool IsWriting,
-    bool IsInitialised, bool IsAttached, int PendingBelow, uint Version, uint DurableVersion);
+    bool IsInitialised, bool IsAttached, int PendingBelow, ulong Version, ulong DurableVersion);

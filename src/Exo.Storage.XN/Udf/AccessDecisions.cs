@@ -13,13 +13,13 @@ internal sealed class AccessDecisions
 {
     private const int RememberedMax = 256;
 
-    private readonly Dictionary<(Credential Credential, ulong Guard, XnOperation Operation), (uint Version, Capability By)> _granted = [];
+    private readonly Dictionary<(Credential Credential, ulong Guard, XnOperation Operation), (ulong Version, Capability By)> _granted = [];
     private readonly byte[] _context = new byte[AclContext.SizeBytes];
 
-    public bool Check(Credential credential, Template guard, ulong guardBlock, uint guardVersion, ReadOnlySpan<byte> bytes, XnOperation operation)
+    public bool Check(Credential credential, Template guard, ulong guardBlock, ulong guardVersion, ReadOnlySpan<byte> bytes, XnOperation operation)
     {
         ArgumentNullException.ThrowIfNull(credential);
-        if (_granted.TryGetValue((credential, guardBlock, operation), out (uint Version, Capability By) known)
+        if (_granted.TryGetValue((credential, guardBlock, operation), out (ulong Version, Capability By) known)
             && known.Version == guardVersion && known.By.IsValid)
         {
             return true;

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Storage.XN.Tests.Stamped;
+
+/// <summary>Random changes, partial write-backs, flushes and evictions. Every answer of XN must be one that the picture of the tree explains.</summary>
+internal sealed class StampedWorkload(StampedTree tree, Random random)
+{
+    private readonly BlockNumber[] _plan = new BlockNumber[512];
+
+    /// <summary>What the last step did, for the message of a failure.</summary>
+    public string What { get; private set; } = "";
+
+    public void Step()
+    {
+        What = "nothing";
+        switch (random.Next(20))
+        {
+            case < 6:
+                AddData();
+                break;
+            case < 8:
+                AddNode();
+                break;
+            case < 11:
+                Remove();
+                break;
+            case < 14:
+                Move();
+                break;
+            case < 17:
+                WriteSome();
+                break;
+            case < 18:
+                tree.Disk.Flush();
+                What = "flush";
+                break;
+            case < 19:
+                Evict();
+                break;
+            default:
+                Rewrite();
+                break;
+        }
+    }
+
+    private void AddData()
+    {
+        StampedTree.Item parent = RandomNode();
+        if (FreeEntry(parent) is { } entry && tree.FindFree((ulong)random.Next(4096), (uint)random.Next(1, 4)) is { } extent)
+        {
+            Assert.Equal(XnStatus.Ok, tree.AddData(parent, entry, extent, out StampedTree.Item? item));
+            What = $"data {item!.Serial} ({extent}) below {parent.Serial} ({parent.Block}) at {entry}";
+        }
+    }
+
+    private void AddNode()
+    {
+        StampedTree.Item parent = RandomNode();
+        if (FreeEntry(parent) is { } entry && tree.FindFree((ulong)random.Next(4096), 1) is { } extent)
+        {
+            Assert.Equal(XnStatus.Ok, tree.AddNode(parent, entry, extent.First, out StampedTree.Item? item));
+            What = $"node {item!.Serial} ({extent}) below {parent.Serial} ({parent.Block}) at {entry}";
+        }
+    }
+
+    private void Remove()
+    {
+        StampedTree.Item[] items = [.. tree.All().Skip(1)];
+        if (items.Length > 0)
+        {
+            StampedTree.Item item = items[random.Next(items.Length)];
+            What = $"remove {item.Serial} ({item.Extent}) of {item.Parent!.Serial} ({item.Parent.Block}) at {item.Entry}";
+            XnStatus status = tree.Remove(item);
+            if (status == XnStatus.OrderCycle)
+            {
+                tree.Sync();
+                status = tree.Remove(item);
+            }
+
+            Assert.True(status == XnStatus.Ok, $"{status}: {tree.Transaction.LastRefusal}");
+        }
+    }
+
+    private void Move()
+    {
+        StampedTree.Item[] items = [.. tree.All().Skip(1)];
+        if (items.Length == 0)
+        {
+            return;
+        }
+
+        StampedTree.Item item = items[random.Next(items.Length)];
+        StampedTree.Item to = RandomNode();
+        if (FreeEntry(to) is not { } entry)
+        {
+            return;
+        }
+
+        bool isCycle = tree.All(item).Contains(to);
+        bool isSplit = to == item.Parent && entry / StampedFormat.EntriesPerSector != item.Entry / StampedFormat.EntriesPerSector;
+        What = $"move {item.Serial} ({item.Extent}) from {item.Parent!.Serial} ({item.Parent.Block}) at {item.Entry} to {to.Serial} ({to.Block}) at {entry}";
+        XnStatus status = tree.Move(item, to, entry);
+        What += $": {status}";
+        if (status == XnStatus.OrderCycle)
+        {
+            // What it would have to wait for is durable after a sync, and then nothing stands in the way.
+            tree.Sync();
+            status = tree.Move(item, to, entry);
+        }
+
+        XnStatus expected = isCycle ? XnStatus.Cycle : isSplit ? XnStatus.SplitSectorMove : XnStatus.Ok;
+        Assert.True(status == expected, $"{status} instead of {expected}: {tree.Transaction.LastRefusal}");
+    }
+
+    private void WriteSome()
+    {
+        int count = tree.Disk.PlanWriteBack(_plan);
+        random.Shuffle(_plan.AsSpan(0, count));
+        BlockNumber[] some = [.. _plan.AsSpan(0, random.Next(count + 1))];
+        Array.Sort(some);
+        Assert.Equal(XnStatus.Ok, tree.Disk.WriteBack(tree.Key, some));
+        What = $"write {string.Join(' ', some.Select(block => block.Value))}";
+    }
+
+    private void Evict()
+    {
+        foreach (RegistryEntryInfo entry in tree.Disk.SnapshotRegistry())
+        {
+            if (entry.Template == tree.DataTemplate && random.Next(2) == 0)
+            {
+                XnStatus status = tree.Disk.Unbind(entry.Block);
+                Assert.True(status is XnStatus.Ok or XnStatus.Dirty or XnStatus.NotDurable, status.ToString());
+            }
+        }
+    }
+
+    /// <summary>Data in core gets new contents after its stamp.</summary>
+    private void Rewrite()
+    {
+        foreach (StampedTree.Item item in tree.All())
+        {
+            if (!item.IsNode && random.Next(3) == 0 && tree.Disk.TryGetFrame(item.Block, out FrameNumber frame))
+            {
+                random.NextBytes(tree.Disk.Frames.Bytes(frame)[512..1024]);
+                Assert.Equal(XnStatus.Ok, tree.Disk.MarkDirty(tree.Key, item.Block, 1));
+                tree.Disk.Frames.Release(frame);
+            }
+        }
+    }
+
+    private StampedTree.Item RandomNode()
+    {
+        StampedTree.Item[] nodes = [.. tree.All().Where(item => item.IsNode)];
+        return nodes[random.Next(nodes.Length)];
+    }
+
+    private int? FreeEntry(StampedTree.Item node)
+    {
+        int entry = random.Next(StampedFormat.EntriesMax);
+        return node.Kids.ContainsKey(entry) ? null : entry;
+    }
+}
