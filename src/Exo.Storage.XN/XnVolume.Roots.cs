@@ -57,7 +57,7 @@ public sealed partial class XnVolume
                 return 4096;
             }
 
-            ExecutionResult result = Interpreter.Run(size, new ProgramInput(FrameBytes(index)), size.InstructionsMax);
+            ExecutionResult result = size.Run(new ProgramInput(FrameBytes(index)), size.InstructionsMax);
             return result.Status == ExecutionStatus.Completed ? (int)Math.Min(result.R0, 4096) : 4096;
         }
     }

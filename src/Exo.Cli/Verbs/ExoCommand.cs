@@ -20,7 +20,7 @@ internal static class ExoCommand
     {
         ParseResult parsed = Build().Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         Command command = parsed.CommandResult.Command;
-        string name = command is RootCommand ? "exo" : $"exo {command.Name}";
+        string name = NameOf(parsed.CommandResult);
         if (parsed.Action is not (HelpAction or HelpWithExamples) && WrongUsageOf(parsed) is { } wrong)
         {
             return Refuse(command, name, wrong);
@@ -40,6 +40,10 @@ internal static class ExoCommand
             return command is VerbCommand verb ? verb.FailureExitCode : Failed;
         }
     }
+
+    /// <summary>The words that lead to a verb: "exo", "exo cat", "exo udf run".</summary>
+    private static string NameOf(CommandResult result) =>
+        result.Command is RootCommand || result.Parent is not CommandResult parent ? "exo" : $"{NameOf(parent)} {result.Command.Name}";
 
     private static string? WrongUsageOf(ParseResult parsed)
     {
@@ -75,6 +79,7 @@ internal static class ExoCommand
             SpaceVerb.Create(),
             CheckVerb.Create(),
             ServeVerb.Create(),
+            UdfVerb.Create(),
         };
         foreach (HelpOption help in root.Options.OfType<HelpOption>())
         {

@@ -2,7 +2,7 @@
 namespace Exo.Core.DownloadedCode;
 
 /// <summary>
-/// What the verifier knows of the 512 bytes of stack: 64 slots of eight bytes. Immutable: two levels of eight entries, so that a store
+/// What the verifier knows of the 512 bytes of one function's stack frame: 64 slots of eight bytes. Immutable: two levels of eight entries, so that a store
 /// copies sixteen references and not the whole, and untouched parts stay shared between the states that wait at jump targets.
 /// Slot 0 is the lowest address, r10-512; offsets count from there.
 /// </summary>
@@ -121,6 +121,29 @@ internal sealed class AbstractStack
         }
 
         return newGroups is null ? a : new AbstractStack(newGroups);
+    }
+
+    /// <summary>True when everything that <paramref name="other"/> allows, this allows too.</summary>
+    public bool Covers(AbstractStack other, ref long steps)
+    {
+        for (int group = 0; group < Fan; group++)
+        {
+            if (ReferenceEquals(groups[group], other.groups[group]))
+            {
+                continue;
+            }
+
+            for (int i = 0; i < Fan; i++)
+            {
+                steps++;
+                if (!AbstractValue.AreEqual(AbstractValue.JoinSlot(groups[group][i], other.groups[group][i]), groups[group][i]))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
     }
 
     private static AbstractStack MakeEmpty()

@@ -29,6 +29,8 @@ internal enum AbstractKind : byte
 /// </summary>
 internal sealed class AbstractValue
 {
+    private const int FirstFrame = 16;
+
     private static readonly AbstractValue[] ByteMasks = MakeByteMasks();
 
     private AbstractValue(AbstractKind kind, int region, byte writtenBytes, in ScalarRange range)
@@ -49,8 +51,15 @@ internal sealed class AbstractValue
 
     public AbstractKind Kind { get; }
 
-    /// <summary>A pointer's region, numbered as the interpreter does.</summary>
+    /// <summary>A pointer's region: <see cref="Interpreter.MemoryRegion"/>, <see cref="Interpreter.ContextRegion"/>, or the stack
+    /// frame of one function, numbered by <see cref="FrameRegion"/>.</summary>
     public int Region { get; }
+
+    /// <summary>True for a pointer into a stack frame, whosever it is.</summary>
+    public bool IsFramePointer => Kind == AbstractKind.Pointer && Region >= FirstFrame;
+
+    /// <summary>Whose frame: 0 for that of the program itself, 1 for that of a function it calls, and so on.</summary>
+    public int Frame => Region - FirstFrame;
 
     /// <summary>A stack slot's bytes that hold numbers, bit n for byte n; all of them for a whole number.</summary>
     public byte WrittenBytes { get; }
@@ -65,10 +74,17 @@ internal sealed class AbstractValue
     /// <summary>A stack slot of which these bytes hold numbers of any value.</summary>
     public static AbstractValue Bytes(byte written) => ByteMasks[written];
 
+    /// <summary>The region of the stack frame at one depth of calls.</summary>
+    public static int FrameRegion(int depth) => FirstFrame + depth;
+
+    /// <summary>True when the two say the same.</summary>
+    public static bool AreEqual(AbstractValue a, AbstractValue b) => ReferenceEquals(a, b)
+        || (a.Kind == b.Kind && a.Region == b.Region && a.WrittenBytes == b.WrittenBytes && a.Range == b.Range);
+
     /// <summary>What can be relied on when either value may be there.</summary>
     public static AbstractValue Join(AbstractValue a, AbstractValue b)
     {
-        if (ReferenceEquals(a, b) || (a.Kind == b.Kind && a.Region == b.Region && a.WrittenBytes == b.WrittenBytes && a.Range == b.Range))
+        if (AreEqual(a, b))
         {
             return a;
         }
@@ -93,7 +109,7 @@ internal sealed class AbstractValue
     public override string ToString() => Kind switch
     {
         AbstractKind.Scalar => Range.ToString(),
-        AbstractKind.Pointer => $"{RegionName(Region)}+[{(Region == Interpreter.StackRegion
+        AbstractKind.Pointer => $"{RegionName(Region)}+[{(IsFramePointer
             ? RangeArithmetic.Subtract(Range, ScalarRange.Constant(ProgramContract.StackBytes))
             : Range)}]",
         AbstractKind.Bytes => $"bytes 0b{Convert.ToString(WrittenBytes, 2).PadLeft(8, '0')}",
@@ -104,9 +120,10 @@ internal sealed class AbstractValue
 
     public static string RegionName(int region) => region switch
     {
-        Interpreter.StackRegion => "stack",
         Interpreter.MemoryRegion => "memory",
-        _ => "context",
+        Interpreter.ContextRegion => "context",
+        FirstFrame => "stack",
+        _ => $"stack of call {region - FirstFrame}",
     };
 
     private static AbstractValue[] MakeByteMasks()

@@ -26,6 +26,7 @@ internal readonly record struct AccessProof(VerifierRule Rule, string? Reason, i
             Interpreter.ContextRegion => contract.Context,
             _ => null,
         };
+        Invariant.Check(region is not null || pointer.IsFramePointer);
         string name = AbstractValue.RegionName(pointer.Region);
         int lengthBytes = region?.BytesMin ?? ProgramContract.StackBytes;
 
@@ -34,7 +35,7 @@ internal readonly record struct AccessProof(VerifierRule Rule, string? Reason, i
         Int128 last = (Int128)pointer.Range.SignedMaximum + offset + widthBytes - 1;
         if (first < 0 || last >= lengthBytes)
         {
-            string touched = region is null ? $"the stack at {FromFrame(first)} to {FromFrame(last)}" : $"{name} bytes {first} to {last}";
+            string touched = region is null ? $"the {name} at {FromFrame(first)} to {FromFrame(last)}" : $"{name} bytes {first} to {last}";
             string there = region switch
             {
                 null => "the stack is r10-512 to r10-1",

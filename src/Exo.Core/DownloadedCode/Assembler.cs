@@ -16,8 +16,9 @@ namespace Exo.Core.DownloadedCode;
 ///   stxw [%r10-4], %r1          stores of registers stxb..stxdw, of immediates stb..stdw
 ///   lddw %r1, 0x123456789a      64-bit immediate, two slots
 ///   jeq %r1, 0, +3              distances in slots from the next one, or labels; jeq32 compares 32 bits
-///   ja start                    ja32 has the wide distance
-///   call 1                      helper by number; call local start
+///   ja start                    ja32 has the wide distance; without a label exit, ja exit leads to the first exit
+///   call 1                      helper by number, also call helper 1; call local start; call runtime 1 (by type identifier)
+///   lock add [%r1+8], %r2       atomic add or and xor xchg cmpxchg, and add32 ...; lock fetch add for the old value
 ///   exit
 ///   .quad 0x95                  a slot given as its 64 bits
 /// </code>
@@ -66,9 +67,11 @@ public static class Assembler
             return new Program(slots.ToArray());
         }
 
+        private int FirstExit() => slots.FindIndex(slot => slot.Opcode == (Opcodes.ClassJump | Opcodes.Exit));
+
         private void Resolve(in Fixup fixup)
         {
-            if (!labels.TryGetValue(fixup.Label, out int target))
+            if (!labels.TryGetValue(fixup.Label, out int target) && (fixup.Label != "exit" || (target = FirstExit()) < 0))
             {
                 throw new AssemblerException(fixup.Line, fixup.Column, $"no label '{fixup.Label}'");
             }
@@ -143,6 +146,12 @@ public static class Assembler
                 }
             }
 
+            if (mnemonic == "lock")
+            {
+                Atomic(ref cursor);
+                return;
+            }
+
             if (!TryByteOrder(mnemonic, ref cursor) && !TryMoveSigned(mnemonic, ref cursor) && !TryMemory(mnemonic, ref cursor)
                 && !TryArithmetic(mnemonic, ref cursor) && !TryJump(mnemonic, ref cursor))
             {
@@ -159,7 +168,28 @@ public static class Assembler
                 return;
             }
 
-            slots.Add(new Instruction(Opcodes.ClassJump | Opcodes.Call, 0, 0, 0, cursor.Number32()));
+            int source = cursor.TryWord("runtime") ? 2 : 0;
+            _ = source == 0 && cursor.TryWord("helper");
+            slots.Add(new Instruction(Opcodes.ClassJump | Opcodes.Call, 0, source, 0, cursor.Number32()));
+        }
+
+        /// <summary>Reads what follows <c>lock</c>: the operation with its width, where, and the register.</summary>
+        private void Atomic(ref AssemblerLine cursor)
+        {
+            bool isFetch = cursor.TryWord("fetch");
+            int column = cursor.Column;
+            (string name, bool is32) = SplitWidth(cursor.Word("an atomic operation").ToLowerInvariant());
+            int operation = Array.IndexOf(Disassembler.AtomicNames, name);
+            if (operation < 0 || (isFetch && operation >= Disassembler.AtomicPlainCount))
+            {
+                throw cursor.Error(column, $"no atomic operation '{(isFetch ? "fetch " : "")}{name}'");
+            }
+
+            (int destination, short offset) = cursor.Address();
+            cursor.Expect(',');
+            byte opcode = (byte)(Opcodes.ClassStoreRegister | Opcodes.ModeAtomic | (is32 ? Opcodes.SizeWord : Opcodes.SizeDouble));
+            slots.Add(new Instruction(
+                opcode, destination, cursor.Register(), offset, Disassembler.AtomicCodes[operation] | (isFetch ? Opcodes.AtomicFetch : 0)));
         }
 
         /// <summary>Reads a distance or label and puts it into the last slot: into the immediate when wide, else into the offset.</summary>

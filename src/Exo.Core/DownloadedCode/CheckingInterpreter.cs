@@ -8,7 +8,7 @@ namespace Exo.Core.DownloadedCode;
 /// Runs programs that nobody has verified: slow, plain, straight from the encoded instructions, and suspicious of everything. Besides
 /// bounds and fuel it tracks which registers and stack bytes have been written, and it can place the regions at addresses that depend
 /// on a seed, so that a program whose answer depends on an address shows it. This is the definition that the verifier and the fast
-/// interpreter are fuzzed against; it shares no code with either but <see cref="Arithmetic"/>. Jumps may lead backwards here.
+/// interpreter are fuzzed against; it shares no code with either but <see cref="Arithmetic"/>.
 /// </summary>
 public static class CheckingInterpreter
 {
@@ -45,14 +45,18 @@ public static class CheckingInterpreter
         return new ExecutionResult(ExecutionStatus.OutOfFuel, 0, fuel, machine.Slot);
     }
 
+    /// <summary>What a local call keeps: where to go on, and r6 to r9 with whether they were written.</summary>
+    private readonly record struct Frame(int Slot, ulong[] Registers, bool[] IsWritten);
+
     private ref struct Machine
     {
         private readonly ReadOnlySpan<Instruction> slots;
         private readonly ProgramContract contract;
         private readonly ReadOnlySpan<byte> memory;
         private readonly ReadOnlySpan<byte> context;
-        private readonly byte[] stack = new byte[ProgramContract.StackBytes];
-        private readonly bool[] isStackWritten = new bool[ProgramContract.StackBytes];
+        private readonly byte[] stack;
+        private readonly bool[] isStackWritten;
+        private readonly Stack<Frame> callers = new();
         private readonly ulong[] registers = new ulong[16];
         private readonly bool[] isRegisterWritten = new bool[16];
         private readonly ulong seed;
@@ -64,18 +68,12 @@ public static class CheckingInterpreter
             this.seed = seed;
             memory = input.Memory;
             context = input.Context;
-            Interpreter.SetArguments(contract, input, registers);
+            stack = new byte[program.StackBytes];
+            isStackWritten = new bool[stack.Length];
+            Interpreter.SetArguments(contract, input, registers, Base(Interpreter.MemoryRegion), Base(Interpreter.ContextRegion));
             isRegisterWritten[10] = true;
-            for (int i = 0; i < contract.Arguments.Length; i++)
-            {
-                isRegisterWritten[i + 1] = true;
-                if (contract.Arguments[i].Kind is ArgumentKind.MemoryPointer or ArgumentKind.ContextPointer)
-                {
-                    registers[i + 1] = Base(contract.Arguments[i].Kind == ArgumentKind.MemoryPointer ? Interpreter.MemoryRegion : Interpreter.ContextRegion);
-                }
-            }
-
-            registers[10] = Base(Interpreter.StackRegion) + ProgramContract.StackBytes;
+            isRegisterWritten.AsSpan(1, contract.Arguments.Length).Fill(true);
+            registers[10] = Base(Interpreter.StackRegion) + (ulong)stack.Length;
             for (int i = 0; i < 10; i++)
             {
                 registers[i] = isRegisterWritten[i] ? registers[i] : seed * 0x9e37_79b9_7f4a_7c15;
@@ -228,7 +226,7 @@ public static class CheckingInterpreter
             {
                 return is32 || isRegister ? ExecutionStatus.BadInstruction
                     : operation == Opcodes.Call ? Call(instruction, ref helpers)
-                    : isRegisterWritten[0] ? ExecutionStatus.Completed : ExecutionStatus.UninitialisedRead;
+                    : Exit();
             }
 
             if (!isRegisterWritten[instruction.Destination] || (isRegister && !isRegisterWritten[instruction.Source]))
@@ -261,9 +259,46 @@ public static class CheckingInterpreter
             return isTaken is null ? ExecutionStatus.BadInstruction : null;
         }
 
-        private readonly ExecutionStatus? Call<THelpers>(in Instruction instruction, ref THelpers helpers)
+        private ExecutionStatus? Exit()
+        {
+            if (callers.Count == 0)
+            {
+                return isRegisterWritten[0] ? ExecutionStatus.Completed : ExecutionStatus.UninitialisedRead;
+            }
+
+            Frame caller = callers.Pop();
+            Slot = caller.Slot;
+            caller.Registers.CopyTo(registers, 6);
+            caller.IsWritten.CopyTo(isRegisterWritten, 6);
+            isRegisterWritten.AsSpan(1, 5).Clear();
+            registers[10] += ProgramContract.StackBytes;
+            return null;
+        }
+
+        private ExecutionStatus? CallLocal(in Instruction instruction)
+        {
+            if (callers.Count == ProgramContract.CallDepthMax - 1)
+            {
+                return ExecutionStatus.CallDepthExceeded;
+            }
+
+            callers.Push(new Frame(Slot, registers[6..10], isRegisterWritten[6..10]));
+            isRegisterWritten.AsSpan(6, 4).Clear();
+            isRegisterWritten[0] = false;
+            registers[10] -= ProgramContract.StackBytes;
+            isStackWritten.AsSpan(stack.Length - ((callers.Count + 1) * ProgramContract.StackBytes), ProgramContract.StackBytes).Clear();
+            Slot += instruction.Immediate;
+            return null;
+        }
+
+        private ExecutionStatus? Call<THelpers>(in Instruction instruction, ref THelpers helpers)
             where THelpers : struct, IHelperCalls
         {
+            if (instruction.Source == 1)
+            {
+                return CallLocal(instruction);
+            }
+
             if (instruction.Source != 0 || !contract.TryGetHelper(instruction.Immediate, out HelperContract helper))
             {
                 return ExecutionStatus.UnknownHelper;
@@ -305,6 +340,11 @@ public static class CheckingInterpreter
                 }
 
                 stackOffset = region == Interpreter.StackRegion ? (int)offset : -1;
+                if (stackOffset >= 0 && !IsInOneLiveFrame(stackOffset, widthBytes))
+                {
+                    return false;
+                }
+
                 RegionContract? lent = region == Interpreter.MemoryRegion ? contract.Memory : contract.Context;
                 if (isStore && stackOffset < 0 && lent is not { IsWritable: true })
                 {
@@ -317,6 +357,13 @@ public static class CheckingInterpreter
             }
 
             return false;
+        }
+
+        /// <summary>Frames lie downwards from the end of the stack; a function may use its own and, given a pointer, its callers'.</summary>
+        private readonly bool IsInOneLiveFrame(int offset, int widthBytes)
+        {
+            int lowest = stack.Length - ((callers.Count + 1) * ProgramContract.StackBytes);
+            return offset >= lowest && offset / ProgramContract.StackBytes == (offset + widthBytes - 1) / ProgramContract.StackBytes;
         }
 
         private readonly ExecutionStatus? Load(in Instruction instruction)
@@ -358,7 +405,8 @@ public static class CheckingInterpreter
         {
             bool isRegister = instruction.Class == Opcodes.ClassStoreRegister;
             int widthBytes = Opcodes.WidthBytes(instruction.Opcode);
-            if ((instruction.Opcode & Opcodes.ModeMask) != Opcodes.ModeMemory)
+            bool isAtomic = isRegister && (instruction.Opcode & Opcodes.ModeMask) == Opcodes.ModeAtomic;
+            if (!isAtomic && (instruction.Opcode & Opcodes.ModeMask) != Opcodes.ModeMemory)
             {
                 return ExecutionStatus.BadInstruction;
             }
@@ -374,6 +422,13 @@ public static class CheckingInterpreter
                 return ExecutionStatus.BadAccess;
             }
 
+            if (isAtomic)
+            {
+                return stackOffset >= 0 && isStackWritten.AsSpan(stackOffset, widthBytes).Contains(false)
+                    ? ExecutionStatus.UninitialisedRead
+                    : Update(instruction, bytes);
+            }
+
             Span<byte> value = stackalloc byte[8];
             BinaryPrimitives.WriteUInt64LittleEndian(value, isRegister ? registers[instruction.Source] : (ulong)(long)instruction.Immediate);
             value[..widthBytes].CopyTo(bytes);
@@ -383,6 +438,52 @@ public static class CheckingInterpreter
             }
 
             return null;
+        }
+
+        /// <summary>One atomic operation, done plainly: nobody else runs here.</summary>
+        private readonly ExecutionStatus? Update(in Instruction instruction, Span<byte> bytes)
+        {
+            if (bytes.Length < 4)
+            {
+                return ExecutionStatus.BadInstruction;
+            }
+
+            bool is32 = bytes.Length == 4;
+            ulong old = is32 ? BinaryPrimitives.ReadUInt32LittleEndian(bytes) : BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+            ulong operand = is32 ? (uint)registers[instruction.Source] : registers[instruction.Source];
+            bool isCompare = instruction.Immediate == Opcodes.AtomicCompareExchange;
+            if (isCompare && !isRegisterWritten[0])
+            {
+                return ExecutionStatus.UninitialisedRead;
+            }
+
+            ulong? updated = (instruction.Immediate & ~Opcodes.AtomicFetch) switch
+            {
+                Opcodes.Add => old + operand,
+                Opcodes.Or => old | operand,
+                Opcodes.And => old & operand,
+                Opcodes.Xor => old ^ operand,
+                _ when instruction.Immediate == Opcodes.AtomicExchange => operand,
+                _ when isCompare => old == (is32 ? (uint)registers[0] : registers[0]) ? operand : old,
+                _ => null,
+            };
+            if (updated is not { } value)
+            {
+                return ExecutionStatus.BadInstruction;
+            }
+
+            if (is32)
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(bytes, (uint)value);
+            }
+            else
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+            }
+
+            return isCompare ? Write(0, old)
+                : (instruction.Immediate & Opcodes.AtomicFetch) != 0 ? Write(instruction.Source, old)
+                : null;
         }
     }
 }

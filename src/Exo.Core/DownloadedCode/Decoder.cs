@@ -3,8 +3,8 @@ namespace Exo.Core.DownloadedCode;
 
 /// <summary>
 /// Judges the form of each instruction by itself and turns it into what the interpreter wants. After it: every opcode exists,
-/// fields RFC 9669 leaves unused are zero, registers exist, r10 is not written, every jump lands on the first slot of an instruction
-/// inside the program, and no path walks off the end. Code that no path reaches is held to the same form.
+/// fields RFC 9669 leaves unused are zero, registers exist, r10 is not written, every jump and local call lands on the first slot of
+/// an instruction inside the program, and no path walks off the end. Code that no path reaches is held to the same form.
 /// <para>
 /// Slots keep their numbers: the decoded array has one entry per slot, the second slot of <c>lddw</c> being a trap that no jump
 /// reaches, and one more trap at the end.
@@ -260,8 +260,18 @@ internal sealed class Decoder
     {
         if (instruction.Source == 1)
         {
-            return Refuse(
-                index, VerifierRule.LocalCall, "calls of functions inside the program are not accepted, only of the contract's helpers");
+            if (instruction.Destination != 0 || instruction.Offset != 0)
+            {
+                return Reserved(index, "destination or offset");
+            }
+
+            code[index].Operation = Operation.CallLocal;
+            return ResolveTarget(index, instruction.Immediate);
+        }
+
+        if (instruction.Source == 2)
+        {
+            return Refuse(index, VerifierRule.UnknownHelper, "functions are called by the contract's numbers, not by type identifier");
         }
 
         if (instruction.Source != 0 || instruction.Destination != 0 || instruction.Offset != 0)
@@ -295,11 +305,6 @@ internal sealed class Decoder
         if (isSecondSlot[target])
         {
             return Refuse(index, VerifierRule.JumpIntoWideInstruction, $"the jump leads into the middle of the lddw at slot {target - 1}");
-        }
-
-        if (target <= index)
-        {
-            return Refuse(index, VerifierRule.BackwardJump, $"the jump leads back to slot {target}; only forward jumps are proved to end");
         }
 
         code[index].Offset = (int)target;
@@ -336,8 +341,7 @@ internal sealed class Decoder
         int mode = instruction.Opcode & Opcodes.ModeMask;
         if (isRegister && mode == Opcodes.ModeAtomic)
         {
-            return Refuse(
-                index, VerifierRule.AtomicOperation, "atomic operations are not accepted: no one else touches the memory during a run");
+            return DecodeAtomic(index, instruction);
         }
 
         if (mode != Opcodes.ModeMemory)
@@ -361,6 +365,40 @@ internal sealed class Decoder
         decoded.Offset = instruction.Offset;
         decoded.Immediate = (ulong)(long)instruction.Immediate;
         return null;
+    }
+
+    private VerifierRejection? DecodeAtomic(int index, in Instruction instruction)
+    {
+        int widthBytes = Opcodes.WidthBytes(instruction.Opcode);
+        Operation operation = instruction.Immediate switch
+        {
+            Opcodes.Add => Operation.AtomicAdd32,
+            Opcodes.Or => Operation.AtomicOr32,
+            Opcodes.And => Operation.AtomicAnd32,
+            Opcodes.Xor => Operation.AtomicXor32,
+            Opcodes.Add | Opcodes.AtomicFetch => Operation.AtomicFetchAdd32,
+            Opcodes.Or | Opcodes.AtomicFetch => Operation.AtomicFetchOr32,
+            Opcodes.And | Opcodes.AtomicFetch => Operation.AtomicFetchAnd32,
+            Opcodes.Xor | Opcodes.AtomicFetch => Operation.AtomicFetchXor32,
+            Opcodes.AtomicExchange => Operation.AtomicExchange32,
+            Opcodes.AtomicCompareExchange => Operation.AtomicCompareExchange32,
+            _ => Operation.Trap,
+        };
+        if (operation == Operation.Trap)
+        {
+            return Refuse(index, VerifierRule.UnknownInstruction, $"there is no atomic operation 0x{instruction.Immediate:x}");
+        }
+
+        if (widthBytes < 4)
+        {
+            return Refuse(index, VerifierRule.UnknownInstruction, "atomic operations are of 32 or 64 bits");
+        }
+
+        ref DecodedInstruction decoded = ref code[index];
+        decoded.Operation = (Operation)((int)operation + (widthBytes == 8 ? 1 : 0));
+        decoded.Offset = instruction.Offset;
+        bool writesSource = operation is >= Operation.AtomicFetchAdd32 and < Operation.AtomicCompareExchange32;
+        return writesSource ? CheckWritable(index, instruction.Source) : null;
     }
 
     private VerifierRejection? DecodeWide(int index, in Instruction instruction)

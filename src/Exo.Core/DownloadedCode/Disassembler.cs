@@ -16,6 +16,14 @@ public static class Disassembler
     internal static readonly string[] JumpNames =
         ["ja", "jeq", "jgt", "jge", "jset", "jne", "jsgt", "jsge", "call", "exit", "jlt", "jle", "jslt", "jsle"];
 
+    /// <summary>How many of <see cref="AtomicNames"/> come with and without fetching.</summary>
+    internal const int AtomicPlainCount = 4;
+
+    internal static readonly string[] AtomicNames = ["add", "or", "and", "xor", "xchg", "cmpxchg"];
+
+    internal static readonly int[] AtomicCodes =
+        [Opcodes.Add, Opcodes.Or, Opcodes.And, Opcodes.Xor, Opcodes.AtomicExchange, Opcodes.AtomicCompareExchange];
+
     /// <summary>The whole program, one instruction per line, without slot numbers: input for the assembler.</summary>
     public static string Disassemble(Program program) => Render(program, false);
 
@@ -143,6 +151,7 @@ public static class Disassembler
                 {
                     0 => $"call {instruction.Immediate}",
                     1 => $"call local {Distance(instruction.Immediate)}",
+                    2 => $"call runtime {instruction.Immediate}",
                     _ => null,
                 };
             case Opcodes.JumpAlways:
@@ -190,10 +199,26 @@ public static class Disassembler
                 return instruction.Source != 0 || mode != Opcodes.ModeMemory
                     ? null
                     : $"st{suffix} [%r{instruction.Destination}{offset}], {instruction.Immediate}";
+            case Opcodes.ClassStoreRegister when mode == Opcodes.ModeAtomic:
+                return Atomic(instruction, suffix, offset);
             default:
                 return instruction.Immediate != 0 || mode != Opcodes.ModeMemory
                     ? null
                     : $"stx{suffix} [%r{instruction.Destination}{offset}], %r{instruction.Source}";
         }
+    }
+    private static string? Atomic(in Instruction instruction, string suffix, string offset)
+    {
+        int operation = Array.IndexOf(AtomicCodes, instruction.Immediate);
+        string fetch = "";
+        if (operation < 0)
+        {
+            fetch = "fetch ";
+            operation = Array.IndexOf(AtomicCodes, instruction.Immediate & ~Opcodes.AtomicFetch, 0, AtomicPlainCount);
+        }
+
+        return operation < 0 || suffix is not ("w" or "dw")
+            ? null
+            : $"lock {fetch}{AtomicNames[operation]}{(suffix == "w" ? "32" : "")} [%r{instruction.Destination}{offset}], %r{instruction.Source}";
     }
 }

@@ -21,6 +21,10 @@ public enum ExecutionStatus : byte
 
     /// <summary>A call of a helper the contract does not have. Never from a verified program.</summary>
     UnknownHelper = 5,
+
+    /// <summary>More local calls inside one another than <see cref="ProgramContract.CallDepthMax"/> allows. Never from a verified
+    /// program.</summary>
+    CallDepthExceeded = 6,
 }
 
 /// <summary>The outcome of one run.</summary>

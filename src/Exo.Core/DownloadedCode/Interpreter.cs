@@ -13,6 +13,7 @@ namespace Exo.Core.DownloadedCode;
 ///   bit 63        34 33  32 31                 0
 ///       |     0     | region |     offset      |     0 none, 1 stack, 2 memory, 3 context
 /// </code>
+/// The stack region holds the frames of all local calls, the first one highest, each <see cref="ProgramContract.StackBytes"/> long.
 /// Every access is located anew in the table of regions, whatever the verifier proved: a mistake there ends in
 /// <see cref="ExecutionStatus.BadAccess"/> and not in the host's memory. The same holds for fuel. Data in memory is little-endian.
 /// </para>
@@ -24,7 +25,10 @@ public static unsafe class Interpreter
     internal const int MemoryRegion = 2;
     internal const int ContextRegion = 3;
     private const int RegionCount = 4;
-    private const int RegisterCount = 16;
+    internal const int RegisterCount = 16;
+
+    // A local call keeps the slot to return to and the caller's r6 to r9.
+    private const int SavedPerCall = 5;
 
     /// <summary>Runs <paramref name="program"/> once.</summary>
     /// <param name="program">What to run.</param>
@@ -40,8 +44,12 @@ public static unsafe class Interpreter
         ArgumentOutOfRangeException.ThrowIfNegative(fuel);
         Invariant.Check(BitConverter.IsLittleEndian);
         ulong* registers = stackalloc ulong[RegisterCount];
-        SetArguments(program.Contract, input, new Span<ulong>(registers, RegisterCount));
-        byte* stack = stackalloc byte[ProgramContract.StackBytes];
+        SetArguments(
+            program.Contract, input, new Span<ulong>(registers, RegisterCount), (ulong)MemoryRegion << RegionShift, (ulong)ContextRegion << RegionShift);
+        int stackBytes = program.Program.StackBytes;
+        byte* stack = stackalloc byte[stackBytes];
+        ulong* saved = stackalloc ulong[SavedPerCall * (ProgramContract.CallDepthMax - 1)];
+        registers[10] = ((ulong)StackRegion << RegionShift) + (ulong)stackBytes;
         Region* regions = stackalloc Region[RegionCount];
 
         // The pins last as long as the machine's table of regions is in use. A null base only ever goes with length 0.
@@ -50,12 +58,12 @@ public static unsafe class Interpreter
         fixed (DecodedInstruction* code = program.Code)
         {
             regions[0] = default;
-            regions[StackRegion] = new Region(stack, ProgramContract.StackBytes, ProgramContract.StackBytes);
+            regions[StackRegion] = new Region(stack, stackBytes, stackBytes);
             regions[MemoryRegion] = new Region(
                 memory, input.Memory.Length, program.Contract.Memory is { IsWritable: true } ? input.Memory.Length : 0);
             regions[ContextRegion] = new Region(
                 context, input.Context.Length, program.Contract.Context is { IsWritable: true } ? input.Context.Length : 0);
-            return Execute(code, registers, regions, ref helpers, fuel);
+            return Execute(code, registers, regions, saved, ref helpers, fuel);
         }
     }
 
@@ -67,13 +75,12 @@ public static unsafe class Interpreter
         return Run(program, input, ref helpers, fuel);
     }
 
-    /// <summary>Checks the input against the contract and fills the registers a program finds on entry.</summary>
-    internal static void SetArguments(ProgramContract contract, in ProgramInput input, Span<ulong> registers)
+    /// <summary>Checks the input against the contract and fills the argument registers; the others become zero.</summary>
+    internal static void SetArguments(ProgramContract contract, in ProgramInput input, Span<ulong> registers, ulong memory, ulong context)
     {
         CheckRegion(contract.Memory, input.Memory.Length, input.MemoryIsWritable, "memory");
         CheckRegion(contract.Context, input.Context.Length, input.ContextIsWritable, "context");
         registers.Clear();
-        registers[10] = ((ulong)StackRegion << RegionShift) + ProgramContract.StackBytes;
         for (int i = 0; i < contract.Arguments.Length; i++)
         {
             ref readonly ArgumentContract argument = ref contract.Arguments.ItemRef(i);
@@ -81,13 +88,13 @@ public static unsafe class Interpreter
             switch (argument.Kind)
             {
                 case ArgumentKind.MemoryPointer:
-                    scalar = (ulong)MemoryRegion << RegionShift;
+                    scalar = memory;
                     break;
                 case ArgumentKind.MemoryLength:
                     scalar = (ulong)input.Memory.Length;
                     break;
                 case ArgumentKind.ContextPointer:
-                    scalar = (ulong)ContextRegion << RegionShift;
+                    scalar = context;
                     break;
                 case ArgumentKind.ContextLength:
                     scalar = (ulong)input.Context.Length;
@@ -151,15 +158,20 @@ public static unsafe class Interpreter
         return offset + widthBytes <= region->WritableBytes ? region->Start + offset : null;
     }
 
-    // Bounds of the pointers. Code: the decoder resolves every jump to a slot inside the program and puts a trap behind the last,
-    // so `next` never leaves the array. Registers: the decoder refuses numbers above 10, the array has 16.
+    /// <summary>Operand size of an atomic operation: 32 and 64 bits alternate in the enum, 32 at even numbers.</summary>
+    internal static uint AtomicWidthBytes(Operation operation) => ((int)operation & 1) == 0 ? 4u : 8u;
+
+    // Bounds of the pointers. Saved calls: checked before a push; a pop needs a push before. Code: the decoder resolves every jump to a slot inside the program and puts a trap behind the last,
+    // so `next` never leaves the array; a saved slot is one that lay behind a call. Registers: the decoder refuses numbers above 10, the array has 16.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static ExecutionResult Execute<THelpers>(DecodedInstruction* code, ulong* r, Region* regions, ref THelpers helpers, int fuel)
+    private static ExecutionResult Execute<THelpers>(
+        DecodedInstruction* code, ulong* r, Region* regions, ulong* saved, ref THelpers helpers, int fuel)
         where THelpers : struct, IHelperCalls, allows ref struct
     {
         int remaining = fuel;
         DecodedInstruction* next = code;
         DecodedInstruction* i;
+        ulong* call = saved;
         byte* at;
         unchecked
         {
@@ -330,6 +342,24 @@ public static unsafe class Interpreter
                         if (at == null) { goto BadAccess; }
                         Unsafe.WriteUnaligned(at, (ulong)i->Immediate); continue;
 
+                    // The hot switch stays small: what the atomic operations share is done outside.
+                    case >= Operation.AtomicAdd32 and <= Operation.AtomicXor64:
+                        at = LocateWritable(regions, r[i->Destination] + (ulong)i->Offset, AtomicWidthBytes(i->Operation));
+                        if (at == null) { goto BadAccess; }
+                        AtomicAccess.Update(i->Operation, at, r[i->Source]); continue;
+                    case >= Operation.AtomicFetchAdd32 and <= Operation.AtomicExchange64:
+                        at = LocateWritable(regions, r[i->Destination] + (ulong)i->Offset, AtomicWidthBytes(i->Operation));
+                        if (at == null) { goto BadAccess; }
+                        r[i->Source] = AtomicAccess.Update(i->Operation, at, r[i->Source]); continue;
+                    case Operation.AtomicCompareExchange32:
+                        at = LocateWritable(regions, r[i->Destination] + (ulong)i->Offset, sizeof(uint));
+                        if (at == null) { goto BadAccess; }
+                        r[0] = AtomicAccess.CompareExchange32(at, r[i->Source], r[0]); continue;
+                    case Operation.AtomicCompareExchange64:
+                        at = LocateWritable(regions, r[i->Destination] + (ulong)i->Offset, sizeof(ulong));
+                        if (at == null) { goto BadAccess; }
+                        r[0] = AtomicAccess.CompareExchange64(at, r[i->Source], r[0]); continue;
+
                     case Operation.Jump: next = code + i->Offset; continue;
                     case Operation.IfEqual64K: if (r[i->Destination] == i->Immediate) { next = code + i->Offset; } continue;
                     case Operation.IfEqual64X: if (r[i->Destination] == r[i->Source]) { next = code + i->Offset; } continue;
@@ -418,7 +448,34 @@ public static unsafe class Interpreter
                             i->ArgumentCount > 3 ? r[4] : 0,
                             i->ArgumentCount > 4 ? r[5] : 0);
                         continue;
+                    case Operation.CallLocal:
+                        if (call == saved + (SavedPerCall * (ProgramContract.CallDepthMax - 1)))
+                        {
+                            return new ExecutionResult(ExecutionStatus.CallDepthExceeded, 0, fuel - remaining, (int)(i - code));
+                        }
+
+                        call[0] = (ulong)(next - code);
+                        call[1] = r[6];
+                        call[2] = r[7];
+                        call[3] = r[8];
+                        call[4] = r[9];
+                        call += SavedPerCall;
+                        r[10] -= ProgramContract.StackBytes;
+                        next = code + i->Offset;
+                        continue;
                     case Operation.Exit:
+                        if (call != saved)
+                        {
+                            call -= SavedPerCall;
+                            r[6] = call[1];
+                            r[7] = call[2];
+                            r[8] = call[3];
+                            r[9] = call[4];
+                            r[10] += ProgramContract.StackBytes;
+                            next = code + call[0];
+                            continue;
+                        }
+
                         return new ExecutionResult(ExecutionStatus.Completed, r[0], fuel - remaining, -1);
                     default:
                         return new ExecutionResult(ExecutionStatus.BadInstruction, 0, fuel - remaining, (int)(i - code));

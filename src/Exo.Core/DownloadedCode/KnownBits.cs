@@ -60,6 +60,13 @@ internal readonly record struct KnownBits(ulong Value, ulong Mask)
 
     public static KnownBits operator *(KnownBits a, KnownBits b)
     {
+        // Of something wholly unknown only the trailing zeros come through.
+        if (a.Mask == ulong.MaxValue || b.Mask == ulong.MaxValue)
+        {
+            int zeros = BitOperations.TrailingZeroCount(a.Value | a.Mask) + BitOperations.TrailingZeroCount(b.Value | b.Mask);
+            return zeros >= 64 ? Constant(0) : new KnownBits(0, ulong.MaxValue << zeros);
+        }
+
         KnownBits uncertain = Constant(0);
         ulong product = a.Value * b.Value;
         while ((a.Value | a.Mask) != 0)

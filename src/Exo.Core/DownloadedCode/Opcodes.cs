@@ -151,6 +151,15 @@ public static class Opcodes
     /// <summary>Mode: atomic operation.</summary>
     public const byte ModeAtomic = 0xc0;
 
+    /// <summary>Atomic operation, in the immediate beside add, or, and, xor: the old value goes to the source register.</summary>
+    public const int AtomicFetch = 0x01;
+
+    /// <summary>Atomic operation: store the source register, fetch the old value into it.</summary>
+    public const int AtomicExchange = 0xe0 | AtomicFetch;
+
+    /// <summary>Atomic operation: store the source register if the old value equals r0; the old value goes to r0.</summary>
+    public const int AtomicCompareExchange = 0xf0 | AtomicFetch;
+
     /// <summary>The whole opcode of <c>lddw</c>, the 64-bit immediate load.</summary>
     public const byte LoadImmediate64 = ClassLoad | ModeImmediate | SizeDouble;
 

@@ -25,6 +25,15 @@ public sealed class Program
         }
 
         this.instructions = instructions.ToArray();
+        StackBytes = ProgramContract.StackBytes;
+        foreach (ref readonly Instruction instruction in instructions)
+        {
+            if (instruction.Opcode == (Opcodes.ClassJump | Opcodes.Call) && instruction.Source == 1)
+            {
+                StackBytes = ProgramContract.StackBytes * ProgramContract.CallDepthMax;
+                break;
+            }
+        }
     }
 
     /// <summary>The instruction slots in order; <c>lddw</c> takes two.</summary>
@@ -32,6 +41,9 @@ public sealed class Program
 
     /// <summary>The same as <see cref="Instructions"/>, for code that walks it.</summary>
     internal ReadOnlySpan<Instruction> Slots => instructions;
+
+    /// <summary>Stack of one run in bytes: a frame, or as many as calls can nest where a slot looks like a local call.</summary>
+    internal int StackBytes { get; }
 
     /// <summary>Reads a program from its little-endian bytes, eight per slot.</summary>
     /// <exception cref="FormatException">The length is not a multiple of eight, zero, or over the limit.</exception>

@@ -69,8 +69,11 @@ public readonly record struct HelperContract(int Id, string Name, int ArgumentCo
 /// </summary>
 public sealed class ProgramContract
 {
-    /// <summary>Bytes of stack below r10 (RFC 9669 leaves the size to the platform; 512 is the custom).</summary>
+    /// <summary>Bytes of stack below r10, for each function of its own (RFC 9669 leaves the size to the platform; 512 is the custom).</summary>
     public const int StackBytes = 512;
+
+    /// <summary>How many functions may be active at once: the program itself and seven local calls, as the public runtimes have it.</summary>
+    public const int CallDepthMax = 8;
 
     /// <summary>Declares a contract.</summary>
     /// <param name="name">For messages, e.g. "owns".</param>

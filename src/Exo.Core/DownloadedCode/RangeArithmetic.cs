@@ -14,6 +14,12 @@ internal static class RangeArithmetic
     /// <param name="b">Operand.</param>
     public static ScalarRange Apply(Operation block, bool is32, in ScalarRange a, in ScalarRange b)
     {
+        // Counters of loops are constants: nothing is gained by going through bounds and bits.
+        if (a.IsConstant && b.IsConstant)
+        {
+            return ScalarRange.Constant(is32 ? Calculate32(block, (uint)a.Minimum, (uint)b.Minimum) : Calculate64(block, a.Minimum, b.Minimum));
+        }
+
         if (!is32)
         {
             return Apply64(block, a, b, 63);
@@ -22,6 +28,36 @@ internal static class RangeArithmetic
         bool isSigned = block is Operation.SignedDivide64K or Operation.SignedModulo64K or Operation.ShiftRightArithmetic64K;
         return Truncate(Apply64(block, isSigned ? SignExtend(a, 32) : Truncate(a, 32), isSigned ? SignExtend(b, 32) : Truncate(b, 32), 31), 32);
     }
+
+    private static ulong Calculate64(Operation block, ulong a, ulong b) => unchecked(block switch
+    {
+        Operation.Add64K => a + b,
+        Operation.Subtract64K => a - b,
+        Operation.Multiply64K => a * b,
+        Operation.Divide64K => Arithmetic.Divide(a, b),
+        Operation.Modulo64K => Arithmetic.Modulo(a, b),
+        Operation.SignedDivide64K => (ulong)Arithmetic.Divide((long)a, (long)b),
+        Operation.SignedModulo64K => (ulong)Arithmetic.Modulo((long)a, (long)b),
+        Operation.And64K => a & b,
+        Operation.Or64K => a | b,
+        Operation.Xor64K => a ^ b,
+        Operation.Negate64K => 0 - a,
+        Operation.Move64K => b,
+        Operation.ShiftLeft64K => a << (int)(b & 63),
+        Operation.ShiftRight64K => a >> (int)(b & 63),
+        Operation.ShiftRightArithmetic64K => (ulong)((long)a >> (int)(b & 63)),
+        _ => throw new InvariantException($"No arithmetic {block}."),
+    });
+
+    private static uint Calculate32(Operation block, uint a, uint b) => unchecked(block switch
+    {
+        Operation.SignedDivide64K => (uint)Arithmetic.Divide((int)a, (int)b),
+        Operation.SignedModulo64K => (uint)Arithmetic.Modulo((int)a, (int)b),
+        Operation.ShiftLeft64K => a << (int)(b & 31),
+        Operation.ShiftRight64K => a >> (int)(b & 31),
+        Operation.ShiftRightArithmetic64K => (uint)((int)a >> (int)(b & 31)),
+        _ => (uint)Calculate64(block, a, b),
+    });
 
     private static ScalarRange Apply64(Operation block, in ScalarRange a, in ScalarRange b, int countMask) => block switch
     {

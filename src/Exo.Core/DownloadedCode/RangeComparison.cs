@@ -15,6 +15,13 @@ internal static class RangeComparison
     /// <returns>False when no members compare that way: the branch is never taken.</returns>
     public static bool TryRefine(Operation block, bool is32, bool outcome, ref ScalarRange a, ref ScalarRange b)
     {
+        if (a.IsConstant && b.IsConstant)
+        {
+            return outcome == (is32
+                ? Compare(block, (uint)a.Minimum, (uint)b.Minimum, (int)a.Minimum, (int)b.Minimum)
+                : Compare(block, a.Minimum, b.Minimum, (long)a.Minimum, (long)b.Minimum));
+        }
+
         if (!is32)
         {
             return TryRefine64(block, outcome, ref a, ref b);
@@ -26,6 +33,21 @@ internal static class RangeComparison
         ScalarRange lowB = isSigned ? RangeArithmetic.SignExtend(b, 32) : RangeArithmetic.Truncate(b, 32);
         return TryRefine64(block, outcome, ref lowA, ref lowB) && TryMergeLow(ref a, lowA) && TryMergeLow(ref b, lowB);
     }
+
+    private static bool Compare(Operation block, ulong a, ulong b, long signedA, long signedB) => block switch
+    {
+        Operation.IfEqual64K => a == b,
+        Operation.IfNotEqual64K => a != b,
+        Operation.IfGreater64K => a > b,
+        Operation.IfGreaterOrEqual64K => a >= b,
+        Operation.IfLess64K => a < b,
+        Operation.IfLessOrEqual64K => a <= b,
+        Operation.IfSignedGreater64K => signedA > signedB,
+        Operation.IfSignedGreaterOrEqual64K => signedA >= signedB,
+        Operation.IfSignedLess64K => signedA < signedB,
+        Operation.IfSignedLessOrEqual64K => signedA <= signedB,
+        _ => (a & b) != 0,
+    };
 
     /// <summary>Puts what is now known of the lower half back into the whole.</summary>
     private static bool TryMergeLow(ref ScalarRange whole, in ScalarRange sharpened)

@@ -21,16 +21,16 @@ public enum VerifierRule : byte
     /// <summary>A jump into the second slot of <c>lddw</c>.</summary>
     JumpIntoWideInstruction = 5,
 
-    /// <summary>A jump backwards: termination would not be proved.</summary>
-    BackwardJump = 6,
+    /// <summary>A loop that is not proved to end.</summary>
+    UnboundedLoop = 6,
 
-    /// <summary>A call of a function inside the program.</summary>
-    LocalCall = 7,
+    /// <summary>Local calls that nest deeper than <see cref="ProgramContract.CallDepthMax"/>, or a function that calls itself.</summary>
+    CallDepth = 7,
 
-    /// <summary>An atomic operation.</summary>
-    AtomicOperation = 8,
+    /// <summary>The verdict would take more work than <see cref="Verifier.InstructionsMax"/> allows.</summary>
+    TooMuchWork = 8,
 
-    /// <summary>The last instruction can be passed without <c>exit</c>.</summary>
+    /// <summary>The last instruction of the program or of a function in it can be passed without <c>exit</c>.</summary>
     MissingExit = 9,
 
     /// <summary>A helper the contract does not list.</summary>
@@ -59,6 +59,9 @@ public enum VerifierRule : byte
 
     /// <summary>A pointer would leave the program: in r0, in a helper's argument, or in memory others read.</summary>
     PointerLeak = 18,
+
+    /// <summary>A jump out of one function of the program into another.</summary>
+    JumpOutOfFunction = 19,
 }
 
 /// <summary>Why a program was refused.</summary>
@@ -96,7 +99,7 @@ public sealed class VerifyResult
     public VerifierRejection? Rejection { get; }
 
     /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the
-    /// program.</summary>
+    /// program where it has neither loops nor local calls, and never more than <see cref="Verifier.StepsMax"/>.</summary>
     public long Steps { get; }
 
     /// <summary>The verified program.</summary>

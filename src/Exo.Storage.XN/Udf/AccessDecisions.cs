@@ -54,7 +54,7 @@ internal sealed class AccessDecisions
         BinaryPrimitives.WriteUInt32LittleEndian(context[AclContext.CapabilityRights..], (uint)capability.Rights);
         BinaryPrimitives.WriteUInt32LittleEndian(context[AclContext.NameLengthBytes..], (uint)capability.Name.LengthBytes);
         capability.Name.CopyTo(context[AclContext.Name..]);
-        ExecutionResult result = Interpreter.Run(acl, new ProgramInput(bytes, context), acl.InstructionsMax);
+        ExecutionResult result = acl.Run(new ProgramInput(bytes, context), acl.InstructionsMax);
         return result.Status == ExecutionStatus.Completed && result.R0 != 0;
     }
 }

@@ -4,7 +4,8 @@ using Exo.Core.DownloadedCode;
 
 namespace Exo.Storage.XN;
 
-/// <summary>Runs <c>owns</c> functions. Not thread-safe; allocates nothing once its sets have grown.</summary>
+/// <summary>Runs <c>owns</c> functions. Not thread-safe; allocates nothing once its sets have grown and a
+/// template's function was compiled.</summary>
 internal sealed class OwnsRunner
 {
     /// <summary>Runs, for the counters.</summary>
@@ -22,8 +23,8 @@ internal sealed class OwnsRunner
         Invariant.Check(readSet.Length == template.ReadSetBytes);
         result.Clear();
         EmitCalls calls = new(template.Children, blockCount, result);
-        ExecutionResult run = Interpreter.Run(
-            template.Owns!, new ProgramInput(readSet) { R3 = (ulong)partition }, ref calls, template.Owns!.InstructionsMax);
+        VerifiedProgram owns = template.Owns!;
+        ExecutionResult run = owns.Run(new ProgramInput(readSet) { R3 = (ulong)partition }, ref calls, owns.InstructionsMax);
         Runs++;
         Instructions += run.Instructions;
         return run.Status == ExecutionStatus.Completed && !calls.IsBroken && result.TryNormalise();

@@ -76,7 +76,17 @@ public sealed class AssemblerTests
                     ja start
                     ja32 end
                     call 7
-                    call local end
+                    call helper 8
+                call runtime 9
+                call local end
+                lock add [r1+8], r2
+                lock add32 [%r10-4], %r2
+                lock fetch or [r1], r2
+                lock fetch xor32 [r1], r2
+                lock and [r1], r2
+                lock xchg32 [r1], r2
+                lock cmpxchg [r1], r2
+                ja exit
                     .quad 0xffffffffffffffff
             end:    exit
             """);
@@ -99,6 +109,8 @@ public sealed class AssemblerTests
     [InlineData("jeq r1, 2, +40000", 1, 12, "does not fit")]
     [InlineData("lddw r1, 0x10000000000000000", 1, 10, "64 bits")]
     [InlineData("\n# nothing", 1, 1, "no instruction")]
+    [InlineData("lock nand [r1], r2", 1, 6, "no atomic operation")]
+    [InlineData("lock fetch xchg [r1], r2", 1, 12, "no atomic operation")]
     [InlineData("mov7 r1, 1", 1, 1, "no instruction 'mov7'")]
     public void Errors_name_line_and_column(string text, int line, int column, string problem)
     {

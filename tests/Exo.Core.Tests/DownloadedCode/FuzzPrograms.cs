@@ -54,10 +54,52 @@ internal static class FuzzPrograms
         lines.Add("exit");
         foreach ((int line, string text) in branches)
         {
-            lines[line] = $"{text}l{Math.Min(lines.Count - 2, line + 1 + random.Next(1, 7))}";
+            // Nearly always forwards; a jump backwards makes a loop that may or may not be bounded.
+            int target = random.Next(40) == 0 ? Math.Max(0, line - random.Next(6)) : Math.Min(lines.Count - 2, line + 1 + random.Next(1, 7));
+            lines[line] = $"{text}l{target}";
+        }
+
+        int functions = random.Next(3) == 0 ? random.Next(1, 3) : 0;
+        for (int function = 0; function < functions; function++)
+        {
+            EmitFunction(random, lines, function);
+        }
+
+        for (int i = 0; i < lines.Count; i++)
+        {
+            if (lines[i] == "call local ?")
+            {
+                lines[i] = functions == 0 ? "mov r0, r8" : $"call local f{random.Next(functions)}";
+            }
         }
 
         return Assembler.Assemble(string.Join('\n', lines.Select((line, i) => $"l{i}: {line}")));
+    }
+
+    /// <summary>A function of the program: uses its arguments, its own stack, and sometimes a pointer it was given.</summary>
+    private static void EmitFunction(Random random, List<string> lines, int number)
+    {
+        lines.Add($"f{number}: mov r6, r1");
+        lines.Add("mov r0, r2");
+        for (int i = random.Next(5); i >= 0; i--)
+        {
+            lines.Add(random.Next(8) switch
+            {
+                0 => "stxdw [r10-8], r0",
+                1 => "add r0, r2",
+                2 => "xor r0, r3",
+                3 => $"ldx{Widths[random.Next(4)]} r0, [r6+{random.Next(56)}]",
+                4 => $"stx{Widths[random.Next(4)]} [r6+{random.Next(56)}], r0",
+                5 => number == 1 ? "call local f0" : "mul r0, 3",
+                6 => $"lock fetch add [r6+{8 * random.Next(7)}], r0",
+                _ => "ldxdw r0, [r10-8]",
+            });
+        }
+
+        if (random.Next(10) > 0)
+        {
+            lines.Add("exit");
+        }
     }
 
     private static string Scalar(Random random) => random.Next(30) == 0 ? $"r{random.Next(11)}" : random.Next(4) switch
@@ -80,7 +122,7 @@ internal static class FuzzPrograms
         string width = Widths[random.Next(4)];
         int widthBytes = 1 << Array.IndexOf(Widths, width);
         string narrow = random.Next(3) == 0 ? "32" : "";
-        switch (random.Next(16))
+        switch (random.Next(20))
         {
             case 0 or 1 or 2:
                 lines.Add($"{Arithmetic[random.Next(Arithmetic.Length)]}{narrow} {Scalar(random)}, {Operand(random)}");
@@ -158,6 +200,53 @@ internal static class FuzzPrograms
                 break;
             case 13:
                 lines.Add("call 7");
+                break;
+            case 16:
+            {
+                // A loop with a counter that goes up to a constant or a bounded number, sometimes one that does not.
+                string limit = random.Next(3) switch { 0 => "r8", 1 => random.Next(1, 30).ToString(), _ => random.Next(4) == 0 ? "r9" : "12" };
+                lines.Add("stdw [r10-48], 0");
+                int start = lines.Count;
+                Emit(random, lines, branches);
+                lines.Add("ldxdw r4, [r10-48]");
+                lines.Add($"add r4, {random.Next(1, 4)}");
+                if (random.Next(20) > 0)
+                {
+                    lines.Add("stxdw [r10-48], r4");
+                }
+
+                lines.Add($"j{((string[])["lt", "slt", "le", "ne"])[random.Next(12) == 0 ? 3 : random.Next(3)]} r4, {limit}, l{start}");
+                break;
+            }
+
+            case 17:
+            {
+                // A walk through memory by comparing pointers.
+                lines.Add("mov r1, r6");
+                lines.Add("mov r2, r6");
+                lines.Add($"add r2, {8 * random.Next(1, 10)}");
+                int start = lines.Count;
+                lines.Add("ldxdw r0, [r1]");
+                lines.Add(random.Next(2) == 0 ? "add r9, r0" : "xor r8, r0");
+                lines.Add("add r1, 8");
+                lines.Add($"j{(random.Next(3) == 0 ? "ne" : "lt")} r1, r2, l{start}");
+                lines.Add("sub r1, r6");
+                break;
+            }
+
+            case 18:
+            {
+                string operation = ((string[])["add", "or", "and", "xor", "fetch add", "fetch or", "fetch and", "fetch xor", "xchg", "cmpxchg"])[random.Next(10)];
+                string address = random.Next(3) == 0 ? $"[r10-{8 * random.Next(1, 5)}]" : $"[r6+{(random.Next(4) == 0 ? random.Next(60) : 8 * random.Next(7))}]";
+                lines.Add($"lock {operation}{narrow} {address}, {Scalar(random)}");
+                break;
+            }
+
+            case 19:
+                lines.Add(random.Next(8) == 0 ? "mov r1, r10" : "mov r1, r6");
+                lines.Add($"mov r2, {Operand(random)}");
+                lines.Add($"mov r3, {Scalar(random)}");
+                lines.Add("call local ?");
                 break;
             case 14:
                 lines.Add(random.Next(3) switch

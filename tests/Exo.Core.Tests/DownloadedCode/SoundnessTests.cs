@@ -32,6 +32,15 @@ public sealed class SoundnessTests(ITestOutputHelper output)
         return new Outcome(result, helpers.State, Convert.ToHexString(own));
     }
 
+    private static Outcome Compiled(VerifiedProgram program, byte[] memory, byte[] context, ulong r4, ulong r5)
+    {
+        byte[] own = [.. memory];
+        Mixer helpers = new();
+        ExecutionResult result = Compiler.Run(
+            program, ProgramInput.Writable(own, context) with { R4 = r4, R5 = r5 }, ref helpers, program.InstructionsMax);
+        return new Outcome(result, helpers.State, Convert.ToHexString(own));
+    }
+
     private static Outcome Suspicious(Program program, byte[] memory, byte[] context, ulong r4, ulong r5, int fuel, ulong seed)
     {
         byte[] own = [.. memory];
@@ -59,6 +68,7 @@ public sealed class SoundnessTests(ITestOutputHelper output)
             Assert.True(first.Result.Status == ExecutionStatus.Completed, $"{first.Result}\n{Disassembler.Listing(program.Program)}");
             Assert.Equal(first, Suspicious(program.Program, memory, context, r4, r5, program.InstructionsMax, (ulong)random.NextInt64()));
             Assert.Equal(first, Fast(program, memory, context, r4, r5));
+            Assert.Equal(first, Compiled(program, memory, context, r4, r5));
         }
     }
 

@@ -58,6 +58,17 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData("mov r6, r1 / mov r1, 1 / mov r2, 2 / mov r3, 3 / call 1 / ldxb r0, [r6] / exit")]
     [InlineData("mov r0, 0 / ja32 +1 / mov r0, r9 / exit")]
     [InlineData("lddw r0, 0xffffffffffffffff / exit")]
+    [InlineData("mov r0, 0 / add r0, 1 / jlt r0, 100, -2 / exit")]
+    [InlineData("mov r0, 0 / ldxb r6, [r1] / add r6, -1 / add r0, 1 / jsgt r6, 0, -3 / exit")]
+    [InlineData("mov r0, 0 / ldxdw r6, [r1] / jeq r6, 0, +3 / rsh r6, 1 / add r0, 1 / jne r6, 0, -3 / exit")]
+    [InlineData("mov r0, 0 / mov r6, r1 / add r6, 64 / ldxb r7, [r1] / add r0, r7 / add r1, 1 / jne r1, r6, -4 / exit")]
+    [InlineData("mov r0, r1 / add r0, r5 / sub r0, r1 / exit")]
+    [InlineData("mov r0, 1 / jne r1, 0, +1 / ldxb r0, [r10-600] / exit")]
+    [InlineData("mov r1, r10 / call local +2 / ldxdw r0, [r10-8] / exit / stdw [r1-8], 5 / exit")]
+    [InlineData("mov r6, 5 / call local +2 / mov r0, r6 / exit / mov r6, 1 / exit")]
+    [InlineData("mov r6, r1 / call local +2 / ldxb r0, [r0] / exit / mov r0, r1 / exit")]
+    [InlineData("mov r6, 1 / lock fetch xor [r1+8], r6 / mov r0, r6 / exit")]
+    [InlineData("mov r0, 1 / lock cmpxchg32 [r1+8], r0 / exit")]
     public void Accepts(string text)
     {
         VerifyResult result = Verify(text);
@@ -80,10 +91,30 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData(VerifierRule.JumpOutOfProgram, 0, "ja +2 / mov r0, 0 / exit")]
     [InlineData(VerifierRule.JumpOutOfProgram, 0, "ja -2 / mov r0, 0 / exit")]
     [InlineData(VerifierRule.JumpIntoWideInstruction, 0, "jeq r5, 0, +1 / lddw r0, 1 / exit")]
-    [InlineData(VerifierRule.BackwardJump, 1, "mov r0, 0 / jne r0, 0, -2 / exit")]
-    [InlineData(VerifierRule.BackwardJump, 0, "ja -1 / exit")]
-    [InlineData(VerifierRule.LocalCall, 0, "call local +1 / exit / mov r0, 0 / exit")]
-    [InlineData(VerifierRule.AtomicOperation, 0, ".quad 0x31db / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UnboundedLoop, 0, "ja -1 / exit")]
+    [InlineData(VerifierRule.UnboundedLoop, 0, "jeq r5, 0, -1 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UnboundedLoop, 1, "mov r0, 0 / ldxb r6, [r1] / add r0, r6 / jlt r0, 255, -3 / exit")]
+    [InlineData(VerifierRule.TooMuchWork, 2, "mov r0, 0 / add r0, 1 / jlt r0, 1000000, -2 / exit")]
+    [InlineData(VerifierRule.CallDepth, 1, "mov r0, 0 / call local -2 / exit")]
+    [InlineData(VerifierRule.CallDepth, 3, "call local +1 / exit / mov r0, 0 / call local -2 / exit")]
+    [InlineData(VerifierRule.MissingExit, 2, "call local +2 / exit / mov r0, 0 / mov r0, 1 / exit")]
+    [InlineData(VerifierRule.JumpOutOfFunction, 3, "call local +1 / exit / mov r0, 0 / jeq r1, 0, -3 / exit")]
+    [InlineData(VerifierRule.JumpOutOfProgram, 0, "call local +9 / exit")]
+    [InlineData(VerifierRule.JumpIntoWideInstruction, 0, "call local +2 / exit / lddw r0, 1 / exit")]
+    [InlineData(VerifierRule.UninitialisedRegister, 4, "mov r6, 1 / call local +2 / mov r0, 0 / exit / mov r0, r6 / exit")]
+    [InlineData(VerifierRule.UninitialisedRegister, 1, "call local +2 / add r0, r1 / exit / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UninitialisedRegister, 1, "call local +1 / exit / exit")]
+    [InlineData(VerifierRule.UninitialisedStack, 3, "stdw [r10-8], 1 / call local +1 / exit / ldxdw r0, [r10-8] / exit")]
+    [InlineData(VerifierRule.OutOfBounds, 4, "mov r1, r10 / stdw [r10-8], 1 / call local +1 / exit / ldxdw r0, [r1] / exit")]
+    [InlineData(VerifierRule.PointerLeak, 3, "call local +1 / exit / mov r0, r10 / exit")]
+    [InlineData(VerifierRule.PointerLeak, 3, "mov r1, r10 / call local +1 / exit / stxdw [r1-8], r10 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.PointerLeak, 2, "stdw [r10-8], 1 / mov r6, r1 / lock xchg [r10-8], r6 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UninitialisedStack, 1, "mov r6, 1 / lock add [r10-8], r6 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UninitialisedStack, 2, "stxdw [r10-8], r1 / mov r6, 1 / lock add [r10-8], r6 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.ReadOnlyRegion, 1, "mov r6, 1 / lock add [r3], r6 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.OutOfBounds, 1, "mov r6, 1 / lock add32 [r1+61], r6 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.FramePointerIsReadOnly, 0, "lock fetch add [r1], r10 / mov r0, 0 / exit")]
+    [InlineData(VerifierRule.UnknownInstruction, 0, ".quad 0x1000006100db / mov r0, 0 / exit")]
     [InlineData(VerifierRule.MissingExit, 1, "mov r0, 0 / mov r0, 1")]
     [InlineData(VerifierRule.MissingExit, 0, "lddw r0, 1")]
     [InlineData(VerifierRule.UnknownHelper, 0, "call 2 / exit")]
@@ -117,13 +148,17 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData(VerifierRule.PointerArithmetic, 0, "add32 r1, 1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "mov32 r6, r1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "add r1, r3 / exit")]
-    [InlineData(VerifierRule.PointerArithmetic, 0, "sub r1, r1 / exit")]
+    [InlineData(VerifierRule.PointerArithmetic, 0, "sub r1, r3 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "sub r5, r1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "neg r1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "xor r1, r1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "be64 r1 / exit")]
     [InlineData(VerifierRule.PointerArithmetic, 0, "movsx3264 r0, r1 / exit")]
-    [InlineData(VerifierRule.PointerComparison, 0, "jeq r1, 0, +0 / exit")]
+    [InlineData(VerifierRule.PointerComparison, 0, "jeq r1, 1, +0 / exit")]
+    [InlineData(VerifierRule.PointerComparison, 0, "jgt r1, 0, +0 / exit")]
+    [InlineData(VerifierRule.PointerComparison, 0, "jeq r1, r3, +0 / exit")]
+    [InlineData(VerifierRule.PointerComparison, 0, "jsgt r1, r1, +0 / exit")]
+    [InlineData(VerifierRule.PointerComparison, 1, "sub r1, 8 / jgt r1, r1, +0 / exit")]
     [InlineData(VerifierRule.PointerComparison, 0, "jgt r5, r1, +0 / exit")]
     [InlineData(VerifierRule.PointerComparison, 0, "jset32 r10, r10, +0 / exit")]
     [InlineData(VerifierRule.PointerLeak, 1, "mov r0, r1 / exit")]
@@ -153,6 +188,10 @@ public sealed class VerifierTests(ITestOutputHelper output)
             "mov r6, r10 / and r5, 24 / sub r6, r5 / stxb [r6], r5 / exit",
             "mov r1, 1 / call 9 / exit",
             "lsh r5, 4 / jslt r5, 0, +0 / jeq r1, r5, -2 / exit",
+            "mov r0, 0 / ldxb r6, [r1] / add r0, r6 / jlt r0, 255, -3 / exit",
+            "mov r0, 0 / mov r6, 0 / add r6, 1 / jlt r6, 1000000, -2 / exit",
+            "stdw [r10-8], 7 / mov r1, r10 / call local +1 / exit / ldxdw r0, [r1-8] / stxb [r10-1], r0 / ldxh r0, [r10-2] / exit",
+            "mov r0, 0 / jeq r5, 0, +1 / call local -3 / exit",
             "or r5, 1 / arsh r4, 1 / stxdw [r3], r4 / exit",
         ];
         Snapshot.Verify(string.Join("\n", programs.Select(text => $"{text}\n{Verify(text).Rejection}\n")));
