@@ -270,14 +270,19 @@ internal static class FuzzPrograms
         {
             int at = random.Next(slots.Length);
             Instruction old = slots[at];
-            slots[at] = random.Next(6) switch
+            bool isRegister = (old.Opcode & Opcodes.SourceRegister) != 0 || old.Class is Opcodes.ClassLoadRegister or Opcodes.ClassStoreRegister;
+            slots[at] = random.Next(8) switch
             {
                 0 => new Instruction((byte)random.Next(256), old.Destination, old.Source, old.Offset, old.Immediate),
-                1 => new Instruction(old.Opcode, random.Next(11), old.Source, old.Offset, old.Immediate),
-                2 => new Instruction(old.Opcode, old.Destination, random.Next(11), old.Offset, old.Immediate),
-                3 => new Instruction(old.Opcode, old.Destination, old.Source, (short)(old.Offset + random.Next(-8, 9)), old.Immediate),
-                4 => new Instruction(old.Opcode, old.Destination, old.Source, old.Offset, (int)Corners[random.Next(Corners.Length)]),
-                _ => slots[random.Next(slots.Length)],
+                1 => new Instruction((byte)(old.Opcode ^ (1 << random.Next(8))), old.Destination, old.Source, old.Offset, old.Immediate),
+                2 or 3 => new Instruction(old.Opcode, random.Next(11), old.Source, old.Offset, old.Immediate),
+                4 when old.Offset != 0 => new Instruction(
+                    old.Opcode, old.Destination, old.Source, (short)(old.Offset + random.Next(-8, 9)), old.Immediate),
+                5 => slots[random.Next(slots.Length)],
+                _ when isRegister => new Instruction(old.Opcode, old.Destination, random.Next(11), old.Offset, old.Immediate),
+                _ => new Instruction(
+                    old.Opcode, old.Destination, old.Source, old.Offset,
+                    random.Next(2) == 0 ? old.Immediate + random.Next(-9, 10) : (int)Corners[random.Next(Corners.Length)]),
             };
         }
 
