@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Exo.Benchmarks.Peers.Machine;
+using Exo.Benchmarks.Peers.Measuring;
+using Exo.Benchmarks.Peers.Rows;
+using Spectre.Console;
+
+// Exo and its peers on the same work, by turns. Every row is listed here.
+Func<IPeerRow>[] rows =
+[
+    () => new ImportRow(),
+    () => new ColdReadRow(),
+    () => new ServeRow("serve-1k", 1 << 10),
+    () => new ServeRow("serve-100k", 100 << 10),
+    () => new RandomReadRow(),
+];
+
+Command list = new("list", "Shows the rows, and what this machine lacks for them.");
+list.SetAction(_ =>
+{
+    Table table = new Table().AddColumns("row", "work", "peer", "runs here");
+    foreach (Func<IPeerRow> make in rows)
+    {
+        using IPeerRow row = make();
+        table.AddRow(row.Name, row.Work, row.Peer, row.Missing() ?? "yes");
+    }
+
+    AnsiConsole.Write(table);
+});
+
+Argument<string[]> names = new("NAME") { Description = "Rows to run; none: all.", Arity = ArgumentArity.ZeroOrMore };
+Option<int> rounds = new("--rounds") { Description = "Rounds of each row.", DefaultValueFactory = _ => 3 };
+Option<bool> json = new("--json") { Description = "Results as JSON on standard output." };
+Command run = new("run", "Runs rows and prints medians, spread, and how many times better Exo is.") { names, rounds, json };
+run.SetAction(parsed =>
+{
+    string[] wanted = parsed.GetValue(names) ?? [];
+    int count = Math.Max(1, parsed.GetValue(rounds));
+    List<Comparison> results = [];
+    HashSet<string> unknown = [.. wanted];
+    foreach (Func<IPeerRow> make in rows)
+    {
+        // Disposed of in reverse: first what the row runs, then what it has made.
+        using WorkFolder folder = new();
+        using IPeerRow row = make();
+        unknown.Remove(row.Name);
+        if (wanted.Length > 0 && !wanted.Contains(row.Name))
+        {
+            continue;
+        }
+
+        if (row.Missing() is { } reason)
+        {
+            Console.Error.WriteLine($"{row.Name}: skipped: {reason}");
+            continue;
+        }
+
+        Console.Error.WriteLine($"{row.Name}: {row.Work}");
+        using CancelGuard guard = new(row, folder);
+        row.Prepare(folder);
+        results.Add(Comparison.Run(row, count));
+    }
+
+    if (unknown.Count > 0)
+    {
+        Console.Error.WriteLine($"no such row: {string.Join(", ", unknown)}");
+        return 2;
+    }
+
+    if (parsed.GetValue(json))
+    {
+        Console.WriteLine(JsonSerializer.Serialize(results, Report.Json));
+    }
+    else
+    {
+        AnsiConsole.Write(Report.Table(results));
+    }
+
+    return 0;
+});
+
+return new RootCommand("Exo beside its peers.") { list, run }.Parse(args).Invoke();
+
+/// <summary>Ctrl-C takes back what a row has made.</summary>
+internal sealed class CancelGuard : IDisposable
+{
+    private readonly ConsoleCancelEventHandler _handler;
+
+    public CancelGuard(IPeerRow row, WorkFolder folder)
+    {
+        _handler = (_, _) =>
+        {
+            row.Dispose();
+            folder.Dispose();
+        };
+        Console.CancelKeyPress += _handler;
+    }
+
+    public void Dispose() => Console.CancelKeyPress -= _handler;
+}
+
+/// <summary>What a run prints.</summary>
+internal static class Report
+{
+    public static JsonSerializerOptions Json { get; } = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
+
+    public static Table Table(List<Comparison> results)
+    {
+        Table table = new Table().AddColumns("row", "Exo, median (range)", "peer, median (range)", "peer", "Exo is");
+        foreach (Comparison result in results)
+        {
+            table.AddRow(
+                result.Name, $"{Spread(result.Exo)} {result.Unit}", $"{Spread(result.Others)} {result.Unit}", result.Peer,
+                string.Create(CultureInfo.InvariantCulture, $"{result.Ratio:0.00} x"));
+        }
+
+        return table;
+    }
+
+    private static string Spread(IReadOnlyList<double> values) => string.Create(
+        CultureInfo.InvariantCulture, $"{Comparison.Median(values):#,0.##} ({values.Min():#,0.##}..{values.Max():#,0.##})");
+}

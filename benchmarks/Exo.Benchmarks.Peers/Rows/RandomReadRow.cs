@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Text.Json;
+using Exo.Benchmarks.Peers.Machine;
+using Exo.Benchmarks.Peers.Measuring;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+
+namespace Exo.Benchmarks.Peers.Rows;
+
+/// <summary>Random 4 KiB reads of one image file, always 32 under way, past the page cache.</summary>
+internal sealed class RandomReadRow : IPeerRow
+{
+    private const int Depth = 32;
+    private const int Seconds = 3;
+    private const long ImageBytes = 1L << 30;
+
+    private string _image = "";
+
+    public string Name => "disk-random-read";
+
+    public string Work => $"4 KiB reads at random places of a {ImageBytes >> 20} MiB image, {Depth} under way, O_DIRECT";
+
+    public string Peer => "fio, io_uring";
+
+    public string Unit => "reads/s";
+
+    public bool MoreIsBetter => true;
+
+    public string? Missing() => Tool.Missing("fio");
+
+    public void Prepare(WorkFolder folder)
+    {
+        _image = folder["disk.img"];
+        using FileStream file = File.Create(_image);
+        byte[] chunk = new byte[1 << 20];
+        for (long at = 0; at < ImageBytes; at += chunk.Length)
+        {
+            Random.Shared.NextBytes(chunk);
+            file.Write(chunk);
+        }
+
+        file.Flush(flushToDisk: true);
+    }
+
+    public double RunExo()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
+        using BlockDevice device = BlockDevice.Open(_image, frames, new BlockDeviceOptions { ReadOnly = true, QueueDepth = 64 });
+        long end = Stopwatch.GetTimestamp() + (Seconds * Stopwatch.Frequency);
+        long reads = Task.WhenAll(Enumerable.Range(0, Depth).Select(seed => ReadAsync(device, seed, end))).GetAwaiter().GetResult().Sum();
+        return reads / (double)Seconds;
+    }
+
+    public double RunPeer()
+    {
+        string output = Tool.Run(
+            "fio", "--name=read", $"--filename={_image}", "--rw=randread", "--bs=4k", $"--iodepth={Depth}", "--ioengine=io_uring", "--direct=1",
+            $"--runtime={Seconds}", "--time_based", "--readonly", "--output-format=json");
+        using JsonDocument result = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
+        return result.RootElement.GetProperty("jobs")[0].GetProperty("read").GetProperty("iops").GetDouble();
+    }
+
+    public void Dispose()
+    {
+    }
+
+    private static async Task<long> ReadAsync(BlockDevice device, int seed, long end)
+    {
+        Random random = new(seed);
+        if (!device.Frames.TryAllocate(device.Frames.RootCredential, out FrameNumber frame))
+        {
+            throw new InvalidOperationException("no frame");
+        }
+
+        BlockRequest[] batch = new BlockRequest[1];
+        FrameNumber[] vector = [frame];
+        long reads = 0;
+        while (Stopwatch.GetTimestamp() < end)
+        {
+            batch[0] = BlockRequest.Read(new BlockNumber((ulong)random.NextInt64((long)device.Geometry.BlockCount)), vector);
+            await device.ExecuteAsync(batch).ConfigureAwait(false);
+            reads++;
+        }
+
+        device.Frames.Release(frame);
+        return reads;
+    }
+}
