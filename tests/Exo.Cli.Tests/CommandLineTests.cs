@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.CommandLine;
 using System.Text;
 using Exo.Cli.Verbs;
 using Exo.Tests;
@@ -12,10 +13,16 @@ public sealed class CommandLineTests
     public void Help()
     {
         StringBuilder all = new();
-        string[] verbs = ["", .. ExoCommand.Build().Subcommands.Select(verb => verb.Name)];
-        foreach (string verb in verbs)
+        List<string[]> verbs = [[]];
+        foreach (Command verb in ExoCommand.Build().Subcommands)
         {
-            string[] args = verb.Length == 0 ? ["--help"] : [verb, "--help"];
+            verbs.Add([verb.Name]);
+            verbs.AddRange(verb.Subcommands.Select(part => (string[])[verb.Name, part.Name]));
+        }
+
+        foreach (string[] verb in verbs)
+        {
+            string[] args = [.. verb, "--help"];
             ExoResult result = ExoProcess.Exo(args).Succeeded();
             Assert.Equal("", result.Error);
             all.Append("$ exo ").AppendJoin(' ', args).Append('\n').Append(result.Output).Append('\n');
@@ -39,6 +46,14 @@ public sealed class CommandLineTests
     [InlineData(2, "import", "a", "b", "--sync-every", "-1")]
     [InlineData(2, "serve", "a", "--listen", "1.2.3")]
     [InlineData(2, "serve", "a", "--listen", "127.0.0.1:99999")]
+    [InlineData(2, "udf")]
+    [InlineData(2, "udf", "frob")]
+    [InlineData(2, "udf", "run", "--bogus")]
+    [InlineData(2, "udf", "run", "0g")]
+    [InlineData(2, "udf", "run", "012")]
+    [InlineData(2, "udf", "run", "--compiled", "--interpreted")]
+    [InlineData(2, "udf", "run", "--compiled", "--no-verify")]
+    [InlineData(2, "udf", "verify", "--memory", "-1")]
     [InlineData(16, "fsck")]
     [InlineData(16, "fsck", "--bogus")]
     public void Wrong_usage_is_one_line_and_its_own_exit_code(int exitCode, params string[] args)

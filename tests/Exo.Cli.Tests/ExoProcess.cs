@@ -14,7 +14,7 @@ internal sealed class ExoProcess : IDisposable
     private readonly StringBuilder _outputText = new();
     private readonly SemaphoreSlim _outputGrown = new(0);
 
-    private ExoProcess(string assembly, string[] args)
+    private ExoProcess(string assembly, string[] args, string input = "")
     {
         ProcessStartInfo start = new(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet")
         {
@@ -34,15 +34,30 @@ internal sealed class ExoProcess : IDisposable
         start.Environment["DOTNET_NOLOGO"] = "1";
         start.Environment.Remove("DOTNET_STARTUP_HOOKS");
         _process = Process.Start(start)!;
-        _process.StandardInput.Close();
         _output = Task.Run(PumpOutput);
         _errorPump = Task.Run(PumpError);
+        try
+        {
+            _process.StandardInput.Write(input);
+            _process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It ended without reading all of its input; what it said tells why.
+        }
     }
 
     public int Id => _process.Id;
 
     /// <summary>Runs <c>exo</c> to its end.</summary>
     public static ExoResult Exo(params string[] args) => Run("exo.dll", args);
+
+    /// <summary>Runs <c>exo</c> to its end with this text on standard input.</summary>
+    public static ExoResult ExoReading(string input, params string[] args)
+    {
+        using ExoProcess process = new("exo.dll", args, input);
+        return process.Wait();
+    }
 
     /// <summary>Runs a program to its end.</summary>
     public static ExoResult Run(string assembly, params string[] args)

@@ -33,12 +33,14 @@ internal sealed class AbstractValue
 
     private static readonly AbstractValue[] ByteMasks = MakeByteMasks();
 
-    private AbstractValue(AbstractKind kind, int region, byte writtenBytes, in ScalarRange range)
+    private AbstractValue(AbstractKind kind, int region, byte writtenBytes, in ScalarRange range, int link = 0, long distance = 0)
     {
         Kind = kind;
         Region = region;
         WrittenBytes = writtenBytes;
         Range = range;
+        Link = link;
+        Distance = distance;
     }
 
     public static AbstractValue Uninitialised { get; } = new(AbstractKind.Uninitialised, 0, 0, default);
@@ -67,9 +69,26 @@ internal sealed class AbstractValue
     /// <summary>A number's range, or the range of a pointer's offset from the start of its region.</summary>
     public ScalarRange Range { get; }
 
+    /// <summary>
+    /// Not 0 where this value is known to lie at a fixed distance from others: of two values of one state with the same link, numbers or
+    /// offsets of pointers, the difference is that of their <see cref="Distance"/>, modulo 2^64. What is learnt of one is learnt of all:
+    /// compilers compare <c>p + 4</c> with the end and then load from <c>p</c>.
+    /// </summary>
+    public int Link { get; }
+
+    /// <summary>Where this value lies among those of its link.</summary>
+    public long Distance { get; }
+
     public static AbstractValue Scalar(in ScalarRange range) => new(AbstractKind.Scalar, 0, 0xff, range);
 
     public static AbstractValue Pointer(int region, in ScalarRange offset) => new(AbstractKind.Pointer, region, 0, offset);
+
+    /// <summary>The same value with other knowledge of its range.</summary>
+    public AbstractValue WithRange(in ScalarRange range) => new(Kind, Region, WrittenBytes, range, Link, Distance);
+
+    /// <summary>The same value with its place among others.</summary>
+    public AbstractValue WithLink(int link, long distance) =>
+        link == Link && distance == Distance ? this : new(Kind, Region, WrittenBytes, Range, link, distance);
 
     /// <summary>A stack slot of which these bytes hold numbers of any value.</summary>
     public static AbstractValue Bytes(byte written) => ByteMasks[written];
@@ -77,22 +96,30 @@ internal sealed class AbstractValue
     /// <summary>The region of the stack frame at one depth of calls.</summary>
     public static int FrameRegion(int depth) => FirstFrame + depth;
 
-    /// <summary>True when the two say the same.</summary>
+    /// <summary>True when the two say the same, links left aside.</summary>
     public static bool AreEqual(AbstractValue a, AbstractValue b) => ReferenceEquals(a, b)
         || (a.Kind == b.Kind && a.Region == b.Region && a.WrittenBytes == b.WrittenBytes && a.Range == b.Range);
 
     /// <summary>What can be relied on when either value may be there.</summary>
     public static AbstractValue Join(AbstractValue a, AbstractValue b)
     {
-        if (AreEqual(a, b))
+        if (ReferenceEquals(a, b))
         {
             return a;
+        }
+
+        bool isLinked = a.Link == b.Link && a.Distance == b.Distance;
+        if (AreEqual(a, b))
+        {
+            return isLinked ? a : a.WithLink(0, 0);
         }
 
         if (a.Kind == b.Kind && a.Region == b.Region && a.Kind is AbstractKind.Scalar or AbstractKind.Pointer)
         {
             ScalarRange range = a.Range.Join(b.Range);
-            return range == a.Range ? a : range == b.Range ? b : new AbstractValue(a.Kind, a.Region, a.WrittenBytes, range);
+            return range == a.Range && (isLinked || a.Link == 0) ? a
+                : range == b.Range && (isLinked || b.Link == 0) ? b
+                : new AbstractValue(a.Kind, a.Region, a.WrittenBytes, range, isLinked ? a.Link : 0, isLinked ? a.Distance : 0);
         }
 
         return Mixed;

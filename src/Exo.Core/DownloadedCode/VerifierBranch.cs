@@ -91,25 +91,51 @@ internal static class VerifierBranch
             return null;
         }
 
-        Sharpen(state, instruction.Destination, left);
-        if (isRegister)
-        {
-            Sharpen(state, instruction.Source, right);
-        }
-
-        return state;
+        return TrySharpen(state, instruction.Destination, left) && (!isRegister || TrySharpen(state, instruction.Source, right)) ? state : null;
     }
 
     private static bool IsReflexive(Operation block) => block is Operation.IfEqual64K or Operation.IfGreaterOrEqual64K
         or Operation.IfLessOrEqual64K or Operation.IfSignedGreaterOrEqual64K or Operation.IfSignedLessOrEqual64K;
 
-    /// <summary>Replaces the range of a number or of a pointer's offset, keeping the shared object where nothing was learnt.</summary>
-    private static void Sharpen(AbstractState state, int register, in ScalarRange range)
+    /// <summary>
+    /// Narrows the range of a number or of a pointer's offset, and of the registers linked with it; keeps the shared object where nothing
+    /// was learnt. False when no number is left: the branch is never taken.
+    /// </summary>
+    private static bool TrySharpen(AbstractState state, int register, in ScalarRange range)
     {
         AbstractValue value = state[register];
-        if (value.Range != range)
+        if (value.Range == range)
         {
-            state[register] = value.Kind == AbstractKind.Pointer ? AbstractValue.Pointer(value.Region, range) : AbstractValue.Scalar(range);
+            return true;
         }
+
+        // An operand sharpened through its link may know more by now than the comparison said.
+        if (!value.Range.TryMeet(range, out ScalarRange met))
+        {
+            return false;
+        }
+
+        state[register] = value.WithRange(met);
+        for (int other = 0; value.Link != 0 && other < AbstractState.RegisterCount; other++)
+        {
+            AbstractValue linked = state[other];
+            if (linked.Link != value.Link || other == register)
+            {
+                continue;
+            }
+
+            ScalarRange shifted = RangeArithmetic.Add(met, ScalarRange.Constant((ulong)unchecked(linked.Distance - value.Distance)));
+            if (!linked.Range.TryMeet(shifted, out ScalarRange narrowed))
+            {
+                return false;
+            }
+
+            if (narrowed != linked.Range)
+            {
+                state[other] = linked.WithRange(narrowed);
+            }
+        }
+
+        return true;
     }
 }

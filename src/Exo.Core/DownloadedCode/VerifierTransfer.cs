@@ -9,6 +9,7 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
 {
     private AbstractState? current;
     private int index;
+    private int links;
 
     /// <summary>The first rule broken, or null.</summary>
     public VerifierRejection? Rejection { get; private set; }
@@ -85,20 +86,75 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
         }
 
         AbstractValue operand = isRegister ? state[instruction.Source] : AbstractValue.Scalar(ScalarRange.Constant(instruction.Immediate));
-        if (!readsDestination && !is32)
+        // A copy, also by 32 bits of what fits into them, stays linked with its source.
+        if (!readsDestination && (!is32 || (operand.Kind == AbstractKind.Scalar && operand.Range.Maximum <= uint.MaxValue)))
         {
-            state[instruction.Destination] = operand;
+            state[instruction.Destination] = isRegister ? Linked(state, instruction.Source) : operand;
             return;
         }
 
         AbstractValue destination = readsDestination ? state[instruction.Destination] : AbstractValue.UnknownScalar;
         if (destination.Kind == AbstractKind.Pointer || operand.Kind == AbstractKind.Pointer)
         {
-            state[instruction.Destination] = PointerArithmetic(block, is32, destination, operand);
+            AbstractValue result = PointerArithmetic(block, is32, destination, operand);
+            state[instruction.Destination] = result.Kind == AbstractKind.Pointer ? Shifted(state, instruction, block, isRegister, result) : result;
             return;
         }
 
-        state[instruction.Destination] = AbstractValue.Scalar(RangeArithmetic.Apply(block, is32, destination.Range, operand.Range));
+        if (is32 && block is Operation.Add64K or Operation.Subtract64K && operand.Range.IsConstant)
+        {
+            // Where nothing wraps at 32 bits, adding a constant is adding it in 64.
+            long amount = (int)operand.Range.Minimum * (block == Operation.Add64K ? 1L : -1L);
+            if (destination.Range.Maximum <= uint.MaxValue && (long)destination.Range.Minimum + amount >= 0 && (long)destination.Range.Maximum + amount <= uint.MaxValue)
+            {
+                AbstractValue sum = AbstractValue.Scalar(RangeArithmetic.Add(destination.Range, ScalarRange.Constant((ulong)amount)));
+                state[instruction.Destination] = destination.Link == 0 ? sum : sum.WithLink(destination.Link, destination.Distance + amount);
+                return;
+            }
+        }
+
+        AbstractValue value = AbstractValue.Scalar(RangeArithmetic.Apply(block, is32, destination.Range, operand.Range));
+        state[instruction.Destination] = is32 ? value : Shifted(state, instruction, block, isRegister, value);
+    }
+
+    /// <summary>A register's value as one that its copies are linked with; constants need no link.</summary>
+    private AbstractValue Linked(AbstractState state, int register)
+    {
+        AbstractValue value = state[register];
+        if (value.Link == 0 && value.Kind is AbstractKind.Scalar or AbstractKind.Pointer && !value.Range.IsConstant)
+        {
+            state[register] = value = value.WithLink(++links, 0);
+        }
+
+        return value;
+    }
+
+    /// <summary>
+    /// Links the result of an addition or subtraction with the operand that is not constant: <c>x + 4</c> with x, a pointer at a
+    /// constant offset plus x with x.
+    /// </summary>
+    private AbstractValue Shifted(AbstractState state, in DecodedInstruction instruction, Operation block, bool isRegister, AbstractValue result)
+    {
+        if (block is not (Operation.Add64K or Operation.Subtract64K) || result.Range.IsConstant)
+        {
+            return result;
+        }
+
+        AbstractValue destination = state[instruction.Destination];
+        ScalarRange operand = isRegister ? state[instruction.Source].Range : ScalarRange.Constant(instruction.Immediate);
+        if (operand.IsConstant)
+        {
+            long amount = unchecked(block == Operation.Add64K ? (long)operand.Minimum : -(long)operand.Minimum);
+            return destination.Link == 0 ? result : result.WithLink(destination.Link, unchecked(destination.Distance + amount));
+        }
+
+        if (block == Operation.Add64K && isRegister && instruction.Source != instruction.Destination && destination.Range.IsConstant)
+        {
+            AbstractValue source = Linked(state, instruction.Source);
+            return result.WithLink(source.Link, unchecked(source.Distance + (long)destination.Range.Minimum));
+        }
+
+        return result;
     }
 
     /// <summary>

@@ -122,7 +122,7 @@ internal static class FuzzPrograms
         string width = Widths[random.Next(4)];
         int widthBytes = 1 << Array.IndexOf(Widths, width);
         string narrow = random.Next(3) == 0 ? "32" : "";
-        switch (random.Next(20))
+        switch (random.Next(22))
         {
             case 0 or 1 or 2:
                 lines.Add($"{Arithmetic[random.Next(Arithmetic.Length)]}{narrow} {Scalar(random)}, {Operand(random)}");
@@ -201,6 +201,48 @@ internal static class FuzzPrograms
             case 13:
                 lines.Add("call 7");
                 break;
+            case 20:
+            {
+                // A number compared through another one that lies at a distance from it, by 64 or by 32 bits.
+                string index = Scalar(random);
+                int distance = random.Next(-20, 21);
+                lines.Add($"mov{narrow} r2, {index}");
+                lines.Add($"{(random.Next(3) == 0 ? "sub" : "add")}{narrow} r2, {distance}");
+                if (random.Next(3) == 0)
+                {
+                    lines.Add($"mov{(random.Next(2) == 0 ? "32" : "")} r3, r2");
+                    lines.Add($"add r3, {random.Next(-5, 6)}");
+                }
+
+                branches.Add((lines.Count, $"{Conditions[random.Next(Conditions.Length)]}{(random.Next(3) == 0 ? "32" : "")} r2, {random.Next(0, 60)}, "));
+                lines.Add("");
+                lines.Add("mov r1, r6");
+                lines.Add($"add r1, {(random.Next(4) == 0 ? "r2" : index)}");
+                lines.Add($"ldx{width} r0, [r1{random.Next(-20, 21):+0;-0}]");
+                break;
+            }
+
+            case 21:
+            {
+                // A pointer compared with the end through a copy further on.
+                string index = Scalar(random);
+                if (random.Next(4) > 0)
+                {
+                    lines.Add($"and {index}, {(random.Next(2) == 0 ? 127 : 63)}");
+                }
+
+                lines.Add("mov r1, r6");
+                lines.Add($"add r1, {index}");
+                lines.Add("mov r2, r1");
+                lines.Add($"add r2, {(random.Next(6) == 0 ? random.Next(9) : widthBytes)}");
+                lines.Add("mov r3, r6");
+                lines.Add($"add r3, {(random.Next(8) == 0 ? 65 : 64)}");
+                branches.Add((lines.Count, $"j{((string[])["gt", "ge", "lt", "le"])[random.Next(5) == 0 ? random.Next(4) : 0]} r2, r3, "));
+                lines.Add("");
+                lines.Add($"ldx{width} r0, [r1+0]");
+                break;
+            }
+
             case 16:
             {
                 // A loop with a counter that goes up to a constant or a bounded number, sometimes one that does not.
@@ -270,14 +312,19 @@ internal static class FuzzPrograms
         {
             int at = random.Next(slots.Length);
             Instruction old = slots[at];
-            slots[at] = random.Next(6) switch
+            bool isRegister = (old.Opcode & Opcodes.SourceRegister) != 0 || old.Class is Opcodes.ClassLoadRegister or Opcodes.ClassStoreRegister;
+            slots[at] = random.Next(8) switch
             {
                 0 => new Instruction((byte)random.Next(256), old.Destination, old.Source, old.Offset, old.Immediate),
-                1 => new Instruction(old.Opcode, random.Next(11), old.Source, old.Offset, old.Immediate),
-                2 => new Instruction(old.Opcode, old.Destination, random.Next(11), old.Offset, old.Immediate),
-                3 => new Instruction(old.Opcode, old.Destination, old.Source, (short)(old.Offset + random.Next(-8, 9)), old.Immediate),
-                4 => new Instruction(old.Opcode, old.Destination, old.Source, old.Offset, (int)Corners[random.Next(Corners.Length)]),
-                _ => slots[random.Next(slots.Length)],
+                1 => new Instruction((byte)(old.Opcode ^ (1 << random.Next(8))), old.Destination, old.Source, old.Offset, old.Immediate),
+                2 or 3 => new Instruction(old.Opcode, random.Next(11), old.Source, old.Offset, old.Immediate),
+                4 when old.Offset != 0 => new Instruction(
+                    old.Opcode, old.Destination, old.Source, (short)(old.Offset + random.Next(-8, 9)), old.Immediate),
+                5 => slots[random.Next(slots.Length)],
+                _ when isRegister => new Instruction(old.Opcode, old.Destination, random.Next(11), old.Offset, old.Immediate),
+                _ => new Instruction(
+                    old.Opcode, old.Destination, old.Source, old.Offset,
+                    random.Next(2) == 0 ? old.Immediate + random.Next(-9, 10) : (int)Corners[random.Next(Corners.Length)]),
             };
         }
 

@@ -69,6 +69,10 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData("mov r6, r1 / call local +2 / ldxb r0, [r0] / exit / mov r0, r1 / exit")]
     [InlineData("mov r6, 1 / lock fetch xor [r1+8], r6 / mov r0, r6 / exit")]
     [InlineData("mov r0, 1 / lock cmpxchg32 [r1+8], r0 / exit")]
+    [InlineData("mov r0, 0 / mov r2, r4 / add r2, 8 / jgt r2, 64, +2 / add r1, r4 / ldxdw r0, [r1] / exit")]
+    [InlineData("mov r0, 0 / mov32 r2, r4 / add32 r2, 8 / jgt32 r2, 64, +2 / add r1, r4 / ldxdw r0, [r1] / exit")]
+    [InlineData("mov r0, 0 / mov r6, r1 / add r6, r4 / mov r2, r6 / add r2, 8 / add r1, 64 / jgt r2, r1, +1 / ldxdw r0, [r6] / exit")]
+    [InlineData("mov r0, 0 / mov r6, r1 / add r6, r4 / add r4, 4 / jgt r4, 64, +1 / ldxw r0, [r6] / exit")]
     public void Accepts(string text)
     {
         VerifyResult result = Verify(text);
@@ -141,6 +145,8 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData(VerifierRule.OutOfBounds, 3, "mov r0, 0 / jsgt r5, 56, +2 / add r1, r5 / ldxdw r0, [r1] / exit")]
     [InlineData(VerifierRule.OutOfBounds, 3, "mov r0, 0 / jgt32 r5, 56, +2 / add r1, r5 / ldxdw r0, [r1] / exit")]
     [InlineData(VerifierRule.OutOfBounds, 3, "lddw r6, 0x100000000 / add r1, r6 / ldxb r0, [r1] / exit")]
+    [InlineData(VerifierRule.OutOfBounds, 5, "mov r0, 0 / mov r2, r4 / add r2, 7 / jgt r2, 64, +2 / add r1, r4 / ldxdw r0, [r1] / exit")]
+    [InlineData(VerifierRule.OutOfBounds, 5, "mov r0, 0 / mov r2, r5 / add r2, 8 / jgt r2, 64, +2 / add r1, r5 / ldxdw r0, [r1] / exit")]
     [InlineData(VerifierRule.NotAPointer, 0, "ldxb r0, [r5] / exit")]
     [InlineData(VerifierRule.NotAPointer, 2, "lddw r6, 0x200000000 / ldxb r0, [r6] / exit")]
     [InlineData(VerifierRule.ReadOnlyRegion, 0, "stb [r3], 1 / exit")]
