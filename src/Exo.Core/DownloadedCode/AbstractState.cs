@@ -64,6 +64,15 @@ internal sealed class AbstractState
     private static AbstractValue Length(RegionContract region) =>
         AbstractValue.Scalar(ScalarRange.Unsigned((ulong)region.BytesMin, (ulong)region.BytesMax));
 
+    /// <summary>Forgets at which distance from one another registers lie.</summary>
+    public void DropLinks()
+    {
+        for (int i = 0; i < RegisterCount; i++)
+        {
+            registers[i] = registers[i].WithLink(0, 0);
+        }
+    }
+
     private static AbstractValue FramePointer(int depth) =>
         AbstractValue.Pointer(AbstractValue.FrameRegion(depth), ScalarRange.Constant(ProgramContract.StackBytes));
 

@@ -29,6 +29,7 @@ internal sealed class ControlFlow
     private readonly int slotCount;
     private readonly int[] functionAt;
     private readonly List<int> entries = [];
+    private readonly int[] blockAt;
     private BasicBlock[] blocks = [];
 
     private ControlFlow(Program program, DecodedInstruction[] code)
@@ -37,6 +38,7 @@ internal sealed class ControlFlow
         this.code = code;
         slotCount = code.Length - 1;
         functionAt = new int[slotCount];
+        blockAt = new int[slotCount];
     }
 
     /// <summary>All blocks in the order of their slots.</summary>
@@ -47,6 +49,9 @@ internal sealed class ControlFlow
 
     /// <summary>How many functions are active at once at most: 1 where there is no local call.</summary>
     public int CallDepth { get; private set; } = 1;
+
+    /// <summary>The block that holds a slot.</summary>
+    public int BlockAt(int slot) => blockAt[slot];
 
     /// <summary>The function whose code holds a slot.</summary>
     public ProgramFunction FunctionAt(int slot) => Functions[functionAt[slot]];
@@ -131,11 +136,11 @@ internal sealed class ControlFlow
             isFirst[Following(i)] |= operation is Operation.Jump or Operation.Exit || IsConditional(operation);
         }
 
-        int[] blockAt = new int[slotCount + 1];
         int count = 0;
         for (int i = 0; i < slotCount; i++)
         {
-            blockAt[i] = isFirst[i] ? count++ : -1;
+            count += isFirst[i] ? 1 : 0;
+            blockAt[i] = count - 1;
         }
 
         blocks = new BasicBlock[count];

@@ -170,19 +170,30 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
         return true;
     }
 
-    private void Exit(AbstractState state)
+    /// <summary>Refuses to return nothing from the program, and an address from it or from the function whose frame that is in.</summary>
+    public static bool CanExit(VerifierTransfer transfer, AbstractState state)
     {
         if (state.Depth == 0 && !transfer.CanRead(state, 0))
         {
-            return;
+            return false;
         }
 
         // A function may return what it was given, but not an address in its own frame, which is gone.
-        if (state[0].Kind == AbstractKind.Pointer && (state.Depth == 0 || (state[0].IsFramePointer && state[0].Frame == state.Depth)))
+        bool isLeak = state[0].Kind == AbstractKind.Pointer && (state.Depth == 0 || (state[0].IsFramePointer && state[0].Frame == state.Depth));
+        if (isLeak)
         {
             transfer.Refuse(VerifierRule.PointerLeak, state.Depth == 0
                 ? "r0 is a pointer; a program returns a number"
                 : "r0 is a pointer into the stack frame of the function that returns");
+        }
+
+        return !isLeak;
+    }
+
+    private void Exit(AbstractState state)
+    {
+        if (!CanExit(transfer, state))
+        {
             return;
         }
 

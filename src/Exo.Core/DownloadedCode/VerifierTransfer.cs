@@ -334,7 +334,7 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
             }
 
             AbstractStack frame = state.Frame(depth);
-            state.SetFrame(depth, isExact ? frame.Store(proof.First, widthBytes, value) : frame.Blur(proof.First, proof.Last));
+            state.SetFrame(depth, isExact ? frame.Store(proof.First, widthBytes, value.WithLink(0, 0)) : frame.Blur(proof.First, proof.Last));
         }
     }
 

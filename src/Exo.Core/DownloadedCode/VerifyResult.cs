@@ -99,7 +99,7 @@ public sealed class VerifyResult
     public VerifierRejection? Rejection { get; }
 
     /// <summary>The work the verdict took: instructions interpreted plus register and stack-slot pairs joined. Linear in the
-    /// program where it has neither loops nor local calls, and never more than <see cref="Verifier.StepsMax"/>.</summary>
+    /// program where it has neither loops nor local calls, and never more than twice <see cref="Verifier.StepsMax"/>.</summary>
     public long Steps { get; }
 
     /// <summary>The verified program.</summary>

@@ -70,6 +70,9 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData("mov r6, 1 / lock fetch xor [r1+8], r6 / mov r0, r6 / exit")]
     [InlineData("mov r0, 1 / lock cmpxchg32 [r1+8], r0 / exit")]
     [InlineData("mov r0, 0 / mov r2, r4 / add r2, 8 / jgt r2, 64, +2 / add r1, r4 / ldxdw r0, [r1] / exit")]
+    [InlineData("mov r0, 0 / mov r6, 100 / jeq r5, 0, +1 / mov r6, 0 / jeq r5, 0, +2 / add r1, r6 / ldxb r0, [r1] / exit")]
+    [InlineData("mov r0, 0 / jeq r5, 0, +1 / stdw [r10-8], 1 / jeq r5, 0, +1 / ldxdw r0, [r10-8] / exit")]
+    [InlineData("mov r6, 0 / mov r7, 64 / mov r8, r6 / add r8, r7 / rsh r8, 1 / jge r6, r7, +7 / mov r9, r1 / add r9, r8 / ldxb r9, [r9] / jgt r9, 7, +2 / mov r6, r8 / ja +1 / mov r7, r8 / ja +0 / mov r0, r6 / exit")]
     [InlineData("mov r0, 0 / mov32 r2, r4 / add32 r2, 8 / jgt32 r2, 64, +2 / add r1, r4 / ldxdw r0, [r1] / exit")]
     [InlineData("mov r0, 0 / mov r6, r1 / add r6, r4 / mov r2, r6 / add r2, 8 / add r1, 64 / jgt r2, r1, +1 / ldxdw r0, [r6] / exit")]
     [InlineData("mov r0, 0 / mov r6, r1 / add r6, r4 / add r4, 4 / jgt r4, 64, +1 / ldxw r0, [r6] / exit")]
@@ -208,6 +211,9 @@ public sealed class VerifierTests(ITestOutputHelper output)
     [InlineData("lddw r0, 1 / exit", 2)]
     [InlineData("mov r0, 0 / jeq r5, 1, +3 / mov r0, 1 / mov r0, 2 / mov r0, 3 / exit", 6)]
     [InlineData("mov r0, 0 / jeq r5, 1, +1 / exit / mov r0, 2 / mov r0, 3 / exit", 5)]
+    [InlineData("mov r0, 0 / add r0, 1 / jlt r0, 10, -2 / exit", 22)]
+    [InlineData("mov r6, 1 / call local +1 / exit / mov r0, 0 / add r0, 1 / jlt r0, 10, -2 / exit", 25)]
+    [InlineData("mov r0, 0 / jeq r5, 0, +1 / stdw [r10-8], 1 / jeq r5, 0, +2 / ldxdw r0, [r10-8] / mov r0, 1 / exit", 7)]
     public void The_longest_path_is_known(string text, int instructions) => Assert.Equal(
         instructions, Verify(text).Require().InstructionsMax);
 
