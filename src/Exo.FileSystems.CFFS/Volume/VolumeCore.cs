@@ -341,8 +341,10 @@ internal sealed class VolumeCore
             state.Generation++;
             state.LastWriteTime = Now();
             Edit.Begin();
-            Span<byte> sector = Edit.Sector(RootBlock, RootFrame, (int)(state.Generation & 1), SectorKind.State, 0);
-            state.Emit(sector);
+
+            // In both sectors: a power cut leaves each whole, old or new, and were one lost to the medium, the other must not give numbers out again.
+            state.Emit(Edit.Sector(RootBlock, RootFrame, 0, SectorKind.State, 0));
+            state.Emit(Edit.Sector(RootBlock, RootFrame, 1, SectorKind.State, 0));
             Edit.Apply();
             State = state;
         }
