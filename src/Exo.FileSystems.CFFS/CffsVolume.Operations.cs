@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
-using Exo.Core.Blocks;
-using Exo.Core.Memory;
-using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Paths;
 using Exo.FileSystems.CFFS.Volume;
-using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS;
 

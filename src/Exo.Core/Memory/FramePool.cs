@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Text;
 using Exo.Capabilities;
+using Exo.Core.Environments;
 using Exo.Core.Linux;
 using Microsoft.Win32.SafeHandles;
 
@@ -13,7 +15,7 @@ namespace Exo.Core.Memory;
 /// <code>
 /// Base                                            frame i is at Base + i * 4096
 ///  | frame 0 | frame 1 | frame 2 | ...            consecutive numbers are contiguous bytes
-/// per frame, managed: references 4 B, generation 4 B, owner 4 B, and one bit in the exported free map
+/// per frame, managed: references 4 B, owner 4 B, whether ever bound 4 B, and one bit in the exported free map
 /// </code>
 /// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
 /// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
@@ -22,7 +24,7 @@ namespace Exo.Core.Memory;
 /// The accessors by number (<see cref="Bytes(FrameNumber)"/>, <see cref="Address"/>, <see cref="Memory"/>) are for code that
 /// already decided who may: inside one process nothing but this API protects the bytes. <see cref="Bind"/> checks.
 /// </remarks>
-public sealed class FramePool : IDisposable
+public sealed class FramePool : IRevocable, IDisposable
 {
     /// <summary>Bytes in a frame.</summary>
     public const int FrameBytes = 4096;
@@ -34,6 +36,9 @@ public sealed class FramePool : IDisposable
     private readonly FrameOwners _owners;
     private readonly FrameAcls _acls;
     private readonly FrameMemory[] _windows;
+
+    // Where bindings hang; made by the first binding to a frame and kept, since a late use may still be leaving.
+    private readonly ConcurrentDictionary<uint, BindingPoint> _bindingPoints = new();
     private int _users = 1;
     private int _disposed;
 
@@ -196,7 +201,10 @@ public sealed class FramePool : IDisposable
         }
     }
 
-    /// <summary>One holder less; the last one frees the frame, and every binding to it ends. Releasing a free frame is a broken invariant.</summary>
+    /// <summary>
+    /// One holder less; the last one frees the frame: every binding to it ends, and once the uses in progress have left it can
+    /// be allocated again. Releasing a free frame is a broken invariant.
+    /// </summary>
     public void Release(FrameNumber frame)
     {
         ref FrameState state = ref State(frame);
@@ -215,10 +223,17 @@ public sealed class FramePool : IDisposable
 
         if (seen == 1)
         {
-            // Nobody holds the frame and its bit is still clear, so nobody can take it: it is ours to clean.
-            Interlocked.Increment(ref state.Generation);
+            // Nobody holds the frame and its bit is still clear, so nobody can take it: it is ours to clean. Owner first,
+            // bindings second (see BindingPoint); the bit is set when the last use in progress has left.
             _acls.Forget(frame, Interlocked.Exchange(ref state.Owner, 0));
-            _freeMap.Give(frame.Value);
+            if (CloseBindings(frame) is { } epoch)
+            {
+                GiveWhenDrained(frame.Value, epoch);
+            }
+            else
+            {
+                _freeMap.Give(frame.Value);
+            }
         }
     }
 
@@ -263,10 +278,15 @@ public sealed class FramePool : IDisposable
         return owner == 0 ? AccessRefusal.NotDominated : _acls.ListOf(frame, owner).Check(credential, wanted);
     }
 
-    /// <summary>Changes entry <paramref name="index"/> of a frame's access-control list (null clears it). Every binding to the frame ends.</summary>
+    /// <summary>
+    /// Changes entry <paramref name="index"/> of a frame's access-control list (null clears it). Every binding to the frame ends;
+    /// uses in progress are waited for.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The calling thread is inside a use of a binding.</exception>
     public bool TryModifyAcl(Credential by, FrameNumber frame, int index, AclEntry? entry, out AccessRefusal refusal)
     {
         ArgumentNullException.ThrowIfNull(by);
+        BindingPoint.ThrowIfInUse();
         ref FrameState state = ref State(frame);
         refusal = Check(by, frame, Rights.ModifyAcl);
         if (refusal != AccessRefusal.None || !_acls.TryModify(by, frame, ref state.Owner, index, entry, out refusal))
@@ -274,43 +294,61 @@ public sealed class FramePool : IDisposable
             return false;
         }
 
-        Interlocked.Increment(ref state.Generation);
+        EndBindings(frame);
         return true;
     }
 
-    /// <summary>Checks the right once and hands out a binding that is cheap to use.</summary>
+    /// <summary>
+    /// Checks the right once and hands out a binding that is cheap to use. It does not keep the frame: once the frame is freed,
+    /// or <see cref="TryUnbind"/> or a change of the access-control list took the binding back, using it is refused.
+    /// </summary>
     /// <exception cref="AccessDeniedException">The credential lacks the right.</exception>
-    public FrameBinding Bind(Credential credential, FrameNumber frame, Rights rights)
+    public SecureBinding<Frame> Bind(Credential credential, FrameNumber frame, Rights rights)
     {
-        // The generation is read first: if the frame is freed and given to somebody else during the check, the binding is born stale.
-        uint generation = Volatile.Read(ref State(frame).Generation);
+        // The epoch first, the right second: if the frame is freed and given to somebody else meanwhile, the binding is born stale.
+        Interlocked.Exchange(ref State(frame).WasBound, 1);
+        BindingEpoch epoch = PointOf(frame).Current;
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         AccessRefusal refusal = Check(credential, frame, rights);
         return refusal == AccessRefusal.None
-            ? new FrameBinding(this, frame, generation, rights)
+            ? new SecureBinding<Frame>(epoch, new Frame(this, frame), rights)
             : throw new AccessDeniedException(frame.ToString(), rights, refusal);
     }
 
-    /// <summary>Takes back every binding to a frame. Needs the right to modify its access-control list.</summary>
+    /// <summary>
+    /// Takes back every binding to a frame; uses in progress are waited for. Needs the right to modify its access-control list.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The calling thread is inside a use of a binding.</exception>
     public bool TryUnbind(Credential by, FrameNumber frame, out AccessRefusal refusal)
     {
+        BindingPoint.ThrowIfInUse();
         refusal = Check(by, frame, Rights.ModifyAcl);
         if (refusal != AccessRefusal.None)
         {
             return false;
         }
 
-        Interlocked.Increment(ref State(frame).Generation);
+        EndBindings(frame);
         return true;
     }
 
     /// <summary>
     /// Gives the memory back; at once, or when the last device on this pool is disposed. Spans, memories and addresses taken
-    /// from the pool must not be used after that.
+    /// from the pool must not be used after that. Bindings end; uses in progress keep the memory until they have left.
     /// </summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0)
         {
+            foreach (BindingPoint point in _bindingPoints.Values)
+            {
+                if (point.Close() is { } epoch)
+                {
+                    Interlocked.Increment(ref _users);
+                    epoch.WhenDrained(RemoveUser);
+                }
+            }
+
             RemoveUser();
         }
     }
@@ -334,12 +372,45 @@ public sealed class FramePool : IDisposable
         }
     }
 
-    /// <summary>Whether a binding of that generation still holds.</summary>
-    internal bool IsCurrent(FrameNumber frame, uint generation)
+    /// <inheritdoc/>
+    ResourceKind IRevocable.Kind => ResourceKind.Frames;
+
+    /// <inheritdoc/>
+    void IRevocable.Repossess(RepossessionOrder order)
     {
-        ref FrameState state = ref _states[frame.Value];
-        return Volatile.Read(ref state.Generation) == generation && Volatile.Read(ref state.References) > 0;
+        // A frame listed by an environment that never owned it stays with its owner.
+        ArgumentNullException.ThrowIfNull(order);
+        int owner = order.Number < (ulong)FrameCount ? Volatile.Read(ref _states[order.Number].Owner) : 0;
+        var frame = new FrameNumber((uint)order.Number);
+        if (owner != 0 && order.Holder.Name.IsPrefixOf(_acls.ListOf(frame, owner)[0]!.Value.Name))
+        {
+            Repossess(frame);
+        }
     }
+
+    /// <summary>
+    /// Takes a frame away from its owner by force: no credential but the root's governs it any more, every binding ends, and one
+    /// holder is gone. It can be allocated again when the other holders (a transfer in flight) and the uses in progress have left.
+    /// </summary>
+    private void Repossess(FrameNumber frame)
+    {
+        int root = _owners.IndexOf(RootCredential);
+        int before = Interlocked.Exchange(ref State(frame).Owner, root);
+        Invariant.Check(before != 0);
+        _acls.Forget(frame, before);
+        CloseBindings(frame);
+        Release(frame);
+    }
+
+    // By itself, so that releasing a frame nobody bound makes no closure.
+    private void GiveWhenDrained(uint frame, BindingEpoch epoch) => epoch.WhenDrained(() => _freeMap.Give(frame));
+
+    private void EndBindings(FrameNumber frame) => CloseBindings(frame)?.WaitUntilDrained();
+
+    private BindingEpoch? CloseBindings(FrameNumber frame) =>
+        Volatile.Read(ref State(frame).WasBound) != 0 ? PointOf(frame).Close() : null;
+
+    private BindingPoint PointOf(FrameNumber frame) => _bindingPoints.GetOrAdd(frame.Value, static _ => new BindingPoint());
 
     private int OwnerOf(Credential owner)
     {
@@ -391,7 +462,7 @@ public sealed class FramePool : IDisposable
     private struct FrameState
     {
         public int References;
-        public uint Generation;
         public int Owner;
+        public int WasBound;
     }
 }

@@ -132,6 +132,10 @@ internal sealed class BlockCache
                 unused = await _disk.ReadAsync(_key, requests, frames).ConfigureAwait(false);
             }
         }
+        catch (XnException refused) when (refused.Status is XnStatus.NotOwned or XnStatus.TypeError)
+        {
+            throw new CffsException(CffsError.Corrupt, $"metadata points where it may not: {refused.Message}", refused);
+        }
         finally
         {
             for (int i = 0; i < unused; i++)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Exo.Core.Blocks;
 using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS;

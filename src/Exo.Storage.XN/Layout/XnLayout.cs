@@ -32,7 +32,7 @@ internal static class XnChecksum
 }
 
 /// <summary>
-/// The superblock of an XN disk: one sector, two copies, in blocks 0 and 1, written alternately (docs/xn-format.md).
+/// The superblock of an XN disk: one sector, two copies, in blocks 0 and 1, written one after the other (docs/xn-format.md).
 /// </summary>
 internal struct XnSuperblock
 {

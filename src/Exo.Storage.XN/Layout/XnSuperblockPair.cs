@@ -57,12 +57,16 @@ internal sealed class XnSuperblockPair(BlockDevice device)
         }
     }
 
-    /// <summary>Writes the next generation over the older copy, durably.</summary>
+    /// <summary>Writes the next generation, durably.</summary>
     public void Store(in XnSuperblock next)
     {
         XnSuperblock superblock = next;
         superblock.Generation = Current.Generation + 1;
+
+        // One after the other: a power cut leaves one of them whole. And both: were the newer one lost to the medium, the older one must not call a volume clean that is not.
         Write(superblock, superblock.Generation & 1);
+        device.Flush();
+        Write(superblock, (superblock.Generation & 1) ^ 1);
         device.Flush();
         Current = superblock;
     }

@@ -13,7 +13,7 @@ namespace Exo.Storage.XN;
 public readonly record struct RootEntry(string Name, TemplateId Template, BlockNumber Block);
 
 /// <summary>
-/// The named roots of all file systems on the disk: one block, two copies, written alternately, so that one good copy always remains.
+/// The named roots of all file systems on the disk: one block, two copies, written one after the other, so that one good copy always remains.
 /// </summary>
 internal sealed class RootCatalogue(BlockDevice device, ulong start)
 {
@@ -52,11 +52,7 @@ internal sealed class RootCatalogue(BlockDevice device, ulong start)
     }
 
     /// <summary>Writes both copies of an empty catalogue.</summary>
-    public void Create()
-    {
-        Store([]);
-        Store([]);
-    }
+    public void Create() => Store([]);
 
     /// <summary>Replaces the catalogue, durably.</summary>
     public void Store(List<RootEntry> entries)
@@ -65,7 +61,6 @@ internal sealed class RootCatalogue(BlockDevice device, ulong start)
         using ScratchFrames scratch = new(device.Frames, 1, Reserve);
         Span<byte> block = scratch.Bytes(0);
         ulong generation = _generation + 1;
-        ulong target = start + (generation & 1);
         block.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(block[RootBlock.MagicOffset..], RootBlock.MagicValue);
         BinaryPrimitives.WriteUInt64LittleEndian(block[RootBlock.GenerationOffset..], generation);
@@ -79,10 +74,16 @@ internal sealed class RootCatalogue(BlockDevice device, ulong start)
             BinaryPrimitives.WriteUInt64LittleEndian(entry[RootBlock.EntryBlockOffset..], entries[i].Block.Value);
         }
 
-        XnChecksum.Seal(block, target);
-        BlockRequest[] write = [BlockRequest.Write(new BlockNumber(target), scratch.Frames)];
-        device.Execute(write);
-        device.Flush();
+        // One after the other, so that one of them is always whole.
+        for (ulong copy = 0; copy < 2; copy++)
+        {
+            ulong target = start + ((generation + copy) & 1);
+            XnChecksum.Seal(block, target);
+            BlockRequest[] write = [BlockRequest.Write(new BlockNumber(target), scratch.Frames)];
+            device.Execute(write);
+            device.Flush();
+        }
+
         _generation = generation;
         Entries = entries;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Capabilities;
+using Exo.Core.Environments;
 using Exo.Core.Memory;
 
 namespace Exo.Core.Tests.Memory;
@@ -79,12 +80,23 @@ public sealed class FrameAccessTests : IDisposable
     [Fact]
     public void A_binding_is_checked_once_and_ends_with_the_frame()
     {
-        FrameBinding writing = _pool.Bind(_alice, _frame, Rights.Write);
-        writing.WritableBytes[9] = 42;
-        Assert.Equal(42, writing.Bytes[9]);
-        FrameBinding reading = _pool.Bind(_alice, _frame, Rights.Read);
-        Assert.Equal(42, reading.Bytes[9]);
-        Assert.Throws<AccessDeniedException>(() => reading.WritableBytes.Length);
+        SecureBinding<Frame> writing = _pool.Bind(_alice, _frame, Rights.Write);
+        using (BindingUse<Frame> use = writing.Use(Rights.Write))
+        {
+            use.WritableBytes()[9] = 42;
+            Assert.Equal(42, use.Bytes()[9]);
+            Assert.Equal(_frame, use.Resource.Number);
+        }
+
+        SecureBinding<Frame> reading = _pool.Bind(_alice, _frame, Rights.Read);
+        using (BindingUse<Frame> use = reading.Use())
+        {
+            Assert.Equal(42, use.Bytes()[9]);
+        }
+
+        Assert.Equal(AccessRefusal.RightNotHeld, Assert.Throws<AccessDeniedException>(() => reading.Use(Rights.Write).Dispose()).Refusal);
+        Assert.Throws<AccessDeniedException>(() => WriteWithARead(writing));
+        Assert.Throws<ObjectDisposedException>(() => ReadAfterTheUse(writing));
         Assert.Throws<AccessDeniedException>(() => _pool.Bind(_bob, _frame, Rights.Read));
 
         _pool.Release(_frame);
@@ -92,26 +104,41 @@ public sealed class FrameAccessTests : IDisposable
         Assert.True(_pool.TryAllocate(_bob, _frame));
         AssertEnded(writing);
         AssertEnded(reading);
-        Assert.Throws<InvalidOperationException>(() => default(FrameBinding).Bytes.Length);
+        Assert.Throws<InvalidOperationException>(() => default(SecureBinding<Frame>).Use().Dispose());
     }
 
     [Fact]
     public void A_binding_ends_when_it_is_taken_back_or_the_list_changes()
     {
-        FrameBinding first = _pool.Bind(_alice, _frame, Rights.Write);
+        SecureBinding<Frame> first = _pool.Bind(_alice, _frame, Rights.Write);
         Assert.False(_pool.TryUnbind(_bob, _frame, out _));
         Assert.True(first.IsValid);
         Assert.True(_pool.TryUnbind(_alice, _frame, out _));
         AssertEnded(first);
-        FrameBinding second = _pool.Bind(_alice, _frame, Rights.Write);
+        SecureBinding<Frame> second = _pool.Bind(_alice, _frame, Rights.Write);
         Assert.True(_pool.TryModifyAcl(_alice, _frame, 1, new AclEntry(_bob.Capabilities[0].Name, Rights.Read), out _));
         AssertEnded(second);
     }
 
-    private static void AssertEnded(FrameBinding binding)
+    private static void WriteWithARead(SecureBinding<Frame> binding)
+    {
+        using BindingUse<Frame> use = binding.Use();
+        use.WritableBytes()[0] = 1;
+    }
+
+    private static void ReadAfterTheUse(SecureBinding<Frame> binding)
+    {
+        BindingUse<Frame> use = binding.Use();
+        use.Dispose();
+        use.Dispose();
+        _ = use.Bytes()[0];
+    }
+
+    private static void AssertEnded(SecureBinding<Frame> binding)
     {
         Assert.False(binding.IsValid);
-        Assert.Throws<InvalidOperationException>(() => binding.Bytes.Length);
-        Assert.Throws<InvalidOperationException>(() => binding.WritableBytes.Length);
+        var refused = Assert.Throws<AccessDeniedException>(() => binding.Use().Dispose());
+        Assert.Equal(AccessRefusal.Revoked, refused.Refusal);
+        Assert.StartsWith("frame ", refused.Resource, StringComparison.Ordinal);
     }
 }

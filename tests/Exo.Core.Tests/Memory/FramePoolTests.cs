@@ -226,7 +226,6 @@ public sealed class FramePoolTests
             pool.Retain(frame);
             pool.Release(frame);
             pool.Memory(frame, 1).Span[0] = 1;
-            pool.Bind(user, frame, Rights.Write).WritableBytes[1] = 2;
             for (uint i = 0; i < (uint)pool.FrameCount; i++)
             {
                 if (pool.ReferenceCount(new FrameNumber(i)) > 0)

@@ -9,7 +9,6 @@ namespace Exo.Benchmarks.DownloadedCode;
 /// An <c>owns</c> function over a block of 4 KiB with 64 pointers: start u64, count u32, kind u32, at every 64 bytes. Each is emitted
 /// unless its start is zero.
 /// </summary>
-[MemoryDiagnoser]
 public class OwnsBenchmarks
 {
     private const int BlockBytes = 4096;

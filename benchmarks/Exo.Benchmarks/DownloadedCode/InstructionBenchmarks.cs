@@ -5,7 +5,6 @@ using Exo.Core.DownloadedCode;
 namespace Exo.Benchmarks.DownloadedCode;
 
 /// <summary>Time of one instruction: a loop of arithmetic, loads and stores, 9,003 instructions a run.</summary>
-[MemoryDiagnoser]
 public class InstructionBenchmarks
 {
     private const int Instructions = 9003;

@@ -6,7 +6,6 @@ using DownloadedProgram = Exo.Core.DownloadedCode.Program;
 namespace Exo.Benchmarks.DownloadedCode;
 
 /// <summary>A program of 1,000 instructions, an eighth of them conditional jumps, from slots to its first answer.</summary>
-[MemoryDiagnoser]
 public class VerifyBenchmarks
 {
     private const int Instructions = 1000;

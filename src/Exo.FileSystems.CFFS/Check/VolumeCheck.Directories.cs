@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+using System.Text;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Check;
+
+/// <content>Second pass: directories, level by level, each sector and each record in it.</content>
+internal sealed partial class VolumeCheck
+{
+    /// <summary>Looks at the directories of one level and returns those below.</summary>
+    private List<DirectoryVisit> CheckLevel(List<DirectoryVisit> level)
+    {
+        List<DirectoryVisit> next = [];
+        foreach (DirectoryVisit directory in level)
+        {
+            _report.Directories += directory.Inode is Superblock.OrphanInode or Superblock.ExternalInode ? 0 : 1;
+            Dictionary<uint, List<(byte[] Name, uint Sequence)>> names = [];
+            List<(ulong Logical, ulong Block)> blocks = directory.Blocks;
+            blocks.Sort(static (a, b) => a.Block.CompareTo(b.Block));
+            _blocks.ReadAll([.. blocks.Select(item => item.Block)], (index, bytes) =>
+            {
+                if (bytes.IsEmpty)
+                {
+                    Find(CffsSeverity.Error, "unreadable", $"a block of directory {directory.Path}/ cannot be read", directory.Inode, blocks[index].Block);
+                    return;
+                }
+
+                CheckSlots(directory, blocks[index], bytes.ToArray(), names, next);
+                if (++_visited % 256 == 0)
+                {
+                    progress?.Report(new CffsCheckProgress("directories", _visited, (long)_xn.BlockCount));
+                }
+            });
+            CheckNames(directory, names);
+        }
+
+        return next;
+    }
+
+    private void CheckSlots(
+        DirectoryVisit directory, (ulong Logical, ulong Block) at, byte[] bytes, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names, List<DirectoryVisit> next)
+    {
+        for (int s = 0; s < Sector.PerBlock; s++)
+        {
+            ReadOnlySpan<byte> sector = bytes.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
+            if (!Sector.IsValid(sector, _guard.ChecksumSeed, (at.Block * Sector.PerBlock) + (uint)s, SectorKind.Slots, directory.Inode))
+            {
+                Find(CffsSeverity.Error, "slot-checksum", $"sector {s} of a block of {directory.Path}/ is damaged", directory.Inode, at.Block);
+                continue;
+            }
+
+            for (int slot = 0; slot < Slot.PerSector;)
+            {
+                byte kind = sector[slot * Slot.SizeBytes];
+                if (kind == (byte)SlotKind.Free)
+                {
+                    slot++;
+                    continue;
+                }
+
+                if (!Record.TryParse(sector, slot, out Record record))
+                {
+                    Find(CffsSeverity.Error, "slot-structure", $"slot {slot} of sector {s} in {directory.Path}/ makes no record", directory.Inode, at.Block);
+                    slot++;
+                    continue;
+                }
+
+                byte[] name = new byte[record.NameLength];
+                Record.ReadContents(sector, slot, 0, name);
+                uint address = (uint)((at.Logical * Slot.PerBlock) + (ulong)((s * Slot.PerSector) + slot));
+                CheckRecord(directory, at.Block, address, record, name, names, next);
+                slot += record.Slots;
+            }
+        }
+    }
+
+    private void CheckRecord(
+        DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names, List<DirectoryVisit> next)
+    {
+        bool isExternal = directory.Inode == Superblock.ExternalInode;
+        string path = isExternal ? $"<inode {record.Inode}>" : $"{directory.Path}/{Encoding.UTF8.GetString(name)}";
+        if (isExternal != (name.Length == 0) || name.AsSpan().ContainsAny((byte)'/', (byte)0) || name.AsSpan().SequenceEqual("."u8) || name.AsSpan().SequenceEqual(".."u8))
+        {
+            Find(CffsSeverity.Error, "name", $"{path}: not a legal name", record.Inode, block);
+        }
+
+        if (!isExternal && record.NameHash != NameHash.Compute(name, _guard.HashSeed))
+        {
+            Find(CffsSeverity.Error, "name-hash", $"{path}: the name hash is wrong", record.Inode, block);
+        }
+
+        if (!KindFitsMode(record))
+        {
+            Find(CffsSeverity.Error, "mode", $"{path}: kind {record.Kind} and mode {Convert.ToString(record.Mode, 8)} contradict each other", record.Inode, block);
+        }
+
+        if (record.Inode < Superblock.FirstInode || record.Inode >= _state.InodeLimit)
+        {
+            Find(CffsSeverity.Error, "inode-number", $"{path}: inode number {record.Inode} was never given out", record.Inode, block);
+        }
+
+        if (record.InlineLength > 0 && (record.Count > 0 || record.Size != record.InlineLength))
+        {
+            Find(CffsSeverity.Error, "inline", $"{path}: inline contents of {record.InlineLength} bytes do not fit size {record.Size}", record.Inode, block);
+        }
+
+        bool isMovingOut = _isUnclean && !isExternal && record.Kind != SlotKind.ExternalLink && _externals.ContainsKey(record.Inode);
+        bool isMoving = isMovingOut || (_isUnclean && _movingInodes.Contains(record.Inode));
+        if (!isExternal)
+        {
+            if (!names.TryGetValue(record.NameHash, out List<(byte[] Name, uint Sequence)>? same))
+            {
+                names.Add(record.NameHash, same = []);
+            }
+
+            foreach ((byte[] other, uint sequence) in same)
+            {
+                if (other.AsSpan().SequenceEqual(name))
+                {
+                    bool explained = _isUnclean && sequence != record.NameSequence;
+                    Find(
+                        explained ? CffsSeverity.Info : CffsSeverity.Error, explained ? "unfinished-rename" : "duplicate-name",
+                        $"{path}: the name stands twice", record.Inode, block);
+                }
+            }
+
+            same.Add((name, record.NameSequence));
+        }
+
+        if (record.Kind == SlotKind.ExternalLink)
+        {
+            _linksFound[record.Inode] = _linksFound.GetValueOrDefault(record.Inode) + 1;
+            if (!_externals.TryGetValue(record.Inode, out (ulong Address, uint Links) external) || external.Address != record.Start)
+            {
+                Find(CffsSeverity.Error, "link-target", $"{path}: points to no external inode", record.Inode, block);
+            }
+
+            return;
+        }
+
+        if (directory.Inode == Superblock.OrphanInode)
+        {
+            Find(_isUnclean ? CffsSeverity.Info : CffsSeverity.Error, "orphan", $"{path}: unlinked while open", record.Inode, block);
+        }
+
+        if (!_inodes.Add(record.Inode))
+        {
+            Find(isMoving ? CffsSeverity.Info : CffsSeverity.Error, isMoving ? "unfinished-move" : "duplicate-inode", $"{path}: inode {record.Inode} is found twice", record.Inode, block);
+            if (isMovingOut)
+            {
+                // The next mount makes this record a link to the one in the table.
+                _linksFound[record.Inode] = _linksFound.GetValueOrDefault(record.Inode) + 1;
+            }
+
+            if (isMoving)
+            {
+                // Both records own the same blocks; they have been looked at once.
+                return;
+            }
+        }
+
+        if (isExternal)
+        {
+            _externals[record.Inode] = (address, record.Links);
+        }
+        else if (record.Kind != SlotKind.Directory && record.Links != 1)
+        {
+            Find(CffsSeverity.Error, "link-count", $"{path}: {record.Links} links in a record with one name", record.Inode, block);
+        }
+
+        switch (record.Kind)
+        {
+            case SlotKind.Directory when !isExternal:
+                next.Add(new DirectoryVisit(record.Inode, path, MapOf(record, block, path)));
+                break;
+            case SlotKind.File or SlotKind.SymbolicLink:
+                if (record.Kind == SlotKind.File)
+                {
+                    _report.Files++;
+                }
+                else
+                {
+                    _report.Others++;
+                }
+
+                List<(ulong, ulong)> map = MapOf(record, block, path, countOnly: true);
+                if (record.Kind == SlotKind.SymbolicLink && (record.Size is 0 or > 4095))
+                {
+                    Find(CffsSeverity.Error, "symbolic-link", $"{path}: a target of {record.Size} bytes", record.Inode, block);
+                }
+
+                break;
+            case SlotKind.Special:
+                _report.Others++;
+                break;
+            default:
+                Find(CffsSeverity.Error, "kind", $"{path}: a record of kind {record.Kind} does not belong here", record.Inode, block);
+                break;
+        }
+
+        if (record.Attributes != 0 && record.Kind != SlotKind.Special)
+        {
+            Own(record.Attributes, 1, record.Inode, isAnnounced: isMoving);
+        }
+    }
+
+    private static bool KindFitsMode(in Record record) => record.Kind switch
+    {
+        SlotKind.File => ModeBits.KindOf(record.Mode) == CffsKind.File && (record.Mode & ModeBits.TypeMask) == ModeBits.File,
+        SlotKind.Directory => ModeBits.KindOf(record.Mode) == CffsKind.Directory,
+        SlotKind.SymbolicLink => ModeBits.KindOf(record.Mode) == CffsKind.SymbolicLink,
+        SlotKind.Special => ModeBits.KindOf(record.Mode) is CffsKind.CharacterDevice or CffsKind.BlockDevice or CffsKind.Fifo or CffsKind.Socket,
+        SlotKind.ExternalLink => true,
+        _ => false,
+    };
+
+    private void CheckNames(DirectoryVisit directory, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names)
+    {
+        if (directory.Inode == Superblock.ExternalInode && names.Count > 0)
+        {
+            Find(CffsSeverity.Error, "name", "the external inode table holds names", directory.Inode, 0);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Check;
+
+/// <content>What inodes own: extents, tree nodes, and that no block has two owners.</content>
+internal sealed partial class VolumeCheck
+{
+    /// <summary>Takes an inode's blocks into account, tree nodes included, and returns its logical to physical map (empty when only counting).</summary>
+    private List<(ulong Logical, ulong Block)> MapOf(in Record record, ulong block, string path, bool countOnly = false)
+    {
+        List<(ulong Logical, ulong Block)> map = [];
+        List<(ulong Logical, ulong Count)> extents = [];
+        bool isAnnounced = _isUnclean && _movingInodes.Contains(record.Inode);
+        if (record.Count == 0)
+        {
+            return map;
+        }
+
+        if (record.Depth == 0)
+        {
+            AddExtent(record.Inode, 0, record.Start, record.Count, isAnnounced, countOnly ? null : map);
+            return map;
+        }
+
+        if (record.Depth > TreeNode.DepthMax || record.Count != 1)
+        {
+            Find(CffsSeverity.Error, "tree-depth", $"{path}: an extent tree of depth {record.Depth}", record.Inode, block);
+            return map;
+        }
+
+        WalkNode(record, record.Start, record.Depth, path, isAnnounced, extents, countOnly ? null : map);
+        extents.Sort();
+        for (int i = 1; i < extents.Count; i++)
+        {
+            if (extents[i].Logical < extents[i - 1].Logical + extents[i - 1].Count)
+            {
+                Find(CffsSeverity.Error, "tree-overlap", $"{path}: logical block {extents[i].Logical} is mapped twice", record.Inode, block);
+            }
+        }
+
+        return map;
+    }
+
+    private void WalkNode(
+        in Record record, ulong node, int level, string path, bool isAnnounced, List<(ulong Logical, ulong Count)> extents, List<(ulong Logical, ulong Block)>? map)
+    {
+        if (!Own(node, 1, record.Inode, isAnnounced))
+        {
+            return;
+        }
+
+        byte[] bytes = new byte[4096];
+        if (!_blocks.TryRead(node, bytes))
+        {
+            Find(CffsSeverity.Error, "unreadable", $"{path}: an extent tree node cannot be read", record.Inode, node);
+            return;
+        }
+
+        for (int s = 0; s < Sector.PerBlock; s++)
+        {
+            ReadOnlySpan<byte> sector = bytes.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
+            if (!Sector.IsValid(sector, _guard.ChecksumSeed, (node * Sector.PerBlock) + (uint)s, SectorKind.Tree, record.Inode))
+            {
+                Find(CffsSeverity.Error, "tree-checksum", $"{path}: sector {s} of an extent tree node is damaged", record.Inode, node);
+                continue;
+            }
+
+            if (!Sector.IsEmpty(sector) && sector[TreeNode.Level] != level)
+            {
+                Find(CffsSeverity.Error, "tree-level", $"{path}: a node of level {sector[TreeNode.Level]} where {level} belongs", record.Inode, node);
+                continue;
+            }
+
+            for (int i = 0; i < TreeNode.EntriesPerSector; i++)
+            {
+                TreeEntry entry = TreeEntry.Read(sector[(i * TreeEntry.SizeBytes)..]);
+                if (entry.Kind == TreeEntryKind.Free)
+                {
+                    continue;
+                }
+
+                if (entry.Kind == TreeEntryKind.Node && level > 1 && entry.Count == 1)
+                {
+                    WalkNode(record, entry.Start, level - 1, path, isAnnounced, extents, map);
+                }
+                else if (level == 1 && entry.Count > 0 && entry.Kind is TreeEntryKind.Contents or TreeEntryKind.Unwritten or TreeEntryKind.Index)
+                {
+                    AddExtent(record.Inode, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
+                    extents.Add((entry.Logical, entry.Count));
+                }
+                else
+                {
+                    Find(CffsSeverity.Error, "tree-entry", $"{path}: an entry of kind {entry.Kind} in a node of level {level}", record.Inode, node);
+                }
+            }
+        }
+    }
+
+    private void AddExtent(ulong inode, ulong logical, ulong start, uint count, bool isAnnounced, List<(ulong Logical, ulong Block)>? map)
+    {
+        if (Own(start, count, inode, isAnnounced) && map is not null)
+        {
+            for (uint i = 0; i < count; i++)
+            {
+                map.Add((logical + i, start + i));
+            }
+        }
+    }
+
+    /// <summary>Marks blocks as owned. False when they lie outside the disk, or one of them is owned already: then they are not looked at again.</summary>
+    private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced)
+    {
+        bool isXn = inode == 0;
+        if (start >= _xn.BlockCount || count > _xn.BlockCount - start || (!isXn && start < _xn.DataStart))
+        {
+            Find(CffsSeverity.Error, "pointer", $"inode {inode} points to {count} blocks from {start}, outside the data of the disk", inode, start);
+            return false;
+        }
+
+        bool fresh = true;
+        for (ulong block = start; block < start + count; block++)
+        {
+            ulong bit = 1UL << (int)(block & 63);
+            if ((_owned[block >> 6] & bit) != 0)
+            {
+                if (fresh)
+                {
+                    Find(isAnnounced ? CffsSeverity.Info : CffsSeverity.Error, isAnnounced ? "unfinished-move" : "block-twice", $"block {block} has a second owner, inode {inode}", inode, block);
+                }
+
+                fresh = false;
+            }
+            else
+            {
+                _owned[block >> 6] |= bit;
+                _report.BlocksInUse++;
+            }
+        }
+
+        return fresh;
+    }
+}

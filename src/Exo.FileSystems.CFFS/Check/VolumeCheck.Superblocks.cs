@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Text;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Check;
+
+/// <content>First pass: where everything begins. XN's superblock and roots, the superblock of C-FFS, the built-in records, the intents.</content>
+internal sealed partial class VolumeCheck
+{
+    private ulong CheckXn()
+    {
+        byte[] block = new byte[4096];
+        bool found = false;
+        string problems = "";
+        for (ulong copy = 0; copy < 2 && copy < device.Geometry.BlockCount; copy++)
+        {
+            if (!_blocks.TryRead(copy, block))
+            {
+                Find(CffsSeverity.Error, "unreadable", $"XN superblock copy {copy} cannot be read", 0, copy);
+            }
+            else if (XnSuperblock.TryParse(block.AsSpan(0, XnSuperblock.SizeBytes), copy, out XnSuperblock parsed, out string problem))
+            {
+                if (!found || parsed.Generation > _xn.Generation)
+                {
+                    _xn = parsed;
+                }
+
+                found = true;
+            }
+            else
+            {
+                problems += $"copy {copy}: {problem}; ";
+                if (block.AsSpan(XnSuperblock.SignatureOffset, 8).SequenceEqual(XnSuperblock.Signature))
+                {
+                    Find(CffsSeverity.Error, "xn-superblock", $"XN superblock copy {copy}: {problem}", 0, copy);
+                }
+            }
+        }
+
+        if (!found)
+        {
+            throw new CffsException(CffsError.NotCffs, $"not an XN volume: {problems.TrimEnd(' ', ';')}");
+        }
+
+        if (_xn.BlockCount > device.Geometry.BlockCount)
+        {
+            throw new CffsException(CffsError.NotCffs, "the volume is truncated");
+        }
+
+        _isUnclean = _xn.Clean == 0;
+        ulong? root = null;
+        ulong newest = 0;
+        for (ulong copy = 0; copy < 2; copy++)
+        {
+            if (!_blocks.TryRead(_xn.RootsStart + copy, block) || !XnChecksum.IsValid(block, _xn.RootsStart + copy)
+                || BinaryPrimitives.ReadUInt32LittleEndian(block.AsSpan(RootBlock.MagicOffset)) != RootBlock.MagicValue)
+            {
+                Find(CffsSeverity.Error, "xn-roots", $"copy {copy} of the root catalogue is damaged", 0, _xn.RootsStart + copy);
+                continue;
+            }
+
+            ulong generation = BinaryPrimitives.ReadUInt64LittleEndian(block.AsSpan(RootBlock.GenerationOffset));
+            uint count = BinaryPrimitives.ReadUInt32LittleEndian(block.AsSpan(RootBlock.CountOffset));
+            if (generation < newest || count > RootBlock.EntriesMax)
+            {
+                continue;
+            }
+
+            newest = generation;
+            root = null;
+            for (int i = 0; i < count; i++)
+            {
+                ReadOnlySpan<byte> entry = block.AsSpan(RootBlock.EntriesOffset + (i * RootBlock.EntryBytes), RootBlock.EntryBytes);
+                int length = (int)Math.Min(RootBlock.NameBytesMax, BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryNameLengthOffset..]));
+                if (Encoding.UTF8.GetString(entry.Slice(RootBlock.EntryNameOffset, length)) == options.RootName)
+                {
+                    root = BinaryPrimitives.ReadUInt64LittleEndian(entry[RootBlock.EntryBlockOffset..]);
+                }
+            }
+        }
+
+        return root is { } at && at >= _xn.DataStart && at < _xn.BlockCount
+            ? at
+            : throw new CffsException(CffsError.NotCffs, $"the XN volume has no file system '{options.RootName}'");
+    }
+
+    private bool CheckSuperblock(ulong number, ReadOnlySpan<byte> block)
+    {
+        ReadOnlySpan<byte> guardSector = block.Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes);
+        VolumeGuard? guard = VolumeGuard.TryParse(guardSector);
+        ulong first = number * Sector.PerBlock;
+        if (guard is null || Sector.IsEmpty(guardSector)
+            || !Sector.IsValid(guardSector, guard.ChecksumSeed, first + Superblock.GuardSector, SectorKind.Guard, 0))
+        {
+            Find(CffsSeverity.Error, "superblock-guard", "the guard sector is damaged", 0, number);
+            return false;
+        }
+
+        _guard = guard;
+        bool found = false;
+        for (int i = 0; i < 2; i++)
+        {
+            ReadOnlySpan<byte> sector = block.Slice(i * Sector.SizeBytes, Sector.SizeBytes);
+            if (Sector.IsEmpty(sector))
+            {
+                continue;
+            }
+
+            if (!Sector.IsValid(sector, guard.ChecksumSeed, first + (ulong)i, SectorKind.State, 0) || !VolumeState.TryParse(sector, out VolumeState state))
+            {
+                Find(CffsSeverity.Error, "superblock-state", $"state sector {i} is damaged", 0, number);
+            }
+            else if (!found || state.Generation > _state.Generation)
+            {
+                _state = state;
+                found = true;
+            }
+        }
+
+        if (!found)
+        {
+            Find(CffsSeverity.Error, "superblock-state", "no state sector is valid", 0, number);
+            return false;
+        }
+
+        if (_state.Version != VolumeState.CurrentVersion || _state.IncompatibleFeatures != 0)
+        {
+            throw new CffsException(CffsError.NotCffs, $"format version {_state.Version} is not known");
+        }
+
+        _isUnclean |= _state.Clean == 0;
+        if (_isUnclean)
+        {
+            Find(CffsSeverity.Info, "unclean", "the volume was not unmounted; the next mount recovers it", 0, number);
+        }
+
+        return true;
+    }
+
+    private void CheckBuiltIns(ulong number, ReadOnlySpan<byte> block, List<DirectoryVisit> level)
+    {
+        ReadOnlySpan<byte> sector = block.Slice(Superblock.RecordSector * Sector.SizeBytes, Sector.SizeBytes);
+        if (!Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + Superblock.RecordSector, SectorKind.Slots, 0))
+        {
+            Find(CffsSeverity.Error, "superblock-records", "the sector of the built-in records is damaged", 0, number);
+            return;
+        }
+
+        // The log first: it says which inodes may be found twice.
+        for (int slot = Slot.PerSector - 1; slot >= 0; slot--)
+        {
+            ulong expected = Superblock.RootInode + (ulong)slot;
+            if (!Record.TryParse(sector, slot, out Record record) || record.Inode != expected)
+            {
+                Find(CffsSeverity.Error, "superblock-records", $"built-in record {slot} is damaged", expected, number);
+                continue;
+            }
+
+            if (slot == Superblock.LogSlot)
+            {
+                CheckLog(record);
+            }
+            else
+            {
+                string name = slot == Superblock.RootSlot ? "" : slot == Superblock.OrphanSlot ? "<orphans>" : "<externals>";
+                level.Add(new DirectoryVisit(record.Inode, name, MapOf(record, number, name)));
+            }
+        }
+
+        // Externals before the names that point there; the root last.
+        level.Sort(static (a, b) => b.Inode.CompareTo(a.Inode));
+    }
+
+    private void CheckLog(in Record record)
+    {
+        byte[] block = new byte[4096];
+        Own(record.Start, record.Count, record.Inode, isAnnounced: false);
+        for (uint i = 0; i < record.Count && i < Intent.LogBlocks; i++)
+        {
+            ulong number = record.Start + i;
+            if (number >= _xn.BlockCount || !_blocks.TryRead(number, block))
+            {
+                continue;
+            }
+
+            for (int s = 0; s < Sector.PerBlock; s++)
+            {
+                ReadOnlySpan<byte> sector = block.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
+                if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + (uint)s, SectorKind.Intent, 0)
+                    && Intent.Read(sector) is var intent && intent.Epoch == _state.Epoch)
+                {
+                    _movingInodes.Add(intent.Inode);
+                }
+            }
+        }
+    }
+}

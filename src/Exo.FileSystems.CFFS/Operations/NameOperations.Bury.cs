@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>Records that have lost their name to another. They stay until the new name is durable; a crash before that leaves both, and the name sequence tells which counts.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>
+    /// The name that was replaced is dead at once; its record goes when the new name is durable. Until then a crash leaves both records, and the later NameSequence counts.
+    /// </summary>
+    private void Bury(Inode directory, SlotPlace place, Inode replaced, uint heir)
+    {
+        Record record = core.Directories.RecordAt(directory, place);
+        DirectoryState state = directory.Directory!;
+        state.Names.Remove(record.NameHash, place.Address);
+        state.Dead.Add(place.Address);
+        if (record.Kind == SlotKind.Directory)
+        {
+            state.Subdirectories--;
+        }
+
+        // Who was buried under the name before is buried under the new record now.
+        state.Burials.Remove(place.Address, out BurialGround? ground);
+        ground ??= new BurialGround();
+        ground.Count++;
+        state.Burials.Add(heir, ground);
+        core.Inodes.Hold(directory);
+        core.Inodes.Hold(replaced);
+        lock (core.Metadata)
+        {
+            if (record.Kind != SlotKind.ExternalLink)
+            {
+                replaced.IsUnlinked = true;
+            }
+            else
+            {
+                replaced.BuriedLinks++;
+            }
+
+            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, place.Address, replaced, ground, io));
+        }
+    }
+
+    private async ValueTask RemoveBuriedAsync(Inode directory, uint address, Inode replaced, BurialGround ground, IoMode io)
+    {
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        bool external = replaced.Container == core.Externals;
+        await EnterAsync([directory, replaced, external ? core.Externals : null], io).ConfigureAwait(false);
+        try
+        {
+            bool again;
+            lock (core.Metadata)
+            {
+                again = !external && replaced.Opens > 0;
+                if (again)
+                {
+                    // Still open: look again after the next commit. A crash meanwhile leaves a dead record, as before.
+                    core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, address, replaced, ground, io));
+                }
+            }
+
+            if (again)
+            {
+                return;
+            }
+
+            if (external)
+            {
+                lock (core.Metadata)
+                {
+                    replaced.BuriedLinks--;
+                }
+
+                SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+                await DropLinkAsync(directory, place, replaced, io).ConfigureAwait(false);
+                core.Cache.Release(place.Frame);
+            }
+            else
+            {
+                await core.PrepareFreeAsync(replaced, io).ConfigureAwait(false);
+                RemoveRecord(replaced);
+            }
+
+            directory.Directory!.Dead.Remove(address);
+            directory.Directory.RoomIn(address / Slot.PerBlock);
+            lock (core.Metadata)
+            {
+                core.Committer.AfterCommit(io => CloseGroundAsync(directory, ground, io));
+            }
+        }
+        finally
+        {
+            Exit([directory, replaced, external ? core.Externals : null]);
+            _moves.Exit();
+        }
+
+        core.Inodes.Release(replaced);
+    }
+
+    /// <summary>A directory that is being loaded holds a dead record, left by a crash: it goes with the next commit.</summary>
+    public void BuryAtLoad(Inode directory, uint address, BurialGround ground)
+    {
+        core.Inodes.Hold(directory);
+        lock (core.Metadata)
+        {
+            core.Committer.AfterCommit(io => RemoveFoundAsync(directory, address, ground, io));
+        }
+    }
+
+    private async ValueTask RemoveFoundAsync(Inode directory, uint address, BurialGround ground, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            if (directory.Directory!.Dead.Contains(address))
+            {
+                await RemoveDeadAsync(directory, address, io).ConfigureAwait(false);
+            }
+
+            lock (core.Metadata)
+            {
+                core.Committer.AfterCommit(io => CloseGroundAsync(directory, ground, io));
+            }
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    /// <summary>One dead record is durably gone.</summary>
+    private async ValueTask CloseGroundAsync(Inode directory, BurialGround ground, IoMode io)
+    {
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        if (--ground.Count == 0)
+        {
+            Dictionary<uint, BurialGround> burials = directory.Directory!.Burials;
+            foreach (KeyValuePair<uint, BurialGround> item in burials)
+            {
+                if (item.Value == ground)
+                {
+                    burials.Remove(item.Key);
+                    break;
+                }
+            }
+        }
+
+        directory.Lock.Exit();
+        core.Inodes.Release(directory);
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>New inodes with their names: one sector, one transaction.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>Creates an inode with a name, and gives it back held; or, when the name exists and <paramref name="exclusive"/> is false, the one that has it.</summary>
+    public async ValueTask<(Inode Inode, bool Created)> CreateAsync(
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io)
+    {
+        PathName.CheckNew(name);
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            if (await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false) is { } existing)
+            {
+                if (exclusive)
+                {
+                    core.Cache.Release(existing.Frame);
+                    throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
+                }
+
+                return (await core.GetInodeAsync(directory, existing, io).ConfigureAwait(false), false);
+            }
+
+            RequireWritable(directory, identity);
+            Record record = NewRecord(directory, name, mode, device, identity);
+            if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
+            {
+                if (record.Kind == SlotKind.Directory)
+                {
+                    // A crash must not have to choose between a directory, which others may have moved into, and the inode that had the name.
+                    await core.Committer.CommitAsync(io).ConfigureAwait(false);
+                }
+                else
+                {
+                    record.NameSequence = core.NextNameSequence(yieldsToEarlier: true);
+                }
+            }
+
+            int room = Slot.ContentBytesMax - name.Length;
+            ReadOnlyMemory<byte> contents = inline.Length <= room ? inline : default;
+            record.InlineLength = (ushort)contents.Length;
+            record.Size = (ulong)contents.Length;
+            record.Slots = (byte)Slot.SlotsFor(record.ContentBytes);
+            Inode inode = await InsertAsync(directory, record, name, contents, io).ConfigureAwait(false);
+            return (inode, true);
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
+    {
+        SlotPlace place = await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false);
+        lock (core.Metadata)
+        {
+            core.Edit.Begin();
+            core.Directories.Stage(directory, place, record, name.Span, inline.Span);
+            core.Edit.Apply();
+            Touch(directory);
+        }
+
+        directory.Directory!.Names.Add(record.NameHash, place.Address);
+        if (record.Kind == SlotKind.Directory)
+        {
+            directory.Directory.Subdirectories++;
+        }
+
+        Inode inode = core.AddInode(directory, place, record);
+        inode.IsMapLoaded = true;
+        return inode;
+    }
+
+    private Record NewRecord(Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, CffsIdentity identity)
+    {
+        long now = core.Now();
+        bool inheritsGroup = (directory.Record.Mode & ModeBits.SetGroup) != 0;
+        SlotKind kind = ModeBits.KindOf(mode) switch
+        {
+            CffsKind.File => SlotKind.File,
+            CffsKind.Directory => SlotKind.Directory,
+            CffsKind.SymbolicLink => SlotKind.SymbolicLink,
+            _ => SlotKind.Special,
+        };
+        return new Record
+        {
+            Kind = kind,
+            Slots = 1,
+            NameLength = (byte)name.Length,
+            Start = kind == SlotKind.Special ? device : 0,
+            Inode = core.NextInode(),
+            NameHash = NameHash.Compute(name.Span, core.Guard.HashSeed),
+            NameSequence = core.NextNameSequence(),
+            Mode = inheritsGroup && kind == SlotKind.Directory ? (ushort)(mode | ModeBits.SetGroup) : mode,
+            Links = kind == SlotKind.Directory ? 0u : 1u,
+            User = identity.User,
+            Group = inheritsGroup ? directory.Record.Group : identity.Group,
+            AccessTime = now,
+            ModifyTime = now,
+            ChangeTime = now,
+            BirthTime = now,
+        };
+    }
+}

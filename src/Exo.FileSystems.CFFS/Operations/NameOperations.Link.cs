@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>Second names. Order of durable writes: the inode in the external table, what makes the table's block found, the first name as a link, the new name; before a name goes, every newer one (<see cref="Commit.RecentLinks"/>).</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>Adds a second name to an inode. The inode moves out of its directory into the external inode table first.</summary>
+    public async ValueTask LinkAsync(Inode inode, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        PathName.CheckNew(name);
+        if (inode.IsDirectory)
+        {
+            throw new CffsException(CffsError.NotPermitted, "a directory has one name");
+        }
+
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        Inode? container = inode.Container == core.Externals ? null : inode.Container;
+        await EnterAsync([directory, container, inode], io).ConfigureAwait(false);
+        try
+        {
+            if (inode.IsUnlinked)
+            {
+                throw new CffsException(CffsError.NotFound, $"inode {inode.Number} has no name left");
+            }
+
+            if (inode.Record.Links == uint.MaxValue)
+            {
+                throw new CffsException(CffsError.TooManyLinks, $"inode {inode.Number} has too many links");
+            }
+
+            RequireWritable(directory, identity);
+            if (await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false) is { } existing)
+            {
+                core.Cache.Release(existing.Frame);
+                throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
+            }
+
+            await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
+            if (container is not null)
+            {
+                await ExternaliseAsync(inode, container, io).ConfigureAwait(false);
+            }
+
+            Record link = LinkRecord(inode, name.Span);
+            SlotPlace place = await core.Directories.MakeRoomAsync(directory, link.Slots, default, io).ConfigureAwait(false);
+            lock (core.Metadata)
+            {
+                inode.Record.Links++;
+                inode.Record.ChangeTime = core.Now();
+                core.Edit.Begin();
+                core.Edit.Stage(inode, inode.Record);
+                core.Edit.Apply();
+            }
+
+            await core.OrderAsync(inode.SlotBlock, place.Block, io).ConfigureAwait(false);
+            lock (core.Metadata)
+            {
+                core.Edit.Begin();
+                core.Directories.Stage(directory, place, link, name.Span, default);
+                core.Edit.Apply();
+                core.RecentLinks.Add(inode, place.Block);
+                Touch(directory);
+            }
+
+            directory.Directory!.Names.Add(link.NameHash, place.Address);
+            core.Cache.Release(place.Frame);
+        }
+        finally
+        {
+            Exit([directory, container, inode]);
+            _moves.Exit();
+        }
+    }
+
+    private async ValueTask ExternaliseAsync(Inode inode, Inode container, IoMode io)
+    {
+        await core.Externals.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            await core.Directories.EnsureLoadedAsync(core.Externals, io).ConfigureAwait(false);
+            while (true)
+            {
+                Record record = inode.Record;
+                byte[] contents = new byte[record.ContentBytes];
+                SlotPlace source = new(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, inode.SlotAddress);
+                Record.ReadContents(core.Directories.SectorOf(source), source.InSector, 0, contents);
+                ReadOnlyMemory<byte> name = contents.AsMemory(0, record.NameLength);
+                ReadOnlyMemory<byte> inline = contents.AsMemory(record.NameLength);
+                Record outside = record;
+                outside.NameLength = 0;
+                outside.NameHash = 0;
+                outside.Slots = (byte)Slot.SlotsFor(outside.ContentBytes);
+                SlotPlace target = await core.Directories.MakeRoomAsync(core.Externals, outside.Slots, default, io).ConfigureAwait(false);
+                XnStatus status;
+                lock (core.Metadata)
+                {
+                    core.Edit.Begin();
+                    core.Directories.Stage(core.Externals, target, outside, default, inline.Span);
+                    core.Directories.StageClear(container.Number, source.Block, source.Frame, source.Index, record.Slots);
+                    Record link = LinkRecord(inode, name.Span);
+                    link.Start = target.Address;
+                    link.NameSequence = record.NameSequence;
+                    core.Directories.Stage(container, source, link, name.Span, default);
+                    ClaimMoves(record, source.Block, source.Index, target.Block, target.Index);
+                    core.Edit.Transaction.Order(target.Block, source.Block);
+                    status = core.Edit.TryApply();
+                    if (status == XnStatus.Ok)
+                    {
+                        inode.Record = outside;
+                        Relocate(inode, core.Externals, target);
+                        core.Cache.Release(target.Frame);
+                        return;
+                    }
+                }
+
+                core.Cache.Release(target.Frame);
+                if (status != XnStatus.OrderCycle)
+                {
+                    throw new CffsException(CffsError.Corrupt, $"XN refused to move inode {inode.Number} out ({status}): {core.Edit.Transaction.LastRefusal}");
+                }
+
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            core.Externals.Lock.Exit();
+        }
+    }
+
+    private Record LinkRecord(Inode inode, ReadOnlySpan<byte> name) => new()
+    {
+        Kind = SlotKind.ExternalLink,
+        Slots = (byte)Slot.SlotsFor(name.Length),
+        NameLength = (byte)name.Length,
+        Start = inode.SlotAddress,
+        Inode = inode.Number,
+        NameHash = NameHash.Compute(name, core.Guard.HashSeed),
+        NameSequence = core.NextNameSequence(),
+        Mode = inode.Record.Mode,
+    };
+
+    /// <summary>Removes one of several names: the name first, the count when that is durable or ordered behind it.</summary>
+    private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, IoMode io)
+    {
+        await core.RecentLinks.OrderAsync(inode, place.Block, io).ConfigureAwait(false);
+        if (inode.Record.Links == 1 && core.Intents.IsMoving(inode.Number))
+        {
+            // The name's old place is still on the disk: the inode must not go before it.
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
+        lock (core.Metadata)
+        {
+            core.Edit.Begin();
+            Record link = core.Directories.RecordAt(directory, place);
+            core.Directories.StageClear(directory.Number, place.Block, place.Frame, place.Index, link.Slots);
+            core.Edit.Apply();
+        }
+
+        await core.OrderAsync(place.Block, inode.SlotBlock, io).ConfigureAwait(false);
+        await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+        lock (core.Metadata)
+        {
+            inode.Record.Links--;
+            inode.Record.ChangeTime = core.Now();
+            if (inode.Record.Links == 0)
+            {
+                inode.IsUnlinked = true;
+                if (inode.Opens == 0)
+                {
+                    RemoveRecordLocked(inode);
+                    return;
+                }
+            }
+
+            core.Edit.Begin();
+            core.Edit.Stage(inode, inode.Record);
+            core.Edit.Apply();
+        }
+    }
+}

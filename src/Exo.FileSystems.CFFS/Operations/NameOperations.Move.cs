@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>A record from one block to another.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>
+    /// Moves a record to another block: the intent, then the new record, then the removal of the old one, each durable before the next (intent log; XN's rule three).
+    /// In core it is one step. Returns the new place, its frame retained.
+    /// </summary>
+    private async ValueTask<SlotPlace> MoveRecordAsync(
+        Inode from, SlotPlace source, Inode to, Inode inode, Record record, Record next, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
+    {
+        await core.Directories.EnsureLoadedAsync(to, io).ConfigureAwait(false);
+        while (true)
+        {
+            if (core.Intents.IsFull)
+            {
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+
+            SlotPlace target = await core.Directories.MakeRoomAsync(to, next.Slots, source.Block, io).ConfigureAwait(false);
+            XnStatus status;
+            lock (core.Metadata)
+            {
+                core.Intents.Write(new Intent
+                {
+                    Inode = inode.Number,
+                    FromDirectory = from.Number,
+                    ToDirectory = to.Number,
+                    NameSequence = next.NameSequence,
+                    FromAddress = source.Address,
+                    ToAddress = target.Address,
+                    State = Intent.Pending,
+                    Epoch = core.State.Epoch,
+                });
+                status = XnStatus.Ok;
+                BlockExtent log = core.Intents.Pending;
+                for (uint i = 0; i < log.Count && status == XnStatus.Ok; i++)
+                {
+                    status = core.Disk.Order(core.Key, log.First + i, target.Block);
+                }
+
+                if (status == XnStatus.Ok && record.Kind == SlotKind.ExternalLink)
+                {
+                    // A name is not there before what it names.
+                    status = core.Disk.Order(core.Key, inode.SlotBlock, target.Block);
+                }
+
+                if (status == XnStatus.Ok)
+                {
+                    core.Edit.Begin();
+                    core.Directories.Stage(to, target, next, name.Span, inline.Span);
+                    core.Directories.StageClear(from.Number, source.Block, source.Frame, source.Index, record.Slots);
+                    ClaimMoves(record, source.Block, source.Index, target.Block, target.Index);
+
+                    // Without blocks there is no move that XN sees; the order is the same.
+                    core.Edit.Transaction.Order(target.Block, source.Block);
+                    status = core.Edit.TryApply();
+                    if (status == XnStatus.Ok)
+                    {
+                        return target;
+                    }
+                }
+
+                if (status != XnStatus.OrderCycle)
+                {
+                    throw new CffsException(CffsError.Corrupt, $"XN refused to move inode {inode.Number} ({status}): {core.Edit.Transaction.LastRefusal}");
+                }
+            }
+
+            core.Cache.Release(target.Frame);
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    private void ClaimMoves(in Record record, BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
+    {
+        if (record.Kind is SlotKind.Special or SlotKind.ExternalLink)
+        {
+            return;
+        }
+
+        if (record.Count > 0)
+        {
+            core.Edit.Transaction.ClaimMove(
+                new BlockExtent(new BlockNumber(record.Start), record.Count), core.MapEdits.RootTemplate(record), from, fromPartition, to, toPartition);
+        }
+
+        if (record.Attributes != 0)
+        {
+            core.Edit.Transaction.ClaimMove(
+                new BlockExtent(new BlockNumber(record.Attributes), 1), core.Templates.Attributes, from, fromPartition, to, toPartition);
+        }
+    }
+
+    private void Relocate(Inode inode, Inode container, in SlotPlace place)
+    {
+        BlockNumber oldBlock = inode.SlotBlock;
+        int oldPartition = MapLoader.PartitionOf(inode);
+        core.Cache.Frames.Retain(place.Frame);
+        core.Cache.Release(inode.SlotFrame);
+        Inode old = inode.Container!;
+        core.Inodes.Hold(container);
+        inode.Container = container;
+        inode.SlotBlock = place.Block;
+        inode.SlotIndex = place.Index;
+        inode.SlotAddress = place.Address;
+        inode.SlotFrame = place.Frame;
+        core.Inodes.Release(old);
+        inode.Map.Reparent(oldBlock, oldPartition, place.Block, place.Index);
+    }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>Names that go, and inodes with their last one; open ones move to the orphan directory first.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>Removes a name; with the last name the inode goes, or, while it is open, moves to the orphan directory.</summary>
+    public async ValueTask RemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
+    {
+        while (!await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false))
+        {
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<bool> TryRemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        Inode? inode = null;
+        try
+        {
+            inode = await core.Paths.StepAsync(directory, name, identity, io).ConfigureAwait(false)
+                ?? throw new CffsException(CffsError.NotFound, $"'{PathName.Display(name)}' not found");
+            bool external = inode.Container == core.Externals;
+            await EnterAsync([directory, inode, external ? core.Externals : null], io).ConfigureAwait(false);
+            try
+            {
+                Permissions.RequireRemoval(directory, inode, identity);
+                if (inode.IsDirectory != isDirectory)
+                {
+                    throw new CffsException(
+                        isDirectory ? CffsError.NotDirectory : CffsError.IsDirectory, $"'{PathName.Display(name)}' is {(isDirectory ? "no" : "a")} directory");
+                }
+
+                if (isDirectory && !await RequireEmptyAsync(inode, io).ConfigureAwait(false))
+                {
+                    return false;
+                }
+
+                if (inode.Container is null || name.Span.SequenceEqual(".."u8))
+                {
+                    throw new CffsException(CffsError.Invalid, "this directory cannot be removed");
+                }
+
+                return await RemoveNameAsync(directory, name, inode, io).ConfigureAwait(false);
+            }
+            finally
+            {
+                Exit([directory, inode, external ? core.Externals : null]);
+            }
+        }
+        finally
+        {
+            if (inode is not null)
+            {
+                core.Inodes.Release(inode);
+            }
+
+            _moves.Exit();
+        }
+    }
+
+    /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
+    private async ValueTask<bool> RemoveNameAsync(Inode directory, ReadOnlyMemory<byte> name, Inode inode, IoMode io)
+    {
+        SlotPlace place = await RequireAsync(directory, name, io).ConfigureAwait(false);
+        try
+        {
+            if (directory.Directory!.Burials.ContainsKey(place.Address))
+            {
+                return false;
+            }
+
+            Record record = core.Directories.RecordAt(directory, place);
+            if (record.Kind == SlotKind.ExternalLink)
+            {
+                await DropLinkAsync(directory, place, inode, io).ConfigureAwait(false);
+            }
+            else if (inode.Opens > 0)
+            {
+                await OrphanAsync(directory, place, inode, io).ConfigureAwait(false);
+            }
+            else
+            {
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+                RemoveRecord(inode);
+            }
+
+            DirectoryState state = directory.Directory!;
+            state.Names.Remove(record.NameHash, place.Address);
+            state.RoomIn(place.Address / Slot.PerBlock);
+            if (record.Kind == SlotKind.Directory)
+            {
+                state.Subdirectories--;
+            }
+
+            lock (core.Metadata)
+            {
+                Touch(directory);
+            }
+
+            return true;
+        }
+        finally
+        {
+            core.Cache.Release(place.Frame);
+        }
+    }
+
+    private async ValueTask OrphanAsync(Inode directory, SlotPlace source, Inode inode, IoMode io)
+    {
+        await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
+            byte[] name = System.Text.Encoding.ASCII.GetBytes(inode.Number.ToString("x", System.Globalization.CultureInfo.InvariantCulture));
+            Record record = inode.Record;
+            byte[] inline = new byte[record.InlineLength];
+            Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
+            Record next = record;
+            next.NameLength = (byte)name.Length;
+            next.NameHash = NameHash.Compute(name, core.Guard.HashSeed);
+            next.NameSequence = core.NextNameSequence();
+            next.Slots = (byte)Slot.SlotsFor(Math.Min(Slot.ContentBytesMax, next.ContentBytes));
+            SlotPlace target = await MoveRecordAsync(directory, source, core.Orphans, inode, record, next, name, inline, io).ConfigureAwait(false);
+            core.Orphans.Directory!.Names.Add(next.NameHash, target.Address);
+            lock (core.Metadata)
+            {
+                inode.Record = next;
+                Relocate(inode, core.Orphans, target);
+                inode.IsUnlinked = true;
+            }
+
+            core.Cache.Release(target.Frame);
+        }
+        finally
+        {
+            core.Orphans.Lock.Exit();
+        }
+    }
+
+    /// <summary>The last handle of an inode without a name has closed: its record goes.</summary>
+    public async ValueTask DropOrphanAsync(Inode inode, IoMode io)
+    {
+        if (core.IsReadOnly)
+        {
+            return;
+        }
+
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        Inode container = inode.Container!;
+        await EnterAsync([container, inode], io).ConfigureAwait(false);
+        try
+        {
+            if (inode is { IsUnlinked: true, IsRemoved: false, Opens: 0 })
+            {
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+                RemoveRecord(inode);
+            }
+        }
+        finally
+        {
+            Exit([container, inode]);
+            _moves.Exit();
+        }
+    }
+
+    private void RemoveRecord(Inode inode)
+    {
+        lock (core.Metadata)
+        {
+            RemoveRecordLocked(inode);
+        }
+    }
+
+    private void RemoveRecordLocked(Inode inode)
+    {
+        core.Allocator.Close(ref inode.Window);
+        ClearRecord(inode, isTwiceOwned: false);
+        inode.IsUnlinked = true;
+        inode.IsRemoved = true;
+        core.MapEdits.ForgetMap(inode);
+        inode.IsMapLoaded = true;
+        if (inode.Container is { Directory: { } state } container)
+        {
+            state.RoomIn(inode.SlotAddress / Slot.PerBlock);
+            if (container == core.Orphans)
+            {
+                state.Names.Remove(inode.Record.NameHash, inode.SlotAddress);
+            }
+        }
+    }
+
+    /// <summary>Clears a record and claims everything it owns as free. Under the metadata lock.</summary>
+    private void ClearRecord(Inode inode, bool isTwiceOwned)
+    {
+        core.Edit.Begin();
+        StageClear(inode, isTwiceOwned);
+        core.Edit.Apply();
+    }
+
+    private void StageClear(Inode inode, bool isTwiceOwned)
+    {
+        ref Record record = ref inode.Record;
+        core.Directories.StageClear(inode.Container!.Number, inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, record.Slots);
+        if (record.Kind is not (SlotKind.Special or SlotKind.ExternalLink))
+        {
+            if (record.Count > 0)
+            {
+                BlockExtent extent = new(new BlockNumber(record.Start), record.Count);
+                if (isTwiceOwned)
+                {
+                    core.Edit.Transaction.ClaimFree(extent, core.MapEdits.RootTemplate(record), inode.SlotBlock, inode.SlotIndex);
+                }
+                else
+                {
+                    core.Edit.Transaction.ClaimFreeTree(extent, core.MapEdits.RootTemplate(record), inode.SlotBlock, inode.SlotIndex);
+                }
+            }
+
+            if (record.Attributes != 0)
+            {
+                core.Edit.Transaction.ClaimFree(new BlockExtent(new BlockNumber(record.Attributes), 1), core.Templates.Attributes, inode.SlotBlock, inode.SlotIndex);
+            }
+        }
+    }
+}

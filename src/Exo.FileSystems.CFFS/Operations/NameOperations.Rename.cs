@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>Renames. In place it is one sector. Else: the intent, the record at its new place, the removal of the old one, each durable before the next; a name that is replaced is buried.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>Renames, over an existing name if there is one.</summary>
+    public async ValueTask RenameAsync(
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+    {
+        PathName.CheckNew(toName);
+        while (!await TryRenameAsync(from, fromName, to, toName, mayReplace, identity, io).ConfigureAwait(false))
+        {
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<bool> TryRenameAsync(
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        Inode? inode = null;
+        Inode? replaced = null;
+        try
+        {
+            inode = await core.Paths.StepAsync(from, fromName, identity, io).ConfigureAwait(false)
+                ?? throw new CffsException(CffsError.NotFound, $"'{PathName.Display(fromName)}' not found");
+            replaced = await core.Paths.StepAsync(to, toName, identity, io).ConfigureAwait(false);
+            if (inode == replaced)
+            {
+                return true;
+            }
+
+            if (inode.Container is null || fromName.Span.SequenceEqual(".."u8))
+            {
+                throw new CffsException(CffsError.Invalid, "this directory cannot be renamed");
+            }
+
+            for (Inode? above = to; above is not null; above = above.Container)
+            {
+                if (above == inode)
+                {
+                    throw new CffsException(CffsError.Invalid, "a directory cannot move below itself");
+                }
+            }
+
+            bool externals = inode.Container == core.Externals || replaced?.Container == core.Externals;
+            Inode?[] locks = [from, to, inode, replaced, externals ? core.Externals : null];
+            await EnterAsync(locks, io).ConfigureAwait(false);
+            try
+            {
+                Permissions.RequireRemoval(from, inode, identity);
+                RequireWritable(to, identity);
+                if (replaced is not null && !await CheckReplaceAsync(inode, replaced, to, toName, mayReplace, identity, io).ConfigureAwait(false))
+                {
+                    return false;
+                }
+
+                return await MoveNameAsync(from, fromName, to, toName, inode, replaced, io).ConfigureAwait(false);
+            }
+            finally
+            {
+                Exit(locks);
+            }
+        }
+        finally
+        {
+            if (inode is not null)
+            {
+                core.Inodes.Release(inode);
+            }
+
+            if (replaced is not null)
+            {
+                core.Inodes.Release(replaced);
+            }
+
+            _moves.Exit();
+        }
+    }
+
+    /// <summary>False when the directory to be replaced holds dead records: see <see cref="RequireEmptyAsync"/>.</summary>
+    private async ValueTask<bool> CheckReplaceAsync(
+        Inode inode, Inode replaced, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+    {
+        if (!mayReplace)
+        {
+            throw new CffsException(CffsError.Exists, $"'{PathName.Display(toName)}' exists");
+        }
+
+        Permissions.RequireRemoval(to, replaced, identity);
+        if (inode.IsDirectory != replaced.IsDirectory)
+        {
+            throw new CffsException(
+                inode.IsDirectory ? CffsError.NotDirectory : CffsError.IsDirectory, $"'{PathName.Display(toName)}' is {(replaced.IsDirectory ? "a" : "no")} directory");
+        }
+
+        return !replaced.IsDirectory || await RequireEmptyAsync(replaced, io).ConfigureAwait(false);
+    }
+
+    /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
+    private async ValueTask<bool> MoveNameAsync(
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
+    {
+        SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
+        if (from.Directory!.Burials.ContainsKey(source.Address))
+        {
+            core.Cache.Release(source.Frame);
+            return false;
+        }
+
+        await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
+        if (replaced is not null && core.RecentLinks.Has(replaced))
+        {
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
+        SlotPlace? victim = replaced is null ? null : await RequireAsync(to, toName, io).ConfigureAwait(false);
+        try
+        {
+            Record record = core.Directories.RecordAt(from, source);
+            if (record.Kind != SlotKind.ExternalLink)
+            {
+                record = inode.Record;
+            }
+
+            uint oldHash = record.NameHash;
+            Record next = record;
+            next.NameLength = (byte)toName.Length;
+            next.NameHash = NameHash.Compute(toName.Span, core.Guard.HashSeed);
+            next.NameSequence = core.NextNameSequence();
+            next.ChangeTime = core.Now();
+            bool fits = next.ContentBytes <= Slot.ContentBytesMax;
+            if (!fits)
+            {
+                await core.Files.MoveInlineOutAsync(inode, io).ConfigureAwait(false);
+                record = inode.Record;
+                next.InlineLength = record.InlineLength;
+                next.Start = record.Start;
+                next.Count = record.Count;
+            }
+
+            next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
+            byte[] inline = new byte[record.InlineLength];
+            Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
+
+            SlotPlace target = source;
+            bool inPlace = from == to && TryRenameInPlace(from, source, record, next, toName.Span, inline);
+            if (!inPlace)
+            {
+                target = await MoveRecordAsync(from, source, to, inode, record, next, toName, inline, io).ConfigureAwait(false);
+            }
+
+            DirectoryState fromState = from.Directory!;
+            DirectoryState toState = to.Directory!;
+            fromState.Names.Remove(oldHash, source.Address);
+            fromState.Leave(oldHash, core.Committer.Stamp);
+            toState.Names.Add(next.NameHash, target.Address);
+            if (inode.IsDirectory)
+            {
+                fromState.Subdirectories--;
+                toState.Subdirectories++;
+            }
+
+            lock (core.Metadata)
+            {
+                if (record.Kind != SlotKind.ExternalLink)
+                {
+                    inode.Record = next;
+                    if (!inPlace)
+                    {
+                        Relocate(inode, to, target);
+                    }
+                }
+                else
+                {
+                    inode.Record.ChangeTime = next.ChangeTime;
+                    core.Committer.AddDirty(inode);
+                }
+
+                Touch(from);
+                Touch(to);
+            }
+
+            if (!inPlace)
+            {
+                fromState.RoomIn(source.Address / Slot.PerBlock);
+                core.Cache.Release(target.Frame);
+            }
+
+            if (victim is { } dead)
+            {
+                Bury(to, dead, replaced!, target.Address);
+            }
+
+            return true;
+        }
+        finally
+        {
+            core.Cache.Release(source.Frame);
+            if (victim is { } held)
+            {
+                core.Cache.Release(held.Frame);
+            }
+        }
+    }
+
+    /// <summary>Rewrites a record's name where it is, if its sector has room: one sector, atomic.</summary>
+    private bool TryRenameInPlace(Inode directory, SlotPlace place, in Record record, in Record next, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
+    {
+        if (place.InSector + next.Slots > Slot.PerSector)
+        {
+            return false;
+        }
+
+        lock (core.Metadata)
+        {
+            core.Edit.Begin();
+            Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
+            for (int i = record.Slots; i < next.Slots; i++)
+            {
+                if (sector[(place.InSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
+                {
+                    return false;
+                }
+            }
+
+            sector.Slice(place.InSector * Slot.SizeBytes, record.Slots * Slot.SizeBytes).Clear();
+            DirectoryStore.StageInto(sector, place.InSector, next, name, inline);
+            core.Edit.Apply();
+            return true;
+        }
+    }
+
+    /// <summary>
+    /// An inode that exists is to get a name that another has just left. After a crash the disk could show both under it, and neither could be given up: so the leaving is made durable first.
+    /// </summary>
+    private ValueTask RequireNotJustLeftAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode io) =>
+        directory.Directory!.IsJustLeft(NameHash.Compute(name.Span, core.Guard.HashSeed), core.Committer.IsDurable) ? core.Committer.CommitAsync(io) : default;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>Stale records that a crash has left: what they own is given up.</content>
+internal sealed partial class NameOperations
+{
+    /// <summary>Clears a record that is known to be dead, with what it owns. Under the directory's lock.</summary>
+    public ValueTask RemoveDeadAsync(Inode directory, uint address, IoMode io) => SettleAsync(directory, address, null, io);
+
+    /// <summary>
+    /// A crash came while an inode moved out to the external table: the table has it, and its directory, from before, too. The table's counts, because other names may point there already;
+    /// the directory's becomes a name like them. Under the directory's lock.
+    /// </summary>
+    public ValueTask FinishExternaliseAsync(Inode directory, uint address, uint tableAddress, IoMode io) => SettleAsync(directory, address, tableAddress, io);
+
+    /// <summary>Gives up what a stale record owns; the record goes, or becomes a link to the external table.</summary>
+    private async ValueTask SettleAsync(Inode directory, uint address, uint? tableAddress, IoMode io)
+    {
+        SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+        Record record = core.Directories.RecordAt(directory, place);
+
+        // Not through the inode table: the number may belong to a living record elsewhere.
+        Inode dead = new(record.Inode)
+        {
+            Record = record, Container = directory, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = address, SlotFrame = place.Frame,
+        };
+        bool isTwiceOwned = record.Count > 0 && core.IsMultiplyOwned(new BlockNumber(record.Start));
+        if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
+        {
+            await core.PrepareFreeAsync(dead, io).ConfigureAwait(false);
+            if (record.Kind == SlotKind.Directory)
+            {
+                // Only an empty directory is ever replaced.
+                bool isEmpty = await RequireEmptyAsync(dead, io).ConfigureAwait(false);
+                Invariant.Check(isEmpty);
+            }
+        }
+
+        byte[] name = new byte[record.NameLength];
+        Record.ReadContents(core.Directories.SectorOf(place), place.InSector, 0, name);
+        lock (core.Metadata)
+        {
+            core.Edit.Begin();
+            StageClear(dead, isTwiceOwned);
+            if (tableAddress is { } outside)
+            {
+                Record link = LinkRecord(dead, name);
+                link.Start = outside;
+                link.NameSequence = record.NameSequence;
+                core.Directories.Stage(directory, place, link, name, default);
+            }
+
+            core.Edit.Apply();
+        }
+
+        core.MapEdits.ForgetMap(dead);
+        core.Cache.Release(place.Frame);
+        if (tableAddress is not null)
+        {
+            return;
+        }
+
+        directory.Directory!.Dead.Remove(address);
+        directory.Directory.RoomIn(address / Slot.PerBlock);
+    }
+}

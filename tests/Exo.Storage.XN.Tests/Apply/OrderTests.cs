@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Storage.XN.Tests.Stamped;
+
+namespace Exo.Storage.XN.Tests.Apply;
+
+/// <summary>The three rules at work, one by one.</summary>
+public sealed class OrderTests : IDisposable
+{
+    private readonly StampedDisk _disk = new();
+
+    private StampedTree Tree => _disk.Tree;
+
+    public void Dispose() => _disk.Dispose();
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(StampedFormat.EntriesMax - 1)]
+    public void Rule_one_a_pointer_waits_for_what_it_points_to(int entry)
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, entry);
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(data.Block));
+
+        // Written is not durable.
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+    }
+
+    [Fact]
+    public void Rule_one_reaches_through_new_nodes()
+    {
+        StampedTree.Item node = _disk.AddNode(1, _disk.A);
+        StampedTree.Item data = _disk.AddData(node, 1);
+        Assert.Equal(XnStatus.Ok, WriteBack(node.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Assert.Equal([data.Block, _disk.A.Block], _disk.Disk.PlanWriteBack(_disk.A.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(data.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+    }
+
+    [Fact]
+    public void Rule_two_a_freed_block_is_free_when_no_pointer_is_left_on_the_disk()
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, 5);
+        Tree.Sync();
+        Assert.Equal(XnStatus.Ok, Tree.Remove(data));
+        Assert.False(Tree.IsFree(data.Block.Value));
+        Assert.Equal(1ul, _disk.Disk.WillFreeBlocks);
+        Assert.Equal(XnStatus.NotFree, Tree.AddData(_disk.B, 5, data.Extent, out _));
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+        Assert.False(Tree.IsFree(data.Block.Value));
+        _disk.Disk.Flush();
+        Assert.True(Tree.IsFree(data.Block.Value));
+        Assert.Equal(XnStatus.Ok, Tree.AddData(_disk.B, 5, data.Extent, out _));
+    }
+
+    [Fact]
+    public void A_block_that_no_pointer_on_the_disk_ever_led_to_is_free_at_once()
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, 5);
+        Assert.Equal(XnStatus.Ok, Tree.Remove(data));
+        Assert.True(Tree.IsFree(data.Block.Value));
+    }
+
+    [Fact]
+    public void Rule_three_the_old_pointer_waits_for_the_new_one()
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, 5);
+        Tree.Sync();
+        Assert.Equal(XnStatus.Ok, Tree.Move(data, _disk.B, 5));
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Assert.Equal([_disk.B.Block, _disk.A.Block], _disk.Disk.PlanWriteBack(_disk.A.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+    }
+
+    [Fact]
+    public void Rule_three_the_new_pointer_must_be_found_from_a_root()
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, 5);
+        Tree.Sync();
+        StampedTree.Item node = _disk.AddNode(1, _disk.B);
+        Assert.Equal(XnStatus.Ok, Tree.Move(data, node, 0));
+        Assert.Equal(XnStatus.Ok, WriteBack(node.Block));
+        _disk.Disk.Flush();
+
+        // The node is durable, but nothing on the disk leads to it.
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+    }
+
+    [Fact]
+    public void Moves_back_and_forth_are_refused_until_the_first_is_durable()
+    {
+        StampedTree.Item one = _disk.AddData(_disk.A, 5);
+        StampedTree.Item two = _disk.AddData(_disk.B, 5);
+        Tree.Sync();
+        Assert.Equal(XnStatus.Ok, Tree.Move(one, _disk.B, 6));
+        Assert.Equal(XnStatus.OrderCycle, Tree.Move(two, _disk.A, 6));
+        Tree.Sync();
+        Assert.Equal(XnStatus.Ok, Tree.Move(two, _disk.A, 6));
+        Tree.Sync();
+    }
+
+    [Fact]
+    public void A_library_orders_its_own_blocks()
+    {
+        Stamp(_disk.A.Block);
+        Stamp(_disk.B.Block);
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Order(Tree.Key, _disk.A.Block, _disk.B.Block));
+        Assert.Equal(XnStatus.OrderCycle, _disk.Disk.Order(Tree.Key, _disk.B.Block, _disk.A.Block));
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.B.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
+    }
+
+    [Fact]
+    public void Independent_writes_share_one_flush()
+    {
+        Stamp(_disk.A.Block);
+        Stamp(_disk.B.Block);
+        long before = _disk.Disk.Counters.Flushes;
+        Tree.Sync();
+        Assert.Equal(1, _disk.Disk.Counters.Flushes - before);
+    }
+
+    private void Stamp(BlockNumber block)
+    {
+        XnTransaction write = new();
+        write.Write(block, 256, [1]);
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Apply(Tree.Key, write));
+    }
+
+    private XnStatus WriteBack(BlockNumber block) => _disk.Disk.WriteBack(Tree.Key, [block]);
+}
