@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Globalization;
 using Exo.Tests;
 
 namespace Exo.Cli.Tests;
@@ -68,6 +69,37 @@ public sealed class ClangTests
             static u64 total(const struct three *s) { return s->a + s->b + s->c; }
             """,
             m => (ulong)m[0] * 6),
+        ["binary search"] = (
+            """
+            u64 entry(u8 *m, u64 n) {
+              u32 lo = 0, hi = n;
+              while (lo < hi) { u32 mid = lo + (hi - lo) / 2; if (m[mid] < 5) lo = mid + 1; else hi = mid; }
+              return lo;
+            }
+            """,
+            Search),
+        ["decimal digits"] = (
+            """
+            u64 entry(u8 *m, u64 n) {
+              u32 v = m[0] * 1000u + m[1]; char b[12]; int i = 11; b[i] = 0;
+              do { b[--i] = '0' + v % 10; v /= 10; } while (v && i > 0);
+              u64 h = 0; for (; i < 11; i++) h = h * 256 + (u8)b[i]; return h;
+            }
+            """,
+            m => ((m[0] * 1000) + m[1]).ToString(CultureInfo.InvariantCulture).Aggregate(0UL, (h, digit) => (h * 256) + digit)),
+        ["a little machine with a stack"] = (
+            """
+            u64 entry(u8 *m, u64 n) {
+              u64 st[8]; int sp = 0; for (int i = 0; i < 8; i++) st[i] = 0;
+              for (u64 i = 0; i < n && i < 6; i++) {
+                u8 o = m[i];
+                if (o != 2) { if (sp >= 8) return 1000; st[sp++] = o; }
+                else { if (sp < 2) return 2000; u64 b = st[--sp], a = st[--sp]; st[sp++] = a * b + 1; }
+              }
+              return sp ? st[sp - 1] * 100 + sp : 0;
+            }
+            """,
+            Machine),
         ["atomics"] = (
             """
             u64 entry(u64 *m, u64 n) { __sync_fetch_and_add(&m[0], 5); __sync_fetch_and_add((u32 *)&m[1], 7); return m[0] ^ m[1]; }
@@ -76,6 +108,34 @@ public sealed class ClangTests
     };
 
     public static TheoryData<string> Names => [.. Programs.Keys];
+
+    private static ulong Machine(byte[] m)
+    {
+        Stack<ulong> stack = new();
+        foreach (byte operation in m.Take(6))
+        {
+            if (operation == 2 && stack.Count < 2)
+            {
+                return 2000;
+            }
+
+            stack.Push(operation == 2 ? (stack.Pop() * stack.Pop()) + 1 : operation);
+        }
+
+        return (stack.Peek() * 100) + (ulong)stack.Count;
+    }
+
+    private static ulong Search(byte[] m)
+    {
+        int low = 0;
+        for (int high = m.Length; low < high;)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = m[middle] < 5 ? (middle + 1, high) : (low, middle);
+        }
+
+        return (ulong)low;
+    }
 
     private static ulong Records(byte[] m)
     {

@@ -24,7 +24,11 @@ internal sealed class ExoProcess : IDisposable
             WorkingDirectory = Path.GetTempPath(),
         };
         start.ArgumentList.Add("exec");
-        start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, assembly));
+        if (assembly.Length > 0)
+        {
+            start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, assembly));
+        }
+
         foreach (string arg in args)
         {
             start.ArgumentList.Add(arg);
@@ -56,6 +60,13 @@ internal sealed class ExoProcess : IDisposable
     public static ExoResult ExoReading(string input, params string[] args)
     {
         using ExoProcess process = new("exo.dll", args, input);
+        return process.Wait();
+    }
+
+    /// <summary>Runs <c>dotnet exec</c> to its end with these arguments and this text on standard input.</summary>
+    public static ExoResult Reading(string input, params string[] args)
+    {
+        using ExoProcess process = new("", args, input);
         return process.Wait();
     }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text.Json.Nodes;
 using Exo.Tests;
 
 namespace Exo.Cli.Tests;
@@ -34,6 +35,22 @@ public sealed class UdfTests
     {
         string spread = string.Join("\r\n ", Assemble("mov r0, 17\nexit").Trim().ToUpperInvariant().ToCharArray());
         Assert.Equal("11\n", ExoProcess.ExoReading(spread, "udf", "run").Succeeded().Output);
+    }
+
+    [Fact]
+    public void Where_no_code_can_be_made_the_interpreter_takes_over()
+    {
+        // The switch that native AOT sets: dynamic code is not supported.
+        using TempFolder folder = new();
+        const string dynamicCode = "System.Runtime.CompilerServices.RuntimeFeature.IsDynamicCodeSupported";
+        JsonNode settings = JsonNode.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "exo.runtimeconfig.json")))!;
+        JsonObject properties = settings["runtimeOptions"]!["configProperties"]!.AsObject();
+        properties[dynamicCode] = false;
+        File.WriteAllText(folder["exo.runtimeconfig.json"], settings.ToJsonString());
+        string program = Assemble("mov r0, 0\nagain:\nadd r0, 3\njlt r0, 30, again\nexit");
+        ExoResult result = ExoProcess.Reading(
+            program, "--runtimeconfig", folder["exo.runtimeconfig.json"], Path.Combine(AppContext.BaseDirectory, "exo.dll"), "udf", "run", "--compiled");
+        Assert.Equal("1e\n", result.Succeeded().Output);
     }
 
     [Theory]

@@ -192,7 +192,8 @@ internal static class UdfVerb
         return DownloadedProgram.TryParse(bytes, out DownloadedProgram? program)
             ? program
             : throw new UdfException(
-                $"standard input: {bytes.Length} bytes are no program; it takes 1 to {DownloadedProgram.InstructionsLimit} instructions of {Instruction.SizeBytes} bytes");
+                $"standard input: {bytes.Length} bytes are no program; "
+                + $"it takes 1 to {DownloadedProgram.InstructionsLimit} instructions of {Instruction.SizeBytes} bytes");
     }
 
     private static string ReadText()

@@ -168,7 +168,9 @@ public static class CheckingInterpreter
             }
             else
             {
-                result = is32 ? Calculate32(operation, (uint)a, (uint)b, isSigned, instruction.Offset) : Calculate64(operation, a, b, isSigned, instruction.Offset);
+                result = is32
+                    ? Calculate32(operation, (uint)a, (uint)b, isSigned, instruction.Offset)
+                    : Calculate64(operation, a, b, isSigned, instruction.Offset);
             }
 
             return result is { } value ? Write(instruction.Destination, value) : ExecutionStatus.BadInstruction;

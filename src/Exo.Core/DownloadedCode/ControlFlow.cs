@@ -114,7 +114,8 @@ internal sealed class ControlFlow
             if (operation is not (Operation.Jump or Operation.Exit) && functionAt[following] != functionAt[i])
             {
                 return Refuse(
-                    i, VerifierRule.MissingExit, $"the function can run on into the one that begins at slot {following}; its last instruction must be exit or a jump");
+                    i, VerifierRule.MissingExit,
+                    $"the function can run on into the one that begins at slot {following}; its last instruction must be exit or a jump");
             }
         }
 

@@ -161,8 +161,9 @@ public static unsafe class Interpreter
     /// <summary>Operand size of an atomic operation: 32 and 64 bits alternate in the enum, 32 at even numbers.</summary>
     internal static uint AtomicWidthBytes(Operation operation) => ((int)operation & 1) == 0 ? 4u : 8u;
 
-    // Bounds of the pointers. Saved calls: checked before a push; a pop needs a push before. Code: the decoder resolves every jump to a slot inside the program and puts a trap behind the last,
-    // so `next` never leaves the array; a saved slot is one that lay behind a call. Registers: the decoder refuses numbers above 10, the array has 16.
+    // Bounds of the pointers. Saved calls: checked before a push; a pop needs a push before. Code: the decoder resolves every jump to a
+    // slot inside the program and puts a trap behind the last, so `next` never leaves the array; a saved slot is one that lay behind a
+    // call. Registers: the decoder refuses numbers above 10, the array has 16.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static ExecutionResult Execute<THelpers>(
         DecodedInstruction* code, ulong* r, Region* regions, ulong* saved, ref THelpers helpers, int fuel)

@@ -163,7 +163,8 @@ internal sealed class VerifierPass(Program program, ProgramContract contract, De
         {
             transfer.Refuse(
                 VerifierRule.TooMuchWork,
-                $"no verdict after {Math.Min(instructions, instructionsMax):N0} instructions and {steps:N0} steps of work: loops and calls make the program too long");
+                $"no verdict after {Math.Min(instructions, instructionsMax):N0} instructions and {steps:N0} steps of work: "
+                + "loops and calls make the program too long");
             return false;
         }
 

@@ -105,7 +105,8 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
         {
             // Where nothing wraps at 32 bits, adding a constant is adding it in 64.
             long amount = (int)operand.Range.Minimum * (block == Operation.Add64K ? 1L : -1L);
-            if (destination.Range.Maximum <= uint.MaxValue && (long)destination.Range.Minimum + amount >= 0 && (long)destination.Range.Maximum + amount <= uint.MaxValue)
+            if (destination.Range.Maximum <= uint.MaxValue && (long)destination.Range.Minimum + amount >= 0
+                && (long)destination.Range.Maximum + amount <= uint.MaxValue)
             {
                 AbstractValue sum = AbstractValue.Scalar(RangeArithmetic.Add(destination.Range, ScalarRange.Constant((ulong)amount)));
                 state[instruction.Destination] = destination.Link == 0 ? sum : sum.WithLink(destination.Link, destination.Distance + amount);
@@ -354,7 +355,8 @@ internal sealed class VerifierTransfer(Program program, ProgramContract contract
 
         if (state[instruction.Source].Kind == AbstractKind.Pointer || (isCompare && state[0].Kind == AbstractKind.Pointer))
         {
-            Refuse(VerifierRule.PointerLeak, $"r{(isCompare && state[0].Kind == AbstractKind.Pointer ? 0 : instruction.Source)} is a pointer; atomic operations are for numbers");
+            int register = state[instruction.Source].Kind == AbstractKind.Pointer ? instruction.Source : 0;
+            Refuse(VerifierRule.PointerLeak, $"r{register} is a pointer; atomic operations are for numbers");
             return;
         }
 
