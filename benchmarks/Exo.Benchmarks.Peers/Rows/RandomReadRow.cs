@@ -46,44 +46,58 @@ internal sealed class RandomReadRow : IPeerRow
     public double RunExo()
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
-        using BlockDevice device = BlockDevice.Open(_image, frames, new BlockDeviceOptions { ReadOnly = true, QueueDepth = 64 });
-        long end = Stopwatch.GetTimestamp() + (Seconds * Stopwatch.Frequency);
-        long reads = Task.WhenAll(Enumerable.Range(0, Depth).Select(seed => ReadAsync(device, seed, end))).GetAwaiter().GetResult().Sum();
-        return reads / (double)Seconds;
+        using BlockDevice device = BlockDevice.Open(_image, frames, new BlockDeviceOptions { ReadOnly = true, RegisterFrames = true });
+        using BlockQueue queue = device.OpenQueue(Depth);
+        ReadOnlyMemory<FrameNumber>[] vectors = new ReadOnlyMemory<FrameNumber>[Depth];
+        for (int i = 0; i < Depth; i++)
+        {
+            if (!frames.TryAllocate(frames.RootCredential, out FrameNumber frame))
+            {
+                throw new InvalidOperationException("no frame");
+            }
+
+            vectors[i] = new[] { frame };
+        }
+
+        Random random = new(1);
+        long blockCount = (long)device.Geometry.BlockCount;
+        BlockCompletion[] done = new BlockCompletion[Depth];
+        long reads = 0;
+        int count = Depth;
+        for (int i = 0; i < Depth; i++)
+        {
+            done[i] = new BlockCompletion((ulong)i, 0);
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        long end = start + (Seconds * Stopwatch.Frequency);
+        while (Stopwatch.GetTimestamp() < end)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                ulong slot = done[i].Cookie;
+                queue.TrySubmit(BlockRequest.Read(new BlockNumber((ulong)random.NextInt64(blockCount)), vectors[slot]), slot);
+            }
+
+            count = queue.Reap(done);
+            reads += count;
+        }
+
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return reads / seconds;
     }
 
     public double RunPeer()
     {
         string output = Tool.Run(
-            "fio", "--name=read", $"--filename={_image}", "--rw=randread", "--bs=4k", $"--iodepth={Depth}", "--ioengine=io_uring", "--direct=1",
+            "fio", "--name=read", $"--filename={_image}", "--rw=randread", "--bs=4k", $"--iodepth={Depth}", "--ioengine=io_uring", "--direct=1", "--registerfiles", "--fixedbufs",
             $"--runtime={Seconds}", "--time_based", "--readonly", "--output-format=json");
         using JsonDocument result = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
-        return result.RootElement.GetProperty("jobs")[0].GetProperty("read").GetProperty("iops").GetDouble();
+        JsonElement job = result.RootElement.GetProperty("jobs")[0];
+        return job.GetProperty("read").GetProperty("iops").GetDouble();
     }
 
     public void Dispose()
     {
-    }
-
-    private static async Task<long> ReadAsync(BlockDevice device, int seed, long end)
-    {
-        Random random = new(seed);
-        if (!device.Frames.TryAllocate(device.Frames.RootCredential, out FrameNumber frame))
-        {
-            throw new InvalidOperationException("no frame");
-        }
-
-        BlockRequest[] batch = new BlockRequest[1];
-        FrameNumber[] vector = [frame];
-        long reads = 0;
-        while (Stopwatch.GetTimestamp() < end)
-        {
-            batch[0] = BlockRequest.Read(new BlockNumber((ulong)random.NextInt64((long)device.Geometry.BlockCount)), vector);
-            await device.ExecuteAsync(batch).ConfigureAwait(false);
-            reads++;
-        }
-
-        device.Frames.Release(frame);
-        return reads;
     }
 }

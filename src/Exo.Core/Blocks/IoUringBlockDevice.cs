@@ -41,7 +41,7 @@ internal sealed class IoUringBlockDevice : BlockDevice
     /// <summary>Makes the device if the kernel grants the calling thread a ring; else null and the error number.</summary>
     public static IoUringBlockDevice? TryCreate(FramePool frames, DiskFile file, BlockDeviceOptions options, out int errno)
     {
-        UringQueue? queue = UringQueue.TryCreate(file, frames, options.QueueDepth, options.RegisterFrames, out errno);
+        UringQueue? queue = UringQueue.TryCreate(file, frames, options.QueueDepth, options.RegisterFrames, registerFile: false, out errno);
         if (queue is null)
         {
             return null;
@@ -67,8 +67,17 @@ internal sealed class IoUringBlockDevice : BlockDevice
 
     protected override void ExecuteCore(Span<BlockRequest> batch)
     {
+        if (batch.Length == 1 && batch[0].Frames.Length <= FrameVector.CountMax)
+        {
+            // One transfer at a time has nothing to gain from a ring: the plain call waits with one wake-up less.
+            long calls = 0;
+            batch[0].Error = DirectTransfer.Run(_file, Frames, in batch[0], ref calls);
+            CountSystemCalls(calls);
+            return;
+        }
+
         ThreadRing? ring = ThreadRing.Find(this);
-        if (ring is null && UringQueue.TryCreate(_file, Frames, _queueDepth, _registerFrames, out _) is { } queue)
+        if (ring is null && UringQueue.TryCreate(_file, Frames, _queueDepth, _registerFrames, registerFile: false, out _) is { } queue)
         {
             ring = Keep(queue);
         }
@@ -92,6 +101,10 @@ internal sealed class IoUringBlockDevice : BlockDevice
 
     protected override ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch) =>
         batch.IsEmpty ? ValueTask.CompletedTask : (Volatile.Read(ref _reactor) ?? StartReactor()).Post(batch);
+
+    /// <summary>Where the system has run out of rings, the queue goes through the reactor's.</summary>
+    private protected override QueueEngine? MakeQueueEngine(int depth) =>
+        UringEngine.TryCreate(_file, Frames, depth, _registerFrames);
 
     protected override void DisposeCore()
     {

@@ -26,9 +26,10 @@ internal sealed unsafe class UringQueue : IDisposable
     private readonly MappedRegion _vectors;
     private readonly Slot[] _slots;
     private readonly bool _fixedFrames;
+    private readonly bool _fixedFile;
     private int _freeSlot;
 
-    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth, bool registerFrames)
+    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile)
     {
         _ring = ring;
         _file = file;
@@ -42,8 +43,9 @@ internal sealed unsafe class UringQueue : IDisposable
         // One more set of vectors than slots: its first word receives the reactor's wake-up.
         _vectors = MappedRegion.Anonymous((long)(depth + 1) * FrameVector.CountMax * sizeof(IoVector));
 
-        // The file is not registered: the kernel lets go of a closed ring's files some time later, and whoever disposes a
-        // device may want its disk at once.
+        // The kernel lets go of a closed ring's files some time later, and whoever disposes a device may want its disk at once:
+        // the file is registered only where the thread that made the ring also closes it, and can take the file back first.
+        _fixedFile = registerFile && ring.TryRegisterFile(file.Fd);
         long poolBytes = (long)frames.FrameCount * FramePool.FrameBytes;
         _fixedFrames = registerFrames && poolBytes <= RegisteredPoolBytesMax && ring.TryRegisterBuffer(frames.BaseAddress, poolBytes);
     }
@@ -53,13 +55,23 @@ internal sealed unsafe class UringQueue : IDisposable
 
     public bool HasFreeSlot => _freeSlot < _slots.Length;
 
+    /// <summary>Entries that are written and that the kernel has not been told of.</summary>
+    public int Unsubmitted => (int)_ring.Unsubmitted;
+
     public long EnterCount => _ring.EnterCount;
 
     /// <summary>Where a wake-up's eight bytes go.</summary>
     private nint WakeAddress => _vectors.Address + (nint)_slots.Length * FrameVector.CountMax * sizeof(IoVector);
 
     /// <summary>Makes a queue for the calling thread; null and the reason when the kernel refuses a ring.</summary>
-    public static UringQueue? TryCreate(DiskFile file, FramePool frames, int depth, bool registerFrames, out int errno)
+    /// <param name="file">The disk.</param>
+    /// <param name="frames">The pool.</param>
+    /// <param name="depth">Transfers under way at most.</param>
+    /// <param name="registerFrames">Pin the pool.</param>
+    /// <param name="registerFile">Register the disk; only if the calling thread is also the one that will dispose of the queue.</param>
+    /// <param name="errno">Why not.</param>
+    public static UringQueue? TryCreate(
+        DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile, out int errno)
     {
         IoUring? ring = IoUring.TryCreate((uint)depth + 1, out errno);
         if (errno == Errno.ENOMEM)
@@ -69,7 +81,7 @@ internal sealed unsafe class UringQueue : IDisposable
             ring = IoUring.TryCreate((uint)depth + 1, out errno);
         }
 
-        return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames);
+        return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames, registerFile);
     }
 
     /// <summary>Carries out a batch on the calling thread: as a rule one call into the kernel.</summary>
@@ -114,6 +126,8 @@ internal sealed unsafe class UringQueue : IDisposable
         entry->UserData = WakeMark;
     }
 
+    public void Submit() => _ring.Submit();
+
     public void SubmitAndWait(uint minComplete) => _ring.SubmitAndWait(minComplete);
 
     /// <summary>Takes one completion. <paramref name="done"/> is the batch that it finished, if any.</summary>
@@ -142,6 +156,12 @@ internal sealed unsafe class UringQueue : IDisposable
     public void Dispose()
     {
         Invariant.Check(InFlight == 0);
+        if (_fixedFile)
+        {
+            // Refused when another thread closes the ring (a device disposed of before its queue): then the kernel lets go later.
+            _ring.UnregisterFile();
+        }
+
         _ring.Dispose();
         _vectors.Dispose();
     }
@@ -153,7 +173,8 @@ internal sealed unsafe class UringQueue : IDisposable
         ref BlockRequest request = ref slot.Batch!.Requests.Span[slot.Request];
         UringSubmission* entry = _ring.NextEntry();
         entry->UserData = (ulong)index;
-        entry->Fd = _file.Fd;
+        entry->Fd = _fixedFile ? 0 : _file.Fd;
+        entry->Flags = _fixedFile ? UringAbi.IOSQE_FIXED_FILE : (byte)0;
         DirectTransfer.Range(request, out long offset, out long length);
         if (request.Operation == BlockOperation.Flush || slot.IsFlushAfterZeroes)
         {

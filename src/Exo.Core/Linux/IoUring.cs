@@ -135,6 +135,12 @@ internal sealed unsafe class IoUring : IDisposable
         return Libc.UringRegister(_fd, UringAbi.IORING_REGISTER_BUFFERS, &vector, 1) == 0;
     }
 
+    /// <summary>Registers one file as number 0: entries with IOSQE_FIXED_FILE name it without counting its users.</summary>
+    public bool TryRegisterFile(int fd) => Libc.UringRegister(_fd, UringAbi.IORING_REGISTER_FILES, &fd, 1) == 0;
+
+    /// <summary>Takes the file back. For the thread that made the ring; others are refused.</summary>
+    public void UnregisterFile() => _ = Libc.UringRegister(_fd, UringAbi.IORING_UNREGISTER_FILES, null, 0);
+
     /// <summary>The next free entry, cleared. The caller keeps what it has in flight at or below <see cref="Entries"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public UringSubmission* NextEntry()
@@ -165,6 +171,18 @@ internal sealed unsafe class IoUring : IDisposable
         {
             // The kernel is short of memory for requests: let what is in flight finish.
             Thread.Yield();
+        }
+    }
+
+    /// <summary>Hands over what was written; looks for no completion.</summary>
+    public void Submit()
+    {
+        Volatile.Write(ref *_sqTail, _tail);
+        EnterCount++;
+        if (Libc.UringEnter(_fd, Unsubmitted, 0, 0) < 0)
+        {
+            // Not taken now: the next call that waits takes it along.
+            Invariant.Check(Errno.Last is Errno.EINTR or Errno.EAGAIN or Errno.EBUSY or Errno.ENOMEM);
         }
     }
 

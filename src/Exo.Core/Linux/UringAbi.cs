@@ -19,6 +19,10 @@ internal static class UringAbi
     public const uint IORING_ENTER_GETEVENTS = 1;
 
     public const uint IORING_REGISTER_BUFFERS = 0;
+    public const uint IORING_REGISTER_FILES = 2;
+    public const uint IORING_UNREGISTER_FILES = 3;
+
+    public const byte IOSQE_FIXED_FILE = 1;
 
     public const long IORING_OFF_SQ_RING = 0;
     public const long IORING_OFF_SQES = 0x10000000;
