@@ -175,18 +175,27 @@ internal sealed unsafe class UringQueue : IDisposable
         entry->UserData = (ulong)index;
         entry->Fd = _fixedFile ? 0 : _file.Fd;
         entry->Flags = _fixedFile ? UringAbi.IOSQE_FIXED_FILE : (byte)0;
-        DirectTransfer.Range(request, out long offset, out long length);
-        if (request.Operation == BlockOperation.Flush || slot.IsFlushAfterZeroes)
+        DirectTransfer.Range(_file, request, out long offset, out long length);
+        if (request.Operation == BlockOperation.Flush || slot.IsFlushAfter)
         {
             entry->Opcode = UringAbi.IORING_OP_FSYNC;
             entry->OperationFlags = UringAbi.IORING_FSYNC_DATASYNC;
             return 0;
         }
 
-        entry->Offset = (ulong)(offset + slot.OffsetBytes);
+        if (request.Operation == BlockOperation.Discard && _file.IsBlockDevice)
+        {
+            entry->Opcode = UringAbi.IORING_OP_URING_CMD;
+            entry->Command = UringAbi.BLOCK_URING_CMD_DISCARD;
+            entry->Address = (ulong)offset;
+            entry->Address3 = (ulong)length;
+            return 0;
+        }
+
         if (request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes)
         {
-            // FALLOCATE takes its length in addr and its mode in len (io_uring_enter(2)).
+            // FALLOCATE takes its length in addr and its mode in len (io_uring_enter(2)); the kernel gives it to a worker thread.
+            entry->Offset = (ulong)offset;
             entry->Opcode = UringAbi.IORING_OP_FALLOCATE;
             entry->Address = (ulong)length;
             entry->Length = Abi.FALLOC_FL_KEEP_SIZE
@@ -194,13 +203,14 @@ internal sealed unsafe class UringQueue : IDisposable
             return 0;
         }
 
+        entry->Offset = (ulong)(offset + slot.OffsetBytes);
         bool isRead = request.Operation == BlockOperation.Read;
         IoVector* vectors = (IoVector*)_vectors.Address + (long)index * FrameVector.CountMax;
 
         // A slot that goes out again keeps to its own rest: the blocks behind it belong to another transfer.
         int limit = slot.LengthBytes > 0 ? slot.LengthBytes : FrameVector.LengthBytesMax;
         int count = FrameVector.Build(_frames, request.Frames.Span, slot.OffsetBytes, limit, vectors, out slot.LengthBytes);
-        entry->OperationFlags = !isRead && request.ForceUnitAccess ? (uint)Abi.RWF_DSYNC : 0;
+        entry->OperationFlags = !isRead && request.ForceUnitAccess && !slot.IsDurableApart ? (uint)Abi.RWF_DSYNC : 0;
         if (count == 1)
         {
             // The frames lie together: no vector to import, and no pages to look up when the pool is registered.
@@ -246,6 +256,10 @@ internal sealed unsafe class UringQueue : IDisposable
         return batch;
     }
 
+    /// <summary>Whether the kernel says that it does not do this, ever. A kernel before 6.12 knows no discard in a ring: EINVAL.</summary>
+    private static bool IsRefused(int errno, BlockOperation operation) =>
+        DirectTransfer.IsUnsupported(errno) || (errno == Errno.EINVAL && operation == BlockOperation.Discard);
+
     private bool IsThrough(ref Slot slot, UringBatch batch, int result)
     {
         ref BlockRequest request = ref batch.Requests.Span[slot.Request];
@@ -256,20 +270,27 @@ internal sealed unsafe class UringQueue : IDisposable
                 return false;
             }
 
-            if (DirectTransfer.IsUnsupported(-result) && request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes
-                && !slot.IsFlushAfterZeroes)
+            if (!slot.IsFlushAfter && IsRefused(-result, request.Operation))
             {
-                // The file system lacks it: the other ways are plain calls, on this thread.
-                long systemCalls = 0;
-                int error = request.Operation == BlockOperation.Discard
-                    ? DirectTransfer.Discard(_file, request, ref systemCalls)
-                    : DirectTransfer.WriteZeroes(_file, request, ref systemCalls);
-                if (error != 0)
+                if (request.Operation == BlockOperation.Write && request.ForceUnitAccess && !slot.IsDurableApart)
                 {
-                    batch.Fail(slot.Request, error);
+                    // No write here is durable by itself: written again, then flushed.
+                    slot.IsDurableApart = true;
+                    return false;
                 }
 
-                return true;
+                if (request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes)
+                {
+                    // Neither the disk nor the file system does it from a ring: the other ways are plain calls, on this thread.
+                    long systemCalls = 0;
+                    int error = DirectTransfer.Run(_file, _frames, request, ref systemCalls);
+                    if (error != 0)
+                    {
+                        batch.Fail(slot.Request, error);
+                    }
+
+                    return true;
+                }
             }
 
             batch.Fail(slot.Request, -result);
@@ -278,7 +299,7 @@ internal sealed unsafe class UringQueue : IDisposable
 
         switch (request.Operation)
         {
-            case BlockOperation.Read or BlockOperation.Write:
+            case BlockOperation.Read or BlockOperation.Write when !slot.IsFlushAfter:
                 int progress = DirectTransfer.Progress(_file, result, slot.LengthBytes);
                 if (progress == 0)
                 {
@@ -288,9 +309,15 @@ internal sealed unsafe class UringQueue : IDisposable
 
                 slot.OffsetBytes += progress;
                 slot.LengthBytes -= progress;
-                return slot.LengthBytes == 0;
-            case BlockOperation.WriteZeroes when request.ForceUnitAccess && !slot.IsFlushAfterZeroes:
-                slot.IsFlushAfterZeroes = true;
+                if (slot.LengthBytes > 0 || !slot.IsDurableApart)
+                {
+                    return slot.LengthBytes == 0;
+                }
+
+                slot.IsFlushAfter = true;
+                return false;
+            case BlockOperation.WriteZeroes when request.ForceUnitAccess && !slot.IsFlushAfter:
+                slot.IsFlushAfter = true;
                 return false;
             default:
                 return true;
@@ -305,6 +332,11 @@ internal sealed unsafe class UringQueue : IDisposable
         public int NextFree;
         public long OffsetBytes;
         public int LengthBytes;
-        public bool IsFlushAfterZeroes;
+
+        /// <summary>The write is followed by a flush, because the disk has no durable writes.</summary>
+        public bool IsDurableApart;
+
+        /// <summary>The flush behind a write that is to be durable.</summary>
+        public bool IsFlushAfter;
     }
 }

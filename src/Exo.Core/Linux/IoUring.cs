@@ -85,7 +85,7 @@ internal sealed unsafe class IoUring : IDisposable
 
     /// <summary>Makes a ring for the calling thread.</summary>
     /// <param name="entries">Wanted; the kernel rounds up to a power of two.</param>
-    /// <param name="errno">Why not: EPERM (forbidden by a sandbox or by sysctl), ENOSYS (kernel without it or too old), ENOMEM, EMFILE.</param>
+    /// <param name="errno">Why not: EPERM, EACCES (forbidden by a sandbox or by sysctl), ENOSYS (kernel without it or too old), ENOMEM, EMFILE.</param>
     /// <returns>Null when the kernel refused.</returns>
     public static IoUring? TryCreate(uint entries, out int errno)
     {
@@ -112,10 +112,10 @@ internal sealed unsafe class IoUring : IDisposable
                 return null;
             }
 
+            IoUring ring;
             try
             {
-                errno = 0;
-                return new IoUring(fd, parameters);
+                ring = new IoUring(fd, parameters);
             }
             catch (IOException)
             {
@@ -123,9 +123,37 @@ internal sealed unsafe class IoUring : IDisposable
                 errno = Errno.ENOMEM;
                 return null;
             }
+
+            errno = ring.TryOnce();
+            if (errno == 0)
+            {
+                return ring;
+            }
+
+            ring.Dispose();
+            return null;
         }
 
         return null;
+    }
+
+    /// <summary>A filter may let a ring be made and refuse its use: nothing goes in and must come out. 0 or the error number.</summary>
+    private int TryOnce()
+    {
+        NextEntry()->Opcode = UringAbi.IORING_OP_NOP;
+        Volatile.Write(ref *_sqTail, _tail);
+        while (true)
+        {
+            if (Libc.UringEnter(_fd, Unsubmitted, 1, UringAbi.IORING_ENTER_GETEVENTS) < 0 && Errno.Last is not (Errno.EINTR or Errno.EAGAIN))
+            {
+                return Errno.Last;
+            }
+
+            if (TryComplete(out UringCompletion completion))
+            {
+                return -completion.Result;
+            }
+        }
     }
 
     /// <summary>Registers one buffer as number 0; the kernel pins its pages.</summary>

@@ -35,6 +35,9 @@ public sealed unsafe class AbiTests
             #ifndef IORING_SETUP_NO_SQARRAY
             #define IORING_SETUP_NO_SQARRAY (1U << 16)
             #endif
+            #ifndef BLOCK_URING_CMD_DISCARD
+            #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
+            #endif
             int main(void) {
 
             """);
@@ -125,6 +128,8 @@ public sealed unsafe class AbiTests
             ("offsetof(struct io_uring_sqe, fsync_flags)", Offset(&sqe, &sqe.OperationFlags)),
             ("offsetof(struct io_uring_sqe, user_data)", Offset(&sqe, &sqe.UserData)),
             ("offsetof(struct io_uring_sqe, buf_index)", Offset(&sqe, &sqe.BufferIndex)),
+            ("offsetof(struct io_uring_sqe, off) + 0", Offset(&sqe, &sqe.Command)),
+            ("offsetof(struct io_uring_sqe, buf_index) + 8", Offset(&sqe, &sqe.Address3)),
             ("sizeof(struct io_uring_cqe)", sizeof(UringCompletion)),
             ("offsetof(struct io_uring_cqe, user_data)", Offset(&cqe, &cqe.UserData)),
             ("offsetof(struct io_uring_cqe, res)", Offset(&cqe, &cqe.Result)),
@@ -161,6 +166,8 @@ public sealed unsafe class AbiTests
             ("IORING_OP_FSYNC", UringAbi.IORING_OP_FSYNC), ("IORING_OP_READ_FIXED", UringAbi.IORING_OP_READ_FIXED),
             ("IORING_OP_WRITE_FIXED", UringAbi.IORING_OP_WRITE_FIXED), ("IORING_OP_FALLOCATE", UringAbi.IORING_OP_FALLOCATE),
             ("IORING_OP_READ", UringAbi.IORING_OP_READ), ("IORING_OP_WRITE", UringAbi.IORING_OP_WRITE),
+            ("IORING_OP_NOP", UringAbi.IORING_OP_NOP), ("IORING_OP_URING_CMD", UringAbi.IORING_OP_URING_CMD),
+            ("BLOCK_URING_CMD_DISCARD", UringAbi.BLOCK_URING_CMD_DISCARD),
             ("IORING_FSYNC_DATASYNC", UringAbi.IORING_FSYNC_DATASYNC),
         ];
     }
