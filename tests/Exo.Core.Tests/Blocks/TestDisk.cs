@@ -85,6 +85,9 @@ internal sealed class TestDisk : IDisposable
 
     public string Path => _loop ?? _image ?? "memory";
 
+    /// <summary>What the image, or the one under the loop device, takes of its file system.</summary>
+    public long AllocatedBytes() => long.Parse(Run(Requires.Program("stat"), "--format=%b", _image!), System.Globalization.CultureInfo.InvariantCulture) * 512;
+
     public static string NewPath() => System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"exo-test-{Guid.NewGuid():N}.img");
 
     public static string Run(string program, params string[] arguments)
