@@ -26,6 +26,9 @@ public sealed unsafe class AbiTests
             #include <sys/file.h>
             #include <sys/ioctl.h>
             #include <sys/syscall.h>
+            #include <sys/socket.h>
+            #include <sys/epoll.h>
+            #include <netinet/in.h>
             #include <linux/fs.h>
             #include <linux/falloc.h>
             #include <linux/io_uring.h>
@@ -72,6 +75,38 @@ public sealed unsafe class AbiTests
         Snapshot.Verify(string.Join('\n', Picture().Select(line => $"{line.Expression} = {line.Value}")));
     }
 
+    [Fact]
+    public void What_differs_between_the_architectures_is_this_and_nothing_else()
+    {
+        var differs = typeof(ArchitectureAbi).GetProperties(System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.Public)
+            .OrderBy(property => property.Name, StringComparer.Ordinal)
+            .Select(property => $"{property.Name}: x64 {property.GetValue(ArchitectureAbi.X64)}, arm64 {property.GetValue(ArchitectureAbi.Arm64)}");
+        Assert.Equal(
+            [
+                "EpollEventBytes: x64 12, arm64 16",
+                "O_DIRECT: x64 16384, arm64 65536",
+                "O_DIRECTORY: x64 65536, arm64 16384",
+                "O_NOFOLLOW: x64 131072, arm64 32768",
+                "SYS_getdents64: x64 217, arm64 61",
+            ],
+            differs);
+        Assert.Same(RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? ArchitectureAbi.Arm64 : ArchitectureAbi.X64, ArchitectureAbi.Current);
+        Assert.Equal((ArchitectureAbi.Current.O_DIRECT, ArchitectureAbi.Current.O_DIRECTORY), (Abi.O_DIRECT, Abi.O_DIRECTORY));
+    }
+
+    /// <summary>A thread inside such a call cannot be stopped, so one that blocks stops the garbage collector, and with it everybody.</summary>
+    [Fact]
+    public void No_call_into_the_kernel_hides_from_the_garbage_collector()
+    {
+        const System.Reflection.BindingFlags all = System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Instance
+            | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.DeclaredOnly;
+        System.Reflection.MethodInfo[] calls = [.. typeof(Libc).Assembly.GetTypes().SelectMany(type => type.GetMethods(all))
+            .Where(method => method.Attributes.HasFlag(System.Reflection.MethodAttributes.PinvokeImpl))];
+        Assert.True(calls.Length > 30, $"only {calls.Length} calls were found");
+        Assert.All(calls, call => Assert.Empty(call.GetCustomAttributes(typeof(SuppressGCTransitionAttribute), inherit: false)));
+        Assert.All(calls, call => Assert.Equal("libc", ((DllImportAttribute)call.GetCustomAttributes(typeof(DllImportAttribute), inherit: false).Single()).Value));
+    }
+
     private static List<(string Expression, long Value)> Picture()
     {
         StatxBuffer statx;
@@ -79,11 +114,17 @@ public sealed unsafe class AbiTests
         UringSubmission sqe;
         UringCompletion cqe;
         IoVector vector;
+        FileStatusBuffer status;
+        Libc.MessageHeader message;
+        TimeSpecification time;
         Unsafe.SkipInit(out statx);
         Unsafe.SkipInit(out p);
         Unsafe.SkipInit(out sqe);
         Unsafe.SkipInit(out cqe);
         Unsafe.SkipInit(out vector);
+        Unsafe.SkipInit(out status);
+        Unsafe.SkipInit(out message);
+        Unsafe.SkipInit(out time);
         return
         [
             ("sizeof(struct iovec)", sizeof(IoVector)),
@@ -169,6 +210,30 @@ public sealed unsafe class AbiTests
             ("IORING_OP_NOP", UringAbi.IORING_OP_NOP), ("IORING_OP_URING_CMD", UringAbi.IORING_OP_URING_CMD),
             ("BLOCK_URING_CMD_DISCARD", UringAbi.BLOCK_URING_CMD_DISCARD),
             ("IORING_FSYNC_DATASYNC", UringAbi.IORING_FSYNC_DATASYNC),
+            ("sizeof(struct statx) + 0", sizeof(FileStatusBuffer)),
+            ("offsetof(struct statx, stx_nlink)", Offset(&status, &status.Links)),
+            ("offsetof(struct statx, stx_uid)", Offset(&status, &status.User)),
+            ("offsetof(struct statx, stx_gid)", Offset(&status, &status.Group)),
+            ("offsetof(struct statx, stx_ino)", Offset(&status, &status.Inode)),
+            ("offsetof(struct statx, stx_atime.tv_sec)", Offset(&status, &status.AccessSeconds)),
+            ("offsetof(struct statx, stx_atime.tv_nsec)", Offset(&status, &status.AccessNanoseconds)),
+            ("offsetof(struct statx, stx_mtime.tv_sec)", Offset(&status, &status.ModifySeconds)),
+            ("offsetof(struct statx, stx_mtime.tv_nsec)", Offset(&status, &status.ModifyNanoseconds)),
+            ("sizeof(struct timespec)", sizeof(TimeSpecification)),
+            ("offsetof(struct timespec, tv_nsec)", Offset(&time, &time.Nanoseconds)),
+            ("sizeof(struct msghdr)", sizeof(Libc.MessageHeader)),
+            ("offsetof(struct msghdr, msg_iov)", Offset(&message, &message.Vectors)),
+            ("offsetof(struct msghdr, msg_iovlen)", Offset(&message, &message.VectorCount)),
+            ("offsetof(struct msghdr, msg_control)", Offset(&message, &message.Control)),
+            ("offsetof(struct msghdr, msg_flags)", Offset(&message, &message.Flags)),
+            ("sizeof(struct epoll_event)", Libc.EpollEventBytes),
+            ("O_NOFOLLOW", FileAbi.O_NOFOLLOW), ("O_WRONLY", FileAbi.O_WRONLY), ("O_NONBLOCK", FileAbi.O_NONBLOCK),
+            ("AT_SYMLINK_NOFOLLOW", FileAbi.AT_SYMLINK_NOFOLLOW), ("AT_NO_AUTOMOUNT", FileAbi.AT_NO_AUTOMOUNT),
+            ("AF_INET", Libc.AddressFamilyInet), ("AF_INET6", Libc.AddressFamilyInet6), ("SOCK_STREAM", Libc.SocketStream),
+            ("SOCK_NONBLOCK", Libc.SocketNonBlocking), ("SOCK_CLOEXEC", Libc.SocketCloseOnExec), ("SOL_SOCKET", Libc.SolSocket),
+            ("SO_REUSEADDR", Libc.SoReuseAddress), ("SO_REUSEPORT", Libc.SoReusePort), ("MSG_DONTWAIT", Libc.MessageDontWait),
+            ("MSG_NOSIGNAL", Libc.MessageNoSignal), ("EPOLLET", Libc.EpollEdgeTriggered), ("EPOLLRDHUP", Libc.EpollReadHangUp),
+            ("SYS_getdents64", ArchitectureAbi.Current.SYS_getdents64),
         ];
     }
 
