@@ -42,7 +42,7 @@ public abstract partial class BlockDevice
                 }
             }
 
-            return new PortableBlockDevice(frames, file, driverNote);
+            return new PortableBlockDevice(frames, file, options, driverNote);
         }
         catch
         {

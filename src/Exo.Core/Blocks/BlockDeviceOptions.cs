@@ -10,7 +10,7 @@ public enum BlockDriver
     /// <summary>io_uring, or a <see cref="BlockDeviceException"/>.</summary>
     IoUring,
 
-    /// <summary>preadv and pwritev.</summary>
+    /// <summary>preadv and pwritev; with direct I/O also io_submit, so that many requests are under way.</summary>
     Portable,
 }
 

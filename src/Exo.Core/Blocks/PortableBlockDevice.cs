@@ -6,8 +6,9 @@ using Exo.Core.Memory;
 namespace Exo.Core.Blocks;
 
 /// <summary>
-/// The device for wherever io_uring is refused: preadv and pwritev on the calling thread; the asynchronous door hands
-/// batches to threads of the device, made when batches wait and none is free.
+/// The device for wherever io_uring is refused: preadv and pwritev on the calling thread. With direct I/O the requests of a batch and of a
+/// queue are under way together, through the kernel's older asynchronous calls; those of a queue without it go through the asynchronous
+/// door. That one hands batches to threads of the device, made when batches wait and none is free.
 /// </summary>
 internal sealed class PortableBlockDevice : BlockDevice
 {
@@ -15,6 +16,7 @@ internal sealed class PortableBlockDevice : BlockDevice
     private const int ThreadCountMax = 16;
 
     private readonly DiskFile _file;
+    private readonly SynchronousDoor _door;
     private readonly Lock _starting = new();
     private readonly ConcurrentQueue<Errand> _waiting = new();
     private readonly ConcurrentQueue<Errand> _idle = new();
@@ -22,8 +24,12 @@ internal sealed class PortableBlockDevice : BlockDevice
     private readonly List<Thread> _threads = [];
     private int _underWay;
 
-    public PortableBlockDevice(FramePool frames, DiskFile file, string driverNote)
-        : base(frames, GeometryOf(file, "pread") with { DriverNote = driverNote }) => _file = file;
+    public PortableBlockDevice(FramePool frames, DiskFile file, BlockDeviceOptions options, string driverNote)
+        : base(frames, GeometryOf(file, "pread") with { DriverNote = driverNote })
+    {
+        _file = file;
+        _door = new SynchronousDoor(file, frames, file.IsDirect ? () => UringQueue.TryCreateWithoutRing(file, frames, options.QueueDepth) : null);
+    }
 
     /// <summary>What an opened file says about itself, as geometry.</summary>
     public static BlockGeometry GeometryOf(DiskFile file, string driver) => new()
@@ -40,16 +46,10 @@ internal sealed class PortableBlockDevice : BlockDevice
         IsDirect = file.IsDirect,
     };
 
-    protected override void ExecuteCore(Span<BlockRequest> batch)
-    {
-        long systemCalls = 0;
-        foreach (ref BlockRequest request in batch)
-        {
-            request.Error = DirectTransfer.Run(_file, Frames, in request, ref systemCalls);
-        }
+    protected override void ExecuteCore(Span<BlockRequest> batch) => CountSystemCalls(_door.Execute(batch));
 
-        CountSystemCalls(systemCalls);
-    }
+    private protected override QueueEngine? MakeQueueEngine(int depth) =>
+        _file.IsDirect && UringQueue.TryCreateWithoutRing(_file, Frames, depth) is { } calls ? new RingEngine(calls, depth) : null;
 
     protected override ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch)
     {
@@ -77,6 +77,7 @@ internal sealed class PortableBlockDevice : BlockDevice
         }
 
         _signal.Dispose();
+        _door.Dispose();
         _file.Dispose();
     }
 

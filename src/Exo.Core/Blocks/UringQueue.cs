@@ -22,14 +22,14 @@ internal sealed unsafe class UringQueue : IDisposable
 
     private readonly DiskFile _file;
     private readonly FramePool _frames;
-    private readonly IoUring _ring;
+    private readonly TransferRing _ring;
     private readonly MappedRegion _vectors;
     private readonly Slot[] _slots;
     private readonly bool _fixedFrames;
     private readonly bool _fixedFile;
     private int _freeSlot;
 
-    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile)
+    private UringQueue(TransferRing ring, DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile)
     {
         _ring = ring;
         _file = file;
@@ -83,6 +83,10 @@ internal sealed unsafe class UringQueue : IDisposable
 
         return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames, registerFile);
     }
+
+    /// <summary>The same over the kernel's older calls, for direct I/O where rings are refused; null where those are refused too.</summary>
+    public static UringQueue? TryCreateWithoutRing(DiskFile file, FramePool frames, int depth) =>
+        KernelAio.TryCreate(depth) is { } calls ? new UringQueue(calls, file, frames, depth, registerFrames: false, registerFile: false) : null;
 
     /// <summary>Carries out a batch on the calling thread: as a rule one call into the kernel.</summary>
     public void Run(UringBatch batch)

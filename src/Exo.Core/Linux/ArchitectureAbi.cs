@@ -15,6 +15,10 @@ internal sealed record ArchitectureAbi
         O_DIRECTORY = 0x10000,
         O_NOFOLLOW = 0x20000,
         SYS_getdents64 = 217,
+        SYS_io_setup = 206,
+        SYS_io_destroy = 207,
+        SYS_io_getevents = 208,
+        SYS_io_submit = 209,
         EpollEventBytes = 12,
     };
 
@@ -24,6 +28,10 @@ internal sealed record ArchitectureAbi
         O_DIRECTORY = 0x4000,
         O_NOFOLLOW = 0x8000,
         SYS_getdents64 = 61,
+        SYS_io_setup = 0,
+        SYS_io_destroy = 1,
+        SYS_io_submit = 2,
+        SYS_io_getevents = 4,
         EpollEventBytes = 16,
     };
 
@@ -42,6 +50,14 @@ internal sealed record ArchitectureAbi
     public required int O_NOFOLLOW { get; init; }
 
     public required nint SYS_getdents64 { get; init; }
+
+    public required nint SYS_io_setup { get; init; }
+
+    public required nint SYS_io_destroy { get; init; }
+
+    public required nint SYS_io_getevents { get; init; }
+
+    public required nint SYS_io_submit { get; init; }
 
     /// <summary>struct epoll_event is packed on x64 only.</summary>
     public required int EpollEventBytes { get; init; }

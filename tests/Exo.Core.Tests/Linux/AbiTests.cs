@@ -29,6 +29,7 @@ public sealed unsafe class AbiTests
             #include <sys/socket.h>
             #include <sys/epoll.h>
             #include <netinet/in.h>
+            #include <linux/aio_abi.h>
             #include <linux/fs.h>
             #include <linux/falloc.h>
             #include <linux/io_uring.h>
@@ -88,6 +89,10 @@ public sealed unsafe class AbiTests
                 "O_DIRECTORY: x64 65536, arm64 16384",
                 "O_NOFOLLOW: x64 131072, arm64 32768",
                 "SYS_getdents64: x64 217, arm64 61",
+                "SYS_io_destroy: x64 207, arm64 1",
+                "SYS_io_getevents: x64 208, arm64 4",
+                "SYS_io_setup: x64 206, arm64 0",
+                "SYS_io_submit: x64 209, arm64 2",
             ],
             differs);
         Assert.Same(RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? ArchitectureAbi.Arm64 : ArchitectureAbi.X64, ArchitectureAbi.Current);
@@ -117,6 +122,8 @@ public sealed unsafe class AbiTests
         FileStatusBuffer status;
         Libc.MessageHeader message;
         TimeSpecification time;
+        AioControlBlock block;
+        AioEvent done;
         Unsafe.SkipInit(out statx);
         Unsafe.SkipInit(out p);
         Unsafe.SkipInit(out sqe);
@@ -125,6 +132,8 @@ public sealed unsafe class AbiTests
         Unsafe.SkipInit(out status);
         Unsafe.SkipInit(out message);
         Unsafe.SkipInit(out time);
+        Unsafe.SkipInit(out block);
+        Unsafe.SkipInit(out done);
         return
         [
             ("sizeof(struct iovec)", sizeof(IoVector)),
@@ -234,6 +243,21 @@ public sealed unsafe class AbiTests
             ("SO_REUSEADDR", Libc.SoReuseAddress), ("SO_REUSEPORT", Libc.SoReusePort), ("MSG_DONTWAIT", Libc.MessageDontWait),
             ("MSG_NOSIGNAL", Libc.MessageNoSignal), ("EPOLLET", Libc.EpollEdgeTriggered), ("EPOLLRDHUP", Libc.EpollReadHangUp),
             ("SYS_getdents64", ArchitectureAbi.Current.SYS_getdents64),
+            ("SYS_io_setup", ArchitectureAbi.Current.SYS_io_setup), ("SYS_io_destroy", ArchitectureAbi.Current.SYS_io_destroy),
+            ("SYS_io_submit", ArchitectureAbi.Current.SYS_io_submit), ("SYS_io_getevents", ArchitectureAbi.Current.SYS_io_getevents),
+            ("sizeof(struct iocb)", sizeof(AioControlBlock)),
+            ("offsetof(struct iocb, aio_data)", Offset(&block, &block.Data)),
+            ("offsetof(struct iocb, aio_rw_flags)", Offset(&block, &block.OperationFlags)),
+            ("offsetof(struct iocb, aio_lio_opcode)", Offset(&block, &block.Opcode)),
+            ("offsetof(struct iocb, aio_fildes)", Offset(&block, &block.Fd)),
+            ("offsetof(struct iocb, aio_buf)", Offset(&block, &block.Buffer)),
+            ("offsetof(struct iocb, aio_nbytes)", Offset(&block, &block.Length)),
+            ("offsetof(struct iocb, aio_offset)", Offset(&block, &block.Offset)),
+            ("sizeof(struct io_event)", sizeof(AioEvent)),
+            ("offsetof(struct io_event, data)", Offset(&done, &done.Data)),
+            ("offsetof(struct io_event, res)", Offset(&done, &done.Result)),
+            ("IOCB_CMD_PREAD", AioAbi.IOCB_CMD_PREAD), ("IOCB_CMD_PWRITE", AioAbi.IOCB_CMD_PWRITE), ("IOCB_CMD_FDSYNC", AioAbi.IOCB_CMD_FDSYNC),
+            ("IOCB_CMD_PREADV", AioAbi.IOCB_CMD_PREADV), ("IOCB_CMD_PWRITEV", AioAbi.IOCB_CMD_PWRITEV),
         ];
     }
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-using Exo.Core.Memory;
-
 namespace Exo.Core.Blocks;
 
 /// <summary>
 /// A ring of the owner's own under a <see cref="BlockQueue"/>: no lock, no thread. <see cref="Advance"/> hands over what is left and
 /// waits in the same call. The disk is registered with the ring, the pool if the options say so.
 /// </summary>
-internal sealed class UringEngine : QueueEngine
+internal sealed class RingEngine : QueueEngine
 {
     private readonly UringQueue _queue;
     private readonly UringBatch[] _batches;
@@ -16,7 +14,7 @@ internal sealed class UringEngine : QueueEngine
     private readonly int _handOver;
     private long _counted;
 
-    private UringEngine(UringQueue queue, int depth)
+    public RingEngine(UringQueue queue, int depth)
     {
         _queue = queue;
 
@@ -31,10 +29,6 @@ internal sealed class UringEngine : QueueEngine
             _batches[i] = new UringBatch { Slot = i };
         }
     }
-
-    /// <summary>Makes a ring for the calling thread; null where the kernel gives none.</summary>
-    public static UringEngine? TryCreate(DiskFile file, FramePool frames, int depth, bool registerFrames) =>
-        UringQueue.TryCreate(file, frames, depth, registerFrames, registerFile: true, out _) is { } queue ? new UringEngine(queue, depth) : null;
 
     public override void Start(int slot, Memory<BlockRequest> request)
     {
