@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Exo.Cli.Output;
 using Exo.FileSystems.CFFS;
+using Exo.Storage.XN;
 
 namespace Exo.Cli.Verbs;
 
@@ -8,12 +10,12 @@ internal static class OpenImage
 {
     /// <summary>For verbs that only look: nothing on the image changes, even if it was not unmounted cleanly.</summary>
     public static CffsVolume ReadOnly(string image, long cacheBytes = 64L << 20) =>
-        Open(image, new CffsOpenOptions { ReadOnly = true, CacheBytes = cacheBytes });
+        Open(image, progress => new CffsOpenOptions { ReadOnly = true, CacheBytes = cacheBytes, RecoveryProgress = progress });
 
     public static CffsVolume ForWriting(string image, long cacheBytes = 64L << 20) =>
-        Open(image, new CffsOpenOptions { CacheBytes = cacheBytes });
+        Open(image, progress => new CffsOpenOptions { CacheBytes = cacheBytes, RecoveryProgress = progress });
 
-    private static CffsVolume Open(string image, CffsOpenOptions options)
+    private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
     {
         if (Directory.Exists(image))
         {
@@ -25,6 +27,12 @@ internal static class OpenImage
             throw new FileNotFoundException($"{image}: no such file");
         }
 
-        return CffsVolume.Open(image, options);
+        StepCounts counts = new();
+        return StepProgress.Run("recovering after a crash", counts, () => CffsVolume.Open(image, options(new Forward(counts))));
+    }
+
+    private sealed class Forward(StepCounts counts) : IProgress<XnRecoveryProgress>
+    {
+        public void Report(XnRecoveryProgress value) => counts.Set(value.MetadataBlocks, value.MetadataBlocks + value.KnownBlocks);
     }
 }
