@@ -318,8 +318,20 @@ public sealed partial class CffsVolume
 
     private async ValueTask<CffsFile> OpenFileCoreAsync(ReadOnlyMemory<byte> path, CffsOpenMode mode, ushort permissions, CffsIdentity? identity, IoMode io)
     {
+        while (true)
+        {
+            // Null: the name was taken away between the walk and the opening. Whatever has the name now is what is wanted.
+            CffsFile? file = await TryOpenFileAsync(path, mode, permissions, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
+            if (file is not null)
+            {
+                return file;
+            }
+        }
+    }
+
+    private async ValueTask<CffsFile?> TryOpenFileAsync(ReadOnlyMemory<byte> path, CffsOpenMode mode, ushort permissions, CffsIdentity identity, IoMode io)
+    {
         CheckOpen();
-        identity ??= CffsIdentity.Superuser;
         Inode? inode = null;
         bool created = false;
         if ((mode & CffsOpenMode.Create) != 0)
@@ -377,18 +389,37 @@ public sealed partial class CffsVolume
                 throw new CffsException(CffsError.ReadOnly, "the volume is open for reading only");
             }
 
-            if ((mode & (CffsOpenMode.Truncate | CffsOpenMode.Write)) == (CffsOpenMode.Truncate | CffsOpenMode.Write) && inode.Record.Size > 0)
+            bool truncates = (mode & (CffsOpenMode.Truncate | CffsOpenMode.Write)) == (CffsOpenMode.Truncate | CffsOpenMode.Write);
+            if (truncates)
             {
                 await Core.BeginWritingAsync(io).ConfigureAwait(false);
-                await inode.Lock.EnterAsync(io).ConfigureAwait(false);
-                try
+            }
+
+            bool isGone;
+
+            // Whoever removes an inode looks at its handles under its lock: either it sees this one, or we see that it is gone.
+            await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+            try
+            {
+                isGone = inode.IsRemoved;
+                if (!isGone && truncates && inode.Record.Size > 0)
                 {
                     await Core.Files.SetLengthAsync(inode, 0, io).ConfigureAwait(false);
                 }
-                finally
+
+                lock (Core.Metadata)
                 {
-                    inode.Lock.Exit();
+                    inode.Opens += isGone ? 0 : 1;
                 }
+            }
+            finally
+            {
+                inode.Lock.Exit();
+            }
+
+            if (!isGone)
+            {
+                return new CffsFile(this, inode, mode);
             }
         }
         catch
@@ -397,12 +428,8 @@ public sealed partial class CffsVolume
             throw;
         }
 
-        lock (Core.Metadata)
-        {
-            inode.Opens++;
-        }
-
-        return new CffsFile(this, inode, mode);
+        Core.Inodes.Release(inode);
+        return null;
     }
 
     private async ValueTask CreateCoreAsync(ReadOnlyMemory<byte> path, ushort mode, ulong device, ReadOnlyMemory<byte> target, CffsIdentity? identity, IoMode io)

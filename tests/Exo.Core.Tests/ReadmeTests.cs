@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
+using Exo.Capabilities;
 using Exo.Core.Blocks;
+using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.Predicates;
 using Exo.Core.Tests.Blocks;
 
 namespace Exo.Core.Tests;
@@ -33,6 +36,37 @@ public sealed class ReadmeTests
         string sample = Regex.Match(page, "```csharp\n(.*?)```", RegexOptions.Singleline).Groups[1].Value.Replace("\"disk.img\"", "image", StringComparison.Ordinal);
         string method = Regex.Match(code, "// sample\n(.*?)// end", RegexOptions.Singleline).Groups[1].Value;
         Assert.Equal(Lines(sample.Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal)), Lines(method));
+    }
+
+    [Fact]
+    public async Task The_second_sample_is_the_one_on_the_page_and_does_what_it_says()
+    {
+        string here = ThisFile();
+        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
+        string sample = Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline)[1].Groups[1].Value;
+        string method = Regex.Match(File.ReadAllText(here), "// second sample\n(.*?)// end of it", RegexOptions.Singleline).Groups[1].Value;
+        Assert.Equal(Lines(sample.Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal)), Lines(method));
+        Assert.Equal("woken by product 1", await SecondSample());
+    }
+
+    private static async Task<string> SecondSample()
+    {
+        // second sample
+        using FramePool frames = FramePool.Create();
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        using ExoEnvironment worker = root.CreateChild([1], new EnvironmentQuotas { Frames = 8 });
+
+        worker.TryAllocateFrame(frames, out FrameNumber mailbox);
+        SecureBinding<Frame> frame = frames.Bind(worker.Credential, mailbox, Rights.Write);
+        using WakeupPredicate mail = WakeupPredicate.Bind(new PredicateProduct(1, PredicateValue.Word(frame, 0).NotEqualTo(0)));
+        ValueTask<ulong> sleep = worker.SleepUntil(mail);     // costs nothing until somebody writes there
+
+        using (BindingUse<Frame> use = frame.Use(Rights.Write))
+        {
+            use.WritableBytes()[0] = 1;
+        }                                                     // the end of the use rings
+        return $"woken by product {await sleep}";
+        // end of it
     }
 
     private static async Task<string> Sample(string image)

@@ -7,13 +7,18 @@ namespace Exo.Net.Cheetah;
 /// <summary>
 /// Documents that are files of a C-FFS volume. The cache's frames are the file system's own: what is read from the disk into a frame leaves through
 /// the network from that frame. Only contents that lie inside a directory sector are copied, once. Give the server the volume's frame pool.
-/// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing.</para>
+/// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing. Symbolic links
+/// are followed wherever they lead on the volume, also out of <paramref name="root"/>: it is the identity that limits, not the root.
+/// Files of 2 GiB or more are not served.</para>
 /// </summary>
 /// <param name="volume">The volume; it outlives the server.</param>
 /// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
 /// <param name="identity">Whose permissions count; null is user 65534 without groups.</param>
 public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource
 {
+    // How often a document is taken again that changed while it was being taken.
+    private const int MaxAttempts = 8;
+
     private readonly byte[] _root = Encoding.UTF8.GetBytes(root.TrimEnd('/'));
     private readonly CffsIdentity _identity = identity ?? new CffsIdentity(65534, 65534);
 
@@ -33,18 +38,41 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
                 return new DocumentLookup(DocumentLookupStatus.Folder);
             }
 
-            if (stat.Kind != CffsKind.File || stat.Size > int.MaxValue)
+            if (stat.Kind != CffsKind.File)
             {
                 return new DocumentLookup(DocumentLookupStatus.NotFound);
             }
 
             file = await volume.OpenFileAsync(whole, CffsOpenMode.Read, 0, _identity, cancellationToken).ConfigureAwait(false);
-            lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);
+            for (int attempt = 0; ; attempt++)
+            {
+                // Length, times and bytes of one and the same version: somebody may be writing.
+                long version = file.Version;
+                stat = file.Stat();
+                if (stat.Kind != CffsKind.File || stat.Size > int.MaxValue)
+                {
+                    return new DocumentLookup(DocumentLookupStatus.NotFound);
+                }
+
+                lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);
+                if (lease.Version == version && lease.LengthBytes == stat.Size)
+                {
+                    break;
+                }
+
+                lease.Dispose();
+                lease = null;
+                if (attempt == MaxAttempts)
+                {
+                    return new DocumentLookup(DocumentLookupStatus.Unavailable);
+                }
+            }
+
             Held held = new(file, lease, names);
             DateTimeOffset modified = DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
-            UInt128 version = new(file.Inode ^ ((ulong)lease.Version << 40), (ulong)stat.ChangeTimeNs);
+            UInt128 entity = new(file.Inode ^ ((ulong)lease.Version << 40), (ulong)stat.ChangeTimeNs);
             DocumentContent content = DocumentContent.FromFrames(
-                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, modified, version, held, null, held);
+                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, modified, entity, held, null, held);
             (file, lease) = (null, null);
             return DocumentLookup.Found(content);
         }
