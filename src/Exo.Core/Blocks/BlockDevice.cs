@@ -7,9 +7,9 @@ namespace Exo.Core.Blocks;
 /// <summary>
 /// A disk as it is: numbered 4 KiB blocks, moved to and from page frames, no cache, no order, no policy.
 /// <para>
-/// Two doors. <see cref="Execute"/> runs on the caller's thread and returns when the batch is done. <see cref="ExecuteAsync"/>
+/// Two doors, and queues. <see cref="Execute"/> runs on the caller's thread and returns when the batch is done. <see cref="ExecuteAsync"/>
 /// returns at once; io_uring completes it from the device's own reactor thread, which is made at the first asynchronous call.
-/// Code after an await never runs on that thread.
+/// Code after an await never runs on that thread. <see cref="OpenQueue"/> is for a thread that keeps many requests under way.
 /// </para>
 /// <para>
 /// The requests of a batch, and batches of different callers, may be carried out in any order and at the same time. What must
@@ -144,7 +144,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     {
         if (_gate.TryClose())
         {
-            DrainOwnQueues();
+            TakeOverQueues();
             _gate.WaitUntilEmpty();
             Close();
         }
@@ -157,7 +157,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     {
         if (_gate.TryClose())
         {
-            DrainOwnQueues();
+            TakeOverQueues();
             await _gate.WaitUntilEmptyAsync().ConfigureAwait(false);
             Close();
         }
@@ -205,8 +205,8 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
         }
     }
 
-    /// <summary>Nobody else can take the completions of the calling thread's queues.</summary>
-    private void DrainOwnQueues()
+    /// <summary>Completions that nobody else will take.</summary>
+    private void TakeOverQueues()
     {
         BlockQueue[] open;
         lock (_queues)
@@ -214,13 +214,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
             open = [.. _queues];
         }
 
-        foreach (BlockQueue queue in open)
-        {
-            if (queue.IsOwnedByCaller)
-            {
-                queue.Drain();
-            }
-        }
+        Array.ForEach(open, static queue => queue.TakeOver());
     }
 
     private void Close()

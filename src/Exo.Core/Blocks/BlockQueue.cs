@@ -21,7 +21,8 @@ namespace Exo.Core.Blocks;
 /// </summary>
 /// <remarks>
 /// Belongs to the thread that opened it; others are refused with an <see cref="InvalidOperationException"/>. Disposing of the device
-/// disposes of the queues of the calling thread and waits until the owners of others have reaped what is under way.
+/// disposes of the queues of the calling thread and waits until the owners of others have reaped what is under way. Dispose of a queue
+/// before its thread ends: of a ring whose thread has ended the frames that were under way are lost to the pool.
 /// </remarks>
 public sealed class BlockQueue : IDisposable
 {
@@ -31,7 +32,7 @@ public sealed class BlockQueue : IDisposable
     private readonly ulong[] _cookies;
     private readonly FrameNumber[][] _frames;
     private readonly int[] _freeSlots;
-    private readonly int _owner = Environment.CurrentManagedThreadId;
+    private readonly Thread _owner = Thread.CurrentThread;
     private Exception? _defect;
     private int _isClosed;
 
@@ -59,7 +60,7 @@ public sealed class BlockQueue : IDisposable
     /// <summary>Requests that were submitted and not yet reaped.</summary>
     public int InFlight { get; private set; }
 
-    internal bool IsOwnedByCaller => Environment.CurrentManagedThreadId == _owner;
+    private bool IsOwnedByCaller => ReferenceEquals(Thread.CurrentThread, _owner);
 
     /// <summary>
     /// Takes a request. It reaches the device together with its neighbours: when a sixteenth of the depth has gathered, and at
@@ -130,6 +131,11 @@ public sealed class BlockQueue : IDisposable
     public int Reap(Span<BlockCompletion> completions, int minCount = 1)
     {
         CheckOwner();
+        return Take(completions, minCount);
+    }
+
+    private int Take(Span<BlockCompletion> completions, int minCount)
+    {
         if (_defect is { } defect)
         {
             _defect = null;
@@ -186,14 +192,29 @@ public sealed class BlockQueue : IDisposable
         CloseEngine();
     }
 
-    /// <summary>Waits for what is under way. For the owner.</summary>
-    internal void Drain()
+    /// <summary>
+    /// The device is being disposed of, no request can come any more. Takes the completions that nobody else will take: those of the
+    /// calling thread, and those of a thread that has ended without disposing of its queue.
+    /// </summary>
+    internal void TakeOver()
     {
-        Span<BlockCompletion> dropped = stackalloc BlockCompletion[16];
-        while (InFlight > 0)
+        if (IsOwnedByCaller)
         {
-            _defect = null;
-            Reap(dropped);
+            Drain();
+        }
+        else if (!_owner.IsAlive && InFlight > 0)
+        {
+            if (_engine.TryAbandon())
+            {
+                // The frames are never given back: the kernel may still be ending the thread's requests, and a lost frame is better than
+                // one with two owners.
+                InFlight = 0;
+                _device.Gate.Leave();
+            }
+            else
+            {
+                Drain();
+            }
         }
     }
 
@@ -203,6 +224,16 @@ public sealed class BlockQueue : IDisposable
         if (Interlocked.Exchange(ref _isClosed, 1) == 0)
         {
             _engine.Dispose();
+        }
+    }
+
+    private void Drain()
+    {
+        Span<BlockCompletion> dropped = stackalloc BlockCompletion[16];
+        while (InFlight > 0)
+        {
+            _defect = null;
+            Take(dropped, 1);
         }
     }
 

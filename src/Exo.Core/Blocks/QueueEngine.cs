@@ -17,6 +17,12 @@ internal abstract class QueueEngine : IDisposable
     /// <summary>Takes a slot that is done. <paramref name="defect"/>: what the device threw instead of reporting an error.</summary>
     public abstract bool TryTake(out int slot, out Exception? defect);
 
-    /// <summary>Nothing is under way.</summary>
+    /// <summary>
+    /// The owner's thread has ended with requests under way. True: nobody else can take their completions, and the engine may be closed
+    /// all the same. False: whoever closes the device can go on in the owner's place.
+    /// </summary>
+    public virtual bool TryAbandon() => false;
+
+    /// <summary>Nothing is under way, or it was abandoned.</summary>
     public abstract void Dispose();
 }

@@ -19,7 +19,7 @@ internal sealed class RingEngine : QueueEngine
         _queue = queue;
 
         // A disk that is faster than the caller's turn runs dry while the turn gathers requests; every call costs a microsecond. A
-        // sixteenth of the depth keeps 97 % of the rate of one call per request, at half the calls (docs/benchmarks.md).
+        // sixteenth of the depth keeps the rate of one call per request with half the calls (docs/benchmarks.md).
         _handOver = Math.Clamp(depth / 16, 1, 8);
         _unissued = new Queue<UringBatch>(depth);
         _done = new Queue<int>(depth);
@@ -94,6 +94,8 @@ internal sealed class RingEngine : QueueEngine
         defect = null;
         return _done.TryDequeue(out slot);
     }
+
+    public override bool TryAbandon() => _queue.TryAbandon();
 
     public override void Dispose() => _queue.Dispose();
 

@@ -157,6 +157,21 @@ internal sealed unsafe class UringQueue : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// The thread that made the ring has ended. A ring that only that thread may enter is given up: the kernel ended its requests with the
+    /// thread, and closing the ring drops their completions. Others can be entered by anybody.
+    /// </summary>
+    public bool TryAbandon()
+    {
+        if (!_ring.IsBoundToThread)
+        {
+            return false;
+        }
+
+        InFlight = 0;
+        return true;
+    }
+
     public void Dispose()
     {
         Invariant.Check(InFlight == 0);

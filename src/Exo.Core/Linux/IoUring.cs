@@ -61,6 +61,7 @@ internal sealed unsafe class IoUring : TransferRing
         _cqMask = *(uint*)(rings + p.CqRingMask);
         _completions = (UringCompletion*)(rings + p.CqCqes);
         Entries = (int)p.SqEntries;
+        IsBoundToThread = (p.Flags & UringAbi.IORING_SETUP_SINGLE_ISSUER) != 0;
         if ((p.Flags & UringAbi.IORING_SETUP_NO_SQARRAY) == 0)
         {
             // Slot i always names entry i: the indirection is set once and forgotten.

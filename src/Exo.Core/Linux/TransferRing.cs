@@ -10,6 +10,9 @@ internal abstract unsafe class TransferRing : IDisposable
     /// <summary>Submissions that fit; completions have room for at least as many.</summary>
     public int Entries { get; protected init; }
 
+    /// <summary>No other thread than the one that made it may submit and wait.</summary>
+    public bool IsBoundToThread { get; protected init; }
+
     /// <summary>Calls into the kernel so far.</summary>
     public long EnterCount { get; protected set; }
 

@@ -251,6 +251,29 @@ public sealed class BlockQueueContract : IDisposable
         Assert.Throws<ObjectDisposedException>(() => queue.TrySubmit(BlockRequest.Flush(), 0));
     }
 
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void A_device_does_not_wait_for_a_thread_that_has_ended(DiskKind kind)
+    {
+        var disk = new TestDisk(kind, _pool, BlockCount);
+        FrameNumber[] frames = Allocate(8);
+        bool isRing = disk.Device.Geometry.Driver == "io_uring";
+        var careless = new Thread(() =>
+        {
+            BlockQueue queue = disk.Device.OpenQueue(8);
+            for (int i = 0; i < 8; i++)
+            {
+                queue.TrySubmit(BlockRequest.Read(new BlockNumber((ulong)i), frames.AsMemory(i, 1)), 0);
+            }
+        });
+        careless.Start();
+        careless.Join();
+        disk.Dispose();
+
+        // Lost, and never given to somebody else, where the kernel may still be about to write into them.
+        Assert.All(frames, frame => Assert.Equal(isRing ? 2 : 1, _pool.ReferenceCount(frame)));
+    }
+
     private FrameNumber[] Allocate(int count)
     {
         var frames = new FrameNumber[count];

@@ -15,8 +15,8 @@ public sealed class PartitionTests : IDisposable
     private readonly FramePool _pool = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
     private readonly string _path = TestDisk.NewPath();
 
-    public static TheoryData<BlockDriver, DirectIo> Ways =>
-        new() { { BlockDriver.IoUring, DirectIo.Auto }, { BlockDriver.IoUring, DirectIo.Off }, { BlockDriver.Portable, DirectIo.Auto }, { BlockDriver.Portable, DirectIo.Off } };
+    public static TheoryData<BlockDriver, DirectIo, bool> Ways =>
+        new MatrixTheoryData<BlockDriver, DirectIo, bool>([BlockDriver.IoUring, BlockDriver.Portable], [DirectIo.Auto, DirectIo.Off], [false, true]);
 
     public void Dispose()
     {
@@ -172,7 +172,7 @@ public sealed class PartitionTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Ways))]
-    public async Task A_partition_is_a_device_that_touches_nothing_outside(BlockDriver driver, DirectIo direct)
+    public async Task A_partition_is_a_device_that_touches_nothing_outside(BlockDriver driver, DirectIo direct, bool isDisk)
     {
         // 63 sectors: where disks of old began, no multiple of a block. 205 sectors: 25 blocks and a rest that is not reachable.
         DividedImage image = new(ImageBytes);
@@ -180,11 +180,13 @@ public sealed class PartitionTests : IDisposable
         image.Bytes.AsSpan(0, 34 * 512).Clear();
         image.Gpt((63, 205, "old"), (268, 100, "next"));
         File.WriteAllBytes(_path, image.Bytes);
+        using LoopDisk? loop = isDisk ? new LoopDisk(_path) : null;
+        string path = loop?.Path ?? _path;
         Assert.True(_pool.TryAllocateRun(_pool.RootCredential, 25, out FrameNumber first));
         FrameNumber[] frames = [.. Enumerable.Range(0, 25).Select(i => new FrameNumber(first.Value + (uint)i))];
-        using (BlockDevice device = BlockDevice.Open(_path + "#old", _pool, new BlockDeviceOptions { Driver = driver, Direct = direct }))
+        using (BlockDevice device = BlockDevice.Open(path + "#old", _pool, new BlockDeviceOptions { Driver = driver, Direct = direct }))
         {
-            Assert.Equal((25UL, _path + "#1"), (device.Geometry.BlockCount, device.Geometry.Path));
+            Assert.Equal((25UL, path + "#1"), (device.Geometry.BlockCount, device.Geometry.Path));
             Assert.Throws<ArgumentOutOfRangeException>(() => device.Execute([BlockRequest.WriteZeroes(new BlockNumber(25), 1)]));
             device.Execute([BlockRequest.WriteZeroes(default, 25, forceUnitAccess: true)]);
             device.Execute([BlockRequest.Discard(new BlockNumber(20), 5), BlockRequest.Discard(default, 2)]);
@@ -208,6 +210,7 @@ public sealed class PartitionTests : IDisposable
             Assert.All(Enumerable.Range(0, 25), i => Assert.Equal(-1, _pool.Bytes(frames[i]).IndexOfAnyExcept((byte)(i + 1))));
         }
 
+        loop?.Dispose();
         byte[] after = File.ReadAllBytes(_path);
         int start = 63 * 512, end = start + (25 * 4096);
         Assert.True(after.AsSpan(0, start).SequenceEqual(image.Bytes.AsSpan(0, start)));
@@ -296,5 +299,29 @@ public sealed class PartitionTests : IDisposable
             BlockDevice.Open(_path, _pool, new BlockDeviceOptions { Partition = partition, Create = options.Create, CreateBytes = options.CreateBytes }));
         Assert.Contains(words, refused.Message, StringComparison.Ordinal);
         Assert.Contains(_path, refused.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A loop device over an image.</summary>
+    private sealed class LoopDisk : IDisposable
+    {
+        private bool _isDetached;
+
+        public LoopDisk(string image)
+        {
+            Requires.Root();
+            Requires.File("/dev/loop-control");
+            Path = TestDisk.Run(Requires.Program("losetup"), "--find", "--show", image).Trim();
+        }
+
+        public string Path { get; }
+
+        public void Dispose()
+        {
+            if (!_isDetached)
+            {
+                _isDetached = true;
+                TestDisk.Run(Requires.Program("losetup"), "--detach", Path);
+            }
+        }
     }
 }
