@@ -6,8 +6,8 @@ namespace Exo.Core.Blocks;
 
 public abstract partial class BlockDevice
 {
-    /// <summary>Opens an image file or a real block device.</summary>
-    /// <param name="path">An image, or a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>.</param>
+    /// <summary>Opens an image file or a real block device, or an export of an NBD server by its URI.</summary>
+    /// <param name="path">An image, a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>, or <c>nbd://host/export</c> (<see cref="Nbd.NbdBlockDevice"/>).</param>
     /// <param name="frames">The pool whose frames requests name. May be shared by any number of devices.</param>
     /// <param name="options">Null: read and write, exclusively, the fastest way that works here.</param>
     /// <exception cref="ArgumentException">The options contradict themselves.</exception>
@@ -22,6 +22,11 @@ public abstract partial class BlockDevice
         _ = frames.BaseAddress; // Throws before anything is opened if the pool is gone.
         options ??= new BlockDeviceOptions();
         Validate(path, options);
+        if (Nbd.NbdUri.IsNbd(path))
+        {
+            return Nbd.NbdBlockDevice.OpenExport(path, frames, options);
+        }
+
         DiskFile file = DiskFile.Open(path, options);
         try
         {
