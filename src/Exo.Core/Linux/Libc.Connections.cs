@@ -11,7 +11,6 @@ internal static unsafe partial class Libc
     public const int SoReceiveTimeout = 20;
     public const int SoSendTimeout = 21;
     public const int ShutdownBoth = 2;
-    public const int MessagePeek = 2;
 
     // More error numbers that only connections give.
     public const int ErrnoBrokenPipe = 32;        // EPIPE

@@ -11,8 +11,6 @@ internal sealed unsafe class AcceptedTransport(Socket socket) : NbdTransport
 
     public override bool CanSendWithoutWaiting => true;
 
-    public override bool HasBytesWaiting => _inner.HasBytesWaiting;
-
     public override long Send(IoVector* vectors, int count, bool mayWait) => _inner.Send(vectors, count, mayWait);
 
     public override long Receive(IoVector* vectors, int count) => _inner.Receive(vectors, count);

@@ -177,7 +177,7 @@ public sealed partial class NbdBlockDevice : BlockDevice
             do
             {
                 (NbdTransport transport, NbdExport found) = NbdHandshake.Run(
-                    SocketTransport.Connect(uri, options.ConnectTimeoutMs), uri.Export, tls, options.ConnectTimeoutMs, options.TimeProvider);
+                    SocketTransport.Connect(uri, options.ConnectTimeoutMs), uri.Export, tls, options.ConnectTimeoutMs);
                 transports.Add(transport);
                 if (export is not null && (found with { AllocationContext = export.AllocationContext }) != export)
                 {

@@ -21,30 +21,23 @@ internal sealed class NbdHandshake
     private const int ReplyBytesMax = 8192;
 
     private readonly byte[] _buffer = new byte[ReplyBytesMax];
-    private readonly TimeProvider _time;
-    private readonly long _begun;
-    private readonly int _timeoutMs;
     private NbdTransport _transport;
     private int _replies;
 
-    private NbdHandshake(NbdTransport transport, int timeoutMs, TimeProvider time)
-    {
-        _transport = transport;
-        _timeoutMs = timeoutMs;
-        _time = time;
-        _begun = time.GetTimestamp();
-    }
+    private NbdHandshake(NbdTransport transport) => _transport = transport;
 
     /// <summary>Negotiates. Owns the transport, which it may wrap: on failure it is closed.</summary>
     /// <exception cref="NbdConnectionException">The server refuses, breaks the protocol or the connection, or is too slow.</exception>
     public static (NbdTransport Transport, NbdExport Export) Run(
-        NbdTransport transport, string exportName, SslClientAuthenticationOptions? tls, int timeoutMs, TimeProvider time)
+        NbdTransport transport, string exportName, SslClientAuthenticationOptions? tls, int timeoutMs)
     {
         transport.SetTimeouts(timeoutMs, timeoutMs);
-        var handshake = new NbdHandshake(transport, timeoutMs, time);
+        transport.SetDeadline(timeoutMs);
+        var handshake = new NbdHandshake(transport);
         try
         {
             NbdExport export = handshake.Negotiate(Encoding.UTF8.GetBytes(exportName), exportName, tls);
+            transport.SetDeadline(0);
             return (handshake._transport, export);
         }
         catch
@@ -83,7 +76,7 @@ internal sealed class NbdHandshake
                 throw NbdConnectionException.Refusal(Errno.EACCES, "the server offers no TLS");
             }
 
-            _transport = TlsTransport.AsClient(_transport, tls);
+            _transport = TlsTransport.AsClient(_transport, tls); // The deadline of what is below holds on.
         }
 
         if (!isFixed)
@@ -270,11 +263,6 @@ internal sealed class NbdHandshake
 
     private Span<byte> Receive(int length)
     {
-        if (_time.GetElapsedTime(_begun).TotalMilliseconds > _timeoutMs)
-        {
-            throw new NbdConnectionException(Libc.ErrnoTimedOut, "the negotiation takes too long");
-        }
-
         Span<byte> bytes = _buffer.AsSpan(0, length);
         _transport.ReceiveAll(bytes);
         return bytes;

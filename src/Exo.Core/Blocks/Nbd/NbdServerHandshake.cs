@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Text;
-using Exo.Core.Linux;
 
 namespace Exo.Core.Blocks.Nbd;
 
@@ -22,7 +21,6 @@ internal sealed class NbdServerHandshake
     private const int DrainBytesMax = 1 << 20;
 
     private readonly NbdServer _server;
-    private readonly long _begun = TimeProvider.System.GetTimestamp();
     private readonly byte[] _buffer = new byte[OptionBytesMax];
     private bool _isSecure;
     private bool _isStructured;
@@ -43,9 +41,11 @@ internal sealed class NbdServerHandshake
     public static (NbdTransport Transport, NbdAgreement? Agreement) Run(NbdServer server, NbdTransport transport)
     {
         transport.SetTimeouts(server.Options.HandshakeTimeoutMs, server.Options.HandshakeTimeoutMs);
+        transport.SetDeadline(server.Options.HandshakeTimeoutMs);
         var handshake = new NbdServerHandshake(server, transport);
         NbdAgreement? agreement = handshake.Negotiate();
-        handshake.Transport.SetTimeouts(0, 0);
+        transport.SetDeadline(0);
+        transport.SetTimeouts(0, 0);
         return (handshake.Transport, agreement);
     }
 
@@ -314,11 +314,6 @@ internal sealed class NbdServerHandshake
 
     private Span<byte> Receive(int length)
     {
-        if (TimeProvider.System.GetElapsedTime(_begun).TotalMilliseconds > _server.Options.HandshakeTimeoutMs)
-        {
-            throw new NbdConnectionException(Libc.ErrnoTimedOut, "the negotiation takes too long");
-        }
-
         Span<byte> bytes = _buffer.AsSpan(0, length);
         Transport.ReceiveAll(bytes);
         return bytes;

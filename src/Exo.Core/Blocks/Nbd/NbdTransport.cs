@@ -9,6 +9,8 @@ namespace Exo.Core.Blocks.Nbd;
 /// </summary>
 internal abstract unsafe class NbdTransport : IDisposable
 {
+    private long _deadline;
+
     /// <summary>Whether <see cref="Send"/> can be asked not to wait.</summary>
     public abstract bool CanSendWithoutWaiting { get; }
 
@@ -26,8 +28,17 @@ internal abstract unsafe class NbdTransport : IDisposable
     /// <summary>Limits the wait of one receive and one send; 0: for ever.</summary>
     public abstract void SetTimeouts(int receiveMs, int sendMs);
 
-    /// <summary>Whether bytes wait that a receive would fetch at once; false when that is not known.</summary>
-    public virtual bool HasBytesWaiting => false;
+    /// <summary>Limits all exact transfers from now on together, as long as it is set; 0: no limit.</summary>
+    public void SetDeadline(int timeoutMs) => _deadline = timeoutMs == 0 ? 0 : Environment.TickCount64 + timeoutMs;
+
+    /// <exception cref="NbdConnectionException">The deadline has passed: the peer sends, but not to get anywhere.</exception>
+    public void CheckDeadline()
+    {
+        if (_deadline != 0 && Environment.TickCount64 > _deadline)
+        {
+            throw new NbdConnectionException(Libc.ErrnoTimedOut, "the negotiation takes too long");
+        }
+    }
 
     public abstract void Dispose();
 
@@ -40,6 +51,7 @@ internal abstract unsafe class NbdTransport : IDisposable
             var vector = new IoVector { Base = (nint)start, LengthBytes = (nuint)bytes.Length };
             while (vector.LengthBytes > 0)
             {
+                CheckDeadline();
                 long sent = Send(&vector, 1, mayWait: true);
                 vector.Base += (nint)sent;
                 vector.LengthBytes -= (nuint)sent;
@@ -55,6 +67,7 @@ internal abstract unsafe class NbdTransport : IDisposable
             var vector = new IoVector { Base = (nint)start, LengthBytes = (nuint)bytes.Length };
             while (vector.LengthBytes > 0)
             {
+                CheckDeadline();
                 long received = Receive(&vector, 1);
                 if (received == 0)
                 {

@@ -73,15 +73,6 @@ internal sealed unsafe class SocketTransport(int descriptor) : NbdTransport
         }
     }
 
-    public override bool HasBytesWaiting
-    {
-        get
-        {
-            byte first;
-            return Libc.Receive(_descriptor, &first, 1, Libc.MessageDontWait | Libc.MessagePeek) > 0;
-        }
-    }
-
     public override void Shutdown() => _ = Libc.Shutdown(_descriptor, Libc.ShutdownBoth);
 
     public override void SetTimeouts(int receiveMs, int sendMs) => Libc.SetSocketTimeouts(_descriptor, receiveMs, sendMs);

@@ -77,7 +77,7 @@ internal sealed unsafe class TlsTransport : NbdTransport
     public override void Dispose()
     {
         // Without a farewell: nobody may be reading it, and the protocol has its own.
-        _inner.Shutdown();
+        _stream.Dispose();
         _inner.Dispose();
     }
 
@@ -122,6 +122,7 @@ internal sealed unsafe class TlsTransport : NbdTransport
         {
             fixed (byte* start = buffer)
             {
+                transport.CheckDeadline();
                 var vector = new IoVector { Base = (nint)start, LengthBytes = (nuint)buffer.Length };
                 return buffer.IsEmpty ? 0 : (int)transport.Receive(&vector, 1);
             }
