@@ -48,7 +48,7 @@ internal sealed class TestDisk : IDisposable
 
         if (kind is DiskKind.Nbd or DiskKind.NbdConnections or DiskKind.NbdTls or DiskKind.NbdKit)
         {
-            _peer = new Nbd.NbdPeer(kind, frames, blockCount);
+            _peer = new Nbd.NbdPeer(kind, blockCount);
             Device = _peer.Open(frames, queueDepth);
             return;
         }

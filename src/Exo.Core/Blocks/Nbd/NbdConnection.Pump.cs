@@ -197,7 +197,14 @@ internal sealed unsafe partial class NbdConnection
         lock (_lock)
         {
             _isStarved = _freeCount == 0;
-            return _isStarved ? -1 : _freeSlots[--_freeCount];
+            if (_isStarved)
+            {
+                return -1;
+            }
+
+            int index = _freeSlots[--_freeCount];
+            EnsureReceiver();
+            return index;
         }
     }
 

@@ -10,7 +10,7 @@ namespace Exo.Core.Blocks.Nbd;
 /// <code>
 /// pump       cuts batches into pieces and sends them, many with one system call. Whoever submits takes it if it is free; if it
 ///            is not, its holder sends that too. Never waits: when the socket is full, the sender thread takes over.
-/// receiver   receives replies. A thread in Execute takes it for its own batch and completes others' meanwhile, so that one
+/// receiver   receives replies, while any are owed. A thread in Execute takes it for its own batch and completes others' meanwhile, so that one
 ///            request at a time costs no switch of threads; when it is done, another waiter gets it. The receiver thread takes
 ///            it while asynchronous batches are out and nobody else has it.
 /// </code>
@@ -56,6 +56,9 @@ internal sealed unsafe partial class NbdConnection : IDisposable
         _receiveVectors = (IoVector*)NativeMemory.Alloc((FrameVector.CountMax + 1) * (nuint)sizeof(IoVector));
     }
 
+    /// <summary>Whether pieces are out. Only the receiver makes it false.</summary>
+    private bool IsOwedReplies => Volatile.Read(ref _freeCount) < _slots.Length;
+
     /// <summary>Takes a batch. It is answered later, on whatever thread receives.</summary>
     public void Submit(NbdBatch batch)
     {
@@ -64,10 +67,7 @@ internal sealed unsafe partial class NbdConnection : IDisposable
             lock (_lock)
             {
                 _asyncCount++;
-                if (!_hasReceiver)
-                {
-                    WakeReceiver();
-                }
+                EnsureReceiver();
             }
         }
 
@@ -83,7 +83,7 @@ internal sealed unsafe partial class NbdConnection : IDisposable
             bool leads;
             lock (_lock)
             {
-                leads = batch.MayLead || (!_hasReceiver && _isUsable && !batch.IsDone);
+                leads = batch.MayLead || (!_hasReceiver && _isUsable && !batch.IsDone && IsOwedReplies);
                 batch.MayLead = false;
                 if (!leads)
                 {
@@ -246,7 +246,7 @@ internal sealed unsafe partial class NbdConnection : IDisposable
     {
         try
         {
-            while (!batch.IsDone)
+            while (!batch.IsDone && IsOwedReplies)
             {
                 ReceiveSome();
             }
@@ -261,49 +261,49 @@ internal sealed unsafe partial class NbdConnection : IDisposable
 
     private void ReleaseReceiver()
     {
-        NbdBatch? next = null;
         lock (_lock)
         {
-            if (_isUsable && _waiters.Count > 0)
+            _hasReceiver = false;
+            if (_isUsable)
             {
-                // The role goes over without being free in between.
-                next = _waiters[^1];
-                _waiters.RemoveAt(_waiters.Count - 1);
-                next.MayLead = true;
+                EnsureReceiver();
             }
             else
             {
-                _hasReceiver = false;
-                if (!_isUsable)
-                {
-                    Monitor.PulseAll(_lock); // Recovery may be waiting for it.
-                }
-                else if (_asyncCount > 0)
-                {
-                    WakeReceiver();
-                }
+                Monitor.PulseAll(_lock); // Recovery may be waiting for the role.
             }
         }
+    }
 
-        if (next is not null)
+    /// <summary>Under the lock: if replies are owed and nobody receives, gives the role to a waiter, or has the thread take it.</summary>
+    private void EnsureReceiver()
+    {
+        if (_hasReceiver || !_isUsable || !IsOwedReplies)
         {
+            return;
+        }
+
+        if (_waiters.Count > 0)
+        {
+            NbdBatch next = _waiters[^1];
+            _waiters.RemoveAt(_waiters.Count - 1);
+            next.MayLead = true;
+            _hasReceiver = true;
             lock (next)
             {
                 Monitor.Pulse(next);
             }
         }
-    }
-
-    /// <summary>Under the lock: has the receiver thread look whether it is needed.</summary>
-    private void WakeReceiver()
-    {
-        if (_receiverThread is null)
+        else if (_asyncCount > 0)
         {
-            _receiverThread = new Thread(ReceiveForAsynchronous) { IsBackground = true, Name = "exo nbd receiver" };
-            _receiverThread.UnsafeStart();
-        }
+            if (_receiverThread is null)
+            {
+                _receiverThread = new Thread(ReceiveForAsynchronous) { IsBackground = true, Name = "exo nbd receiver" };
+                _receiverThread.UnsafeStart();
+            }
 
-        Monitor.PulseAll(_lock);
+            Monitor.PulseAll(_lock);
+        }
     }
 
     private void ReceiveForAsynchronous()
@@ -312,7 +312,7 @@ internal sealed unsafe partial class NbdConnection : IDisposable
         {
             lock (_lock)
             {
-                while (!_isStopping && (_asyncCount == 0 || _hasReceiver || !_isUsable))
+                while (!_isStopping && (_asyncCount == 0 || _hasReceiver || !_isUsable || !IsOwedReplies))
                 {
                     Monitor.Wait(_lock);
                 }
@@ -327,7 +327,7 @@ internal sealed unsafe partial class NbdConnection : IDisposable
 
             try
             {
-                while (Volatile.Read(ref _asyncCount) > 0)
+                while (Volatile.Read(ref _asyncCount) > 0 && IsOwedReplies)
                 {
                     ReceiveSome();
                 }

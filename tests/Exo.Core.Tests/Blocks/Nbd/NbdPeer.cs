@@ -17,11 +17,12 @@ internal sealed class NbdPeer : IDisposable
 {
     private readonly DiskKind _kind;
     private readonly string _socket = NewSocketPath();
+    private readonly FramePool? _frames;
     private readonly MemoryBlockDevice? _disk;
     private readonly NbdServer? _server;
     private readonly NbdProgram? _program;
 
-    public NbdPeer(DiskKind kind, FramePool frames, ulong blockCount)
+    public NbdPeer(DiskKind kind, ulong blockCount)
     {
         _kind = kind;
         if (kind == DiskKind.NbdKit)
@@ -30,7 +31,8 @@ internal sealed class NbdPeer : IDisposable
             return;
         }
 
-        _disk = new MemoryBlockDevice(frames, blockCount);
+        _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        _disk = new MemoryBlockDevice(_frames, blockCount);
         _server = new NbdServer(_disk, new NbdServerOptions
         {
             EndPoint = kind == DiskKind.NbdConnections ? new IPEndPoint(IPAddress.Loopback, 0) : new UnixDomainSocketEndPoint(_socket),
@@ -80,6 +82,7 @@ internal sealed class NbdPeer : IDisposable
     {
         _server?.Dispose();
         _disk?.Dispose();
+        _frames?.Dispose();
         _program?.Dispose();
         File.Delete(_socket);
     }
