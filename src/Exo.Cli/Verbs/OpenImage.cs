@@ -15,6 +15,11 @@ internal static class OpenImage
 
     private static CffsVolume Open(string image, CffsOpenOptions options)
     {
+        if (Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image))
+        {
+            return CffsVolume.Open(image, options); // An export of another machine, not a file.
+        }
+
         if (Directory.Exists(image))
         {
             throw new IOException($"{image} is a directory, not an image");

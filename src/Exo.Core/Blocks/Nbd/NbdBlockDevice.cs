@@ -63,9 +63,9 @@ public sealed partial class NbdBlockDevice : BlockDevice
 
         NbdOptions nbd = options.Nbd ?? new NbdOptions();
         nbd.Validate();
-        NbdUri uri = NbdUri.Parse(path);
         try
         {
+            NbdUri uri = NbdUri.Parse(path);
             (List<NbdTransport> transports, NbdExport export) = Connect(uri, nbd, nbd.Connections);
             return new NbdBlockDevice(frames, uri, options, nbd, transports, export);
         }

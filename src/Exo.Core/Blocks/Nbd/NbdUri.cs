@@ -39,7 +39,7 @@ internal sealed class NbdUri
         path.StartsWith("nbd://", StringComparison.Ordinal) || path.StartsWith("nbd+unix://", StringComparison.Ordinal)
         || path.StartsWith("nbds://", StringComparison.Ordinal) || path.StartsWith("nbds+unix://", StringComparison.Ordinal);
 
-    /// <exception cref="ArgumentException">It is none of the forms above.</exception>
+    /// <exception cref="NbdConnectionException">It is none of the forms above.</exception>
     public static NbdUri Parse(string text)
     {
         if (!IsNbd(text) || !Uri.TryCreate(text, UriKind.Absolute, out Uri? uri))
@@ -73,6 +73,15 @@ internal sealed class NbdUri
             throw Malformed(text, isUnix ? "nbd+unix needs ?socket=/path and no host" : "nbd needs a host and takes no socket");
         }
 
+        try
+        {
+            _ = socketPath is null ? null : new UnixDomainSocketEndPoint(socketPath);
+        }
+        catch (ArgumentOutOfRangeException)
+        {
+            throw Malformed(text, "the socket's path is longer than the system takes");
+        }
+
         return new NbdUri(text, export, isTls, uri.DnsSafeHost, uri.Port > 0 ? uri.Port : NbdProtocol.DefaultPort, socketPath);
     }
 
@@ -95,5 +104,6 @@ internal sealed class NbdUri
         }
     }
 
-    private static ArgumentException Malformed(string text, string why) => new($"'{text}' is not an NBD URI: {why}.", nameof(text));
+    private static NbdConnectionException Malformed(string text, string why) =>
+        NbdConnectionException.Refusal(Linux.Errno.EINVAL, $"'{text}' is not an NBD URI that can be used: {why}");
 }
