@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Cli.Output;
+using Exo.Core.Blocks.Nbd;
 using Exo.FileSystems.CFFS;
 using Exo.Storage.XN;
 
@@ -17,14 +18,18 @@ internal static class OpenImage
 
     private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
     {
-        if (Directory.Exists(image))
+        // Exports of other machines and partitions are no files; the device says what is wrong with them.
+        if (!NbdUri.IsNbd(image) && !image.Contains('#', StringComparison.Ordinal))
         {
-            throw new IOException($"{image} is a directory, not an image");
-        }
+            if (Directory.Exists(image))
+            {
+                throw new IOException($"{image} is a directory, not an image");
+            }
 
-        if (!File.Exists(image))
-        {
-            throw new FileNotFoundException($"{image}: no such file");
+            if (!File.Exists(image))
+            {
+                throw new FileNotFoundException($"{image}: no such file");
+            }
         }
 
         StepCounts counts = new();
