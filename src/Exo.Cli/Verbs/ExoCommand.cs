@@ -79,6 +79,7 @@ internal static class ExoCommand
             SpaceVerb.Create(),
             CheckVerb.Create(),
             ServeVerb.Create(),
+            NetworkBlockDeviceVerb.Create(),
             UdfVerb.Create(),
         };
         foreach (HelpOption help in root.Options.OfType<HelpOption>())

@@ -45,7 +45,12 @@ internal static class MakeFileSystemVerb
         }
 
         FileInfo existing = new(image);
-        if (sizeBytes is null && (!existing.Exists || ((existing.Attributes & FileAttributes.Device) == 0 && existing.Length == 0)))
+        if (sizeBytes is not null && Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image))
+        {
+            throw new UsageException("--size: an export has the size that its server gives it");
+        }
+
+        if (sizeBytes is null && !Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image) && (!existing.Exists || ((existing.Attributes & FileAttributes.Device) == 0 && existing.Length == 0)))
         {
             throw new UsageException($"{image} is not there yet: say --size");
         }

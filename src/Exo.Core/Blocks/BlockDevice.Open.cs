@@ -6,9 +6,10 @@ namespace Exo.Core.Blocks;
 
 public abstract partial class BlockDevice
 {
-    /// <summary>Opens an image file, a real block device, or a partition of either.</summary>
+    /// <summary>Opens an image file, a real block device, a partition of either, or an export of an NBD server by its URI.</summary>
     /// <param name="path">
-    /// An image, or a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>; with <c>#number</c> or <c>#name</c> behind it a partition of either.
+    /// An image, or a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>; with <c>#number</c> or <c>#name</c> behind it a partition of either;
+    /// or <c>nbd://host/export</c> (<see cref="Nbd.NbdBlockDevice"/>).
     /// </param>
     /// <param name="frames">The pool whose frames requests name. May be shared by any number of devices.</param>
     /// <param name="options">Null: read and write, exclusively, the fastest way that works here.</param>
@@ -24,6 +25,11 @@ public abstract partial class BlockDevice
         _ = frames.BaseAddress; // Throws before anything is opened if the pool is gone.
         options ??= new BlockDeviceOptions();
         Validate(path, options);
+        if (Nbd.NbdUri.IsNbd(path))
+        {
+            return Nbd.NbdBlockDevice.OpenExport(path, frames, options);
+        }
+
         DiskFile file = DiskFile.Open(path, options);
         try
         {

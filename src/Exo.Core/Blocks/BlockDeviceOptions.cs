@@ -33,6 +33,9 @@ public sealed class BlockDeviceOptions
     /// <summary>Open for reading only.</summary>
     public bool ReadOnly { get; init; }
 
+    /// <summary>For <c>nbd:</c> URIs: connections, time limits, TLS. Null: one connection, the usual limits.</summary>
+    public Nbd.NbdOptions? Nbd { get; init; }
+
     /// <summary>Make the image file if it is not there, or let it grow to <see cref="CreateBytes"/> if it is shorter. Never shrinks.</summary>
     public bool Create { get; init; }
 

@@ -17,6 +17,18 @@ public enum DiskKind
     UringRegistered,
     LoopPortable,
     LoopUring,
+
+    /// <summary>Over a UNIX socket from a server in this process.</summary>
+    Nbd,
+
+    /// <summary>Over three TCP connections.</summary>
+    NbdConnections,
+
+    /// <summary>Over TLS.</summary>
+    NbdTls,
+
+    /// <summary>From nbdkit.</summary>
+    NbdKit,
 }
 
 /// <summary>A disk of zeroes of some kind, with what it stands on; everything is removed again by Dispose.</summary>
@@ -24,12 +36,20 @@ internal sealed class TestDisk : IDisposable
 {
     private readonly string? _image;
     private readonly string? _loop;
+    private readonly Nbd.NbdPeer? _peer;
 
     public TestDisk(DiskKind kind, FramePool frames, ulong blockCount, int queueDepth = 32)
     {
         if (kind == DiskKind.Memory)
         {
             Device = new MemoryBlockDevice(frames, blockCount);
+            return;
+        }
+
+        if (kind is DiskKind.Nbd or DiskKind.NbdConnections or DiskKind.NbdTls or DiskKind.NbdKit)
+        {
+            _peer = new Nbd.NbdPeer(kind, blockCount);
+            Device = _peer.Open(frames, queueDepth);
             return;
         }
 
@@ -113,6 +133,7 @@ internal sealed class TestDisk : IDisposable
     public void Dispose()
     {
         Device.Dispose();
+        _peer?.Dispose();
         RemoveFiles();
     }
 
