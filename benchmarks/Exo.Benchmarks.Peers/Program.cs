@@ -19,6 +19,7 @@ Func<IPeerRow>[] rows =
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-random-write", IsWrite = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sequential", IsSequential = true, BlocksPerRequest = 256, Depth = 8, Engine = ring },
+    () => new DiskRow { Name = "disk-cached-read", IsCached = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sync-read", Engine = ["psync"] },
     () => new DiskRow { Name = "portable-random-read", Driver = BlockDriver.Portable, Depth = 32, Engine = ["libaio"] },
 ];

@@ -10,7 +10,7 @@ using Exo.Core.Memory;
 namespace Exo.Benchmarks.Peers.Rows;
 
 /// <summary>
-/// One image file, past the page cache, by one thread: Exo's device and fio. What each spends of the processor per request goes to
+/// One image file, as a rule past the page cache, by one thread: Exo's device and fio. What each spends of the processor per request goes to
 /// standard error, beside the figures.
 /// </summary>
 internal sealed class DiskRow : IPeerRow
@@ -34,6 +34,9 @@ internal sealed class DiskRow : IPeerRow
     /// <summary>Requests under way; 0: the synchronous door, one at a time, and the figure is what one takes.</summary>
     public int Depth { get; init; }
 
+    /// <summary>Through the page cache, in which the image lies: what remains is the cost of the calls and of a copy.</summary>
+    public bool IsCached { get; init; }
+
     public BlockDriver Driver { get; init; } = BlockDriver.IoUring;
 
     /// <summary>fio's engine and its options.</summary>
@@ -41,7 +44,7 @@ internal sealed class DiskRow : IPeerRow
 
     public string Work =>
         $"{(long)BlocksPerRequest * FramePool.FrameBytes / 1024} KiB {(IsWrite ? "writes" : "reads")} {(IsSequential ? "one after the other" : "at random places")} of a {ImageBytes >> 20} MiB image, "
-        + $"{Math.Max(1, Depth)} under way, O_DIRECT{(Driver == BlockDriver.Portable ? ", pread and pwrite" : "")}";
+        + $"{Math.Max(1, Depth)} under way, {(IsCached ? "from the page cache" : "O_DIRECT")}{(Driver == BlockDriver.Portable ? ", pread and pwrite" : "")}";
 
     public string Peer => $"fio, {Engine[0]}";
 
@@ -69,7 +72,8 @@ internal sealed class DiskRow : IPeerRow
     {
         int slots = Math.Max(1, Depth);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = (long)slots * BlocksPerRequest * FramePool.FrameBytes });
-        using BlockDevice device = BlockDevice.Open(_image, frames, new BlockDeviceOptions { ReadOnly = !IsWrite, Driver = Driver, RegisterFrames = true });
+        BlockDeviceOptions options = new() { ReadOnly = !IsWrite, Driver = Driver, Direct = IsCached ? DirectIo.Off : DirectIo.On, RegisterFrames = true };
+        using BlockDevice device = BlockDevice.Open(_image, frames, options);
         BlockRequest[] requests = [.. Enumerable.Range(0, slots).Select(_ => MakeRequest(frames))];
         Process self = Process.GetCurrentProcess();
         TimeSpan cpu = self.TotalProcessorTime;
@@ -89,7 +93,7 @@ internal sealed class DiskRow : IPeerRow
             "fio",
             [
                 "--name=peer", $"--filename={_image}", $"--rw={mode}", $"--bs={BlocksPerRequest * FramePool.FrameBytes}", $"--iodepth={Math.Max(1, Depth)}",
-                $"--ioengine={Engine[0]}", .. Engine[1..], "--direct=1", "--thread", $"--runtime={Seconds}", "--time_based", "--output-format=json",
+                $"--ioengine={Engine[0]}", .. Engine[1..], $"--direct={(IsCached ? 0 : 1)}", "--invalidate=0", "--thread", $"--runtime={Seconds}", "--time_based", "--output-format=json",
             ]);
         using JsonDocument result = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
         JsonElement job = result.RootElement.GetProperty("jobs")[0];

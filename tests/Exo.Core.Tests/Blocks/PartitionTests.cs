@@ -167,7 +167,7 @@ public sealed class PartitionTests : IDisposable
                     Assert.StartsWith("image: ", refused.Message, StringComparison.Ordinal);
                 }
             },
-            iter: 20_000);
+            iter: 6_000);
     }
 
     [Theory]
