@@ -78,6 +78,8 @@ internal static class ExoCommand
             CatVerb.Create(),
             SpaceVerb.Create(),
             CheckVerb.Create(),
+            MountVerb.Create(),
+            UnmountVerb.Create(),
             ServeVerb.Create(),
             NetworkBlockDeviceVerb.Create(),
             UdfVerb.Create(),

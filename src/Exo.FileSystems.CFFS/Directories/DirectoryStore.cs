@@ -145,6 +145,19 @@ internal sealed class DirectoryStore(VolumeCore core)
         return entries;
     }
 
+    /// <summary>As <see cref="ListAsync"/>, but stops after the block with which <paramref name="most"/> entries are reached.</summary>
+    public async ValueTask ListSomeAsync(Inode directory, long afterPosition, int most, List<CffsDirectoryEntry> entries, IoMode mode)
+    {
+        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
+        for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue && entries.Count < most; logical = directory.Map.NextMapped(logical + 1))
+        {
+            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
+            List(core.Cache.Bytes(frame), (uint)(logical * Slot.PerBlock), afterPosition, state, entries);
+            core.Cache.Release(frame);
+        }
+    }
+
     private static void List(ReadOnlySpan<byte> block, uint firstAddress, long afterPosition, DirectoryState state, List<CffsDirectoryEntry> entries)
     {
         for (int index = 0; index < Slot.PerBlock; index++)

@@ -37,6 +37,9 @@ public sealed class CffsIdentity
     /// <summary>True when permission bits do not bind this identity.</summary>
     public bool IsSuperuser { get; }
 
+    /// <summary>A user and a group as owners of what is made, with all permissions: somebody else has checked them.</summary>
+    internal static CffsIdentity Trusted(uint user, uint group) => new(user, group, [], isSuperuser: true);
+
     /// <summary>
     /// The identity that a credential stands for: its first user capability (<see cref="UnixNames"/>), its group capabilities, or the superuser
     /// when it holds the root name with all rights.

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Exo.Adapters.Fuse.Mounting;
+using Exo.Adapters.Fuse.Session;
+using Exo.Core.Linux;
+using Exo.FileSystems.CFFS;
+
+namespace Exo.Adapters.Fuse;
+
+/// <summary>
+/// A C-FFS volume mounted on a directory: <c>using FuseMount mount = FuseMount.Start(volume, "/mnt", new())</c>. The volume stays the caller's; nothing else should use it meanwhile,
+/// because the kernel keeps what it has seen. The mount ends with <see cref="Dispose"/>, <c>umount</c>, <c>fusermount3 -u</c> or the end of the process.
+/// <para>Threads of this process must not touch the mount through memory maps: a page fault there would wait for itself.</para>
+/// </summary>
+public sealed class FuseMount : IDisposable
+{
+    // How long whoever still uses a detached mount may go on before the connection is cut.
+    private static readonly TimeSpan DetachedTimeout = TimeSpan.FromSeconds(5);
+
+    private readonly FuseSession _session;
+    private readonly List<int> _descriptors = [];
+    private readonly List<Thread> _threads = [];
+    private readonly TaskCompletionSource _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ManualResetEventSlim _stop = new();
+    private readonly int _connectionNumber;
+    private int _running;
+    private int _disposed;
+
+    private FuseMount(CffsVolume volume, string directory, FuseMountOptions options)
+    {
+        Directory = directory;
+        bool isReadOnly = options.ReadOnly || volume.IsReadOnly;
+        _session = new FuseSession(volume, options.WritebackCache && !isReadOnly);
+        int connection = FuseDevice.Mount(directory, options, isReadOnly);
+        _descriptors.Add(connection);
+        try
+        {
+            // The kernel's first message is FUSE_INIT; until it is answered nobody gets through.
+            FuseWorker first = new(_session, connection);
+            while (!_session.IsReady)
+            {
+                if (!first.Step())
+                {
+                    throw new IOException($"the kernel's FUSE on {directory} is too old");
+                }
+            }
+
+            _connectionNumber = MountTable.Find(directory)?.ConnectionNumber ?? -1;
+            int threads = options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, 8);
+            _running = threads;
+            StartThread(first, 0);
+            for (int i = 1; i < threads; i++)
+            {
+                int clone = FuseDevice.Clone(connection);
+                if (clone >= 0)
+                {
+                    _descriptors.Add(clone);
+                }
+
+                StartThread(new FuseWorker(_session, clone >= 0 ? clone : connection), i);
+            }
+
+            Thread flusher = new(() => FlushUntilStopped(volume, options.SyncInterval)) { IsBackground = true, Name = "exo-fuse-flush" };
+            flusher.Start();
+            _threads.Add(flusher);
+        }
+        catch
+        {
+            FuseDevice.Unmount(directory, lazily: true);
+            Libc.Close(connection);
+            throw;
+        }
+    }
+
+    /// <summary>Where the volume is mounted: an absolute path.</summary>
+    public string Directory { get; }
+
+    /// <summary>Completes when the mount has ended, by whatever way.</summary>
+    public Task Completion => _end.Task;
+
+    /// <summary>Mounts. When it returns, the mount works.</summary>
+    /// <exception cref="IOException">The directory does not exist, FUSE is not there, or the right to mount is missing.</exception>
+    public static FuseMount Start(CffsVolume volume, string directory, FuseMountOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(volume);
+        ArgumentException.ThrowIfNullOrEmpty(directory);
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory));
+        if (!System.IO.Directory.Exists(full))
+        {
+            throw new DirectoryNotFoundException($"{directory}: no such directory");
+        }
+
+        return new FuseMount(volume, full, options ?? new FuseMountOptions());
+    }
+
+    /// <summary>Ends a mount that this or another process serves.</summary>
+    /// <param name="directory">Where it is mounted.</param>
+    /// <param name="lazily">Take it out of the tree at once although it is in use; it ends with its last user.</param>
+    /// <returns>What was mounted there (<see cref="FuseMountOptions.Source"/>).</returns>
+    /// <exception cref="IOException">Nothing of this kind is mounted there, it is in use, or the right is missing.</exception>
+    public static string Unmount(string directory, bool lazily = false)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(directory);
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory));
+        string source = MountTable.Find(full)?.Source ?? throw new IOException($"{directory}: no C-FFS volume is mounted there");
+        return FuseDevice.Unmount(full, lazily) is { } why ? throw new IOException(why) : source;
+    }
+
+    /// <summary>Unmounts: if the mount is in use it is detached, its users get a few seconds, and then errors. Every change that was answered is in the volume when this returns.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        if (!Completion.IsCompleted && FuseDevice.Unmount(Directory, lazily: false) is not null)
+        {
+            FuseDevice.Unmount(Directory, lazily: true);
+            if (!Completion.Wait(DetachedTimeout))
+            {
+                Abort();
+            }
+        }
+
+        Completion.Wait();
+        _stop.Set();
+        foreach (Thread thread in _threads)
+        {
+            thread.Join();
+        }
+
+        foreach (int descriptor in _descriptors)
+        {
+            Libc.Close(descriptor);
+        }
+
+        _stop.Dispose();
+    }
+
+    /// <summary>Cuts the connection: whoever waits for an answer gets an error.</summary>
+    private void Abort()
+    {
+        try
+        {
+            File.WriteAllText(string.Create(CultureInfo.InvariantCulture, $"/sys/fs/fuse/connections/{_connectionNumber}/abort"), "1");
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Without the control file system the users of the mount decide how long it lasts.
+        }
+    }
+
+    private void StartThread(FuseWorker worker, int index)
+    {
+        Thread thread = new(() => Serve(worker)) { IsBackground = true, Name = string.Create(CultureInfo.InvariantCulture, $"exo-fuse-{index}") };
+        _threads.Add(thread);
+        thread.Start();
+    }
+
+    private void Serve(FuseWorker worker)
+    {
+        try
+        {
+            while (worker.Step())
+            {
+            }
+        }
+        catch (Exception broken)
+        {
+            // A bug. Nothing can be trusted any more: the mount ends, and whoever waits for it is told.
+            _end.TrySetException(broken);
+            FuseDevice.Unmount(Directory, lazily: true);
+            Abort();
+            return;
+        }
+
+        if (Interlocked.Decrement(ref _running) == 0)
+        {
+            _end.TrySetResult();
+        }
+    }
+
+    private void FlushUntilStopped(CffsVolume volume, TimeSpan interval)
+    {
+        while (!_stop.Wait(interval))
+        {
+            if (_session.TakeChanges() && !volume.IsReadOnly)
+            {
+                try
+                {
+                    volume.Sync();
+                }
+                catch (IOException)
+                {
+                    // What could not be written stays dirty: the next round, fsync or unmount tries again and reports.
+                }
+            }
+        }
+    }
+}

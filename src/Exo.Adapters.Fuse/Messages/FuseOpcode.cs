@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Adapters.Fuse.Messages;
+
+/// <summary>enum fuse_opcode (linux/fuse.h, protocol 7.40).</summary>
+internal enum FuseOpcode : uint
+{
+    Lookup = 1,
+    Forget = 2,
+    GetAttributes = 3,
+    SetAttributes = 4,
+    ReadLink = 5,
+    SymbolicLink = 6,
+    MakeNode = 8,
+    MakeDirectory = 9,
+    Unlink = 10,
+    RemoveDirectory = 11,
+    Rename = 12,
+    Link = 13,
+    Open = 14,
+    Read = 15,
+    Write = 16,
+    StatFileSystem = 17,
+    Release = 18,
+    FileSync = 20,
+    Flush = 25,
+    Initialise = 26,
+    OpenDirectory = 27,
+    ReadDirectory = 28,
+    ReleaseDirectory = 29,
+    DirectorySync = 30,
+    Create = 35,
+    Interrupt = 36,
+    Destroy = 38,
+    BatchForget = 42,
+    ReadDirectoryPlus = 44,
+    Rename2 = 45,
+    Seek = 46,
+    SyncFileSystem = 50,
+    StatX = 52,
+}
+
+/// <summary>Flags of FUSE_INIT (the low 32 bits; no flag of the second word is used).</summary>
+[Flags]
+internal enum FuseFeatures : uint
+{
+    None = 0,
+    AsyncRead = 1 << 0,
+    AtomicTruncate = 1 << 3,
+    ExportSupport = 1 << 4,
+    BigWrites = 1 << 5,
+    ReadDirectoryPlus = 1 << 13,
+    ReadDirectoryPlusAuto = 1 << 14,
+    AsyncDirectIO = 1 << 15,
+    WritebackCache = 1 << 16,
+    ParallelDirectoryOperations = 1 << 18,
+    MaxPages = 1 << 22,
+    CacheSymbolicLinks = 1 << 23,
+    NoOpenDirectory = 1 << 24,
+    HandleKillPrivilegesV2 = 1 << 28,
+}
+
+/// <summary>Error numbers that the protocol needs beside those of C-FFS.</summary>
+internal static class FuseErrno
+{
+    public const int ENOENT = 2;
+    public const int EIO = 5;
+    public const int ENXIO = 6;
+    public const int EBADF = 9;
+    public const int EINVAL = 22;
+    public const int ENOSYS = 38;
+    public const int EPROTO = 71;
+    public const int ESTALE = 116;
+}

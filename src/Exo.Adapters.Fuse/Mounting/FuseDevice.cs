@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Exo.Core.Linux;
+
+namespace Exo.Adapters.Fuse.Mounting;
+
+/// <summary>Connections to the kernel's FUSE: made by mount(2) as root, by the helper <c>fusermount3</c> for everybody else.</summary>
+internal static unsafe class FuseDevice
+{
+    private const string Path = "/dev/fuse";
+    private const string Helper = "fusermount3";
+
+    /// <summary>Mounts, and returns the descriptor that the kernel's messages come from.</summary>
+    public static int Mount(string directory, FuseMountOptions options, bool isReadOnly) =>
+        Libc.EffectiveUser() == 0 && !options.UseHelper ? MountDirectly(directory, options, isReadOnly) : MountByHelper(directory, options, isReadOnly);
+
+    /// <summary>Another descriptor of the same connection, with a queue of its own; -1 where the device cannot be opened.</summary>
+    public static int Clone(int connection)
+    {
+        int clone = Open();
+        if (clone >= 0)
+        {
+            uint of = (uint)connection;
+            if (Libc.IoControl(clone, MountAbi.FUSE_DEV_IOC_CLONE, &of) == 0)
+            {
+                return clone;
+            }
+
+            Libc.Close(clone);
+        }
+
+        return -1;
+    }
+
+    /// <summary>Unmounts. Null when it is done, else why not.</summary>
+    public static string? Unmount(string directory, bool lazily)
+    {
+        if (Libc.EffectiveUser() == 0)
+        {
+            fixed (byte* target = Terminated(directory))
+            {
+                return Libc.Unmount(target, lazily ? MountAbi.MNT_DETACH : 0) == 0 ? null : $"{directory}: {Errno.Describe(Errno.Last)}";
+            }
+        }
+
+        ProcessStartInfo start = new(Helper) { RedirectStandardError = true };
+        start.ArgumentList.Add("-u");
+        if (lazily)
+        {
+            start.ArgumentList.Add("-z");
+        }
+
+        start.ArgumentList.Add("--");
+        start.ArgumentList.Add(directory);
+        using Process helper = Start(start);
+        string said = helper.StandardError.ReadToEnd();
+        helper.WaitForExit();
+        return helper.ExitCode == 0 ? null : $"{directory}: {said.Trim()}";
+    }
+
+    private static int MountDirectly(string directory, FuseMountOptions options, bool isReadOnly)
+    {
+        int connection = Open();
+        if (connection < 0)
+        {
+            throw new IOException($"{Path}: {Errno.Describe(Errno.Last)}");
+        }
+
+        nuint flags = (isReadOnly ? MountAbi.MS_RDONLY : 0) | (options.NoSetUser ? MountAbi.MS_NOSUID : 0) | (options.NoDevices ? MountAbi.MS_NODEV : 0)
+            | (options.NoExecute ? MountAbi.MS_NOEXEC : 0);
+        string data = string.Create(
+            CultureInfo.InvariantCulture,
+            $"fd={connection},rootmode=40000,user_id={Libc.EffectiveUser()},group_id={Libc.EffectiveGroup()},default_permissions{(options.AllowOther ? ",allow_other" : "")}");
+        int error;
+        fixed (byte* source = Terminated(options.Source), target = Terminated(directory), type = Terminated(MountTable.Type), text = Terminated(data))
+        {
+            error = Libc.Mount(source, target, type, flags, text) == 0 ? 0 : Errno.Last;
+        }
+
+        if (error != 0)
+        {
+            Libc.Close(connection);
+            throw new IOException($"mounting on {directory}: {Errno.Describe(error)}");
+        }
+
+        return connection;
+    }
+
+    /// <summary>The helper is set-user-id root: it opens the device, mounts, and sends the descriptor back through the socket that _FUSE_COMMFD names.</summary>
+    private static int MountByHelper(string directory, FuseMountOptions options, bool isReadOnly)
+    {
+        // The end that the helper inherits is the one that is not closed when it is executed; ours must not leak into it.
+        int* pair = stackalloc int[2];
+        if (Libc.SocketPair(MountAbi.AF_UNIX, MountAbi.SOCK_STREAM, 0, pair) != 0)
+        {
+            throw new IOException($"socketpair: {Errno.Describe(Errno.Last)}");
+        }
+
+        int ours = pair[0];
+        int theirs = pair[1];
+        try
+        {
+            ProcessStartInfo start = new(Helper) { RedirectStandardError = true };
+            start.ArgumentList.Add("-o");
+            start.ArgumentList.Add(HelperOptions(options, isReadOnly));
+            start.ArgumentList.Add("--");
+            start.ArgumentList.Add(directory);
+            start.Environment["_FUSE_COMMFD"] = theirs.ToString(CultureInfo.InvariantCulture);
+            using Process helper = Start(start);
+            Libc.Close(theirs);
+            theirs = -1;
+
+            // The helper holds a copy of our end, too, so its exit is what ends the wait when it fails: first its words, then the descriptor.
+            string said = helper.StandardError.ReadToEnd();
+            helper.WaitForExit();
+            int connection = helper.ExitCode == 0 ? Libc.ReceiveDescriptor(ours) : -1;
+            return connection >= 0 ? connection : throw new IOException($"mounting on {directory}: {Helper}: {said.Trim()}");
+        }
+        finally
+        {
+            Libc.Close(ours);
+            if (theirs >= 0)
+            {
+                Libc.Close(theirs);
+            }
+        }
+    }
+
+    private static string HelperOptions(FuseMountOptions options, bool isReadOnly)
+    {
+        StringBuilder text = new();
+        text.Append(isReadOnly ? "ro" : "rw").Append(",default_permissions,subtype=exo,fsname=");
+        foreach (char c in options.Source)
+        {
+            text.Append(c is ',' or '\\' ? "\\" : "").Append(c);
+        }
+
+        text.Append(options.AllowOther ? ",allow_other" : "").Append(options.NoSetUser ? ",nosuid" : "").Append(options.NoDevices ? ",nodev" : "")
+            .Append(options.NoExecute ? ",noexec" : "");
+        return text.ToString();
+    }
+
+    private static Process Start(ProcessStartInfo start)
+    {
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception missing)
+        {
+            throw new IOException($"{Helper}: {missing.Message}", missing);
+        }
+    }
+
+    private static int Open()
+    {
+        fixed (byte* path = Terminated(Path))
+        {
+            return Libc.Open(path, MountAbi.O_RDWR | MountAbi.O_CLOEXEC, 0);
+        }
+    }
+
+    private static byte[] Terminated(string text) => [.. Encoding.UTF8.GetBytes(text), 0];
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+using Exo.Adapters.Fuse.Messages;
+using Exo.FileSystems.CFFS;
+using Exo.FileSystems.CFFS.Inodes;
+
+namespace Exo.Adapters.Fuse.Session;
+
+/// <content>Attributes and contents.</content>
+internal sealed partial class FuseSession
+{
+    private const uint OpenKillSetId = 1;
+    private const long SizeMax = long.MaxValue;
+
+    [Flags]
+    private enum Changes : uint
+    {
+        Mode = 1 << 0,
+        User = 1 << 1,
+        Group = 1 << 2,
+        Size = 1 << 3,
+        AccessTime = 1 << 4,
+        ModifyTime = 1 << 5,
+        AccessNow = 1 << 7,
+        ModifyNow = 1 << 8,
+        ChangeTime = 1 << 10,
+        KillSetId = 1 << 11,
+    }
+
+    private void SetAttributes(in FuseRequest request, FuseReply reply)
+    {
+        Inode inode = NodeOf(request);
+        Changes valid = (Changes)request.BodyWord(0);
+        ulong size = request.BodyLong(16);
+        if ((valid & Changes.Size) != 0 && size > SizeMax)
+        {
+            throw new CffsException(CffsError.Invalid, "a negative length");
+        }
+
+        long now = _door.Now();
+        CffsAttributeChange change = new()
+        {
+            Permissions = (valid & Changes.Mode) != 0 ? (ushort)(request.BodyWord(68) & 0xFFF) : null,
+            User = (valid & Changes.User) != 0 ? request.BodyWord(76) : null,
+            Group = (valid & Changes.Group) != 0 ? request.BodyWord(80) : null,
+            Size = (valid & Changes.Size) != 0 ? (long)size : null,
+            AccessTimeNs = (valid & Changes.AccessTime) == 0 ? null : (valid & Changes.AccessNow) != 0 ? now : TimeAt(request, 32, 56),
+            ModifyTimeNs = (valid & Changes.ModifyTime) == 0 ? null : (valid & Changes.ModifyNow) != 0 ? now : TimeAt(request, 40, 60),
+        };
+        Changed();
+        _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, (valid & Changes.KillSetId) != 0);
+        FuseStructures.WriteAttributesOut(reply.Add(16 + FuseStructures.AttributesBytes), _door.Stat(inode));
+    }
+
+    // 64 bits of nanoseconds last from 1677 to 2262; what lies outside becomes the nearer end.
+    private static long TimeAt(in FuseRequest request, int secondsAt, int nanosecondsAt)
+    {
+        const long SecondsMax = (long.MaxValue / 1_000_000_000) - 1;
+        long seconds = Math.Clamp((long)request.BodyLong(secondsAt), -SecondsMax, SecondsMax);
+        return (seconds * 1_000_000_000) + Math.Min(request.BodyWord(nanosecondsAt), 999_999_999);
+    }
+
+    private void Open(in FuseRequest request, FuseReply reply)
+    {
+        const uint Truncate = 0x200;
+        Inode inode = NodeOf(request);
+        bool truncate = (request.BodyWord(0) & Truncate) != 0;
+        if (truncate)
+        {
+            Changed();
+        }
+
+        if (!_door.TryOpen(inode, truncate, (request.BodyWord(4) & OpenKillSetId) != 0))
+        {
+            throw new CffsException(CffsError.NotFound, "removed while it was opened");
+        }
+
+        AddOpen(inode, reply);
+    }
+
+    private void AddOpen(Inode inode, FuseReply reply)
+    {
+        const uint KeepCache = 1 << 1;
+        Span<byte> body = reply.Add(16);
+        FuseStructures.PutLong(body, 0, _handles.Add(inode));
+        FuseStructures.PutWord(body, 8, KeepCache);
+    }
+
+    private void Release(in FuseRequest request)
+    {
+        if (_handles.Remove(request.BodyLong(0)) is { } inode)
+        {
+            _door.Close(inode);
+        }
+    }
+
+    private void Read(in FuseRequest request, FuseReply reply)
+    {
+        Inode inode = HandleOf(request.BodyLong(0));
+        ulong offset = request.BodyLong(8);
+        if (offset > SizeMax)
+        {
+            throw new CffsException(CffsError.Invalid, "a negative offset");
+        }
+
+        // Contents that lie in a directory's sector are at most one sector.
+        const int InlineBytesMax = 512;
+        int length = (int)Math.Min(request.BodyWord(16), FuseSessionLimits.WriteBytesMax);
+        Span<byte> inline = reply.Add(InlineBytesMax);
+        int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, out int pages);
+        bool isInline = pages == 0;
+        reply.Shorten(isInline ? InlineBytesMax - there : InlineBytesMax);
+        if (!isInline)
+        {
+            reply.PageCount = pages;
+            reply.FirstPageOffset = (int)(offset % 4096);
+            reply.PageBytes = there;
+        }
+    }
+
+    private void Write(in FuseRequest request, FuseReply reply)
+    {
+        const int FixedBytes = 40;
+        const uint KillSetId = 1 << 2;
+        Inode inode = HandleOf(request.BodyLong(0));
+        ulong offset = request.BodyLong(8);
+        uint size = request.BodyWord(16);
+        uint flags = request.BodyWord(20);
+        if (request.Body.Length < FixedBytes || size > request.Body.Length - FixedBytes)
+        {
+            throw new FuseMessageException($"a write of {size} bytes with fewer");
+        }
+
+        if (offset > SizeMax)
+        {
+            throw new CffsException(CffsError.Invalid, "a negative offset");
+        }
+
+        Changed();
+        _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size), (flags & KillSetId) != 0);
+        FuseStructures.PutWord(reply.Add(8), 0, size);
+    }
+
+    private void Seek(in FuseRequest request, FuseReply reply)
+    {
+        const uint SeekData = 3;
+        const uint SeekHole = 4;
+        uint whence = request.BodyWord(16);
+        if (whence is not (SeekData or SeekHole))
+        {
+            throw new CffsException(CffsError.Invalid, $"whence {whence}");
+        }
+
+        long found = _door.SeekData(HandleOf(request.BodyLong(0)), (long)request.BodyLong(8), whence == SeekData);
+        if (found < 0)
+        {
+            reply.Fail(FuseErrno.ENXIO);
+            return;
+        }
+
+        FuseStructures.PutLong(reply.Add(8), 0, (ulong)found);
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+using Exo.Adapters.Fuse.Messages;
+using Exo.FileSystems.CFFS;
+using Exo.FileSystems.CFFS.Inodes;
+
+namespace Exo.Adapters.Fuse.Session;
+
+/// <content>Names: found, made, moved and removed.</content>
+internal sealed partial class FuseSession
+{
+    private const ushort TypeMask = 0xF000;
+    private const ushort RegularFile = 0x8000;
+    private const ushort Directory = 0x4000;
+    private const ushort SymbolicLinkMode = 0xA000 | 0x1FF;
+    private const int NameBytesMax = 255;
+    private const uint RenameNoReplace = 1;
+
+    private void Lookup(in FuseRequest request, FuseReply reply)
+    {
+        int at = 0;
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        if (_door.Lookup(NodeOf(request), name) is { } found)
+        {
+            AddEntry(found, reply);
+        }
+        else
+        {
+            FuseStructures.WriteAbsence(reply.Add(FuseStructures.EntryBytes));
+        }
+    }
+
+    private void BatchForget(in FuseRequest request, FuseReply reply)
+    {
+        reply.Silence();
+        uint count = request.BodyWord(0);
+        for (int at = 8; count > 0 && at + 16 <= request.Body.Length; at += 16, count--)
+        {
+            Nodes.Forget(request.BodyLong(at), request.BodyLong(at + 8));
+        }
+    }
+
+    private void ReadLink(in FuseRequest request, FuseReply reply)
+    {
+        byte[] target = _door.ReadLink(NodeOf(request));
+        target.CopyTo(reply.Add(target.Length));
+    }
+
+    private void SymbolicLink(in FuseRequest request, FuseReply reply)
+    {
+        int at = 0;
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        ReadOnlyMemory<byte> target = request.Name(ref at);
+        Make(request, name, SymbolicLinkMode, 0, target, reply);
+    }
+
+    private void MakeNode(in FuseRequest request, FuseReply reply)
+    {
+        int at = 16;
+        ushort mode = (ushort)request.BodyWord(0);
+        Make(request, request.Name(ref at), (mode & TypeMask) == 0 ? (ushort)(mode | RegularFile) : mode, request.BodyWord(4), default, reply);
+    }
+
+    private void MakeDirectory(in FuseRequest request, FuseReply reply)
+    {
+        int at = 8;
+        Make(request, request.Name(ref at), (ushort)(Directory | (request.BodyWord(0) & 0xFFF)), 0, default, reply);
+    }
+
+    private void Make(in FuseRequest request, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, FuseReply reply)
+    {
+        Changed();
+        (Inode inode, bool _) = _door.Create(NodeOf(request), name, mode, device, target, exclusive: true, request.User, request.Group);
+        AddEntry(inode, reply);
+    }
+
+    private void Create(in FuseRequest request, FuseReply reply)
+    {
+        const uint Exclusive = 0x80;
+        const uint Truncate = 0x200;
+        int at = 16;
+        uint flags = request.BodyWord(0);
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        Changed();
+        (Inode inode, bool created) = _door.Create(
+            NodeOf(request), name, (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), 0, default, (flags & Exclusive) != 0, request.User, request.Group);
+        if (!_door.TryOpen(inode, truncate: !created && (flags & Truncate) != 0, (request.BodyWord(12) & OpenKillSetId) != 0))
+        {
+            _door.Release(inode);
+            throw new CffsException(CffsError.NotFound, "removed while it was opened");
+        }
+
+        AddEntry(inode, reply);
+        AddOpen(inode, reply);
+    }
+
+    private void Remove(in FuseRequest request, bool isDirectory)
+    {
+        int at = 0;
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        Changed();
+        _door.Remove(NodeOf(request), CheckLength(name), isDirectory);
+    }
+
+    private void Rename(in FuseRequest request, uint flags, int namesAt)
+    {
+        Inode to = NodeOf(request.BodyLong(0));
+        ReadOnlyMemory<byte> fromName = request.Name(ref namesAt);
+        ReadOnlyMemory<byte> toName = request.Name(ref namesAt);
+        if ((flags & ~RenameNoReplace) != 0)
+        {
+            throw new CffsException(CffsError.Invalid, "names are not exchanged");
+        }
+
+        Changed();
+        _door.Rename(NodeOf(request), CheckLength(fromName), to, CheckLength(toName), (flags & RenameNoReplace) == 0);
+    }
+
+    private void Link(in FuseRequest request, FuseReply reply)
+    {
+        int at = 8;
+        Inode inode = NodeOf(request.BodyLong(0));
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        Changed();
+        _door.Link(inode, NodeOf(request), name);
+        _door.Hold(inode);
+        AddEntry(inode, reply);
+    }
+
+    /// <summary>Tells the kernel of an inode; takes the hold over.</summary>
+    private void AddEntry(Inode inode, FuseReply reply)
+    {
+        try
+        {
+            FuseStructures.WriteEntry(reply.Add(FuseStructures.EntryBytes), Nodes.NumberOf(inode), _door.Stat(inode));
+        }
+        catch
+        {
+            _door.Release(inode);
+            throw;
+        }
+
+        Nodes.Tell(inode);
+    }
+
+    private static ReadOnlyMemory<byte> CheckLength(ReadOnlyMemory<byte> name) =>
+        name.Length <= NameBytesMax ? name : throw new CffsException(CffsError.NameTooLong, $"a name of {name.Length} bytes is longer than 255");
+}

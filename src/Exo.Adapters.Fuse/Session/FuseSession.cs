@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+using Exo.Adapters.Fuse.Messages;
+using Exo.FileSystems.CFFS;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Nodes;
+
+namespace Exo.Adapters.Fuse.Session;
+
+/// <summary>
+/// Answers the kernel's messages from one volume. It knows nothing of descriptors and threads: a message in, an answer out, from as many threads as there are.
+/// The kernel checks permissions (<c>default_permissions</c>); what it must not rely on it for are the lengths in its messages, which are checked.
+/// </summary>
+internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache)
+{
+    private readonly NodeDoor _door = new(volume);
+    private readonly HandleTable _handles = new();
+    private NodeTable? _nodes;
+    private int _changes;
+
+    /// <summary>FUSE_INIT has been answered.</summary>
+    public bool IsReady { get; private set; }
+
+    public NodeDoor Door => _door;
+
+    private NodeTable Nodes => _nodes ??= new NodeTable(_door);
+
+    /// <summary>Whether something has changed since the last call.</summary>
+    public bool TakeChanges() => Interlocked.Exchange(ref _changes, 0) != 0;
+
+    /// <summary>Answers one message. The pages of the answer go back with <see cref="NodeDoor.GiveBack"/> once it is sent.</summary>
+    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply)
+    {
+        reply.Begin();
+        if (!FuseRequest.TryParse(message, out FuseRequest request))
+        {
+            reply.Silence();
+            return;
+        }
+
+        try
+        {
+            Dispatch(request, reply);
+        }
+        catch (CffsException refused)
+        {
+            reply.Fail(refused.Errno);
+        }
+        catch (FuseMessageException)
+        {
+            reply.Fail(FuseErrno.EINVAL);
+        }
+        catch (IOException)
+        {
+            // The device failed; C-FFS keeps what it could not write and tries again.
+            reply.Fail(FuseErrno.EIO);
+        }
+
+        reply.Seal(request.Unique);
+    }
+
+    private void Dispatch(in FuseRequest request, FuseReply reply)
+    {
+        if (!IsReady && request.Opcode != FuseOpcode.Initialise)
+        {
+            reply.Fail(FuseErrno.EPROTO);
+            return;
+        }
+
+        switch (request.Opcode)
+        {
+            case FuseOpcode.Initialise: Initialise(request, reply); break;
+            case FuseOpcode.Lookup: Lookup(request, reply); break;
+            case FuseOpcode.Forget: Nodes.Forget(request.Node, request.BodyLong(0)); reply.Silence(); break;
+            case FuseOpcode.BatchForget: BatchForget(request, reply); break;
+            case FuseOpcode.GetAttributes: FuseStructures.WriteAttributesOut(reply.Add(16 + FuseStructures.AttributesBytes), _door.Stat(NodeOf(request))); break;
+            case FuseOpcode.StatX: FuseStructures.WriteStatX(reply.Add(288), _door.Stat(NodeOf(request))); break;
+            case FuseOpcode.SetAttributes: SetAttributes(request, reply); break;
+            case FuseOpcode.ReadLink: ReadLink(request, reply); break;
+            case FuseOpcode.SymbolicLink: SymbolicLink(request, reply); break;
+            case FuseOpcode.MakeNode: MakeNode(request, reply); break;
+            case FuseOpcode.MakeDirectory: MakeDirectory(request, reply); break;
+            case FuseOpcode.Unlink: Remove(request, isDirectory: false); break;
+            case FuseOpcode.RemoveDirectory: Remove(request, isDirectory: true); break;
+            case FuseOpcode.Rename: Rename(request, 0, 8); break;
+            case FuseOpcode.Rename2: Rename(request, request.BodyWord(8), 16); break;
+            case FuseOpcode.Link: Link(request, reply); break;
+            case FuseOpcode.Create: Create(request, reply); break;
+            case FuseOpcode.Open: Open(request, reply); break;
+            case FuseOpcode.Release: Release(request); break;
+            case FuseOpcode.Read: Read(request, reply); break;
+            case FuseOpcode.Write: Write(request, reply); break;
+            case FuseOpcode.Seek: Seek(request, reply); break;
+            case FuseOpcode.StatFileSystem: StatFileSystem(reply); break;
+            case FuseOpcode.FileSync or FuseOpcode.DirectorySync or FuseOpcode.SyncFileSystem: Sync(); break;
+            case FuseOpcode.ReadDirectory: ReadDirectory(request, reply, plus: false); break;
+            case FuseOpcode.ReadDirectoryPlus: ReadDirectory(request, reply, plus: true); break;
+            case FuseOpcode.Destroy: Sync(); break;
+
+            // Among them FLUSH, OPENDIR and INTERRUPT: once refused they do not come again. Positions in a directory need no handle, closing a file writes nothing,
+            // and nothing here takes long enough to be interrupted.
+            default: reply.Fail(FuseErrno.ENOSYS); break;
+        }
+    }
+
+    private void Initialise(in FuseRequest request, FuseReply reply)
+    {
+        const uint Major = 7;
+        const uint MinorMin = 31;
+        const uint MinorMax = 40;
+        uint major = request.BodyWord(0);
+        uint minor = request.BodyWord(4);
+        Span<byte> body = reply.Add(64);
+        FuseStructures.PutWord(body, 0, Major);
+        FuseStructures.PutWord(body, 4, Math.Min(minor, MinorMax));
+        if (major > Major)
+        {
+            // The kernel asks again with our number.
+            return;
+        }
+
+        if (major < Major || minor < MinorMin)
+        {
+            reply.Fail(FuseErrno.EPROTO);
+            return;
+        }
+
+        FuseFeatures wanted = FuseFeatures.AsyncRead | FuseFeatures.AtomicTruncate | FuseFeatures.ExportSupport | FuseFeatures.BigWrites
+            | FuseFeatures.ReadDirectoryPlus | FuseFeatures.ReadDirectoryPlusAuto | FuseFeatures.AsyncDirectIO | FuseFeatures.ParallelDirectoryOperations
+            | FuseFeatures.MaxPages | FuseFeatures.CacheSymbolicLinks | FuseFeatures.NoOpenDirectory | FuseFeatures.HandleKillPrivilegesV2
+            | (writebackCache ? FuseFeatures.WritebackCache : FuseFeatures.None);
+        FuseFeatures offered = (FuseFeatures)request.BodyWord(12);
+        FuseStructures.PutWord(body, 8, request.BodyWord(8));
+        FuseStructures.PutWord(body, 12, (uint)(offered & wanted));
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt16LittleEndian(body[16..], 64);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt16LittleEndian(body[18..], 48);
+        FuseStructures.PutWord(body, 20, FuseSessionLimits.WriteBytesMax);
+        FuseStructures.PutWord(body, 24, 1);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt16LittleEndian(body[28..], FuseSessionLimits.PagesMax);
+        _ = Nodes;
+        IsReady = true;
+    }
+
+    private void StatFileSystem(FuseReply reply)
+    {
+        // An inode takes at least a slot of 128 bytes: 32 in a block.
+        const ulong InodesPerBlock = 32;
+        CffsSpace space = _door.GetSpace();
+        Span<byte> body = reply.Add(80);
+        FuseStructures.PutLong(body, 0, space.TotalBlocks);
+        FuseStructures.PutLong(body, 8, space.FreeBlocks + space.WillFreeBlocks);
+        FuseStructures.PutLong(body, 16, space.FreeBlocks + space.WillFreeBlocks);
+        FuseStructures.PutLong(body, 24, space.TotalBlocks * InodesPerBlock);
+        FuseStructures.PutLong(body, 32, (space.FreeBlocks + space.WillFreeBlocks) * InodesPerBlock);
+        FuseStructures.PutWord(body, 40, CffsSpace.BlockBytes);
+        FuseStructures.PutWord(body, 44, 255);
+        FuseStructures.PutWord(body, 48, CffsSpace.BlockBytes);
+    }
+
+    private void Sync()
+    {
+        if (!_door.IsReadOnly)
+        {
+            _door.Sync();
+        }
+    }
+
+    private void Changed() => Volatile.Write(ref _changes, 1);
+
+    private Inode NodeOf(in FuseRequest request) => NodeOf(request.Node);
+
+    private Inode NodeOf(ulong node) => Nodes.Find(node) ?? throw new CffsException((CffsError)FuseErrno.ESTALE, $"node {node} is not known");
+
+    private Inode HandleOf(ulong handle) => _handles.Find(handle) ?? throw new CffsException(CffsError.BadHandle, $"handle {handle} is not open");
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+using System.CommandLine;
+using Exo.Adapters.Fuse;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary><c>exo umount</c>: ends a mount. The process that served it writes everything and closes the image; with that the command returns.</summary>
+internal static class UnmountVerb
+{
+    private static readonly TimeSpan WaitMax = TimeSpan.FromMinutes(1);
+
+    public static Command Create()
+    {
+        Argument<string> directory = new("DIR") { Description = "Where the image is mounted" };
+        Option<bool> lazy = new("--lazy") { Description = "Detach it although it is in use; it ends with its last user" };
+        VerbCommand command = new("umount", "Unmounts an image and waits until it is closed.")
+        {
+            Examples = ["exo umount /mnt", "exo umount --lazy /mnt"],
+        };
+        command.Add(directory);
+        command.Add(lazy);
+        command.SetAction(parsed => Run(parsed.GetRequiredValue(directory), parsed.GetValue(lazy)));
+        return command;
+    }
+
+    private static int Run(string directory, bool lazily)
+    {
+        string image = FuseMount.Unmount(directory, lazily);
+        if (lazily || !File.Exists(image))
+        {
+            return 0;
+        }
+
+        // Whoever has the image open for writing has locked it.
+        long start = Environment.TickCount64;
+        while (Environment.TickCount64 - start < (long)WaitMax.TotalMilliseconds)
+        {
+            try
+            {
+                using FileStream free = new(image, FileMode.Open, FileAccess.Read, FileShare.None);
+                return 0;
+            }
+            catch (Exception busy) when (busy is IOException or UnauthorizedAccessException)
+            {
+                if (busy is UnauthorizedAccessException)
+                {
+                    return 0;
+                }
+
+                Thread.Sleep(10);
+            }
+        }
+
+        throw new IOException($"{image} is still being written");
+    }
+}

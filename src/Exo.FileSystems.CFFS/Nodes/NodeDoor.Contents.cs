@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Nodes;
+
+/// <summary>One page of a file as the cache holds it, retained for the borrower; or a hole, which reads as zeros.</summary>
+internal readonly record struct BorrowedPage(FrameNumber Frame, bool IsHole);
+
+/// <content>Open files and their contents.</content>
+internal sealed partial class NodeDoor
+{
+    /// <summary>Opens a file: while it is open it survives its last name. The handle holds the inode. False when the inode is gone.</summary>
+    public bool TryOpen(Inode inode, bool truncate, bool dropSetId)
+    {
+        if (truncate)
+        {
+            core.BeginWritingAsync(IoMode.Sync).Take();
+        }
+
+        // Whoever removes an inode looks at its handles under its lock: either it sees this one, or we see that it is gone.
+        inode.Lock.Enter();
+        try
+        {
+            if (inode.IsRemoved)
+            {
+                return false;
+            }
+
+            if (truncate)
+            {
+                core.Files.SetLengthAsync(inode, 0, IoMode.Sync).Take();
+                DropSetId(inode, dropSetId);
+            }
+
+            lock (core.Metadata)
+            {
+                inode.Opens++;
+            }
+
+            core.Inodes.Hold(inode);
+            return true;
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Closes a handle that <see cref="TryOpen"/> has opened.</summary>
+    public void Close(Inode inode) => volume.CloseAsync(inode, IoMode.Sync).Take();
+
+    /// <summary>
+    /// Reads without a copy: the cache's own pages from the one that <paramref name="offset"/> lies in. Returns the bytes that are there, at most <paramref name="lengthBytes"/>.
+    /// Contents that lie in the directory are copied to <paramref name="inline"/> instead, and <paramref name="pageCount"/> is 0.
+    /// </summary>
+    public int Borrow(Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, out int pageCount)
+    {
+        pageCount = 0;
+        inode.Lock.Enter();
+        try
+        {
+            core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
+            int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
+            core.Files.Accessed(inode);
+            if (length == 0)
+            {
+                return 0;
+            }
+
+            if (inode.Record.InlineLength > 0)
+            {
+                core.Files.ReadInline(inode, (int)offset, inline[..length]);
+                return length;
+            }
+
+            ulong first = (ulong)offset / FramePool.FrameBytes;
+            ulong end = ((ulong)(offset + length - 1) / FramePool.FrameBytes) + 1;
+            for (ulong logical = first; logical < end; logical++)
+            {
+                if (!inode.Map.TryFind(logical, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents)
+                {
+                    pages[pageCount++] = new BorrowedPage(default, IsHole: true);
+                    continue;
+                }
+
+                FrameNumber frame;
+                while (!core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out frame))
+                {
+                    core.Files.FetchAsync(
+                        inode, (long)logical * FramePool.FrameBytes, (long)(end - logical) * FramePool.FrameBytes, IoMode.Sync).Take();
+                }
+
+                pages[pageCount++] = new BorrowedPage(frame, IsHole: false);
+            }
+
+            return length;
+        }
+        catch
+        {
+            GiveBack(pages[..pageCount]);
+            pageCount = 0;
+            throw;
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Gives borrowed pages back.</summary>
+    public void GiveBack(ReadOnlySpan<BorrowedPage> pages)
+    {
+        foreach (BorrowedPage page in pages)
+        {
+            if (!page.IsHole)
+            {
+                core.Cache.Release(page.Frame);
+            }
+        }
+    }
+
+    /// <summary>Writes; the file grows as needed.</summary>
+    public void Write(Inode inode, long offset, ReadOnlyMemory<byte> source, bool dropSetId)
+    {
+        core.BeginWritingAsync(IoMode.Sync).Take();
+        inode.Lock.Enter();
+        try
+        {
+            core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
+            DropSetId(inode, dropSetId);
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>The next offset, from one on, that is data or that is a hole (the end counts as one). -1 when there is none.</summary>
+    public long SeekData(Inode inode, long offset, bool data)
+    {
+        inode.Lock.Enter();
+        try
+        {
+            core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
+            long size = (long)inode.Record.Size;
+            if (offset < 0 || offset >= size)
+            {
+                return -1;
+            }
+
+            if (inode.Record.InlineLength > 0)
+            {
+                return data ? offset : size;
+            }
+
+            ulong logical = (ulong)offset / FramePool.FrameBytes;
+            if (data)
+            {
+                ulong mapped = inode.Map.NextMapped(logical);
+                long found = mapped == ulong.MaxValue ? -1 : Math.Max(offset, (long)mapped * FramePool.FrameBytes);
+                return found < size ? found : -1;
+            }
+
+            while (inode.Map.TryFind(logical, out MappedExtent extent))
+            {
+                logical = extent.LogicalEnd;
+            }
+
+            return Math.Min(size, Math.Max(offset, (long)logical * FramePool.FrameBytes));
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    private void DropSetId(Inode inode, bool dropSetId)
+    {
+        if (dropSetId)
+        {
+            lock (core.Metadata)
+            {
+                inode.Record.Mode = WithoutSetId(inode.Record.Mode);
+                core.Committer.AddDirty(inode);
+            }
+        }
+    }
+}

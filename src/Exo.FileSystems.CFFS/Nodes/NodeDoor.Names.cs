@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Inodes;
+
+namespace Exo.FileSystems.CFFS.Nodes;
+
+/// <content>Names below a directory's inode.</content>
+internal sealed partial class NodeDoor
+{
+    /// <summary>Makes an inode with a name, or finds the one that has it where <paramref name="exclusive"/> is false.</summary>
+    public (Inode Inode, bool Created) Create(
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, bool exclusive, uint user, uint group)
+    {
+        if (target.Length > 4095)
+        {
+            CffsException.Throw(CffsError.NameTooLong, "a symbolic link's target has 1 to 4095 bytes");
+        }
+
+        (Inode inode, bool created) = core.Names.CreateAsync(
+            directory, name, mode, device, target, exclusive, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
+        if (created && inode.Record.Size < (ulong)target.Length)
+        {
+            inode.Lock.Enter();
+            try
+            {
+                core.Files.WriteAsync(inode, 0, target, IoMode.Sync).Take();
+            }
+            finally
+            {
+                inode.Lock.Exit();
+            }
+        }
+
+        return (inode, created);
+    }
+
+    public void Link(Inode inode, Inode directory, ReadOnlyMemory<byte> name) =>
+        core.Names.LinkAsync(inode, directory, name, CffsIdentity.Superuser, IoMode.Sync).Take();
+
+    public void Rename(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace) =>
+        core.Names.RenameAsync(from, fromName, to, toName, mayReplace, CffsIdentity.Superuser, IoMode.Sync).Take();
+
+    public void Remove(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory) =>
+        core.Names.RemoveAsync(directory, name, isDirectory, CffsIdentity.Superuser, IoMode.Sync).Take();
+
+    public byte[] ReadLink(Inode inode) => core.Files.ReadLinkAsync(inode, IoMode.Sync).Take();
+}
