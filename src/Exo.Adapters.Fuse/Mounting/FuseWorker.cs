@@ -57,7 +57,7 @@ internal sealed unsafe class FuseWorker
         }
         finally
         {
-            _session.Door.GiveBack(_reply.Pages.AsSpan(0, _reply.PageCount));
+            _session.GiveBack(_reply);
         }
 
         return true;

@@ -27,7 +27,7 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     /// <summary>Whether something has changed since the last call.</summary>
     public bool TakeChanges() => Interlocked.Exchange(ref _changes, 0) != 0;
 
-    /// <summary>Answers one message. The pages of the answer go back with <see cref="NodeDoor.GiveBack"/> once it is sent.</summary>
+    /// <summary>Answers one message. The pages of the answer go back with <see cref="GiveBack"/> once it is sent.</summary>
     public void Handle(ReadOnlyMemory<byte> message, FuseReply reply)
     {
         reply.Begin();
@@ -57,6 +57,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
 
         reply.Seal(request.Unique);
     }
+
+    /// <summary>Ends the loan of an answer's pages.</summary>
+    public void GiveBack(FuseReply reply) => _door.GiveBack(reply.Pages.AsSpan(0, reply.PageCount));
 
     private void Dispatch(in FuseRequest request, FuseReply reply)
     {

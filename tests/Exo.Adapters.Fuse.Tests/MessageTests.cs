@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using CsCheck;
+using Exo.Adapters.Fuse.Messages;
+using Exo.Adapters.Fuse.Session;
+using Exo.FileSystems.CFFS;
+using Exo.Tests;
+
+namespace Exo.Adapters.Fuse.Tests;
+
+/// <summary>Messages without a kernel: whatever they hold, there is an answer of the right form or none.</summary>
+public sealed class MessageTests
+{
+    [Fact]
+    public void Any_message_is_answered_or_dropped()
+    {
+        using TempFolder folder = new();
+        using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1 });
+        volume.WriteAllBytes("/file", new byte[10000]);
+        FuseSession session = new(volume, writebackCache: true);
+        FuseReply reply = new();
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Words(7, 40, 65536, uint.MaxValue)), reply);
+        Assert.True(session.IsReady);
+        session.Handle(Message(FuseOpcode.Lookup, 2, 1, "file\0"u8.ToArray()), reply);
+        ulong node = BinaryPrimitives.ReadUInt64LittleEndian(reply.Bytes[16..]);
+        session.Handle(Message(FuseOpcode.Open, 3, node, new byte[8]), reply);
+
+        // Small numbers hit the nodes and handles that are there; names are of a few letters, so that some exist.
+        Gen<byte[]> fields = Gen.OneOf(Gen.Byte[0, 3], Gen.Byte, Gen.Const((byte)0)).Array[0, 120];
+        Gen<byte[]> names = Gen.Select(Gen.Int[0, 5], Gen.Byte[97, 99].Array[1, 3], Gen.Byte[97, 99].Array[0, 3], (words, a, b) =>
+            (byte[])[.. Enumerable.Repeat<byte>(1, words), .. new byte[(words * 8) - words], .. a, 0, .. b, 0]);
+        Gen.Select(Gen.UInt[0, 55], Gen.OneOf(Gen.Const(1UL), Gen.Const(node), Gen.ULong[16, 40], Gen.ULong), Gen.OneOf(fields, names), Gen.Int[-3, 3])
+            .Sample((opcode, to, body, lie) =>
+            {
+                byte[] message = Message((FuseOpcode)opcode, 77, to, body);
+                BinaryPrimitives.WriteInt32LittleEndian(message, message.Length + Math.Max(0, lie));
+                session.Handle(message, reply);
+                if (!reply.IsSilent)
+                {
+                    Assert.Equal((uint)(reply.LengthBytes + reply.PageBytes), BinaryPrimitives.ReadUInt32LittleEndian(reply.Bytes));
+                    Assert.InRange(BinaryPrimitives.ReadInt32LittleEndian(reply.Bytes[4..]), -4095, 0);
+                    Assert.Equal(77UL, BinaryPrimitives.ReadUInt64LittleEndian(reply.Bytes[8..]));
+                }
+
+                session.GiveBack(reply);
+            }, iter: 20_000, threads: 1);
+    }
+
+    [Fact]
+    public void Old_kernels_are_refused_and_new_ones_asked_again()
+    {
+        using TempFolder folder = new();
+        using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20 });
+        FuseSession session = new(volume, writebackCache: false);
+        FuseReply reply = new();
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Words(7, 8, 0, 0)), reply);
+        Assert.Equal((false, FuseErrno.EPROTO), (session.IsReady, reply.Error));
+        session.Handle(Message(FuseOpcode.Initialise, 2, 0, Words(8, 0, 0, 0)), reply);
+        Assert.Equal((false, 0, 7u), (session.IsReady, reply.Error, BinaryPrimitives.ReadUInt32LittleEndian(reply.Bytes[16..])));
+        session.Handle(Message(FuseOpcode.Lookup, 3, 1, "a\0"u8.ToArray()), reply);
+        Assert.Equal(FuseErrno.EPROTO, reply.Error);
+    }
+
+    private static byte[] Words(params uint[] words) => [.. words.SelectMany(BitConverter.GetBytes)];
+
+    private static byte[] Message(FuseOpcode opcode, ulong unique, ulong node, byte[] body)
+    {
+        byte[] message = new byte[FuseRequest.HeaderBytes + body.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(message, message.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(message.AsSpan(4), (uint)opcode);
+        BinaryPrimitives.WriteUInt64LittleEndian(message.AsSpan(8), unique);
+        BinaryPrimitives.WriteUInt64LittleEndian(message.AsSpan(16), node);
+        body.CopyTo(message, FuseRequest.HeaderBytes);
+        return message;
+    }
+}

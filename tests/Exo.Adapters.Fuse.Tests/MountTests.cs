@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using Exo.Adapters.Fuse.Mounting;
+using Exo.FileSystems.CFFS;
+using Exo.Tests;
+
+namespace Exo.Adapters.Fuse.Tests;
+
+/// <summary>How mounts begin and end.</summary>
+public sealed class MountTests
+{
+    [Fact]
+    public void The_command_mounts_in_the_background_and_unmounts()
+    {
+        Requires.File("/dev/fuse");
+        Requires.Root();
+        using TempFolder folder = new();
+        string image = folder["disk.img"];
+        string directory = folder["mnt"];
+        Directory.CreateDirectory(directory);
+        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
+        try
+        {
+            ExoProcess.Exo("mount", image, directory).Succeeded();
+            File.WriteAllText(Path.Combine(directory, "hello"), "world");
+            ExoProcess.Exo("mount", image, directory).Refused(1);
+            ExoProcess.Exo("umount", directory).Succeeded();
+            Assert.Empty(Directory.GetFileSystemEntries(directory));
+            ExoProcess.Exo("fsck", image).Succeeded();
+            Assert.Equal("world", ExoProcess.Exo("cat", image, "/hello").Output);
+            ExoProcess.Exo("mount", image, directory, "-o", "ro").Succeeded();
+            Assert.Equal(-30, Posix.Mkdir(Path.Combine(directory, "d")));
+            Assert.Equal("world", File.ReadAllText(Path.Combine(directory, "hello")));
+            ExoProcess.Exo("umount", directory).Succeeded();
+        }
+        finally
+        {
+            using Process last = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
+            last.WaitForExit();
+        }
+    }
+
+    [Theory]
+    [InlineData("TERM")]
+    [InlineData("INT")]
+    public void A_signal_unmounts_cleanly(string signal)
+    {
+        Requires.File("/dev/fuse");
+        Requires.Root();
+        using TempFolder folder = new();
+        string directory = folder["mnt"];
+        Directory.CreateDirectory(directory);
+        ExoProcess.Exo("mkfs", folder["disk.img"], "--size", "64M").Succeeded();
+        using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", folder["disk.img"], directory, "--foreground");
+        try
+        {
+            serving.WaitForLine("is mounted on");
+            File.WriteAllText(Path.Combine(directory, "hello"), "world");
+            serving.Signal(signal);
+            serving.Wait().Succeeded();
+            Assert.Null(MountTable.Find(directory));
+            Assert.Equal("world", ExoProcess.Exo("cat", folder["disk.img"], "/hello").Output);
+            Assert.Contains("clean", ExoProcess.Exo("fsck", folder["disk.img"]).Succeeded().Output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            using Process last = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
+            last.WaitForExit();
+        }
+    }
+
+    [Fact]
+    public void The_helper_mounts_for_those_who_may_not()
+    {
+        Requires.Program("fusermount3");
+        using Mounted at = new(new FuseMountOptions { UseHelper = true, Source = "a, b" });
+        Assert.Equal("hello\n", at.Shell("echo hello > f; cat f"));
+        Assert.Equal("a, b", MountTable.Find(at.Directory)?.Source);
+    }
+
+    [Fact]
+    public void A_mount_that_is_in_use_ends_all_the_same()
+    {
+        Mounted at = new();
+        using Process user = Process.Start(new ProcessStartInfo("sleep", ["1000"]) { WorkingDirectory = at.Directory })!;
+        at.Dispose();
+        Assert.False(user.HasExited);
+        user.Kill();
+    }
+
+    [Fact]
+    public void Options_are_those_of_mount()
+    {
+        FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,nodev,nosuid,noexec,nowriteback,threads=3");
+        Assert.Equal(
+            new FuseMountOptions
+            {
+                ReadOnly = true, AllowOther = true, NoDevices = true, NoSetUser = true, NoExecute = true, WritebackCache = false, Threads = 3,
+            },
+            options);
+        Assert.Throws<FormatException>(() => options.With("ro,what"));
+        Assert.Throws<FormatException>(() => options.With("threads=0"));
+    }
+
+    [Theory]
+    [InlineData("/plain", "/plain")]
+    [InlineData(@"/a\040b\011", "/a b\t")]
+    [InlineData(@"/end\04", @"/end\04")]
+    public void Escapes_in_the_table_of_mounts_are_undone(string field, string expected) => Assert.Equal(expected, MountTable.Unescape(field));
+}
