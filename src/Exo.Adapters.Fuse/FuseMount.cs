@@ -106,7 +106,10 @@ public sealed class FuseMount : IDisposable
         return FuseDevice.Unmount(full, lazily) is { } why ? throw new IOException(why) : source;
     }
 
-    /// <summary>Unmounts: if the mount is in use it is detached, its users get a few seconds, and then errors. Every change that was answered is in the volume when this returns.</summary>
+    /// <summary>
+    /// Unmounts. If the mount is in use, what was written to it is taken in, its users get errors from then on, and it is taken away; for an ordinary user without the right to that,
+    /// it is detached, its users get a few seconds, and the connection is cut through the kernel's control file system. Every change that was answered is in the volume when this returns.
+    /// </summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
@@ -114,16 +117,15 @@ public sealed class FuseMount : IDisposable
             return;
         }
 
-        if (!Completion.IsCompleted && FuseDevice.Unmount(Directory, lazily: false) is not null)
+        if (!Completion.IsCompleted && FuseDevice.Unmount(Directory, lazily: false) is not null && !FuseDevice.CutOff(Directory))
         {
             FuseDevice.Unmount(Directory, lazily: true);
-            if (!Completion.Wait(DetachedTimeout))
+            if (!_end.Task.ContinueWith(_ => { }, TaskScheduler.Default).Wait(DetachedTimeout))
             {
                 Abort();
             }
         }
 
-        Completion.Wait();
         _stop.Set();
         foreach (Thread thread in _threads)
         {

@@ -60,6 +60,25 @@ internal static unsafe class FuseDevice
         return helper.ExitCode == 0 ? null : $"{directory}: {said.Trim()}";
     }
 
+    /// <summary>
+    /// Ends a mount that is in use: what the kernel has not yet sent is asked for, the connection is cut, so that whoever uses it gets errors, and the mount is taken away.
+    /// The calling thread must not be one that serves the mount. False where only the users of the mount can end it.
+    /// </summary>
+    public static bool CutOff(string directory)
+    {
+        fixed (byte* target = Terminated(directory))
+        {
+            int fd = Libc.Open(target, MountAbi.O_CLOEXEC, 0);
+            if (fd >= 0)
+            {
+                _ = Libc.SyncFileSystem(fd);
+                Libc.Close(fd);
+            }
+
+            return Libc.Unmount(target, MountAbi.MNT_FORCE | MountAbi.MNT_DETACH) == 0;
+        }
+    }
+
     private static int MountDirectly(string directory, FuseMountOptions options, bool isReadOnly)
     {
         int connection = Open();

@@ -90,7 +90,7 @@ internal static class MountVerb
     {
         string program = Environment.ProcessPath ?? throw new IOException("this program does not know its own path; use --foreground");
         string[] line = Environment.GetCommandLineArgs();
-        ProcessStartInfo start = new(program) { RedirectStandardOutput = true };
+        ProcessStartInfo start = new(program) { RedirectStandardOutput = true, RedirectStandardError = true };
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
         {
             start.ArgumentList.Add("exec");
@@ -109,7 +109,8 @@ internal static class MountVerb
             return 0;
         }
 
-        // It has said why on the standard error that it shares with this process.
+        // It has said why. Its standard error is not shared with this process: it would keep whoever reads ours waiting for as long as the mount lasts.
+        Console.Error.Write(serving.StandardError.ReadToEnd());
         serving.WaitForExit();
         return serving.ExitCode == 0 ? ExoCommand.Failed : serving.ExitCode;
     }

@@ -12,6 +12,9 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "umount2", SetLastError = true)]
     public static partial int Unmount(byte* target, int flags);
 
+    [LibraryImport(Library, EntryPoint = "syncfs", SetLastError = true)]
+    public static partial int SyncFileSystem(int fd);
+
     [LibraryImport(Library, EntryPoint = "writev", SetLastError = true)]
     public static partial nint WriteVectorHere(int fd, IoVector* vectors, int count);
 
@@ -60,6 +63,7 @@ internal static class MountAbi
     public const nuint MS_NODEV = 4;
     public const nuint MS_NOEXEC = 8;
     public const nuint MS_NOATIME = 1024;
+    public const int MNT_FORCE = 1;
     public const int MNT_DETACH = 2;
     public const int AF_UNIX = 1;
     public const int SOCK_STREAM = 1;
