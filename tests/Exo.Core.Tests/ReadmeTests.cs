@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Exo.Core.Blocks;
+using Exo.Core.Blocks.Nbd;
 using Exo.Core.Memory;
 using Exo.Core.Tests.Blocks;
 
@@ -51,6 +53,37 @@ public sealed class ReadmeTests
         frames.Bytes(first, 2).Clear();
         await disk.ExecuteAsync(new[] { BlockRequest.Read(new BlockNumber(7), two) });
         return $"{frames.Bytes(first)[0]} through {disk.Geometry.Driver}, direct: {disk.Geometry.IsDirect}";
+        // end
+    }
+
+    [Fact]
+    public void The_sample_of_a_remote_disk_does_what_it_says()
+    {
+        string socket = Blocks.Nbd.NbdPeer.NewSocketPath();
+        Assert.Equal("1024 blocks through nbd", RemoteSample(socket));
+        string here = ThisFile();
+        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
+        string sample = Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline)[1].Groups[1].Value
+            .Replace("\"disk.sock\"", "socket", StringComparison.Ordinal)
+            .Replace("\"nbd+unix:///?socket=disk.sock\"", "$\"nbd+unix:///?socket={socket}\"", StringComparison.Ordinal)
+            .Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal);
+        string method = Regex.Match(File.ReadAllText(here), "// remote sample\n(.*?)// end", RegexOptions.Singleline).Groups[1].Value;
+        Assert.Equal(Lines(sample), Lines(method));
+    }
+
+    private static string RemoteSample(string socket)
+    {
+        // remote sample
+        using FramePool frames = FramePool.Create();
+        using MemoryBlockDevice disk = new(frames, blockCount: 1024);
+        using NbdServer server = new(disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(socket) });
+        server.Start();
+
+        using BlockDevice remote = BlockDevice.Open($"nbd+unix:///?socket={socket}", frames);
+        frames.TryAllocate(frames.RootCredential, out FrameNumber frame);
+        frames.Bytes(frame).Fill(42);
+        remote.Execute([BlockRequest.Write(new BlockNumber(7), new[] { frame }, forceUnitAccess: true)]);
+        return $"{remote.Geometry.BlockCount} blocks through {remote.Geometry.Driver}";
         // end
     }
 
