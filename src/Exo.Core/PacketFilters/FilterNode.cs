@@ -23,6 +23,9 @@ internal readonly record struct FilterMove(FilterField Field, FilterStep? Step)
     }
 }
 
+/// <summary>A move as the search takes it where only one way leads on: everything in one place, for the cache's sake.</summary>
+internal readonly record struct FilterChainMove(ulong Mask, ulong Value, int EndBytes, int WidthBytes, int AddBytes, int ShiftBits, bool IsStep);
+
 /// <summary>What can be asked at a node: one field, with a table of the values that filters want; or a step with one node behind it.</summary>
 internal sealed class FilterBranch
 {
@@ -87,6 +90,8 @@ internal sealed class FilterBranch
 /// </summary>
 internal sealed class FilterNode
 {
+    private const int ChainMovesMax = 16;
+
     public static readonly FilterNode Empty = new([], []);
 
     private FilterNode(InstalledFilter[] ended, FilterBranch[] branches)
@@ -107,7 +112,21 @@ internal sealed class FilterNode
         }
 
         SoleOwner = owner.Sole;
+        if (ended.Length > 0 && branches.Length == 0)
+        {
+            (Chain, ChainEnd) = ([], ended[0]);
+        }
+        else if (ended.Length == 0 && branches.Length == 1)
+        {
+            (Chain, ChainEnd) = ChainThrough(branches[0]);
+        }
     }
+
+    /// <summary>The moves that are left when only one way leads on from here; otherwise null. Derived from the branches.</summary>
+    public FilterChainMove[]? Chain { get; }
+
+    /// <summary>The filter that answers at the end of <see cref="Chain"/>.</summary>
+    public InstalledFilter? ChainEnd { get; }
 
     /// <summary>The filters whose way ends here, the oldest first.</summary>
     public InstalledFilter[] Ended { get; }
@@ -148,6 +167,25 @@ internal sealed class FilterNode
         Invariant.Check(index >= 0);
         FilterNode behind = Behind(Branches[index], way[0])!.Without(way[1..], filter);
         return Replacing(index, way[0], behind.IsEmpty ? null : behind);
+    }
+
+    private static (FilterChainMove[]? Chain, InstalledFilter? End) ChainThrough(FilterBranch branch)
+    {
+        ulong value = 0;
+        FilterNode? behind = branch.Behind;
+        if (branch.Table is { } table && !table.TryGetSole(out value, out behind))
+        {
+            return default;
+        }
+
+        // Each node of the way keeps its own copy: the bound keeps long filters from costing the square of their length.
+        if (behind!.Chain is not { Length: < ChainMovesMax } chain)
+        {
+            return default;
+        }
+
+        FilterStep? step = branch.Step;
+        return ([new(branch.Mask, value, branch.EndBytes, branch.WidthBytes, step?.AddBytes ?? 0, step?.ShiftBits ?? 0, step is not null), .. chain], behind.ChainEnd);
     }
 
     private static FilterNode? Behind(FilterBranch branch, in FilterMove move) => branch.Behind ?? branch.Table!.Find(move.Field.Value);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
 using Exo.Core.Environments;
 
@@ -80,6 +81,14 @@ internal sealed class FilterTable
 
             table = table._tables[Index(table._forks, bit)];
         }
+    }
+
+    /// <summary>The value and its node when there is just one.</summary>
+    public bool TryGetSole(out ulong value, [NotNullWhen(true)] out FilterNode? node)
+    {
+        bool isSole = _nodes.Length == 1 && _tables.Length == 0;
+        (value, node) = isSole ? _nodes[0] : default;
+        return isSole;
     }
 
     /// <summary>This table with another node behind a value, or with none.</summary>

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics.CodeAnalysis;
-using System.Runtime.InteropServices;
 using Exo.Capabilities;
-using Exo.Core.DownloadedCode;
 using Exo.Core.Environments;
 
 namespace Exo.Core.PacketFilters;
@@ -149,13 +147,19 @@ public sealed partial class PacketFilterTree : IRevocable
     {
         while (true)
         {
+            if (node.Chain is { } chain)
+            {
+                if (Matches(chain, packet, start))
+                {
+                    Offer(node.ChainEnd!, ref best);
+                }
+
+                return;
+            }
+
             if (node.Ended.Length > 0)
             {
-                InstalledFilter ended = node.Ended[0];
-                if (best is null || ended.Rank > best.Rank || (ended.Rank == best.Rank && ended.Number < best.Number))
-                {
-                    best = ended;
-                }
+                Offer(node.Ended[0], ref best);
             }
 
             FilterBranch[] branches = node.Branches;
@@ -168,10 +172,10 @@ public sealed partial class PacketFilterTree : IRevocable
                     return;
                 }
 
-                int base0 = start;
-                if (Follow(branches[i], packet, ref base0) is { } behind)
+                int moved = start;
+                if (Follow(branches[i], packet, ref moved) is { } behind)
                 {
-                    Search(behind, packet, base0, ref best);
+                    Search(behind, packet, moved, ref best);
                 }
             }
 
@@ -183,6 +187,48 @@ public sealed partial class PacketFilterTree : IRevocable
 
             node = next;
         }
+    }
+
+    private static void Offer(InstalledFilter filter, ref InstalledFilter? best)
+    {
+        if (best is null || filter.Rank > best.Rank || (filter.Rank == best.Rank && filter.Number < best.Number))
+        {
+            best = filter;
+        }
+    }
+
+    // The same as following branch by branch; see Follow.
+    private static bool Matches(FilterChainMove[] chain, ReadOnlySpan<byte> packet, int start)
+    {
+        foreach (ref readonly FilterChainMove move in chain.AsSpan())
+        {
+            uint end = (uint)start + (uint)move.EndBytes;
+            if (end > (uint)packet.Length)
+            {
+                return false;
+            }
+
+            ulong field = Load(packet, (int)end, move.WidthBytes) & move.Mask;
+            if (!move.IsStep)
+            {
+                if (field != move.Value)
+                {
+                    return false;
+                }
+
+                continue;
+            }
+
+            long next = start + move.AddBytes + FilterStep.Distance(field, move.ShiftBits);
+            if (next > packet.Length)
+            {
+                return false;
+            }
+
+            start = (int)next;
+        }
+
+        return true;
     }
 
     // The node that the packet leads to; null when it is too short for the field or has a value nobody wants.
