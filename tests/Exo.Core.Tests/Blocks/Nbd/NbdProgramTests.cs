@@ -25,7 +25,7 @@ public sealed class NbdProgramTests : IDisposable
 
     [Theory]
     [InlineData("--no-sr")]
-    [InlineData("--filter=fua", "fuamode=none")]
+    [InlineData("--filter=fua")] // Its default is to offer none.
     [InlineData("--filter=nozero", "zeromode=none")]
     [InlineData("--filter=blocksize-policy", "blocksize-preferred=4K", "blocksize-maximum=64K")]
     [InlineData("--filter=delay", "delay-read=2ms", "delay-write=1ms")]
@@ -108,7 +108,7 @@ public sealed class NbdProgramTests : IDisposable
             device.Execute([BlockRequest.Write(new BlockNumber(1024), frames, forceUnitAccess: true)]);
             device.Execute([BlockRequest.Discard(new BlockNumber(2048), 512), BlockRequest.WriteZeroes(new BlockNumber(3000), 8)]);
             device.Flush();
-            IReadOnlyList<NbdAllocation> parts = device.ReadAllocation(default, 4096);
+            IReadOnlyList<NbdAllocation> parts = device.ReadAllocation(new BlockNumber(256), 2048); // qemu-img itself writes the beginning.
             Assert.True(parts[0] is { IsHole: true, ReadsAsZeroes: true });
             Assert.Contains(parts, part => part is { IsHole: false, ReadsAsZeroes: false });
         }
