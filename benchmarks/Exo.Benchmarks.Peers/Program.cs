@@ -5,16 +5,23 @@ using System.Text.Json;
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 using Exo.Benchmarks.Peers.Rows;
+using Exo.Core.Blocks;
 using Spectre.Console;
 
 // Exo and its peers on the same work, by turns. Every row is listed here.
+string[] ring = ["io_uring", "--registerfiles", "--fixedbufs"];
 Func<IPeerRow>[] rows =
 [
     () => new ImportRow(),
     () => new ColdReadRow(),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
-    () => new RandomReadRow(),
+    () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
+    () => new DiskRow { Name = "disk-random-write", IsWrite = true, Depth = 32, Engine = ring },
+    () => new DiskRow { Name = "disk-sequential", IsSequential = true, BlocksPerRequest = 256, Depth = 8, Engine = ring },
+    () => new DiskRow { Name = "disk-cached-read", IsCached = true, Depth = 32, Engine = ring },
+    () => new DiskRow { Name = "disk-sync-read", Engine = ["psync"] },
+    () => new DiskRow { Name = "portable-random-read", Driver = BlockDriver.Portable, Depth = 32, Engine = ["libaio"] },
 ];
 
 Command list = new("list", "Shows the rows, and what this machine lacks for them.");

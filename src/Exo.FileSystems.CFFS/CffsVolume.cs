@@ -201,7 +201,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         XnVolume disk;
         try
         {
-            disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair });
+            disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair, Progress = options.RecoveryProgress });
         }
         catch (XnFormatException notXn)
         {

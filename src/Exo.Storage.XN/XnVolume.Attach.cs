@@ -28,6 +28,9 @@ public sealed class XnAttachOptions
     /// <summary>Sees each metadata block that recovery visits.</summary>
     public IXnRecoveryObserver? Observer { get; init; }
 
+    /// <summary>Told after each batch of blocks that recovery has visited, on the attaching thread; not at all when the volume was left clean.</summary>
+    public IProgress<XnRecoveryProgress>? Progress { get; init; }
+
     /// <summary>Frames set aside for copies of metadata that is being written. Default 64.</summary>
     public int ReserveFrames { get; init; } = 64;
 }
@@ -112,7 +115,7 @@ public sealed partial class XnVolume
         Dictionary<ulong, int> multiplyOwned = [];
         if (current.Clean == 0 || !TryLoadFreeMap(device, current, freeMap))
         {
-            RecoveryPass pass = new(device, current, templates, roots.Entries, options.Observer);
+            RecoveryPass pass = new(device, current, templates, roots.Entries, options.Observer, options.Progress);
             report = pass.Run(freeMap, multiplyOwned);
         }
 

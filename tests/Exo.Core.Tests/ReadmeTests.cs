@@ -2,44 +2,62 @@
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
+using Exo.Capabilities;
 using Exo.Core.Blocks;
 using Exo.Core.Blocks.Nbd;
+using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.PacketFilters;
+using Exo.Core.Predicates;
 using Exo.Core.Tests.Blocks;
 
 namespace Exo.Core.Tests;
 
-/// <summary>The package page's sample is this method's text, and it runs.</summary>
+/// <summary>The samples of the package page are the texts of methods here, in the same order, and they run.</summary>
 public sealed class ReadmeTests
 {
     [Fact]
-    public async Task The_sample_does_what_it_says()
+    public async Task The_samples_do_what_they_say()
     {
         string image = TestDisk.NewPath();
+        string socket = Blocks.Nbd.NbdPeer.NewSocketPath();
         try
         {
-            Assert.Matches("^42 through (io_uring|pread), direct: (True|False)$", await Sample(image));
+            Assert.Matches(@"^42 through (io_uring|pread), direct: (True|False)\n1 through, cookie 1, error 0\n$", await Run(console => Disk(console, image)));
+            Assert.Equal("woken by product 1\n", await Run(Environments));
+            Assert.Equal("Overlap with filter 1\nTrue\n", await Run(console => Task.Run(() => Filters(console))));
+            Assert.Equal("1024 blocks through nbd\n", await Run(console => Task.Run(() => Remote(console, socket))));
         }
         finally
         {
             File.Delete(image);
+            File.Delete(socket);
         }
     }
 
     [Fact]
-    public void The_sample_on_the_page_is_the_one_that_runs()
+    public void The_samples_on_the_page_are_those_that_run()
     {
         string here = ThisFile();
-        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
-        string code = File.ReadAllText(here);
-        string sample = Regex.Match(page, "```csharp\n(.*?)```", RegexOptions.Singleline).Groups[1].Value.Replace("\"disk.img\"", "image", StringComparison.Ordinal);
-        string method = Regex.Match(code, "// sample\n(.*?)// end", RegexOptions.Singleline).Groups[1].Value;
-        Assert.Equal(Lines(sample.Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal)), Lines(method));
+        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"))
+            .Replace("\"disk.img\"", "image", StringComparison.Ordinal)
+            .Replace("\"disk.sock\"", "socket", StringComparison.Ordinal)
+            .Replace("\"nbd+unix:///?socket=disk.sock\"", "$\"nbd+unix:///?socket={socket}\"", StringComparison.Ordinal);
+        string[][] onPage = [.. Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline).Select(match => Lines(match.Groups[1].Value))];
+        string[][] run = [.. Regex.Matches(File.ReadAllText(here), "// <sample>\n(.*?)// </sample>", RegexOptions.Singleline).Select(match => Lines(match.Groups[1].Value))];
+        Assert.Equal(onPage, run);
     }
 
-    private static async Task<string> Sample(string image)
+    private static async Task<string> Run(Func<TextWriter, Task> sample)
     {
-        // sample
+        StringWriter console = new() { NewLine = "\n" };
+        await sample(console);
+        return console.ToString();
+    }
+
+    private static async Task Disk(TextWriter Console, string image)
+    {
+        // <sample>
         using FramePool frames = FramePool.Create();
         using BlockDevice disk = BlockDevice.Open(image, frames, new BlockDeviceOptions { Create = true, CreateBytes = 64 << 20 });
 
@@ -52,28 +70,58 @@ public sealed class ReadmeTests
 
         frames.Bytes(first, 2).Clear();
         await disk.ExecuteAsync(new[] { BlockRequest.Read(new BlockNumber(7), two) });
-        return $"{frames.Bytes(first)[0]} through {disk.Geometry.Driver}, direct: {disk.Geometry.IsDirect}";
-        // end
+        Console.WriteLine($"{frames.Bytes(first)[0]} through {disk.Geometry.Driver}, direct: {disk.Geometry.IsDirect}");
+
+        // Many requests under way from one thread:
+        using BlockQueue queue = disk.OpenQueue(depth: 32);
+        BlockCompletion[] done = new BlockCompletion[32];
+        queue.TrySubmit(BlockRequest.Read(new BlockNumber(7), two), cookie: 1);      // false when 32 are under way
+        int count = queue.Reap(done);                                                // hands over, waits for at least one
+        Console.WriteLine($"{count} through, cookie {done[0].Cookie}, error {done[0].Error}");
+        // </sample>
     }
 
-    [Fact]
-    public void The_sample_of_a_remote_disk_does_what_it_says()
+    private static async Task Environments(TextWriter Console)
     {
-        string socket = Blocks.Nbd.NbdPeer.NewSocketPath();
-        Assert.Equal("1024 blocks through nbd", RemoteSample(socket));
-        string here = ThisFile();
-        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
-        string sample = Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline)[1].Groups[1].Value
-            .Replace("\"disk.sock\"", "socket", StringComparison.Ordinal)
-            .Replace("\"nbd+unix:///?socket=disk.sock\"", "$\"nbd+unix:///?socket={socket}\"", StringComparison.Ordinal)
-            .Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal);
-        string method = Regex.Match(File.ReadAllText(here), "// remote sample\n(.*?)// end", RegexOptions.Singleline).Groups[1].Value;
-        Assert.Equal(Lines(sample), Lines(method));
+        // <sample>
+        using FramePool frames = FramePool.Create();
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        using ExoEnvironment worker = root.CreateChild([1], new EnvironmentQuotas { Frames = 8 });
+
+        worker.TryAllocateFrame(frames, out FrameNumber mailbox);
+        SecureBinding<Frame> frame = frames.Bind(worker.Credential, mailbox, Rights.Write);
+        using WakeupPredicate mail = WakeupPredicate.Bind(new PredicateProduct(1, PredicateValue.Word(frame, 0).NotEqualTo(0)));
+        ValueTask<ulong> sleep = worker.SleepUntil(mail);     // costs nothing until somebody writes there
+
+        using (BindingUse<Frame> use = frame.Use(Rights.Write))
+        {
+            use.WritableBytes()[0] = 1;
+        }                                                     // the end of the use rings
+        Console.WriteLine($"woken by product {await sleep}");
+        // </sample>
     }
 
-    private static string RemoteSample(string socket)
+    private static void Filters(TextWriter Console)
     {
-        // remote sample
+        // <sample>
+        CapabilityAuthority authority = CapabilityAuthority.Create();
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(authority);
+        using ExoEnvironment web = root.CreateChild([1]), thief = root.CreateChild([2]);
+        PacketFilterTree tree = new(authority);
+
+        tree.TryInsert(web, PacketFilter.Parse("u16[12] == 0x800; u8[23] == 6; base += (u8[14] & 0xf) << 2; u16[16] == 80"), out InstalledFilter? port);
+        FilterVerdict verdict = tree.TryInsert(thief, PacketFilter.Parse("u16[12] == 0x800; u8[23] == 6"), out _);
+        Console.WriteLine($"{verdict.Refusal} with filter {verdict.InTheWay!.Number}");
+
+        byte[] packet = new byte[54];                          // Ethernet, IPv4 of 20 bytes, TCP
+        (packet[12], packet[14], packet[23], packet[37]) = (8, 0x45, 6, 80);
+        Console.WriteLine(tree.Classify(packet) == port);
+        // </sample>
+    }
+
+    private static void Remote(TextWriter Console, string socket)
+    {
+        // <sample>
         using FramePool frames = FramePool.Create();
         using MemoryBlockDevice disk = new(frames, blockCount: 1024);
         using NbdServer server = new(disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(socket) });
@@ -83,8 +131,8 @@ public sealed class ReadmeTests
         frames.TryAllocate(frames.RootCredential, out FrameNumber frame);
         frames.Bytes(frame).Fill(42);
         remote.Execute([BlockRequest.Write(new BlockNumber(7), new[] { frame }, forceUnitAccess: true)]);
-        return $"{remote.Geometry.BlockCount} blocks through {remote.Geometry.Driver}";
-        // end
+        Console.WriteLine($"{remote.Geometry.BlockCount} blocks through {remote.Geometry.Driver}");
+        // </sample>
     }
 
     private static string[] Lines(string text) =>

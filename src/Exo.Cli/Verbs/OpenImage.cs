@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Exo.Cli.Output;
+using Exo.Core.Blocks.Nbd;
 using Exo.FileSystems.CFFS;
+using Exo.Storage.XN;
 
 namespace Exo.Cli.Verbs;
 
@@ -8,28 +11,33 @@ internal static class OpenImage
 {
     /// <summary>For verbs that only look: nothing on the image changes, even if it was not unmounted cleanly.</summary>
     public static CffsVolume ReadOnly(string image, long cacheBytes = 64L << 20) =>
-        Open(image, new CffsOpenOptions { ReadOnly = true, CacheBytes = cacheBytes });
+        Open(image, progress => new CffsOpenOptions { ReadOnly = true, CacheBytes = cacheBytes, RecoveryProgress = progress });
 
     public static CffsVolume ForWriting(string image, long cacheBytes = 64L << 20) =>
-        Open(image, new CffsOpenOptions { CacheBytes = cacheBytes });
+        Open(image, progress => new CffsOpenOptions { CacheBytes = cacheBytes, RecoveryProgress = progress });
 
-    private static CffsVolume Open(string image, CffsOpenOptions options)
+    private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
     {
-        if (Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image))
+        // Exports of other machines and partitions are no files; the device says what is wrong with them.
+        if (!NbdUri.IsNbd(image) && !image.Contains('#', StringComparison.Ordinal))
         {
-            return CffsVolume.Open(image, options); // An export of another machine, not a file.
+            if (Directory.Exists(image))
+            {
+                throw new IOException($"{image} is a directory, not an image");
+            }
+
+            if (!File.Exists(image))
+            {
+                throw new FileNotFoundException($"{image}: no such file");
+            }
         }
 
-        if (Directory.Exists(image))
-        {
-            throw new IOException($"{image} is a directory, not an image");
-        }
+        StepCounts counts = new();
+        return StepProgress.Run("recovering after a crash", counts, () => CffsVolume.Open(image, options(new Forward(counts))));
+    }
 
-        if (!File.Exists(image))
-        {
-            throw new FileNotFoundException($"{image}: no such file");
-        }
-
-        return CffsVolume.Open(image, options);
+    private sealed class Forward(StepCounts counts) : IProgress<XnRecoveryProgress>
+    {
+        public void Report(XnRecoveryProgress value) => counts.Set(value.MetadataBlocks, value.MetadataBlocks + value.KnownBlocks);
     }
 }

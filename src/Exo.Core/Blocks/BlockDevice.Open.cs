@@ -6,15 +6,18 @@ namespace Exo.Core.Blocks;
 
 public abstract partial class BlockDevice
 {
-    /// <summary>Opens an image file or a real block device, or an export of an NBD server by its URI.</summary>
-    /// <param name="path">An image, a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>, or <c>nbd://host/export</c> (<see cref="Nbd.NbdBlockDevice"/>).</param>
+    /// <summary>Opens an image file, a real block device, a partition of either, or an export of an NBD server by its URI.</summary>
+    /// <param name="path">
+    /// An image, or a device like <c>/dev/nvme0n1p3</c> or <c>/dev/loop0</c>; with <c>#number</c> or <c>#name</c> behind it a partition of either;
+    /// or <c>nbd://host/export</c> (<see cref="Nbd.NbdBlockDevice"/>).
+    /// </param>
     /// <param name="frames">The pool whose frames requests name. May be shared by any number of devices.</param>
     /// <param name="options">Null: read and write, exclusively, the fastest way that works here.</param>
     /// <exception cref="ArgumentException">The options contradict themselves.</exception>
     /// <exception cref="FileNotFoundException">Nothing is there and <see cref="BlockDeviceOptions.Create"/> is not set.</exception>
     /// <exception cref="DirectoryNotFoundException">A folder of the path is missing.</exception>
     /// <exception cref="UnauthorizedAccessException">The system's permissions refuse it.</exception>
-    /// <exception cref="BlockDeviceException">It is in use, no image or disk, of an impossible size, or cannot do what was asked for.</exception>
+    /// <exception cref="BlockDeviceException">It is in use, no image or disk, of an impossible size, has no such partition, or cannot do what was asked for.</exception>
     public static BlockDevice Open(string path, FramePool frames, BlockDeviceOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -45,7 +48,7 @@ public abstract partial class BlockDevice
                 }
             }
 
-            return new PortableBlockDevice(frames, file, driverNote);
+            return new PortableBlockDevice(frames, file, options, driverNote);
         }
         catch
         {
@@ -63,6 +66,11 @@ public abstract partial class BlockDevice
 
         ArgumentOutOfRangeException.ThrowIfLessThan(options.QueueDepth, 1, nameof(BlockDeviceOptions.QueueDepth));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.QueueDepth, 4096, nameof(BlockDeviceOptions.QueueDepth));
+        if (options.Partition is "")
+        {
+            throw new ArgumentException("Partition is empty: name one, or leave it null for the whole disk.", nameof(options));
+        }
+
         if (!options.Create)
         {
             return;
@@ -81,7 +89,7 @@ public abstract partial class BlockDevice
 
     private static string RingRefusal(int errno) => errno switch
     {
-        Errno.EPERM => "io_uring is forbidden here (a container's filter, or sysctl kernel.io_uring_disabled); use BlockDriver.Auto or Portable.",
+        Errno.EPERM or Errno.EACCES => "io_uring is forbidden here (a container's filter, or sysctl kernel.io_uring_disabled); use BlockDriver.Auto or Portable.",
         Errno.ENOSYS => "this kernel has no io_uring that can be used (5.5 or newer is needed); use BlockDriver.Auto or Portable.",
         Errno.ENOMEM => "no memory for a ring (see ulimit -l); use BlockDriver.Auto or Portable.",
         _ => $"io_uring was refused: {Errno.Describe(errno)}; use BlockDriver.Auto or Portable.",

@@ -7,9 +7,9 @@ namespace Exo.Core.Blocks;
 /// <summary>
 /// A disk as it is: numbered 4 KiB blocks, moved to and from page frames, no cache, no order, no policy.
 /// <para>
-/// Two doors. <see cref="Execute"/> runs on the caller's thread and returns when the batch is done. <see cref="ExecuteAsync"/>
+/// Two doors, and queues. <see cref="Execute"/> runs on the caller's thread and returns when the batch is done. <see cref="ExecuteAsync"/>
 /// returns at once; io_uring completes it from the device's own reactor thread, which is made at the first asynchronous call.
-/// Code after an await never runs on that thread.
+/// Code after an await never runs on that thread. <see cref="OpenQueue"/> is for a thread that keeps many requests under way.
 /// </para>
 /// <para>
 /// The requests of a batch, and batches of different callers, may be carried out in any order and at the same time. What must
@@ -26,6 +26,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
 {
     private readonly DeviceGate _gate = new();
     private readonly DeviceTally _tally = new();
+    private readonly List<BlockQueue> _queues = [];
 
     /// <summary>For derived devices.</summary>
     /// <param name="frames">The pool whose frames requests name; kept mapped until the device is disposed.</param>
@@ -111,11 +112,39 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
         return StartAsync(new ReadOnlySpan<BlockRequest>(in flush), default, cancellationToken);
     }
 
+    /// <summary>
+    /// A queue for the calling thread, which alone may use it: submit and poll, many requests under way, no thread switch. Any
+    /// number may be open; dispose of them before the device.
+    /// </summary>
+    /// <param name="depth">Requests under way at most, 1 to 4,096.</param>
+    /// <exception cref="ObjectDisposedException">The device is gone.</exception>
+    public BlockQueue OpenQueue(int depth = 32)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(depth, 4096);
+        _gate.Enter(this);
+        try
+        {
+            var queue = new BlockQueue(this, MakeQueueEngine(depth) ?? new TaskEngine(this, depth), depth);
+            lock (_queues)
+            {
+                _queues.Add(queue);
+            }
+
+            return queue;
+        }
+        finally
+        {
+            _gate.Leave();
+        }
+    }
+
     /// <summary>Refuses new requests, waits for those in flight, closes. Does not flush.</summary>
     public void Dispose()
     {
         if (_gate.TryClose())
         {
+            TakeOverQueues();
             _gate.WaitUntilEmpty();
             Close();
         }
@@ -128,6 +157,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     {
         if (_gate.TryClose())
         {
+            TakeOverQueues();
             await _gate.WaitUntilEmptyAsync().ConfigureAwait(false);
             Close();
         }
@@ -153,10 +183,50 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     /// <summary>Adds to the counter of system calls.</summary>
     protected void CountSystemCalls(long count) => _tally.AddSystemCalls(count);
 
+    /// <summary>A better engine for queues than the device's asynchronous door; null: there is none.</summary>
+    private protected virtual QueueEngine? MakeQueueEngine(int depth) => null;
+
+    /// <summary>Counts the batches inside the device, and queues with something under way.</summary>
+    internal DeviceGate Gate => _gate;
+
+    /// <summary>A queue has finished requests.</summary>
+    internal void Count(in DeviceTally.Sum sum, long systemCalls)
+    {
+        _tally.Add(in sum);
+        _tally.AddSystemCalls(systemCalls);
+    }
+
+    /// <summary>A queue has been disposed of.</summary>
+    internal void Forget(BlockQueue queue)
+    {
+        lock (_queues)
+        {
+            _queues.Remove(queue);
+        }
+    }
+
+    /// <summary>Completions that nobody else will take.</summary>
+    private void TakeOverQueues()
+    {
+        BlockQueue[] open;
+        lock (_queues)
+        {
+            open = [.. _queues];
+        }
+
+        Array.ForEach(open, static queue => queue.TakeOver());
+    }
+
     private void Close()
     {
         try
         {
+            lock (_queues)
+            {
+                _queues.ForEach(static queue => queue.CloseEngine());
+                _queues.Clear();
+            }
+
             DisposeCore();
         }
         finally
@@ -177,7 +247,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     }
 
     /// <summary>Refuses what makes no sense before anything is done, and clears the errors.</summary>
-    private void Validate(Span<BlockRequest> batch)
+    internal void Validate(Span<BlockRequest> batch)
     {
         bool refused = false;
         for (int i = 0; i < batch.Length; i++)
@@ -231,7 +301,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
         }
     }
 
-    private void RetainFrames(ReadOnlySpan<BlockRequest> batch)
+    internal void RetainFrames(ReadOnlySpan<BlockRequest> batch)
     {
         foreach (ref readonly BlockRequest request in batch)
         {
@@ -242,7 +312,7 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
         }
     }
 
-    private void ReleaseFrames(ReadOnlySpan<BlockRequest> batch)
+    internal void ReleaseFrames(ReadOnlySpan<BlockRequest> batch)
     {
         foreach (ref readonly BlockRequest request in batch)
         {

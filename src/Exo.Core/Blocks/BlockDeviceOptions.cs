@@ -10,7 +10,7 @@ public enum BlockDriver
     /// <summary>io_uring, or a <see cref="BlockDeviceException"/>.</summary>
     IoUring,
 
-    /// <summary>preadv and pwritev.</summary>
+    /// <summary>preadv and pwritev; with direct I/O also io_submit, so that many requests are under way.</summary>
     Portable,
 }
 
@@ -41,6 +41,13 @@ public sealed class BlockDeviceOptions
 
     /// <summary>Size of a created image in bytes, a multiple of 4,096. The file is sparse.</summary>
     public long CreateBytes { get; init; }
+
+    /// <summary>
+    /// Open only this partition of the image or disk: its number, its name or its GUID in a GPT, its number in an MBR. No request
+    /// reaches anything outside. A path with <c>#</c> says the same: <c>disk.img#2</c>, <c>/dev/sdb#data</c>, unless there is a file of that
+    /// very name. Null: everything. Locks and exclusive opening are those of the whole image or disk.
+    /// </summary>
+    public string? Partition { get; init; }
 
     /// <summary>What moves the blocks.</summary>
     public BlockDriver Driver { get; init; }

@@ -26,7 +26,7 @@ public sealed record BlockGeometry
     /// <summary>Completed writes may be lost in a power cut until a flush completed.</summary>
     public bool HasVolatileCache { get; init; } = true;
 
-    /// <summary>Whether discards do anything.</summary>
+    /// <summary>Whether discards do anything on this device as it was opened; false on one for reading only.</summary>
     public bool SupportsDiscard { get; init; }
 
     /// <summary>The unit of discards, 0 when there are none.</summary>
@@ -35,7 +35,7 @@ public sealed record BlockGeometry
     /// <summary>What was opened.</summary>
     public string Path { get; init; } = "";
 
-    /// <summary>What moves the blocks: "io_uring", "pread", "memory", or a driver of somebody else.</summary>
+    /// <summary>What moves the blocks: "io_uring", "pread" (with direct I/O also io_submit), "memory", or a driver of somebody else.</summary>
     public required string Driver { get; init; }
 
     /// <summary>Why the driver is not the first choice, if it is not: the refusal of io_uring in one line. Else empty.</summary>

@@ -37,13 +37,17 @@ internal static unsafe class DirectTransfer
     /// <summary>Drops blocks: a hole in a file, BLKDISCARD on a disk. Where neither exists, nothing happens: a discard is advice.</summary>
     public static int Discard(DiskFile file, in BlockRequest request, ref long systemCalls)
     {
-        Range(request, out long offset, out long length);
-        int error = Allocate(file, Abi.FALLOC_FL_PUNCH_HOLE | Abi.FALLOC_FL_KEEP_SIZE, offset, length, ref systemCalls);
-        if (IsUnsupported(error) && file.IsBlockDevice)
+        Range(file, request, out long offset, out long length);
+        int error;
+        if (file.IsBlockDevice)
         {
             ulong* range = stackalloc ulong[] { (ulong)offset, (ulong)length };
             systemCalls++;
             error = Libc.IoControl(file.Fd, Abi.BLKDISCARD, range) == 0 ? 0 : Errno.Last;
+        }
+        else
+        {
+            error = Allocate(file, Abi.FALLOC_FL_PUNCH_HOLE | Abi.FALLOC_FL_KEEP_SIZE, offset, length, ref systemCalls);
         }
 
         return IsUnsupported(error) ? 0 : error;
@@ -52,7 +56,7 @@ internal static unsafe class DirectTransfer
     /// <summary>Zeroes blocks by the cheapest way that the file system has; the last resort is writing them.</summary>
     public static int WriteZeroes(DiskFile file, in BlockRequest request, ref long systemCalls)
     {
-        Range(request, out long offset, out long length);
+        Range(file, request, out long offset, out long length);
         int error = Allocate(file, Abi.FALLOC_FL_ZERO_RANGE | Abi.FALLOC_FL_KEEP_SIZE, offset, length, ref systemCalls);
         if (IsUnsupported(error))
         {
@@ -67,16 +71,22 @@ internal static unsafe class DirectTransfer
         return error == 0 && request.ForceUnitAccess ? Flush(file, ref systemCalls) : error;
     }
 
-    public static void Range(in BlockRequest request, out long offset, out long lengthBytes)
+    /// <summary>
+    /// Where a validated request lies in the file: the one place at which block numbers become offsets, and the second line
+    /// that keeps a partition's requests inside it.
+    /// </summary>
+    public static void Range(DiskFile file, in BlockRequest request, out long offset, out long lengthBytes)
     {
-        offset = (long)request.FirstBlock.Value * FramePool.FrameBytes;
+        long within = (long)request.FirstBlock.Value * FramePool.FrameBytes;
+        offset = file.StartBytes + within;
         lengthBytes = (long)request.BlockCount * FramePool.FrameBytes;
+        Invariant.Check(within >= 0 && lengthBytes >= 0 && lengthBytes <= file.LengthBytes - within);
     }
 
     private static int Move(DiskFile file, FramePool frames, in BlockRequest request, ref long systemCalls)
     {
         IoVector* vectors = stackalloc IoVector[FrameVector.CountMax];
-        Range(request, out long offset, out long length);
+        Range(file, request, out long offset, out long length);
         bool durableApart = false;
         for (long done = 0; done < length;)
         {

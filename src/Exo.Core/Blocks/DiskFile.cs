@@ -11,7 +11,7 @@ namespace Exo.Core.Blocks;
 /// An image file or a block device, opened, locked and measured. .NET's own file opening is not used: it takes locks and asks
 /// sizes in ways that do not fit block devices.
 /// </summary>
-internal sealed unsafe class DiskFile : IDisposable
+internal sealed unsafe partial class DiskFile : IDisposable
 {
     private readonly SafeFileHandle _handle;
 
@@ -27,13 +27,17 @@ internal sealed unsafe class DiskFile : IDisposable
     /// <summary>The descriptor; valid until <see cref="Dispose"/>, which the device calls when nothing is in flight.</summary>
     public int Fd { get; }
 
-    public string Path { get; }
+    /// <summary>As messages name it: the file, and the partition behind <c>#</c>.</summary>
+    public string Path { get; private set; }
 
     public bool IsBlockDevice { get; }
 
     public bool IsDirect { get; }
 
-    /// <summary>Size in bytes.</summary>
+    /// <summary>Where block 0 lies in the file: 0, or the start of the partition.</summary>
+    public long StartBytes { get; private set; }
+
+    /// <summary>Size in bytes, from <see cref="StartBytes"/> on.</summary>
     public long LengthBytes { get; private set; }
 
     public int LogicalSectorBytes { get; private set; } = 512;
@@ -42,49 +46,19 @@ internal sealed unsafe class DiskFile : IDisposable
 
     public bool HasVolatileCache { get; private set; } = true;
 
-    public int DiscardGranularityBytes { get; private set; } = FramePool.FrameBytes;
+    public int DiscardGranularityBytes { get; private set; }
 
     public bool IsReadOnly { get; private set; }
 
     /// <summary>Opens as the options say; every refusal is one line that says what is wrong.</summary>
     public static DiskFile Open(string path, BlockDeviceOptions options)
     {
-        bool exists = TryStat(path, out StatxBuffer found, out int error);
-        if (!exists && !(options.Create && error == Errno.ENOENT))
-        {
-            throw OpenRefusal(error, path, options);
-        }
+        (string filePath, string? partition) = PartitionPath.Split(path, options);
+        return TryOpen(filePath, partition, options, options.Direct)
 
-        int type = exists ? found.Mode & Abi.S_IFMT : Abi.S_IFREG;
-        if (type is not (Abi.S_IFREG or Abi.S_IFBLK))
-        {
-            throw type == Abi.S_IFDIR
-                ? new BlockDeviceException(Errno.EISDIR, path, $"{path} is a directory, not an image file or a block device.")
-                : new BlockDeviceException(Errno.ENODEV, path, $"{path} is neither an image file nor a block device.");
-        }
-
-        bool isBlockDevice = type == Abi.S_IFBLK;
-        SafeFileHandle handle = OpenDescriptor(path, options, isBlockDevice, create: !exists, out bool isDirect);
-        var file = new DiskFile(handle, path, isBlockDevice, isDirect) { IsReadOnly = options.ReadOnly };
-        try
-        {
-            file.Lock(options);
-            if (isBlockDevice)
-            {
-                file.MeasureBlockDevice();
-            }
-            else
-            {
-                file.MeasureImage(options);
-            }
-
-            return file;
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
+            // The partition's start does not suit direct I/O, and the caller leaves the choice to us.
+            ?? TryOpen(filePath, partition, options, DirectIo.Off)
+            ?? throw new InvalidOperationException("Buffered I/O has no alignment.");
     }
 
     public void Dispose()
@@ -98,7 +72,55 @@ internal sealed unsafe class DiskFile : IDisposable
         }
     }
 
-    private static SafeFileHandle OpenDescriptor(string path, BlockDeviceOptions options, bool isBlockDevice, bool create, out bool isDirect)
+    /// <summary>Null if direct I/O was taken, but not asked for, and cannot reach the partition.</summary>
+    private static DiskFile? TryOpen(string path, string? partition, BlockDeviceOptions options, DirectIo direct)
+    {
+        bool exists = TryStat(path, out StatxBuffer found, out int error);
+        if (!exists && !(options.Create && partition is null && error == Errno.ENOENT))
+        {
+            throw OpenRefusal(error, path, options);
+        }
+
+        int type = exists ? found.Mode & Abi.S_IFMT : Abi.S_IFREG;
+        if (type is not (Abi.S_IFREG or Abi.S_IFBLK))
+        {
+            throw type == Abi.S_IFDIR
+                ? new BlockDeviceException(Errno.EISDIR, path, $"{path} is a directory, not an image file or a block device.")
+                : new BlockDeviceException(Errno.ENODEV, path, $"{path} is neither an image file nor a block device.");
+        }
+
+        bool isBlockDevice = type == Abi.S_IFBLK;
+        SafeFileHandle handle = OpenDescriptor(path, options, direct, isBlockDevice, create: !exists, out bool isDirect);
+        var file = new DiskFile(handle, path, isBlockDevice, isDirect) { IsReadOnly = options.ReadOnly };
+        try
+        {
+            file.Lock(options);
+            if (isBlockDevice)
+            {
+                file.MeasureBlockDevice();
+            }
+            else
+            {
+                file.MeasureImage(options, partition is not null, isNew: !exists);
+            }
+
+            if (partition is not null && !file.TryEnter(partition, options))
+            {
+                file.Dispose();
+                return null;
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private static SafeFileHandle OpenDescriptor(
+        string path, BlockDeviceOptions options, DirectIo direct, bool isBlockDevice, bool create, out bool isDirect)
     {
         int flags = (options.ReadOnly ? Abi.O_RDONLY : Abi.O_RDWR) | Abi.O_CLOEXEC;
         if (create)
@@ -112,7 +134,7 @@ internal sealed unsafe class DiskFile : IDisposable
             flags |= Abi.O_EXCL;
         }
 
-        isDirect = options.Direct != DirectIo.Off;
+        isDirect = direct != DirectIo.Off;
         int fd = OpenPath(path, flags | (isDirect ? Abi.O_DIRECT : 0));
         if (fd >= 0 && isDirect && !CanReadDirect(fd))
         {
@@ -123,7 +145,7 @@ internal sealed unsafe class DiskFile : IDisposable
 
         if (fd < 0 && isDirect && Errno.Last == Errno.EINVAL)
         {
-            if (options.Direct == DirectIo.On)
+            if (direct == DirectIo.On)
             {
                 throw new BlockDeviceException(Errno.EINVAL, path, $"{path}: the file system cannot do direct I/O in units of 4,096 bytes; use DirectIo.Auto or Off.");
             }
@@ -184,108 +206,6 @@ internal sealed unsafe class DiskFile : IDisposable
                 // A file system without locks: better to say so than to pretend.
                 throw new BlockDeviceException(error, Path, $"{Path} cannot be locked: {Errno.Describe(error)}; open it with Exclusive = false.");
             }
-        }
-    }
-
-    private void MeasureImage(BlockDeviceOptions options)
-    {
-        StatxBuffer status;
-        byte empty = 0;
-        if (Libc.Statx(Fd, &empty, Abi.AT_EMPTY_PATH, Abi.STATX_BASIC_STATS | Abi.STATX_DIOALIGN, &status) != 0)
-        {
-            throw new BlockDeviceException(Errno.Last, Path, $"{Path}: cannot read its size: {Errno.Describe(Errno.Last)}.");
-        }
-
-        LengthBytes = (long)status.LengthBytes;
-        if (options.Create && options.CreateBytes > LengthBytes)
-        {
-            if (Libc.Truncate(Fd, options.CreateBytes) != 0)
-            {
-                int error = Errno.Last;
-                throw new BlockDeviceException(error, Path, $"{Path} cannot be made {options.CreateBytes} bytes long: {Errno.Describe(error)}.");
-            }
-
-            LengthBytes = options.CreateBytes;
-        }
-
-        if (LengthBytes == 0)
-        {
-            throw new BlockDeviceException(Errno.EINVAL, Path, $"{Path} is empty: give it a size with Create and CreateBytes.");
-        }
-
-        if (LengthBytes % FramePool.FrameBytes != 0)
-        {
-            throw new BlockDeviceException(
-                Errno.EINVAL, Path, $"{Path} has {LengthBytes} bytes, which is not a whole number of 4,096-byte blocks: it is not an image, or was cut short.");
-        }
-
-        if (IsDirect && (status.Mask & Abi.STATX_DIOALIGN) != 0)
-        {
-            LogicalSectorBytes = Math.Max(512, (int)status.DirectOffsetAlignBytes);
-        }
-    }
-
-    private void MeasureBlockDevice()
-    {
-        ulong lengthBytes = 0;
-        int logical = 0;
-        uint physical = 0;
-        int readOnly = 0;
-        if (Libc.IoControl(Fd, Abi.BLKGETSIZE64, &lengthBytes) != 0
-            || Libc.IoControl(Fd, Abi.BLKSSZGET, &logical) != 0
-            || Libc.IoControl(Fd, Abi.BLKPBSZGET, &physical) != 0
-            || Libc.IoControl(Fd, Abi.BLKROGET, &readOnly) != 0)
-        {
-            int error = Errno.Last;
-            throw new BlockDeviceException(error, Path, $"{Path}: cannot read the disk's geometry: {Errno.Describe(error)}.");
-        }
-
-        if (lengthBytes < FramePool.FrameBytes)
-        {
-            throw new BlockDeviceException(Errno.ENODEV, Path, $"{Path} holds no medium, or less than one block of 4,096 bytes.");
-        }
-
-        if (readOnly != 0 && !IsReadOnly)
-        {
-            throw new BlockDeviceException(Errno.EROFS, Path, $"{Path} is write-protected: open it with ReadOnly.");
-        }
-
-        if (logical > FramePool.FrameBytes)
-        {
-            throw new BlockDeviceException(Errno.EINVAL, Path, $"{Path} has sectors of {logical} bytes; at most 4,096 can be used.");
-        }
-
-        LengthBytes = (long)lengthBytes;
-        LogicalSectorBytes = logical;
-        PhysicalSectorBytes = (int)physical;
-        string queue = QueueFolder();
-        HasVolatileCache = !ReadQueue(queue, "write_cache").StartsWith("write through", StringComparison.Ordinal);
-        bool discards = ulong.TryParse(ReadQueue(queue, "discard_max_bytes"), CultureInfo.InvariantCulture, out ulong discardMaxBytes) && discardMaxBytes > 0;
-        DiscardGranularityBytes = discards
-            && int.TryParse(ReadQueue(queue, "discard_granularity"), CultureInfo.InvariantCulture, out int granularity)
-                ? granularity
-                : 0;
-    }
-
-    /// <summary>Where sysfs describes the disk's queue; a partition's is its parent's.</summary>
-    private string QueueFolder()
-    {
-        TryStat(Path, out StatxBuffer status, out _);
-        string device = $"/sys/dev/block/{status.DeviceMajor}:{status.DeviceMinor}";
-        string queue = $"{device}/queue";
-        return Directory.Exists(queue) ? queue : $"{device}/../queue";
-    }
-
-    /// <summary>An attribute of the queue; empty if sysfs is not there, which leaves the careful answer standing.</summary>
-    private static string ReadQueue(string folder, string name)
-    {
-        try
-        {
-            return File.ReadAllText($"{folder}/{name}").Trim();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return "";
         }
     }
 

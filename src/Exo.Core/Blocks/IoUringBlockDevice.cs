@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Runtime.InteropServices;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
 
@@ -7,124 +6,55 @@ namespace Exo.Core.Blocks;
 
 /// <summary>
 /// Blocks through io_uring. The synchronous door uses a ring of the calling thread's own and is one call into the kernel per
-/// batch; the asynchronous door posts to the device's reactor thread.
+/// batch; a queue is a ring of its owner's own; the asynchronous door posts to the device's reactor thread.
 /// </summary>
 internal sealed class IoUringBlockDevice : BlockDevice
 {
     private readonly DiskFile _file;
     private readonly int _queueDepth;
     private readonly bool _registerFrames;
-    private readonly Lock _changing = new();
-    private readonly List<ThreadRing> _rings = [];
+    private readonly Lock _starting = new();
+    private readonly SynchronousDoor _door;
     private UringReactor? _reactor;
 
-    private IoUringBlockDevice(FramePool frames, DiskFile file, BlockDeviceOptions options)
+    private IoUringBlockDevice(FramePool frames, DiskFile file, BlockDeviceOptions options, UringQueue ring)
         : base(frames, PortableBlockDevice.GeometryOf(file, "io_uring"))
     {
         _file = file;
         _queueDepth = options.QueueDepth;
         _registerFrames = options.RegisterFrames;
+        _door = new SynchronousDoor(file, frames, () => UringQueue.TryCreate(_file, Frames, _queueDepth, _registerFrames, registerFile: false, out _));
+        _door.Keep(ring);
     }
 
     /// <summary>Rings of threads that are alive, or whose end has not been noticed yet.</summary>
-    internal int ThreadRingCount
-    {
-        get
-        {
-            lock (_changing)
-            {
-                return _rings.Count;
-            }
-        }
-    }
+    internal int ThreadRingCount => _door.RingCount;
 
     /// <summary>Makes the device if the kernel grants the calling thread a ring; else null and the error number.</summary>
-    public static IoUringBlockDevice? TryCreate(FramePool frames, DiskFile file, BlockDeviceOptions options, out int errno)
-    {
-        UringQueue? queue = UringQueue.TryCreate(file, frames, options.QueueDepth, options.RegisterFrames, out errno);
-        if (queue is null)
-        {
-            return null;
-        }
+    public static IoUringBlockDevice? TryCreate(FramePool frames, DiskFile file, BlockDeviceOptions options, out int errno) =>
+        UringQueue.TryCreate(file, frames, options.QueueDepth, options.RegisterFrames, registerFile: false, out errno) is { } ring
+            ? new IoUringBlockDevice(frames, file, options, ring)
+            : null;
 
-        var device = new IoUringBlockDevice(frames, file, options);
-        device.Keep(queue);
-        return device;
-    }
-
-    /// <summary>A thread has ended: nobody else uses its ring.</summary>
-    public void Forget(ThreadRing ring)
-    {
-        lock (_changing)
-        {
-            if (_rings.Remove(ring))
-            {
-                ring.Owner = null;
-                ring.Queue.Dispose();
-            }
-        }
-    }
-
-    protected override void ExecuteCore(Span<BlockRequest> batch)
-    {
-        ThreadRing? ring = ThreadRing.Find(this);
-        if (ring is null && UringQueue.TryCreate(_file, Frames, _queueDepth, _registerFrames, out _) is { } queue)
-        {
-            ring = Keep(queue);
-        }
-
-        long systemCalls = 0;
-        if (ring is not null)
-        {
-            systemCalls = ring.Run(batch);
-        }
-        else
-        {
-            // The system has run out of rings or descriptors: slower, not broken.
-            foreach (ref BlockRequest request in batch)
-            {
-                request.Error = DirectTransfer.Run(_file, Frames, in request, ref systemCalls);
-            }
-        }
-
-        CountSystemCalls(systemCalls);
-    }
+    protected override void ExecuteCore(Span<BlockRequest> batch) => CountSystemCalls(_door.Execute(batch));
 
     protected override ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch) =>
         batch.IsEmpty ? ValueTask.CompletedTask : (Volatile.Read(ref _reactor) ?? StartReactor()).Post(batch);
 
+    /// <summary>Where the system has run out of rings, the queue goes through the reactor's.</summary>
+    private protected override QueueEngine? MakeQueueEngine(int depth) =>
+        UringQueue.TryCreate(_file, Frames, depth, _registerFrames, registerFile: true, out _) is { } ring ? new RingEngine(ring, depth) : null;
+
     protected override void DisposeCore()
     {
         _reactor?.Dispose();
-        lock (_changing)
-        {
-            foreach (ThreadRing ring in CollectionsMarshal.AsSpan(_rings))
-            {
-                ring.Owner = null;
-                ring.Queue.Dispose();
-            }
-
-            _rings.Clear();
-        }
-
+        _door.Dispose();
         _file.Dispose();
-    }
-
-    private ThreadRing Keep(UringQueue queue)
-    {
-        var ring = new ThreadRing(this, queue);
-        lock (_changing)
-        {
-            _rings.Add(ring);
-        }
-
-        ThreadRing.Remember(ring);
-        return ring;
     }
 
     private UringReactor StartReactor()
     {
-        lock (_changing)
+        lock (_starting)
         {
             return _reactor ??= new UringReactor(_file, Frames, _queueDepth, _registerFrames, CountSystemCalls);
         }

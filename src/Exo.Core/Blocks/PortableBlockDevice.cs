@@ -6,22 +6,30 @@ using Exo.Core.Memory;
 namespace Exo.Core.Blocks;
 
 /// <summary>
-/// The device for wherever io_uring is refused: preadv and pwritev on the calling thread; the asynchronous door hands
-/// batches to a few threads of the device, made at the first asynchronous call.
+/// The device for wherever io_uring is refused: preadv and pwritev on the calling thread. With direct I/O the requests of a batch and of a
+/// queue are under way together, through the kernel's older asynchronous calls; those of a queue without it go through the asynchronous
+/// door. That one hands batches to threads of the device, made when batches wait and none is free.
 /// </summary>
 internal sealed class PortableBlockDevice : BlockDevice
 {
-    private const int ThreadCount = 4;
+    /// <summary>So many transfers are under way together at most; more gave a disk of 80,000 reads a second nothing (docs/benchmarks.md).</summary>
+    private const int ThreadCountMax = 16;
 
     private readonly DiskFile _file;
+    private readonly SynchronousDoor _door;
     private readonly Lock _starting = new();
     private readonly ConcurrentQueue<Errand> _waiting = new();
     private readonly ConcurrentQueue<Errand> _idle = new();
     private readonly SemaphoreSlim _signal = new(0);
-    private Thread[]? _threads;
+    private readonly List<Thread> _threads = [];
+    private int _underWay;
 
-    public PortableBlockDevice(FramePool frames, DiskFile file, string driverNote)
-        : base(frames, GeometryOf(file, "pread") with { DriverNote = driverNote }) => _file = file;
+    public PortableBlockDevice(FramePool frames, DiskFile file, BlockDeviceOptions options, string driverNote)
+        : base(frames, GeometryOf(file, "pread") with { DriverNote = driverNote })
+    {
+        _file = file;
+        _door = new SynchronousDoor(file, frames, file.IsDirect ? () => UringQueue.TryCreateWithoutRing(file, frames, options.QueueDepth) : null);
+    }
 
     /// <summary>What an opened file says about itself, as geometry.</summary>
     public static BlockGeometry GeometryOf(DiskFile file, string driver) => new()
@@ -38,22 +46,18 @@ internal sealed class PortableBlockDevice : BlockDevice
         IsDirect = file.IsDirect,
     };
 
-    protected override void ExecuteCore(Span<BlockRequest> batch)
-    {
-        long systemCalls = 0;
-        foreach (ref BlockRequest request in batch)
-        {
-            request.Error = DirectTransfer.Run(_file, Frames, in request, ref systemCalls);
-        }
+    protected override void ExecuteCore(Span<BlockRequest> batch) => CountSystemCalls(_door.Execute(batch));
 
-        CountSystemCalls(systemCalls);
-    }
+    private protected override QueueEngine? MakeQueueEngine(int depth) =>
+        _file.IsDirect && UringQueue.TryCreateWithoutRing(_file, Frames, depth) is { } calls ? new RingEngine(calls, depth) : null;
 
     protected override ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch)
     {
-        if (_threads is null)
+        // Read without the lock: at worst a thread is started one batch later, or the lock finds that it is there already.
+        int underWay = Interlocked.Increment(ref _underWay);
+        if (underWay > _threads.Count && _threads.Count < ThreadCountMax)
         {
-            StartThreads();
+            StartThread(underWay);
         }
 
         Errand errand = _idle.TryDequeue(out Errand? idle) ? idle : new Errand(this);
@@ -65,37 +69,28 @@ internal sealed class PortableBlockDevice : BlockDevice
 
     protected override void DisposeCore()
     {
-        if (_threads is { } threads)
+        // An empty queue under a signal is the word to stop; the gate above made sure that the queue is empty.
+        if (_threads.Count > 0)
         {
-            // An empty queue under a signal is the word to stop; the gate above made sure that the queue is empty.
-            _signal.Release(threads.Length);
-            foreach (Thread thread in threads)
-            {
-                thread.Join();
-            }
+            _signal.Release(_threads.Count);
+            _threads.ForEach(static thread => thread.Join());
         }
 
         _signal.Dispose();
+        _door.Dispose();
         _file.Dispose();
     }
 
-    private void StartThreads()
+    private void StartThread(int underWay)
     {
         lock (_starting)
         {
-            if (_threads is not null)
+            if (underWay > _threads.Count && _threads.Count < ThreadCountMax)
             {
-                return;
+                var thread = new Thread(Serve) { IsBackground = true, Name = $"exo disk {Path.GetFileName(_file.Path)} {_threads.Count}" };
+                thread.UnsafeStart();
+                _threads.Add(thread);
             }
-
-            var threads = new Thread[ThreadCount];
-            for (int i = 0; i < threads.Length; i++)
-            {
-                threads[i] = new Thread(Serve) { IsBackground = true, Name = $"exo disk {Path.GetFileName(_file.Path)} {i}" };
-                threads[i].UnsafeStart();
-            }
-
-            _threads = threads;
         }
     }
 
@@ -110,6 +105,7 @@ internal sealed class PortableBlockDevice : BlockDevice
             }
 
             ExecuteCore(errand.Batch.Span);
+            Interlocked.Decrement(ref _underWay);
             errand.Complete();
         }
     }

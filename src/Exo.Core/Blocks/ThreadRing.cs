@@ -5,13 +5,13 @@ namespace Exo.Core.Blocks;
 /// The ring that one thread has for one device, made at the thread's first synchronous call: no other thread uses it, so it
 /// needs no lock. Closed with the device; or, when the thread ends first, by the finalizer of the thread's list.
 /// </summary>
-internal sealed class ThreadRing(IoUringBlockDevice owner, UringQueue queue)
+internal sealed class ThreadRing(SynchronousDoor owner, UringQueue queue)
 {
     private readonly UringBatch _batch = new();
     private BlockRequest[] _requests = new BlockRequest[4];
 
     /// <summary>Null once the device or the thread has gone.</summary>
-    public IoUringBlockDevice? Owner { get; set; } = owner;
+    public SynchronousDoor? Owner { get; set; } = owner;
 
     public UringQueue Queue { get; } = queue;
 
@@ -37,14 +37,14 @@ internal sealed class ThreadRing(IoUringBlockDevice owner, UringQueue queue)
         return Queue.EnterCount - enters;
     }
 
-    /// <summary>The calling thread's ring for a device; null if it has none yet.</summary>
-    public static ThreadRing? Find(IoUringBlockDevice device)
+    /// <summary>The calling thread's ring for a device's door; null if it has none yet.</summary>
+    public static ThreadRing? Find(SynchronousDoor door)
     {
         if (List.Current is { } list)
         {
             foreach (ThreadRing? ring in list.Rings)
             {
-                if (ring is not null && ReferenceEquals(ring.Owner, device))
+                if (ring is not null && ReferenceEquals(ring.Owner, door))
                 {
                     return ring;
                 }

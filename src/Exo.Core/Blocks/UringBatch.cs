@@ -30,6 +30,9 @@ internal sealed class UringBatch : IValueTaskSource
     /// <summary>Bytes of that request already cut off.</summary>
     public long NextOffsetBytes { get; private set; }
 
+    /// <summary>The slot of the <see cref="BlockQueue"/> that it serves.</summary>
+    public int Slot { get; init; }
+
     /// <summary>Transfers with the kernel.</summary>
     public int Outstanding { get; set; }
 

@@ -22,13 +22,14 @@ internal sealed unsafe class UringQueue : IDisposable
 
     private readonly DiskFile _file;
     private readonly FramePool _frames;
-    private readonly IoUring _ring;
+    private readonly TransferRing _ring;
     private readonly MappedRegion _vectors;
     private readonly Slot[] _slots;
     private readonly bool _fixedFrames;
+    private readonly bool _fixedFile;
     private int _freeSlot;
 
-    private UringQueue(IoUring ring, DiskFile file, FramePool frames, int depth, bool registerFrames)
+    private UringQueue(TransferRing ring, DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile)
     {
         _ring = ring;
         _file = file;
@@ -42,8 +43,9 @@ internal sealed unsafe class UringQueue : IDisposable
         // One more set of vectors than slots: its first word receives the reactor's wake-up.
         _vectors = MappedRegion.Anonymous((long)(depth + 1) * FrameVector.CountMax * sizeof(IoVector));
 
-        // The file is not registered: the kernel lets go of a closed ring's files some time later, and whoever disposes a
-        // device may want its disk at once.
+        // The kernel lets go of a closed ring's files some time later, and whoever disposes a device may want its disk at once:
+        // the file is registered only where the thread that made the ring also closes it, and can take the file back first.
+        _fixedFile = registerFile && ring.TryRegisterFile(file.Fd);
         long poolBytes = (long)frames.FrameCount * FramePool.FrameBytes;
         _fixedFrames = registerFrames && poolBytes <= RegisteredPoolBytesMax && ring.TryRegisterBuffer(frames.BaseAddress, poolBytes);
     }
@@ -53,13 +55,23 @@ internal sealed unsafe class UringQueue : IDisposable
 
     public bool HasFreeSlot => _freeSlot < _slots.Length;
 
+    /// <summary>Entries that are written and that the kernel has not been told of.</summary>
+    public int Unsubmitted => (int)_ring.Unsubmitted;
+
     public long EnterCount => _ring.EnterCount;
 
     /// <summary>Where a wake-up's eight bytes go.</summary>
     private nint WakeAddress => _vectors.Address + (nint)_slots.Length * FrameVector.CountMax * sizeof(IoVector);
 
     /// <summary>Makes a queue for the calling thread; null and the reason when the kernel refuses a ring.</summary>
-    public static UringQueue? TryCreate(DiskFile file, FramePool frames, int depth, bool registerFrames, out int errno)
+    /// <param name="file">The disk.</param>
+    /// <param name="frames">The pool.</param>
+    /// <param name="depth">Transfers under way at most.</param>
+    /// <param name="registerFrames">Pin the pool.</param>
+    /// <param name="registerFile">Register the disk; only if the calling thread is also the one that will dispose of the queue.</param>
+    /// <param name="errno">Why not.</param>
+    public static UringQueue? TryCreate(
+        DiskFile file, FramePool frames, int depth, bool registerFrames, bool registerFile, out int errno)
     {
         IoUring? ring = IoUring.TryCreate((uint)depth + 1, out errno);
         if (errno == Errno.ENOMEM)
@@ -69,8 +81,12 @@ internal sealed unsafe class UringQueue : IDisposable
             ring = IoUring.TryCreate((uint)depth + 1, out errno);
         }
 
-        return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames);
+        return ring is null ? null : new UringQueue(ring, file, frames, depth, registerFrames, registerFile);
     }
+
+    /// <summary>The same over the kernel's older calls, for direct I/O where rings are refused; null where those are refused too.</summary>
+    public static UringQueue? TryCreateWithoutRing(DiskFile file, FramePool frames, int depth) =>
+        KernelAio.TryCreate(depth) is { } calls ? new UringQueue(calls, file, frames, depth, registerFrames: false, registerFile: false) : null;
 
     /// <summary>Carries out a batch on the calling thread: as a rule one call into the kernel.</summary>
     public void Run(UringBatch batch)
@@ -114,6 +130,8 @@ internal sealed unsafe class UringQueue : IDisposable
         entry->UserData = WakeMark;
     }
 
+    public void Submit() => _ring.Submit();
+
     public void SubmitAndWait(uint minComplete) => _ring.SubmitAndWait(minComplete);
 
     /// <summary>Takes one completion. <paramref name="done"/> is the batch that it finished, if any.</summary>
@@ -139,9 +157,30 @@ internal sealed unsafe class UringQueue : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// The thread that made the ring has ended. A ring that only that thread may enter is given up: the kernel ended its requests with the
+    /// thread, and closing the ring drops their completions. Others can be entered by anybody.
+    /// </summary>
+    public bool TryAbandon()
+    {
+        if (!_ring.IsBoundToThread)
+        {
+            return false;
+        }
+
+        InFlight = 0;
+        return true;
+    }
+
     public void Dispose()
     {
         Invariant.Check(InFlight == 0);
+        if (_fixedFile)
+        {
+            // Refused when another thread closes the ring (a device disposed of before its queue): then the kernel lets go later.
+            _ring.UnregisterFile();
+        }
+
         _ring.Dispose();
         _vectors.Dispose();
     }
@@ -153,19 +192,29 @@ internal sealed unsafe class UringQueue : IDisposable
         ref BlockRequest request = ref slot.Batch!.Requests.Span[slot.Request];
         UringSubmission* entry = _ring.NextEntry();
         entry->UserData = (ulong)index;
-        entry->Fd = _file.Fd;
-        DirectTransfer.Range(request, out long offset, out long length);
-        if (request.Operation == BlockOperation.Flush || slot.IsFlushAfterZeroes)
+        entry->Fd = _fixedFile ? 0 : _file.Fd;
+        entry->Flags = _fixedFile ? UringAbi.IOSQE_FIXED_FILE : (byte)0;
+        DirectTransfer.Range(_file, request, out long offset, out long length);
+        if (request.Operation == BlockOperation.Flush || slot.IsFlushAfter)
         {
             entry->Opcode = UringAbi.IORING_OP_FSYNC;
             entry->OperationFlags = UringAbi.IORING_FSYNC_DATASYNC;
             return 0;
         }
 
-        entry->Offset = (ulong)(offset + slot.OffsetBytes);
+        if (request.Operation == BlockOperation.Discard && _file.IsBlockDevice)
+        {
+            entry->Opcode = UringAbi.IORING_OP_URING_CMD;
+            entry->Command = UringAbi.BLOCK_URING_CMD_DISCARD;
+            entry->Address = (ulong)offset;
+            entry->Address3 = (ulong)length;
+            return 0;
+        }
+
         if (request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes)
         {
-            // FALLOCATE takes its length in addr and its mode in len (io_uring_enter(2)).
+            // FALLOCATE takes its length in addr and its mode in len (io_uring_enter(2)); the kernel gives it to a worker thread.
+            entry->Offset = (ulong)offset;
             entry->Opcode = UringAbi.IORING_OP_FALLOCATE;
             entry->Address = (ulong)length;
             entry->Length = Abi.FALLOC_FL_KEEP_SIZE
@@ -173,13 +222,14 @@ internal sealed unsafe class UringQueue : IDisposable
             return 0;
         }
 
+        entry->Offset = (ulong)(offset + slot.OffsetBytes);
         bool isRead = request.Operation == BlockOperation.Read;
         IoVector* vectors = (IoVector*)_vectors.Address + (long)index * FrameVector.CountMax;
 
         // A slot that goes out again keeps to its own rest: the blocks behind it belong to another transfer.
         int limit = slot.LengthBytes > 0 ? slot.LengthBytes : FrameVector.LengthBytesMax;
         int count = FrameVector.Build(_frames, request.Frames.Span, slot.OffsetBytes, limit, vectors, out slot.LengthBytes);
-        entry->OperationFlags = !isRead && request.ForceUnitAccess ? (uint)Abi.RWF_DSYNC : 0;
+        entry->OperationFlags = !isRead && request.ForceUnitAccess && !slot.IsDurableApart ? (uint)Abi.RWF_DSYNC : 0;
         if (count == 1)
         {
             // The frames lie together: no vector to import, and no pages to look up when the pool is registered.
@@ -225,6 +275,10 @@ internal sealed unsafe class UringQueue : IDisposable
         return batch;
     }
 
+    /// <summary>Whether the kernel says that it does not do this, ever. A kernel before 6.12 knows no discard in a ring: EINVAL.</summary>
+    private static bool IsRefused(int errno, BlockOperation operation) =>
+        DirectTransfer.IsUnsupported(errno) || (errno == Errno.EINVAL && operation == BlockOperation.Discard);
+
     private bool IsThrough(ref Slot slot, UringBatch batch, int result)
     {
         ref BlockRequest request = ref batch.Requests.Span[slot.Request];
@@ -235,20 +289,27 @@ internal sealed unsafe class UringQueue : IDisposable
                 return false;
             }
 
-            if (DirectTransfer.IsUnsupported(-result) && request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes
-                && !slot.IsFlushAfterZeroes)
+            if (!slot.IsFlushAfter && IsRefused(-result, request.Operation))
             {
-                // The file system lacks it: the other ways are plain calls, on this thread.
-                long systemCalls = 0;
-                int error = request.Operation == BlockOperation.Discard
-                    ? DirectTransfer.Discard(_file, request, ref systemCalls)
-                    : DirectTransfer.WriteZeroes(_file, request, ref systemCalls);
-                if (error != 0)
+                if (request.Operation == BlockOperation.Write && request.ForceUnitAccess && !slot.IsDurableApart)
                 {
-                    batch.Fail(slot.Request, error);
+                    // No write here is durable by itself: written again, then flushed.
+                    slot.IsDurableApart = true;
+                    return false;
                 }
 
-                return true;
+                if (request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes)
+                {
+                    // Neither the disk nor the file system does it from a ring: the other ways are plain calls, on this thread.
+                    long systemCalls = 0;
+                    int error = DirectTransfer.Run(_file, _frames, request, ref systemCalls);
+                    if (error != 0)
+                    {
+                        batch.Fail(slot.Request, error);
+                    }
+
+                    return true;
+                }
             }
 
             batch.Fail(slot.Request, -result);
@@ -257,7 +318,7 @@ internal sealed unsafe class UringQueue : IDisposable
 
         switch (request.Operation)
         {
-            case BlockOperation.Read or BlockOperation.Write:
+            case BlockOperation.Read or BlockOperation.Write when !slot.IsFlushAfter:
                 int progress = DirectTransfer.Progress(_file, result, slot.LengthBytes);
                 if (progress == 0)
                 {
@@ -267,9 +328,15 @@ internal sealed unsafe class UringQueue : IDisposable
 
                 slot.OffsetBytes += progress;
                 slot.LengthBytes -= progress;
-                return slot.LengthBytes == 0;
-            case BlockOperation.WriteZeroes when request.ForceUnitAccess && !slot.IsFlushAfterZeroes:
-                slot.IsFlushAfterZeroes = true;
+                if (slot.LengthBytes > 0 || !slot.IsDurableApart)
+                {
+                    return slot.LengthBytes == 0;
+                }
+
+                slot.IsFlushAfter = true;
+                return false;
+            case BlockOperation.WriteZeroes when request.ForceUnitAccess && !slot.IsFlushAfter:
+                slot.IsFlushAfter = true;
                 return false;
             default:
                 return true;
@@ -284,6 +351,11 @@ internal sealed unsafe class UringQueue : IDisposable
         public int NextFree;
         public long OffsetBytes;
         public int LengthBytes;
-        public bool IsFlushAfterZeroes;
+
+        /// <summary>The write is followed by a flush, because the disk has no durable writes.</summary>
+        public bool IsDurableApart;
+
+        /// <summary>The flush behind a write that is to be durable.</summary>
+        public bool IsFlushAfter;
     }
 }

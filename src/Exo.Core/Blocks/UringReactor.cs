@@ -42,7 +42,7 @@ internal sealed unsafe class UringReactor : IDisposable
         _thread = new Thread(() =>
         {
             // Made here because the ring belongs to the thread that makes it.
-            _queue = UringQueue.TryCreate(file, frames, queueDepth, registerFrames, out errno);
+            _queue = UringQueue.TryCreate(file, frames, queueDepth, registerFrames, registerFile: true, out errno);
             bool running = _queue is not null;
             started.Set();
             if (running)

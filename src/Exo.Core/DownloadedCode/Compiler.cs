@@ -39,7 +39,8 @@ public static unsafe class Compiler
         return Run(program, input, ref helpers, fuel);
     }
 
-    private static CompiledCode<THelpers>? CodeOf<THelpers>(VerifiedProgram program)
+    /// <summary>The code itself, compiled at the first call; null where it is to be interpreted. The caller keeps the contract, the stack and the counts.</summary>
+    internal static CompiledCode<THelpers>? CodeOf<THelpers>(VerifiedProgram program)
         where THelpers : struct, IHelperCalls, allows ref struct
     {
         for (CompiledEntry? entry = program.Compiled; entry is not null; entry = entry.Next)

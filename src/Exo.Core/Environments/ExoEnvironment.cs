@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
 using Exo.Capabilities;
 using Exo.Core.Memory;
 
@@ -37,6 +38,7 @@ public sealed partial class ExoEnvironment : IDisposable
         Capabilities = new CapabilityList(guard);
         Credential = Credential.Of(guard);
         _tree = parent is null ? new Lock() : parent._tree;
+        _wakeOrder = parent is null ? new StrongBox<long>() : parent._wakeOrder;
         _limits = (quotas ?? new EnvironmentQuotas()).ToArray();
     }
 
@@ -207,7 +209,7 @@ public sealed partial class ExoEnvironment : IDisposable
 
     /// <summary>
     /// Ends the environment and all below it: what they hold is repossessed, revocations in progress are settled, their own
-    /// capabilities are revoked (the root's stays). Ending twice changes nothing.
+    /// capabilities are revoked (the root's stays), sleeps end with <see cref="ObjectDisposedException"/>. Ending twice changes nothing.
     /// </summary>
     public void Dispose()
     {
@@ -228,6 +230,7 @@ public sealed partial class ExoEnvironment : IDisposable
             child.Dispose();
         }
 
+        EndSleeps();
         RepossessAll();
         if (Parent is not null)
         {

@@ -142,6 +142,6 @@ public enum EnvironmentCounter
     /// <summary>Times a predicate woke it.</summary>
     Wakes,
 
-    /// <summary>The place of its last wake in the order of all wakes on its doorbells, counted from 1.</summary>
+    /// <summary>The place of its last wake in the order of all wakes in its tree of environments, counted from 1.</summary>
     LastWakeOrder,
 }

@@ -30,8 +30,11 @@ public readonly struct SecureBinding<T>
     /// <summary>Whether the binding still holds. Only a use keeps the answer from changing.</summary>
     public bool IsValid => _epoch is not null && _epoch.IsOpen;
 
-    /// <summary>What a predicate subscribes to.</summary>
+    /// <summary>What a predicate pins and subscribes to.</summary>
     internal BindingEpoch? Epoch => _epoch;
+
+    /// <summary>The resource by name, outside a use: for those who pin the epoch before they touch it.</summary>
+    internal T Named => _resource;
 
     /// <summary>The resource's name, for messages.</summary>
     public override string ToString() => _epoch is null ? "no binding" : $"binding to {_resource}";
@@ -101,11 +104,22 @@ public ref struct BindingUse<T>
         }
     }
 
-    /// <summary>Ends the use. Twice is once.</summary>
+    /// <summary>Ends the use. Twice is once. A use of a frame that could write wakes whose predicates hold now.</summary>
     public void Dispose()
     {
         BindingEpoch? epoch = _epoch;
         _epoch = null;
-        epoch?.Leave();
+        if (epoch is null)
+        {
+            return;
+        }
+
+        epoch.Leave();
+
+        // Leaving is a full fence: what was written is visible before anybody's sleep is looked for. Known when compiled for each T.
+        if (typeof(T) == typeof(Memory.Frame) && (Rights & Rights.Write) != 0)
+        {
+            ((Memory.Frame)(object)_resource).Ring();
+        }
     }
 }

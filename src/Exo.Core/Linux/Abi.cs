@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
-using System.Runtime.InteropServices;
-
 namespace Exo.Core.Linux;
 
-/// <summary>Constants of the kernel's interface. Those that differ between x64 and arm64 are decided here and nowhere else.</summary>
+/// <summary>Constants of the kernel's interface. Those that differ between x64 and arm64 are in <see cref="ArchitectureAbi"/>.</summary>
 internal static class Abi
 {
-    private static readonly bool IsArm64 = RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
-
     // open(2). arm64 swaps two pairs: what is O_DIRECTORY there is O_DIRECT here.
     public const int O_RDONLY = 0;
     public const int O_RDWR = 2;
     public const int O_CREAT = 0x40;
     public const int O_EXCL = 0x80;
     public const int O_CLOEXEC = 0x80000;
-    public static readonly int O_DIRECT = IsArm64 ? 0x10000 : 0x4000;
-    public static readonly int O_DIRECTORY = IsArm64 ? 0x4000 : 0x10000;
+    public static readonly int O_DIRECT = ArchitectureAbi.Current.O_DIRECT;
+    public static readonly int O_DIRECTORY = ArchitectureAbi.Current.O_DIRECTORY;
 
     // memfd_create(2), mmap(2), madvise(2)
     public const uint MFD_CLOEXEC = 1;

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Runtime.CompilerServices;
-
 namespace Exo.Core.Linux;
 
 /// <summary>
@@ -11,7 +9,7 @@ namespace Exo.Core.Linux;
 /// </code>
 /// Made, used and waited on by one thread (SINGLE_ISSUER, DEFER_TASKRUN where the kernel has them); closed by any.
 /// </summary>
-internal sealed unsafe class IoUring : IDisposable
+internal sealed unsafe class IoUring : TransferRing
 {
     /// <summary>Tried in turn; a kernel that does not know a flag answers EINVAL.</summary>
     private static ReadOnlySpan<uint> FlagLadder =>
@@ -63,6 +61,7 @@ internal sealed unsafe class IoUring : IDisposable
         _cqMask = *(uint*)(rings + p.CqRingMask);
         _completions = (UringCompletion*)(rings + p.CqCqes);
         Entries = (int)p.SqEntries;
+        IsBoundToThread = (p.Flags & UringAbi.IORING_SETUP_SINGLE_ISSUER) != 0;
         if ((p.Flags & UringAbi.IORING_SETUP_NO_SQARRAY) == 0)
         {
             // Slot i always names entry i: the indirection is set once and forgotten.
@@ -74,18 +73,11 @@ internal sealed unsafe class IoUring : IDisposable
         }
     }
 
-    /// <summary>Submissions that fit; completions have room for twice as many.</summary>
-    public int Entries { get; }
-
-    /// <summary>Calls of io_uring_enter so far.</summary>
-    public long EnterCount { get; private set; }
-
-    /// <summary>Entries written and not yet handed over.</summary>
-    public uint Unsubmitted => _tail - Volatile.Read(ref *_sqHead);
+    public override uint Unsubmitted => _tail - Volatile.Read(ref *_sqHead);
 
     /// <summary>Makes a ring for the calling thread.</summary>
     /// <param name="entries">Wanted; the kernel rounds up to a power of two.</param>
-    /// <param name="errno">Why not: EPERM (forbidden by a sandbox or by sysctl), ENOSYS (kernel without it or too old), ENOMEM, EMFILE.</param>
+    /// <param name="errno">Why not: EPERM, EACCES (forbidden by a sandbox or by sysctl), ENOSYS (kernel without it or too old), ENOMEM, EMFILE.</param>
     /// <returns>Null when the kernel refused.</returns>
     public static IoUring? TryCreate(uint entries, out int errno)
     {
@@ -112,10 +104,10 @@ internal sealed unsafe class IoUring : IDisposable
                 return null;
             }
 
+            IoUring ring;
             try
             {
-                errno = 0;
-                return new IoUring(fd, parameters);
+                ring = new IoUring(fd, parameters);
             }
             catch (IOException)
             {
@@ -123,21 +115,50 @@ internal sealed unsafe class IoUring : IDisposable
                 errno = Errno.ENOMEM;
                 return null;
             }
+
+            errno = ring.TryOnce();
+            if (errno == 0)
+            {
+                return ring;
+            }
+
+            ring.Dispose();
+            return null;
         }
 
         return null;
     }
 
-    /// <summary>Registers one buffer as number 0; the kernel pins its pages.</summary>
-    public bool TryRegisterBuffer(nint address, long lengthBytes)
+    /// <summary>A filter may let a ring be made and refuse its use: nothing goes in and must come out. 0 or the error number.</summary>
+    private int TryOnce()
+    {
+        NextEntry()->Opcode = UringAbi.IORING_OP_NOP;
+        Volatile.Write(ref *_sqTail, _tail);
+        while (true)
+        {
+            if (Libc.UringEnter(_fd, Unsubmitted, 1, UringAbi.IORING_ENTER_GETEVENTS) < 0 && Errno.Last is not (Errno.EINTR or Errno.EAGAIN))
+            {
+                return Errno.Last;
+            }
+
+            if (TryComplete(out UringCompletion completion))
+            {
+                return -completion.Result;
+            }
+        }
+    }
+
+    public override bool TryRegisterBuffer(nint address, long lengthBytes)
     {
         var vector = new IoVector { Base = address, LengthBytes = (nuint)lengthBytes };
         return Libc.UringRegister(_fd, UringAbi.IORING_REGISTER_BUFFERS, &vector, 1) == 0;
     }
 
-    /// <summary>The next free entry, cleared. The caller keeps what it has in flight at or below <see cref="Entries"/>.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public UringSubmission* NextEntry()
+    public override bool TryRegisterFile(int fd) => Libc.UringRegister(_fd, UringAbi.IORING_REGISTER_FILES, &fd, 1) == 0;
+
+    public override void UnregisterFile() => _ = Libc.UringRegister(_fd, UringAbi.IORING_UNREGISTER_FILES, null, 0);
+
+    public override UringSubmission* NextEntry()
     {
         Invariant.Check(Unsubmitted < (uint)Entries);
         UringSubmission* entry = (UringSubmission*)_entries.Address + (_tail & _sqMask);
@@ -146,11 +167,7 @@ internal sealed unsafe class IoUring : IDisposable
         return entry;
     }
 
-    /// <summary>
-    /// Hands over what was written and waits until <paramref name="minComplete"/> completions are there. May return early
-    /// (a signal, a shortage in the kernel): the caller looks at what is there and comes again.
-    /// </summary>
-    public void SubmitAndWait(uint minComplete)
+    public override void SubmitAndWait(uint minComplete)
     {
         Volatile.Write(ref *_sqTail, _tail);
         EnterCount++;
@@ -168,9 +185,18 @@ internal sealed unsafe class IoUring : IDisposable
         }
     }
 
-    /// <summary>Takes one completion, if there is one. No call.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryComplete(out UringCompletion completion)
+    public override void Submit()
+    {
+        Volatile.Write(ref *_sqTail, _tail);
+        EnterCount++;
+        if (Libc.UringEnter(_fd, Unsubmitted, 0, 0) < 0)
+        {
+            // Not taken now: the next call that waits takes it along.
+            Invariant.Check(Errno.Last is Errno.EINTR or Errno.EAGAIN or Errno.EBUSY or Errno.ENOMEM);
+        }
+    }
+
+    public override bool TryComplete(out UringCompletion completion)
     {
         uint head = *_cqHead;
         if (head == Volatile.Read(ref *_cqTail))
@@ -184,8 +210,7 @@ internal sealed unsafe class IoUring : IDisposable
         return true;
     }
 
-    /// <summary>Closes the ring. Nothing may be in flight: the kernel would go on using the buffers.</summary>
-    public void Dispose()
+    public override void Dispose()
     {
         int fd = Interlocked.Exchange(ref _fd, -1);
         if (fd >= 0)

@@ -10,7 +10,7 @@ namespace Exo.Core.Linux;
 internal static unsafe partial class Libc
 {
     // getdents64 has no wrapper in older C libraries: 217 in the x64 table, 61 in the generic one that arm64 uses.
-    private static readonly nint SYS_getdents64 = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 61 : 217;
+    private static readonly nint SYS_getdents64 = ArchitectureAbi.Current.SYS_getdents64;
 
     [LibraryImport(Library, EntryPoint = "openat", SetLastError = true)]
     public static partial int OpenAt(int directory, byte* path, int flags, uint mode);
@@ -55,7 +55,7 @@ internal static class FileAbi
 {
     public const int O_WRONLY = 1;
     public const int O_NONBLOCK = 0x800;
-    public static readonly int O_NOFOLLOW = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
+    public static readonly int O_NOFOLLOW = ArchitectureAbi.Current.O_NOFOLLOW;
     public const int AT_SYMLINK_NOFOLLOW = 0x100;
     public const int AT_NO_AUTOMOUNT = 0x800;
     public const int AT_EMPTY_PATH = 0x1000;

@@ -73,7 +73,7 @@ internal static unsafe partial class Libc
     //   others | events 0..3 | pad 4..7 | data 8..15 | 16 bytes
 
     /// <summary>Bytes of one struct epoll_event on this machine.</summary>
-    public static readonly int EpollEventBytes = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
+    public static readonly int EpollEventBytes = ArchitectureAbi.Current.EpollEventBytes;
 
     /// <summary>Mask and user data of event <paramref name="index"/> in a buffer filled by <see cref="EpollWait"/>.</summary>
     public static (uint Events, ulong Data) ReadEpollEvent(byte* buffer, int index)

@@ -19,10 +19,15 @@ internal static class UringAbi
     public const uint IORING_ENTER_GETEVENTS = 1;
 
     public const uint IORING_REGISTER_BUFFERS = 0;
+    public const uint IORING_REGISTER_FILES = 2;
+    public const uint IORING_UNREGISTER_FILES = 3;
+
+    public const byte IOSQE_FIXED_FILE = 1;
 
     public const long IORING_OFF_SQ_RING = 0;
     public const long IORING_OFF_SQES = 0x10000000;
 
+    public const byte IORING_OP_NOP = 0;
     public const byte IORING_OP_READV = 1;
     public const byte IORING_OP_WRITEV = 2;
     public const byte IORING_OP_FSYNC = 3;
@@ -31,6 +36,10 @@ internal static class UringAbi
     public const byte IORING_OP_FALLOCATE = 17;
     public const byte IORING_OP_READ = 22;
     public const byte IORING_OP_WRITE = 23;
+    public const byte IORING_OP_URING_CMD = 46;
+
+    /// <summary>linux/blkdev.h, since 6.12: discards addr3 bytes from addr on.</summary>
+    public const uint BLOCK_URING_CMD_DISCARD = 0x1200;
 
     public const uint IORING_FSYNC_DATASYNC = 1;
 }
@@ -66,6 +75,9 @@ internal struct UringSubmission
     [FieldOffset(1)] public byte Flags;
     [FieldOffset(4)] public int Fd;
     [FieldOffset(8)] public ulong Offset;
+
+    /// <summary>cmd_op: one union with off.</summary>
+    [FieldOffset(8)] public uint Command;
     [FieldOffset(16)] public ulong Address;
     [FieldOffset(24)] public uint Length;
 
@@ -73,6 +85,7 @@ internal struct UringSubmission
     [FieldOffset(28)] public uint OperationFlags;
     [FieldOffset(32)] public ulong UserData;
     [FieldOffset(40)] public ushort BufferIndex;
+    [FieldOffset(48)] public ulong Address3;
 }
 
 /// <summary>struct io_uring_cqe, 16 bytes: one completion.</summary>

@@ -18,6 +18,8 @@ public readonly struct Frame
 
     internal FramePool? Pool { get; }
 
+    internal void Ring() => Pool!.RingFenced(Number);
+
     /// <summary>The number, as "frame 17".</summary>
     public override string ToString() => Number.ToString();
 }
@@ -36,6 +38,9 @@ public static class FrameUse
         (use.Rights & Rights.Write) != 0
             ? All(use.Resource)
             : throw new AccessDeniedException(use.Resource.ToString(), Rights.Write, AccessRefusal.RightNotHeld);
+
+    /// <summary>Says within a use that the frame has changed, so that whose predicates hold now wakes; the end of the use says it too.</summary>
+    public static void Announce(this in BindingUse<Frame> use) => use.Resource.Pool!.Ring(use.Resource.Number);
 
     // The frame number was checked when the binding was made, and an open use keeps both the frame and the pool's memory.
     private static unsafe Span<byte> All(Frame frame) =>

@@ -5,6 +5,7 @@ using System.Text;
 using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Linux;
+using Exo.Core.Predicates;
 using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Core.Memory;
@@ -15,7 +16,7 @@ namespace Exo.Core.Memory;
 /// <code>
 /// Base                                            frame i is at Base + i * 4096
 ///  | frame 0 | frame 1 | frame 2 | ...            consecutive numbers are contiguous bytes
-/// per frame, managed: references 4 B, owner 4 B, whether ever bound 4 B, and one bit in the exported free map
+/// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, and one bit in the exported free map
 /// </code>
 /// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
 /// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
@@ -29,6 +30,9 @@ public sealed class FramePool : IRevocable, IDisposable
     /// <summary>Bytes in a frame.</summary>
     public const int FrameBytes = 4096;
 
+    private const int WasBound = 1;
+    private const int OneSleeper = 2;
+
     private readonly MappedRegion _region;
     private readonly SafeFileHandle _file;
     private readonly FreeMap _freeMap;
@@ -39,6 +43,9 @@ public sealed class FramePool : IRevocable, IDisposable
 
     // Where bindings hang; made by the first binding to a frame and kept, since a late use may still be leaving.
     private readonly ConcurrentDictionary<uint, BindingPoint> _bindingPoints = new();
+
+    // Where sleepers are listed; made by the first predicate over a frame and kept.
+    private readonly ConcurrentDictionary<uint, FrameWatch> _watches = new();
     private int _users = 1;
     private int _disposed;
 
@@ -306,7 +313,7 @@ public sealed class FramePool : IRevocable, IDisposable
     public SecureBinding<Frame> Bind(Credential credential, FrameNumber frame, Rights rights)
     {
         // The epoch first, the right second: if the frame is freed and given to somebody else meanwhile, the binding is born stale.
-        Interlocked.Exchange(ref State(frame).WasBound, 1);
+        Interlocked.Or(ref State(frame).Bound, WasBound);
         BindingEpoch epoch = PointOf(frame).Current;
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         AccessRefusal refusal = Check(credential, frame, rights);
@@ -330,6 +337,16 @@ public sealed class FramePool : IRevocable, IDisposable
 
         EndBindings(frame);
         return true;
+    }
+
+    /// <summary>
+    /// The frame has changed: whose predicates over it hold now wakes. To be called by those who wrote without a use that could
+    /// write, or from elsewhere. Without sleepers it costs a fence and a load.
+    /// </summary>
+    public void Ring(FrameNumber frame)
+    {
+        Interlocked.MemoryBarrier();
+        RingFenced(frame);
     }
 
     /// <summary>
@@ -408,9 +425,30 @@ public sealed class FramePool : IRevocable, IDisposable
     private void EndBindings(FrameNumber frame) => CloseBindings(frame)?.WaitUntilDrained();
 
     private BindingEpoch? CloseBindings(FrameNumber frame) =>
-        Volatile.Read(ref State(frame).WasBound) != 0 ? PointOf(frame).Close() : null;
+        (Volatile.Read(ref State(frame).Bound) & WasBound) != 0 ? PointOf(frame).Close() : null;
 
     private BindingPoint PointOf(FrameNumber frame) => _bindingPoints.GetOrAdd(frame.Value, static _ => new BindingPoint());
+
+    /// <summary><see cref="Ring"/> by one who has just passed a full fence.</summary>
+    internal void RingFenced(FrameNumber frame)
+    {
+        if ((Volatile.Read(ref State(frame).Bound) & ~WasBound) != 0)
+        {
+            WatchOf(frame).Ring();
+        }
+    }
+
+    /// <summary>Where sleepers on the frame are listed.</summary>
+    internal FrameWatch WatchOf(FrameNumber frame) => _watches.GetOrAdd(frame.Value, static _ => new FrameWatch());
+
+    /// <summary>One sleeper more; a full fence.</summary>
+    internal void AddWatcher(FrameNumber frame) => Interlocked.Add(ref State(frame).Bound, OneSleeper);
+
+    internal void RemoveWatcher(FrameNumber frame)
+    {
+        int left = Interlocked.Add(ref State(frame).Bound, -OneSleeper);
+        Invariant.Check(left >= 0);
+    }
 
     private int OwnerOf(Credential owner)
     {
@@ -458,11 +496,11 @@ public sealed class FramePool : IRevocable, IDisposable
         return ref _states[frame.Value];
     }
 
-    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own.</summary>
+    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own; bit 0 of Bound says that the frame was ever bound, the rest counts sleepers.</summary>
     private struct FrameState
     {
         public int References;
         public int Owner;
-        public int WasBound;
+        public int Bound;
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS;
 
@@ -46,6 +47,9 @@ public sealed class CffsOpenOptions
 
     /// <summary>Block device options (driver, direct I/O); <see cref="ReadOnly"/> overrides theirs.</summary>
     public BlockDeviceOptions? Device { get; init; }
+
+    /// <summary>Told how far recovery after a crash has come; not at all when the volume was left clean. Volumes opened on an <see cref="XnVolume"/> are recovered already.</summary>
+    public IProgress<XnRecoveryProgress>? RecoveryProgress { get; init; }
 
     /// <summary>Source of the times that are stored in inodes.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;

@@ -7,7 +7,7 @@ namespace Exo.Storage.XN;
 /// <summary>Sees each metadata block that recovery visits, so that a library OS can mend its own invariants in the same pass.</summary>
 public interface IXnRecoveryObserver
 {
-    /// <summary>Called once for each metadata block, on the attaching thread.</summary>
+    /// <summary>Called once for each metadata block, in the order of the traversal; calls never overlap, but come from several threads.</summary>
     /// <param name="block">The block.</param>
     /// <param name="template">Its template.</param>
     /// <param name="parent">The block that points to it; block 0 for a root.</param>
@@ -15,6 +15,12 @@ public interface IXnRecoveryObserver
     /// <param name="bytes">Its 4096 bytes; valid during the call.</param>
     void Visit(BlockNumber block, TemplateId template, BlockNumber parent, int parentPartition, ReadOnlySpan<byte> bytes);
 }
+
+/// <summary>How far recovery has come.</summary>
+/// <param name="MetadataBlocks">Metadata blocks visited so far.</param>
+/// <param name="DataBlocks">Blocks of data reached so far.</param>
+/// <param name="KnownBlocks">Metadata blocks known and not visited yet; there may be more below them.</param>
+public readonly record struct XnRecoveryProgress(long MetadataBlocks, long DataBlocks, long KnownBlocks);
 
 /// <summary>What recovery found.</summary>
 /// <param name="MetadataBlocks">Metadata blocks visited.</param>
@@ -26,12 +32,14 @@ public sealed record XnRecoveryReport(long MetadataBlocks, long DataBlocks, long
 
 /// <summary>
 /// Rebuilds the free map after a crash (exokernel.md 2.5.7): everything reachable from a root through <c>owns</c> is in use, everything else is free.
-/// Breadth-first, in batches sorted by block, so that the disk is read in long runs. Runs before the volume exists; single-threaded.
+/// Breadth-first, in batches sorted by block, so that the disk is read in long runs, one batch ahead. Runs before the volume exists.
 /// </summary>
 internal sealed class RecoveryPass(
-    BlockDevice device, XnSuperblock superblock, TemplateCatalogue templates, List<RootEntry> roots, IXnRecoveryObserver? observer)
+    BlockDevice device, XnSuperblock superblock, TemplateCatalogue templates, List<RootEntry> roots, IXnRecoveryObserver? observer,
+    IProgress<XnRecoveryProgress>? progress)
 {
-    private const int BatchBlocks = 256;
+    /// <summary>Blocks of one batch, of which two are in hand: 4 MiB each.</summary>
+    private const int BatchBlocks = 1024;
 
     private readonly OwnsRunner _owns = new();
     private readonly ExtentSet _set = new();
@@ -57,15 +65,45 @@ internal sealed class RecoveryPass(
             }
         }
 
-        using ScratchFrames scratch = new(device.Frames, Math.Min(BatchBlocks, Math.Max(1, device.Frames.FreeCount / 2)));
+        int batchBlocks = Math.Clamp(device.Frames.FreeCount / 4, 1, BatchBlocks);
+        using ScratchFrames one = new(device.Frames, batchBlocks);
+        using ScratchFrames other = new(device.Frames, batchBlocks);
         while (level.Count > 0)
         {
             level.Sort(static (a, b) => a.Block.CompareTo(b.Block));
-            List<Visit> next = [];
-            for (int from = 0; from < level.Count; from += scratch.Frames.Length)
+            level = RunLevel(level, one, other, freeMap, multiplyOwned);
+        }
+
+        return new XnRecoveryReport(_metadata, _data, multiplyOwned.Count, _bad, _unreadable);
+    }
+
+    /// <summary>
+    /// One level of the tree. Three things go on at once: the next batch is being read, the observer looks at this one, and its pointers are
+    /// followed. Only the last touches the free map.
+    /// </summary>
+    private List<Visit> RunLevel(List<Visit> level, ScratchFrames current, ScratchFrames ahead, DiskFreeMap freeMap, Dictionary<ulong, int> multiplyOwned)
+    {
+        List<Visit> next = [];
+        Task<HashSet<ulong>> reading = StartReading(level, 0, current);
+        Task observing = Task.CompletedTask;
+        try
+        {
+            for (int from = 0; from < level.Count; from += current.Frames.Length)
             {
-                int count = Math.Min(scratch.Frames.Length, level.Count - from);
-                HashSet<ulong> failed = ReadBatch(level, from, count, scratch);
+                HashSet<ulong> failed = reading.GetAwaiter().GetResult();
+                ScratchFrames batch = current;
+                int first = from;
+                int count = Math.Min(batch.Frames.Length, level.Count - from);
+                if (from + count < level.Count)
+                {
+                    reading = StartReading(level, from + count, ahead);
+                }
+
+                if (observer is not null)
+                {
+                    observing = Task.Run(() => Observe(level, first, count, batch, failed));
+                }
+
                 for (int i = 0; i < count; i++)
                 {
                     Visit visit = level[from + i];
@@ -76,16 +114,37 @@ internal sealed class RecoveryPass(
                     }
 
                     _metadata++;
-                    ReadOnlySpan<byte> bytes = scratch.Bytes(i);
-                    observer?.Visit(visit.Block, visit.Template.Id, visit.Parent, visit.ParentPartition, bytes);
-                    Follow(visit, bytes, freeMap, multiplyOwned, next);
+                    Follow(visit, batch.Bytes(i), freeMap, multiplyOwned, next);
                 }
-            }
 
-            level = next;
+                observing.GetAwaiter().GetResult();
+                (current, ahead) = (ahead, current);
+                progress?.Report(new XnRecoveryProgress(_metadata, _data, level.Count - from - count + next.Count));
+            }
+        }
+        finally
+        {
+            // The frames are given back by the caller: nobody may be using them, whatever went wrong.
+            ((IAsyncResult)reading).AsyncWaitHandle.WaitOne();
+            ((IAsyncResult)observing).AsyncWaitHandle.WaitOne();
         }
 
-        return new XnRecoveryReport(_metadata, _data, multiplyOwned.Count, _bad, _unreadable);
+        return next;
+    }
+
+    private Task<HashSet<ulong>> StartReading(List<Visit> level, int from, ScratchFrames scratch) =>
+        Task.Run(() => ReadBatch(level, from, Math.Min(scratch.Frames.Length, level.Count - from), scratch));
+
+    private void Observe(List<Visit> level, int from, int count, ScratchFrames batch, HashSet<ulong> failed)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            Visit visit = level[from + i];
+            if (!failed.Contains(visit.Block.Value))
+            {
+                observer!.Visit(visit.Block, visit.Template.Id, visit.Parent, visit.ParentPartition, batch.Bytes(i));
+            }
+        }
     }
 
     private HashSet<ulong> ReadBatch(List<Visit> level, int from, int count, ScratchFrames scratch)
@@ -141,6 +200,13 @@ internal sealed class RecoveryPass(
                 }
 
                 Template child = templates.Find(item.Template)!;
+                if (!child.IsMetadata && freeMap.AreFree(item.Extent))
+                {
+                    freeMap.Take(item.Extent);
+                    _data += item.Extent.Count;
+                    continue;
+                }
+
                 for (uint i = 0; i < item.Extent.Count; i++)
                 {
                     BlockNumber block = item.Extent.First + i;

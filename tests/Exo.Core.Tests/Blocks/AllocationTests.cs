@@ -41,6 +41,37 @@ public sealed class AllocationTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Kinds))]
+    public void A_queue_allocates_nothing(DiskKind kind)
+    {
+        using var disk = new TestDisk(kind, _pool, 64);
+        using BlockQueue queue = disk.Device.OpenQueue(4);
+        BlockRequest[] reads = [Read(3), Read(4), Read(5), Read(6)];
+        BlockCompletion[] done = new BlockCompletion[4];
+        long best = long.MaxValue;
+        for (int round = 0; round < 6; round++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < 500; i++)
+            {
+                foreach (ref readonly BlockRequest read in reads.AsSpan())
+                {
+                    queue.TrySubmit(in read, 1);
+                }
+
+                while (queue.InFlight > 0)
+                {
+                    queue.Reap(done, 2);
+                }
+            }
+
+            best = Math.Min(best, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
+
+        Assert.True(best < 500, $"{best} bytes for 2,000 reads");
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
     public async Task An_asynchronous_read_allocates_nothing(DiskKind kind)
     {
         using var disk = new TestDisk(kind, _pool, 64);

@@ -313,6 +313,25 @@ public abstract class BlockDeviceContract(DiskKind kind) : IDisposable
     }
 
     [Fact]
+    public void A_batch_is_one_call_where_there_are_rings()
+    {
+        FrameNumber[] frames = Allocate(QueueDepth);
+        BlockRequest[] batch = [.. Enumerable.Range(0, QueueDepth).Select(i => BlockRequest.Read(new BlockNumber((ulong)i), frames.AsMemory(i, 1)))];
+        Device.Execute(batch);
+        bool hasRings = Device.Geometry.Driver == "io_uring";
+        long before = Device.Counters.SystemCalls;
+        for (int i = 0; i < 10; i++)
+        {
+            Device.Execute(batch);
+        }
+
+        // A wait that a signal ended, or a short transfer, is one more; the older asynchronous calls are two, plain ones one each.
+        long calls = Device.Counters.SystemCalls - before;
+        Assert.InRange(calls, 0, hasRings ? 15 : 10 * QueueDepth);
+        Assert.True(!Device.Geometry.IsDirect || calls <= 30, $"{calls} calls for 10 batches");
+    }
+
+    [Fact]
     public async Task Dispose_waits_for_what_is_in_flight()
     {
         BlockDevice device = Device;

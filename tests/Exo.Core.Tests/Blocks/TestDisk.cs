@@ -105,6 +105,15 @@ internal sealed class TestDisk : IDisposable
 
     public string Path => _loop ?? _image ?? "memory";
 
+    /// <summary>The test has detached the loop device itself.</summary>
+    public bool IsDetached { get; set; }
+
+    /// <summary>Cuts the image, or the one under the loop device, behind the back of the device.</summary>
+    public void CutTo(long lengthBytes) => Run(Requires.Program("truncate"), $"--size={lengthBytes}", _image!);
+
+    /// <summary>What the image, or the one under the loop device, takes of its file system.</summary>
+    public long AllocatedBytes() => long.Parse(Run(Requires.Program("stat"), "--format=%b", _image!), System.Globalization.CultureInfo.InvariantCulture) * 512;
+
     public static string NewPath() => System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"exo-test-{Guid.NewGuid():N}.img");
 
     public static string Run(string program, params string[] arguments)
@@ -132,7 +141,7 @@ internal sealed class TestDisk : IDisposable
     {
         try
         {
-            if (_loop is not null)
+            if (_loop is not null && !IsDetached)
             {
                 Run(Requires.Program("losetup"), "--detach", _loop);
             }

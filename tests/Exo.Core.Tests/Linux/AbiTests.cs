@@ -26,6 +26,10 @@ public sealed unsafe class AbiTests
             #include <sys/file.h>
             #include <sys/ioctl.h>
             #include <sys/syscall.h>
+            #include <sys/socket.h>
+            #include <sys/epoll.h>
+            #include <netinet/in.h>
+            #include <linux/aio_abi.h>
             #include <linux/fs.h>
             #include <linux/falloc.h>
             #include <linux/io_uring.h>
@@ -34,6 +38,9 @@ public sealed unsafe class AbiTests
             #endif
             #ifndef IORING_SETUP_NO_SQARRAY
             #define IORING_SETUP_NO_SQARRAY (1U << 16)
+            #endif
+            #ifndef BLOCK_URING_CMD_DISCARD
+            #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
             #endif
             int main(void) {
 
@@ -69,6 +76,42 @@ public sealed unsafe class AbiTests
         Snapshot.Verify(string.Join('\n', Picture().Select(line => $"{line.Expression} = {line.Value}")));
     }
 
+    [Fact]
+    public void What_differs_between_the_architectures_is_this_and_nothing_else()
+    {
+        var differs = typeof(ArchitectureAbi).GetProperties(System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.Public)
+            .OrderBy(property => property.Name, StringComparer.Ordinal)
+            .Select(property => $"{property.Name}: x64 {property.GetValue(ArchitectureAbi.X64)}, arm64 {property.GetValue(ArchitectureAbi.Arm64)}");
+        Assert.Equal(
+            [
+                "EpollEventBytes: x64 12, arm64 16",
+                "O_DIRECT: x64 16384, arm64 65536",
+                "O_DIRECTORY: x64 65536, arm64 16384",
+                "O_NOFOLLOW: x64 131072, arm64 32768",
+                "SYS_getdents64: x64 217, arm64 61",
+                "SYS_io_destroy: x64 207, arm64 1",
+                "SYS_io_getevents: x64 208, arm64 4",
+                "SYS_io_setup: x64 206, arm64 0",
+                "SYS_io_submit: x64 209, arm64 2",
+            ],
+            differs);
+        Assert.Same(RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? ArchitectureAbi.Arm64 : ArchitectureAbi.X64, ArchitectureAbi.Current);
+        Assert.Equal((ArchitectureAbi.Current.O_DIRECT, ArchitectureAbi.Current.O_DIRECTORY), (Abi.O_DIRECT, Abi.O_DIRECTORY));
+    }
+
+    /// <summary>A thread inside such a call cannot be stopped, so one that blocks stops the garbage collector, and with it everybody.</summary>
+    [Fact]
+    public void No_call_into_the_kernel_hides_from_the_garbage_collector()
+    {
+        const System.Reflection.BindingFlags all = System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Instance
+            | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.DeclaredOnly;
+        System.Reflection.MethodInfo[] calls = [.. typeof(Libc).Assembly.GetTypes().SelectMany(type => type.GetMethods(all))
+            .Where(method => method.Attributes.HasFlag(System.Reflection.MethodAttributes.PinvokeImpl))];
+        Assert.True(calls.Length > 30, $"only {calls.Length} calls were found");
+        Assert.All(calls, call => Assert.Empty(call.GetCustomAttributes(typeof(SuppressGCTransitionAttribute), inherit: false)));
+        Assert.All(calls, call => Assert.Equal("libc", ((DllImportAttribute)call.GetCustomAttributes(typeof(DllImportAttribute), inherit: false).Single()).Value));
+    }
+
     private static List<(string Expression, long Value)> Picture()
     {
         StatxBuffer statx;
@@ -76,11 +119,21 @@ public sealed unsafe class AbiTests
         UringSubmission sqe;
         UringCompletion cqe;
         IoVector vector;
+        FileStatusBuffer status;
+        Libc.MessageHeader message;
+        TimeSpecification time;
+        AioControlBlock block;
+        AioEvent done;
         Unsafe.SkipInit(out statx);
         Unsafe.SkipInit(out p);
         Unsafe.SkipInit(out sqe);
         Unsafe.SkipInit(out cqe);
         Unsafe.SkipInit(out vector);
+        Unsafe.SkipInit(out status);
+        Unsafe.SkipInit(out message);
+        Unsafe.SkipInit(out time);
+        Unsafe.SkipInit(out block);
+        Unsafe.SkipInit(out done);
         return
         [
             ("sizeof(struct iovec)", sizeof(IoVector)),
@@ -125,6 +178,8 @@ public sealed unsafe class AbiTests
             ("offsetof(struct io_uring_sqe, fsync_flags)", Offset(&sqe, &sqe.OperationFlags)),
             ("offsetof(struct io_uring_sqe, user_data)", Offset(&sqe, &sqe.UserData)),
             ("offsetof(struct io_uring_sqe, buf_index)", Offset(&sqe, &sqe.BufferIndex)),
+            ("offsetof(struct io_uring_sqe, off) + 0", Offset(&sqe, &sqe.Command)),
+            ("offsetof(struct io_uring_sqe, buf_index) + 8", Offset(&sqe, &sqe.Address3)),
             ("sizeof(struct io_uring_cqe)", sizeof(UringCompletion)),
             ("offsetof(struct io_uring_cqe, user_data)", Offset(&cqe, &cqe.UserData)),
             ("offsetof(struct io_uring_cqe, res)", Offset(&cqe, &cqe.Result)),
@@ -154,12 +209,55 @@ public sealed unsafe class AbiTests
             ("IORING_FEAT_SUBMIT_STABLE", UringAbi.IORING_FEAT_SUBMIT_STABLE),
             ("IORING_ENTER_GETEVENTS", UringAbi.IORING_ENTER_GETEVENTS),
             ("IORING_REGISTER_BUFFERS", UringAbi.IORING_REGISTER_BUFFERS),
+            ("IORING_REGISTER_FILES", UringAbi.IORING_REGISTER_FILES), ("IORING_UNREGISTER_FILES", UringAbi.IORING_UNREGISTER_FILES),
+            ("IOSQE_FIXED_FILE", UringAbi.IOSQE_FIXED_FILE),
             ("IORING_OFF_SQES", UringAbi.IORING_OFF_SQES),
             ("IORING_OP_READV", UringAbi.IORING_OP_READV), ("IORING_OP_WRITEV", UringAbi.IORING_OP_WRITEV),
             ("IORING_OP_FSYNC", UringAbi.IORING_OP_FSYNC), ("IORING_OP_READ_FIXED", UringAbi.IORING_OP_READ_FIXED),
             ("IORING_OP_WRITE_FIXED", UringAbi.IORING_OP_WRITE_FIXED), ("IORING_OP_FALLOCATE", UringAbi.IORING_OP_FALLOCATE),
             ("IORING_OP_READ", UringAbi.IORING_OP_READ), ("IORING_OP_WRITE", UringAbi.IORING_OP_WRITE),
+            ("IORING_OP_NOP", UringAbi.IORING_OP_NOP), ("IORING_OP_URING_CMD", UringAbi.IORING_OP_URING_CMD),
+            ("BLOCK_URING_CMD_DISCARD", UringAbi.BLOCK_URING_CMD_DISCARD),
             ("IORING_FSYNC_DATASYNC", UringAbi.IORING_FSYNC_DATASYNC),
+            ("sizeof(struct statx) + 0", sizeof(FileStatusBuffer)),
+            ("offsetof(struct statx, stx_nlink)", Offset(&status, &status.Links)),
+            ("offsetof(struct statx, stx_uid)", Offset(&status, &status.User)),
+            ("offsetof(struct statx, stx_gid)", Offset(&status, &status.Group)),
+            ("offsetof(struct statx, stx_ino)", Offset(&status, &status.Inode)),
+            ("offsetof(struct statx, stx_atime.tv_sec)", Offset(&status, &status.AccessSeconds)),
+            ("offsetof(struct statx, stx_atime.tv_nsec)", Offset(&status, &status.AccessNanoseconds)),
+            ("offsetof(struct statx, stx_mtime.tv_sec)", Offset(&status, &status.ModifySeconds)),
+            ("offsetof(struct statx, stx_mtime.tv_nsec)", Offset(&status, &status.ModifyNanoseconds)),
+            ("sizeof(struct timespec)", sizeof(TimeSpecification)),
+            ("offsetof(struct timespec, tv_nsec)", Offset(&time, &time.Nanoseconds)),
+            ("sizeof(struct msghdr)", sizeof(Libc.MessageHeader)),
+            ("offsetof(struct msghdr, msg_iov)", Offset(&message, &message.Vectors)),
+            ("offsetof(struct msghdr, msg_iovlen)", Offset(&message, &message.VectorCount)),
+            ("offsetof(struct msghdr, msg_control)", Offset(&message, &message.Control)),
+            ("offsetof(struct msghdr, msg_flags)", Offset(&message, &message.Flags)),
+            ("sizeof(struct epoll_event)", Libc.EpollEventBytes),
+            ("O_NOFOLLOW", FileAbi.O_NOFOLLOW), ("O_WRONLY", FileAbi.O_WRONLY), ("O_NONBLOCK", FileAbi.O_NONBLOCK),
+            ("AT_SYMLINK_NOFOLLOW", FileAbi.AT_SYMLINK_NOFOLLOW), ("AT_NO_AUTOMOUNT", FileAbi.AT_NO_AUTOMOUNT),
+            ("AF_INET", Libc.AddressFamilyInet), ("AF_INET6", Libc.AddressFamilyInet6), ("SOCK_STREAM", Libc.SocketStream),
+            ("SOCK_NONBLOCK", Libc.SocketNonBlocking), ("SOCK_CLOEXEC", Libc.SocketCloseOnExec), ("SOL_SOCKET", Libc.SolSocket),
+            ("SO_REUSEADDR", Libc.SoReuseAddress), ("SO_REUSEPORT", Libc.SoReusePort), ("MSG_DONTWAIT", Libc.MessageDontWait),
+            ("MSG_NOSIGNAL", Libc.MessageNoSignal), ("EPOLLET", Libc.EpollEdgeTriggered), ("EPOLLRDHUP", Libc.EpollReadHangUp),
+            ("SYS_getdents64", ArchitectureAbi.Current.SYS_getdents64),
+            ("SYS_io_setup", ArchitectureAbi.Current.SYS_io_setup), ("SYS_io_destroy", ArchitectureAbi.Current.SYS_io_destroy),
+            ("SYS_io_submit", ArchitectureAbi.Current.SYS_io_submit), ("SYS_io_getevents", ArchitectureAbi.Current.SYS_io_getevents),
+            ("sizeof(struct iocb)", sizeof(AioControlBlock)),
+            ("offsetof(struct iocb, aio_data)", Offset(&block, &block.Data)),
+            ("offsetof(struct iocb, aio_rw_flags)", Offset(&block, &block.OperationFlags)),
+            ("offsetof(struct iocb, aio_lio_opcode)", Offset(&block, &block.Opcode)),
+            ("offsetof(struct iocb, aio_fildes)", Offset(&block, &block.Fd)),
+            ("offsetof(struct iocb, aio_buf)", Offset(&block, &block.Buffer)),
+            ("offsetof(struct iocb, aio_nbytes)", Offset(&block, &block.Length)),
+            ("offsetof(struct iocb, aio_offset)", Offset(&block, &block.Offset)),
+            ("sizeof(struct io_event)", sizeof(AioEvent)),
+            ("offsetof(struct io_event, data)", Offset(&done, &done.Data)),
+            ("offsetof(struct io_event, res)", Offset(&done, &done.Result)),
+            ("IOCB_CMD_PREAD", AioAbi.IOCB_CMD_PREAD), ("IOCB_CMD_PWRITE", AioAbi.IOCB_CMD_PWRITE), ("IOCB_CMD_FDSYNC", AioAbi.IOCB_CMD_FDSYNC),
+            ("IOCB_CMD_PREADV", AioAbi.IOCB_CMD_PREADV), ("IOCB_CMD_PWRITEV", AioAbi.IOCB_CMD_PWRITEV),
         ];
     }
 

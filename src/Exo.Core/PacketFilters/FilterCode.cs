@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.DownloadedCode;
+
+namespace Exo.Core.PacketFilters;
+
+/// <summary>Instructions with labels, as the emission of filters needs them.</summary>
+internal sealed class FilterCode
+{
+    /// <summary>In programs of that many slots every conditional jump reaches every place.</summary>
+    public const int SlotsMax = short.MaxValue;
+
+    private readonly List<Instruction> _slots = [];
+    private readonly List<int> _labels = [];
+    private readonly List<(int Slot, int Label)> _jumps = [];
+
+    public int Label()
+    {
+        _labels.Add(-1);
+        return _labels.Count - 1;
+    }
+
+    public void Bind(int label) => _labels[label] = _slots.Count;
+
+    public void Alu(byte operation, int destination, int immediate) =>
+        Add(new Instruction((byte)(Opcodes.ClassAlu64 | operation), destination, immediate: immediate));
+
+    public void AluRegister(byte operation, int destination, int source) =>
+        Add(new Instruction((byte)(Opcodes.ClassAlu64 | Opcodes.SourceRegister | operation), destination, source));
+
+    public void Wide(int destination, ulong value, int kind = 0)
+    {
+        Add(new Instruction(Opcodes.LoadImmediate64, destination, kind, 0, (int)(uint)value));
+        Add(new Instruction(0, immediate: (int)(uint)(value >> 32)));
+    }
+
+    public void Move(int destination, ulong value)
+    {
+        if (value <= int.MaxValue)
+        {
+            Alu(Opcodes.Move, destination, (int)value);
+        }
+        else
+        {
+            Wide(destination, value);
+        }
+    }
+
+    /// <summary>Loads a field of 1, 2, 4 or 8 bytes in network byte order.</summary>
+    public void LoadBigEndian(int destination, int pointer, int offset, int widthBytes)
+    {
+        Load(destination, pointer, offset, widthBytes);
+        if (widthBytes > 1)
+        {
+            Add(new Instruction(Opcodes.ClassAlu32 | Opcodes.SourceRegister | Opcodes.ByteOrder, destination, immediate: widthBytes * 8));
+        }
+    }
+
+    public void Load(int destination, int pointer, int offset, int widthBytes) =>
+        Add(new Instruction((byte)(Opcodes.ClassLoadRegister | Opcodes.ModeMemory | Size(widthBytes)), destination, pointer, (short)offset));
+
+    public void StoreDouble(int pointer, int offset, int source) =>
+        Add(new Instruction(Opcodes.ClassStoreRegister | Opcodes.ModeMemory | Opcodes.SizeDouble, pointer, source, (short)offset));
+
+    public void Jump(int label) => Jump(label, new Instruction(Opcodes.ClassJump | Opcodes.JumpAlways));
+
+    public void JumpIf(byte comparison, int register, ulong value, int scratch, int label)
+    {
+        if (value <= int.MaxValue)
+        {
+            Jump(label, new Instruction((byte)(Opcodes.ClassJump | comparison), register, immediate: (int)value));
+            return;
+        }
+
+        Wide(scratch, value);
+        JumpIfRegister(comparison, register, scratch, label);
+    }
+
+    public void JumpIfRegister(byte comparison, int register, int other, int label) =>
+        Jump(label, new Instruction((byte)(Opcodes.ClassJump | Opcodes.SourceRegister | comparison), register, other));
+
+    public void Call(int helper) => Add(new Instruction(Opcodes.ClassJump | Opcodes.Call, immediate: helper));
+
+    public void Exit() => Add(new Instruction(Opcodes.ClassJump | Opcodes.Exit));
+
+    /// <summary>The program; null when it is longer than <see cref="SlotsMax"/>.</summary>
+    public Program? ToProgram()
+    {
+        if (_slots.Count > SlotsMax)
+        {
+            return null;
+        }
+
+        foreach ((int slot, int label) in _jumps)
+        {
+            Invariant.Check(_labels[label] > slot);
+            Instruction jump = _slots[slot];
+            _slots[slot] = new Instruction(jump.Opcode, jump.Destination, jump.Source, (short)(_labels[label] - slot - 1), jump.Immediate);
+        }
+
+        return new Program(_slots.ToArray());
+    }
+
+    private static byte Size(int widthBytes) => widthBytes switch
+    {
+        1 => Opcodes.SizeByte,
+        2 => Opcodes.SizeHalf,
+        4 => Opcodes.SizeWord,
+        _ => Opcodes.SizeDouble,
+    };
+
+    private void Jump(int label, Instruction jump)
+    {
+        _jumps.Add((_slots.Count, label));
+        Add(jump);
+    }
+
+    // What is beyond the limit is counted no further: the program is refused anyway.
+    private void Add(Instruction instruction)
+    {
+        if (_slots.Count <= SlotsMax)
+        {
+            _slots.Add(instruction);
+        }
+    }
+}

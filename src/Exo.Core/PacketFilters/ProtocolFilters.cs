@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using System.Net.Sockets;
+
+namespace Exo.Core.PacketFilters;
+
+/// <summary>
+/// Filters for Ethernet II frames without tags. Those for IPv4 step over options, and those for ports leave out later fragments,
+/// which carry no ports; those for IPv6 want the transport header right behind the fixed one.
+/// </summary>
+public static class ProtocolFilters
+{
+    /// <summary>The protocol number of TCP.</summary>
+    public const byte Tcp = 6;
+
+    /// <summary>The protocol number of UDP.</summary>
+    public const byte Udp = 17;
+
+    private const int NetworkHeader = 14;
+
+    /// <summary>Frames of one type, e.g. 0x0806 for ARP.</summary>
+    public static PacketFilter EtherType(ushort type) => PacketFilter.Build().Equal(12, 16, type).ToFilter();
+
+    /// <summary>All packets of IPv4 or IPv6 with a protocol (IPv6: the first next header); null: with any.</summary>
+    public static PacketFilter Ip(AddressFamily family, byte? protocol = null) => Network(family, protocol).ToFilter();
+
+    /// <summary>Packets for a local port; with an address other than "any" only those for that address.</summary>
+    public static PacketFilter Port(byte protocol, IPEndPoint local)
+    {
+        ArgumentNullException.ThrowIfNull(local);
+        PacketFilterBuilder filter = Network(local.AddressFamily, protocol);
+        Address(filter, local, isSource: false);
+        return Transport(filter, local.AddressFamily).Equal(PortsAt(local.AddressFamily) + 2, 16, (ushort)local.Port).ToFilter();
+    }
+
+    /// <summary>The packets of one connection that come in: both addresses and both ports.</summary>
+    /// <exception cref="ArgumentException">The addresses are of two families.</exception>
+    public static PacketFilter Connection(byte protocol, IPEndPoint local, IPEndPoint remote)
+    {
+        ArgumentNullException.ThrowIfNull(local);
+        ArgumentNullException.ThrowIfNull(remote);
+        if (local.AddressFamily != remote.AddressFamily)
+        {
+            throw new ArgumentException("Both ends of a connection have addresses of one family.", nameof(remote));
+        }
+
+        PacketFilterBuilder filter = Network(local.AddressFamily, protocol);
+        Address(filter, remote, isSource: true);
+        Address(filter, local, isSource: false);
+        int ports = PortsAt(local.AddressFamily);
+        return Transport(filter, local.AddressFamily)
+            .Equal(ports, 16, (ushort)remote.Port).Equal(ports + 2, 16, (ushort)local.Port).ToFilter();
+    }
+
+    private static bool IsV4(AddressFamily family) => family switch
+    {
+        AddressFamily.InterNetwork => true,
+        AddressFamily.InterNetworkV6 => false,
+        _ => throw new ArgumentException($"{family} is neither IPv4 nor IPv6.", nameof(family)),
+    };
+
+    private static PacketFilterBuilder Network(AddressFamily family, byte? protocol)
+    {
+        bool isV4 = IsV4(family);
+        PacketFilterBuilder filter = PacketFilter.Build()
+            .Equal(12, 16, isV4 ? (ushort)0x0800 : (ushort)0x86dd)
+            .Equal(NetworkHeader, 8, 0xf0, isV4 ? (byte)0x40 : (byte)0x60);
+        return protocol is { } number ? filter.Equal(NetworkHeader + (isV4 ? 9 : 6), 8, number) : filter;
+    }
+
+    private static void Address(PacketFilterBuilder filter, IPEndPoint end, bool isSource)
+    {
+        byte[] bytes = end.Address.GetAddressBytes();
+        if (bytes.AsSpan().ContainsAnyExcept((byte)0))
+        {
+            int offset = NetworkHeader + (bytes.Length == 4 ? 12 : 8);
+            filter.Equal(isSource ? offset : offset + bytes.Length, bytes);
+        }
+    }
+
+    // Ports count from the base: behind the step with IPv4, from the frame's start with IPv6.
+    private static int PortsAt(AddressFamily family) => IsV4(family) ? NetworkHeader : NetworkHeader + 40;
+
+    private static PacketFilterBuilder Transport(PacketFilterBuilder filter, AddressFamily family) => IsV4(family)
+        ? filter.Equal(NetworkHeader + 6, 16, 0x1fff, 0).Shift(NetworkHeader, 8, 0x0f, 2)
+        : filter;
+}
