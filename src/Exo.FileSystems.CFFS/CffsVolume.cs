@@ -278,6 +278,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             Direct = given.Direct,
             QueueDepth = given.QueueDepth,
             Exclusive = given.Exclusive,
+            Nbd = given.Nbd,
         };
     }
 

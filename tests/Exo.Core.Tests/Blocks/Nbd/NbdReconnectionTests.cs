@@ -225,6 +225,44 @@ public sealed class NbdReconnectionTests : IDisposable
         Assert.True(((NbdBlockDevice)device).Reconnections > 3);
     }
 
+    [Fact]
+    public void All_connections_are_replaced_together()
+    {
+        string path = NbdPeer.NewSocketPath();
+        using var disk = new MemoryBlockDevice(_pool, 64);
+        NbdServer Start()
+        {
+            var server = new NbdServer(disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(path) });
+            server.Start();
+            return server;
+        }
+
+        NbdServer server = Start();
+        using var device = (NbdBlockDevice)BlockDevice.Open($"nbd+unix:///?socket={path}", _pool, new BlockDeviceOptions { Nbd = new NbdOptions { Connections = 3 } });
+        Assert.Equal((3, 3), (device.ConnectionCount, server.ConnectionCount));
+        FrameNumber[] frames = Allocate(4);
+        for (int round = 1; round <= 5; round++)
+        {
+            // Other threads use other connections; none of their writes is flushed when the server goes.
+            Parallel.For(0, 4, new ParallelOptions { MaxDegreeOfParallelism = 4 }, i =>
+            {
+                BlockRequest write = BlockRequest.Write(new BlockNumber((ulong)i), frames.AsMemory(i, 1));
+                device.Execute([write]);
+            });
+            server.Dispose();
+            server = Start();
+            Assert.Equal(104, Assert.Throws<BlockDeviceException>(() =>
+            {
+                device.Execute([BlockRequest.Read(default, frames.AsMemory(0, 1))]);
+                device.Flush();
+            }).Errno);
+            device.Flush();
+            Assert.Equal((round, 3), (device.Reconnections, server.ConnectionCount));
+        }
+
+        server.Dispose();
+    }
+
     private static void Run(BlockDevice device, BlockRequest[] batch, int round)
     {
         if (round % 2 == 0)
