@@ -279,6 +279,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             QueueDepth = given.QueueDepth,
             Exclusive = given.Exclusive,
             Nbd = given.Nbd,
+            Partition = given.Partition,
         };
     }
 
