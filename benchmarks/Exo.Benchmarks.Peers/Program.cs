@@ -22,6 +22,7 @@ Func<IPeerRow>[] rows =
     () => new DiskRow { Name = "disk-cached-read", IsCached = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sync-read", Engine = ["psync"] },
     () => new DiskRow { Name = "portable-random-read", Driver = BlockDriver.Portable, Depth = 32, Engine = ["libaio"] },
+    () => new DiskRow { Name = "nbd-random-read", IsNbd = true, IsCached = true, Depth = 32, Engine = ["nbd"] },
 ];
 
 Command list = new("list", "Shows the rows, and what this machine lacks for them.");

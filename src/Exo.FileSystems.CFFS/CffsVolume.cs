@@ -278,6 +278,8 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             Direct = given.Direct,
             QueueDepth = given.QueueDepth,
             Exclusive = given.Exclusive,
+            Nbd = given.Nbd,
+            Partition = given.Partition,
         };
     }
 

@@ -1,57 +1,89 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Exo.Capabilities;
 using Exo.Core.Blocks;
+using Exo.Core.Blocks.Nbd;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.PacketFilters;
 using Exo.Core.Predicates;
 using Exo.Core.Tests.Blocks;
 
 namespace Exo.Core.Tests;
 
-/// <summary>The package page's sample is this method's text, and it runs.</summary>
+/// <summary>The samples of the package page are the texts of methods here, in the same order, and they run.</summary>
 public sealed class ReadmeTests
 {
     [Fact]
-    public async Task The_sample_does_what_it_says()
+    public async Task The_samples_do_what_they_say()
     {
         string image = TestDisk.NewPath();
+        string socket = Blocks.Nbd.NbdPeer.NewSocketPath();
         try
         {
-            Assert.Matches("^42 through (io_uring|pread), direct: (True|False)$", await Sample(image));
+            Assert.Matches(@"^42 through (io_uring|pread), direct: (True|False)\n1 through, cookie 1, error 0\n$", await Run(console => Disk(console, image)));
+            Assert.Equal("woken by product 1\n", await Run(Environments));
+            Assert.Equal("Overlap with filter 1\nTrue\n", await Run(console => Task.Run(() => Filters(console))));
+            Assert.Equal("1024 blocks through nbd\n", await Run(console => Task.Run(() => Remote(console, socket))));
         }
         finally
         {
             File.Delete(image);
+            File.Delete(socket);
         }
     }
 
     [Fact]
-    public void The_sample_on_the_page_is_the_one_that_runs()
+    public void The_samples_on_the_page_are_those_that_run()
     {
         string here = ThisFile();
-        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
-        string code = File.ReadAllText(here);
-        string sample = Regex.Match(page, "```csharp\n(.*?)```", RegexOptions.Singleline).Groups[1].Value.Replace("\"disk.img\"", "image", StringComparison.Ordinal);
-        string method = Regex.Match(code, "// sample\n(.*?)// end", RegexOptions.Singleline).Groups[1].Value;
-        Assert.Equal(Lines(sample.Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal)), Lines(method));
+        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"))
+            .Replace("\"disk.img\"", "image", StringComparison.Ordinal)
+            .Replace("\"disk.sock\"", "socket", StringComparison.Ordinal)
+            .Replace("\"nbd+unix:///?socket=disk.sock\"", "$\"nbd+unix:///?socket={socket}\"", StringComparison.Ordinal);
+        string[][] onPage = [.. Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline).Select(match => Lines(match.Groups[1].Value))];
+        string[][] run = [.. Regex.Matches(File.ReadAllText(here), "// <sample>\n(.*?)// </sample>", RegexOptions.Singleline).Select(match => Lines(match.Groups[1].Value))];
+        Assert.Equal(onPage, run);
     }
 
-    [Fact]
-    public async Task The_second_sample_is_the_one_on_the_page_and_does_what_it_says()
+    private static async Task<string> Run(Func<TextWriter, Task> sample)
     {
-        string here = ThisFile();
-        string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Core/README.md"));
-        string sample = Regex.Matches(page, "```csharp\n(.*?)```", RegexOptions.Singleline)[1].Groups[1].Value;
-        string method = Regex.Match(File.ReadAllText(here), "// second sample\n(.*?)// end of it", RegexOptions.Singleline).Groups[1].Value;
-        Assert.Equal(Lines(sample.Replace("Console.WriteLine(", "return ", StringComparison.Ordinal).Replace("}\");", "}\";", StringComparison.Ordinal)), Lines(method));
-        Assert.Equal("woken by product 1", await SecondSample());
+        StringWriter console = new() { NewLine = "\n" };
+        await sample(console);
+        return console.ToString();
     }
 
-    private static async Task<string> SecondSample()
+    private static async Task Disk(TextWriter Console, string image)
     {
-        // second sample
+        // <sample>
+        using FramePool frames = FramePool.Create();
+        using BlockDevice disk = BlockDevice.Open(image, frames, new BlockDeviceOptions { Create = true, CreateBytes = 64 << 20 });
+
+        frames.TryAllocateRun(frames.RootCredential, count: 2, out FrameNumber first);
+        FrameNumber[] two = [first, new FrameNumber(first.Value + 1)];
+        frames.Bytes(first, 2).Fill(42);
+
+        disk.Execute([BlockRequest.Write(new BlockNumber(7), two)]);     // on this thread, one system call
+        disk.Flush();                                                    // now it is durable
+
+        frames.Bytes(first, 2).Clear();
+        await disk.ExecuteAsync(new[] { BlockRequest.Read(new BlockNumber(7), two) });
+        Console.WriteLine($"{frames.Bytes(first)[0]} through {disk.Geometry.Driver}, direct: {disk.Geometry.IsDirect}");
+
+        // Many requests under way from one thread:
+        using BlockQueue queue = disk.OpenQueue(depth: 32);
+        BlockCompletion[] done = new BlockCompletion[32];
+        queue.TrySubmit(BlockRequest.Read(new BlockNumber(7), two), cookie: 1);      // false when 32 are under way
+        int count = queue.Reap(done);                                                // hands over, waits for at least one
+        Console.WriteLine($"{count} through, cookie {done[0].Cookie}, error {done[0].Error}");
+        // </sample>
+    }
+
+    private static async Task Environments(TextWriter Console)
+    {
+        // <sample>
         using FramePool frames = FramePool.Create();
         using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
         using ExoEnvironment worker = root.CreateChild([1], new EnvironmentQuotas { Frames = 8 });
@@ -65,27 +97,42 @@ public sealed class ReadmeTests
         {
             use.WritableBytes()[0] = 1;
         }                                                     // the end of the use rings
-        return $"woken by product {await sleep}";
-        // end of it
+        Console.WriteLine($"woken by product {await sleep}");
+        // </sample>
     }
 
-    private static async Task<string> Sample(string image)
+    private static void Filters(TextWriter Console)
     {
-        // sample
+        // <sample>
+        CapabilityAuthority authority = CapabilityAuthority.Create();
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(authority);
+        using ExoEnvironment web = root.CreateChild([1]), thief = root.CreateChild([2]);
+        PacketFilterTree tree = new(authority);
+
+        tree.TryInsert(web, PacketFilter.Parse("u16[12] == 0x800; u8[23] == 6; base += (u8[14] & 0xf) << 2; u16[16] == 80"), out InstalledFilter? port);
+        FilterVerdict verdict = tree.TryInsert(thief, PacketFilter.Parse("u16[12] == 0x800; u8[23] == 6"), out _);
+        Console.WriteLine($"{verdict.Refusal} with filter {verdict.InTheWay!.Number}");
+
+        byte[] packet = new byte[54];                          // Ethernet, IPv4 of 20 bytes, TCP
+        (packet[12], packet[14], packet[23], packet[37]) = (8, 0x45, 6, 80);
+        Console.WriteLine(tree.Classify(packet) == port);
+        // </sample>
+    }
+
+    private static void Remote(TextWriter Console, string socket)
+    {
+        // <sample>
         using FramePool frames = FramePool.Create();
-        using BlockDevice disk = BlockDevice.Open(image, frames, new BlockDeviceOptions { Create = true, CreateBytes = 64 << 20 });
+        using MemoryBlockDevice disk = new(frames, blockCount: 1024);
+        using NbdServer server = new(disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(socket) });
+        server.Start();
 
-        frames.TryAllocateRun(frames.RootCredential, count: 2, out FrameNumber first);
-        FrameNumber[] two = [first, new FrameNumber(first.Value + 1)];
-        frames.Bytes(first, 2).Fill(42);
-
-        disk.Execute([BlockRequest.Write(new BlockNumber(7), two)]);     // on this thread, one system call
-        disk.Flush();                                                    // now it is durable
-
-        frames.Bytes(first, 2).Clear();
-        await disk.ExecuteAsync(new[] { BlockRequest.Read(new BlockNumber(7), two) });
-        return $"{frames.Bytes(first)[0]} through {disk.Geometry.Driver}, direct: {disk.Geometry.IsDirect}";
-        // end
+        using BlockDevice remote = BlockDevice.Open($"nbd+unix:///?socket={socket}", frames);
+        frames.TryAllocate(frames.RootCredential, out FrameNumber frame);
+        frames.Bytes(frame).Fill(42);
+        remote.Execute([BlockRequest.Write(new BlockNumber(7), new[] { frame }, forceUnitAccess: true)]);
+        Console.WriteLine($"{remote.Geometry.BlockCount} blocks through {remote.Geometry.Driver}");
+        // </sample>
     }
 
     private static string[] Lines(string text) =>

@@ -46,6 +46,15 @@ public sealed class FaultTests : IDisposable
     }
 
     [Fact]
+    public void A_torn_write_reports_success_and_has_written_some_of_its_sectors()
+    {
+        using FaultyBlockDevice disk = new(_inner, new FaultOptions { TornWrite = 1, Seed = 3 });
+        Write(disk, 3);
+        Assert.Equal(1, disk.Faults);
+        Assert.InRange(Enumerable.Range(0, 8).Count(sector => _inner.Snapshot()[3][sector * 512] == 7), 1, 7);
+    }
+
+    [Fact]
     public void A_misdirected_write_is_elsewhere()
     {
         using FaultyBlockDevice disk = new(_inner, new FaultOptions { MisdirectedWrite = 1, Seed = 5 });

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text.Json;
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 using Exo.Core.Blocks;
+using Exo.Core.Blocks.Nbd;
 using Exo.Core.Memory;
 
 namespace Exo.Benchmarks.Peers.Rows;
@@ -19,6 +21,9 @@ internal sealed class DiskRow : IPeerRow
     private const long ImageBytes = 1L << 30;
 
     private string _image = "";
+    private FramePool? _serverFrames;
+    private BlockDevice? _served;
+    private NbdServer? _server;
 
     public required string Name { get; init; }
 
@@ -39,12 +44,15 @@ internal sealed class DiskRow : IPeerRow
 
     public BlockDriver Driver { get; init; } = BlockDriver.IoUring;
 
+    /// <summary>Over one connection to Exo's NBD server in this process, on a UNIX socket: both clients to the same one.</summary>
+    public bool IsNbd { get; init; }
+
     /// <summary>fio's engine and its options.</summary>
     public required string[] Engine { get; init; }
 
     public string Work =>
         $"{(long)BlocksPerRequest * FramePool.FrameBytes / 1024} KiB {(IsWrite ? "writes" : "reads")} {(IsSequential ? "one after the other" : "at random places")} of a {ImageBytes >> 20} MiB image, "
-        + $"{Math.Max(1, Depth)} under way, {(IsCached ? "from the page cache" : "O_DIRECT")}{(Driver == BlockDriver.Portable ? ", pread and pwrite" : "")}";
+        + $"{Math.Max(1, Depth)} under way, {(IsNbd ? "over NBD, " : "")}{(IsCached ? "from the page cache" : "O_DIRECT")}{(Driver == BlockDriver.Portable ? ", pread and pwrite" : "")}";
 
     public string Peer => $"fio, {Engine[0]}";
 
@@ -57,22 +65,34 @@ internal sealed class DiskRow : IPeerRow
     public void Prepare(WorkFolder folder)
     {
         _image = folder["disk.img"];
-        using FileStream file = File.Create(_image);
-        byte[] chunk = new byte[1 << 20];
-        for (long at = 0; at < ImageBytes; at += chunk.Length)
+        using (FileStream file = File.Create(_image))
         {
-            Random.Shared.NextBytes(chunk);
-            file.Write(chunk);
+            byte[] chunk = new byte[1 << 20];
+            for (long at = 0; at < ImageBytes; at += chunk.Length)
+            {
+                Random.Shared.NextBytes(chunk);
+                file.Write(chunk);
+            }
+
+            file.Flush(flushToDisk: true);
         }
 
-        file.Flush(flushToDisk: true);
+        if (IsNbd)
+        {
+            _serverFrames = FramePool.Create();
+            _served = BlockDevice.Open(_image, _serverFrames, new BlockDeviceOptions { ReadOnly = true, Direct = IsCached ? DirectIo.Off : DirectIo.On });
+            string socket = folder["disk.sock"];
+            _server = new NbdServer(_served, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(socket), ReadOnly = true });
+            _server.Start();
+            _image = $"nbd+unix:///?socket={socket}";
+        }
     }
 
     public double RunExo()
     {
         int slots = Math.Max(1, Depth);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = (long)slots * BlocksPerRequest * FramePool.FrameBytes });
-        BlockDeviceOptions options = new() { ReadOnly = !IsWrite, Driver = Driver, Direct = IsCached ? DirectIo.Off : DirectIo.On, RegisterFrames = true };
+        BlockDeviceOptions options = IsNbd ? new() { ReadOnly = true } : new() { ReadOnly = !IsWrite, Driver = Driver, Direct = IsCached ? DirectIo.Off : DirectIo.On, RegisterFrames = true };
         using BlockDevice device = BlockDevice.Open(_image, frames, options);
         BlockRequest[] requests = [.. Enumerable.Range(0, slots).Select(_ => MakeRequest(frames))];
         Process self = Process.GetCurrentProcess();
@@ -92,8 +112,8 @@ internal sealed class DiskRow : IPeerRow
         string output = Tool.Run(
             "fio",
             [
-                "--name=peer", $"--filename={_image}", $"--rw={mode}", $"--bs={BlocksPerRequest * FramePool.FrameBytes}", $"--iodepth={Math.Max(1, Depth)}",
-                $"--ioengine={Engine[0]}", .. Engine[1..], $"--direct={(IsCached ? 0 : 1)}", "--invalidate=0", "--thread", $"--runtime={Seconds}", "--time_based", "--output-format=json",
+                "--name=peer", $"--rw={mode}", $"--bs={BlocksPerRequest * FramePool.FrameBytes}", $"--iodepth={Math.Max(1, Depth)}",
+                $"--ioengine={Engine[0]}", .. Engine[1..], IsNbd ? $"--uri={_image}" : $"--filename={_image}", $"--direct={(IsCached ? 0 : 1)}", "--invalidate=0", "--thread", $"--runtime={Seconds}", "--time_based", "--output-format=json",
             ]);
         using JsonDocument result = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
         JsonElement job = result.RootElement.GetProperty("jobs")[0];
@@ -105,6 +125,9 @@ internal sealed class DiskRow : IPeerRow
 
     public void Dispose()
     {
+        _server?.Dispose();
+        _served?.Dispose();
+        _serverFrames?.Dispose();
     }
 
     private void Report(string who, double rate, double cpuMicroseconds) =>

@@ -26,6 +26,7 @@ internal static class MakeFileSystemVerb
                 "exo mkfs disk.img --size 1G",
                 "exo mkfs disk.img --size 256MiB --label photos",
                 "exo mkfs /dev/loop0 --force",
+                "exo mkfs 'disk.img#data'",
             ],
         };
         command.Add(image);
@@ -45,12 +46,13 @@ internal static class MakeFileSystemVerb
         }
 
         FileInfo existing = new(image);
-        if (sizeBytes is not null && Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image))
+        bool isPart = ImagePath.IsPartOfAnother(image);
+        if (sizeBytes is not null && isPart)
         {
-            throw new UsageException("--size: an export has the size that its server gives it");
+            throw new UsageException("--size: an export or a partition has the size that it has");
         }
 
-        if (sizeBytes is null && !Exo.Core.Blocks.Nbd.NbdUri.IsNbd(image) && (!existing.Exists || ((existing.Attributes & FileAttributes.Device) == 0 && existing.Length == 0)))
+        if (sizeBytes is null && !isPart && (!existing.Exists || ((existing.Attributes & FileAttributes.Device) == 0 && existing.Length == 0)))
         {
             throw new UsageException($"{image} is not there yet: say --size");
         }

@@ -19,6 +19,7 @@ internal static class NetworkBlockDeviceVerb
         Option<string?> socket = new("--socket") { Description = "Listen on a UNIX socket instead", HelpName = "PATH" };
         Option<string> export = new("--export") { Description = "Name of the export; clients that name none get it too", HelpName = "NAME", DefaultValueFactory = _ => "" };
         Option<bool> readOnly = new("--read-only") { Description = "Refuse every change" };
+        Option<bool> direct = new("--direct") { Description = "Bypass the system's page cache, for clients that have a cache of their own" };
         VerbCommand command = new("nbd", "Serves an image as a disk to NBD clients: qemu, nbd-client, nbdcopy, exo. Ctrl-C or SIGTERM ends it.")
         {
             Examples =
@@ -33,11 +34,13 @@ internal static class NetworkBlockDeviceVerb
         command.Add(socket);
         command.Add(export);
         command.Add(readOnly);
+        command.Add(direct);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image),
             parsed.GetValue(socket) is { } path ? SocketAt(path, parsed.GetResult(listen) is { Implicit: false }) : parsed.GetRequiredValue(listen),
             parsed.GetRequiredValue(export),
-            parsed.GetValue(readOnly)));
+            parsed.GetValue(readOnly),
+            parsed.GetValue(direct)));
         return command;
     }
 
@@ -58,11 +61,15 @@ internal static class NetworkBlockDeviceVerb
         }
     }
 
-    private static int Run(string image, EndPoint endPoint, string export, bool readOnly)
+    private static int Run(string image, EndPoint endPoint, string export, bool readOnly, bool direct)
     {
         using Interruption interruption = new();
         using FramePool frames = FramePool.Create();
-        using BlockDevice device = BlockDevice.Open(image, frames, new BlockDeviceOptions { ReadOnly = readOnly });
+        using BlockDevice device = BlockDevice.Open(image, frames, new BlockDeviceOptions
+        {
+            ReadOnly = readOnly,
+            Direct = direct ? DirectIo.On : DirectIo.Off,
+        });
         using NbdServer server = new(device, new NbdServerOptions { EndPoint = endPoint, ExportName = export, ReadOnly = readOnly });
         server.Start();
         string name = Uri.EscapeDataString(export);

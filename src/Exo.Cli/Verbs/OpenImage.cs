@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Cli.Arguments;
 using Exo.Cli.Output;
-using Exo.Core.Blocks.Nbd;
 using Exo.FileSystems.CFFS;
 using Exo.Storage.XN;
 
@@ -19,7 +19,7 @@ internal static class OpenImage
     private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
     {
         // Exports of other machines and partitions are no files; the device says what is wrong with them.
-        if (!NbdUri.IsNbd(image) && !image.Contains('#', StringComparison.Ordinal))
+        if (!ImagePath.IsPartOfAnother(image))
         {
             if (Directory.Exists(image))
             {

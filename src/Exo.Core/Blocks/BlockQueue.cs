@@ -82,7 +82,12 @@ public sealed class BlockQueue : IDisposable
 
         BlockRequest taken = request;
         _device.Validate(new Span<BlockRequest>(ref taken));
-        if (InFlight == 0)
+        if (InFlight > 0)
+        {
+            // Or the queue could keep its device from closing for ever.
+            ObjectDisposedException.ThrowIf(_device.Gate.IsClosed, _device);
+        }
+        else
         {
             // Inside the device from the first submission to the last completion: one entry for all of them.
             _device.Gate.Enter(_device);

@@ -29,6 +29,9 @@ internal sealed class DeviceGate
         }
     }
 
+    /// <summary>Nobody may enter any more; some may still be inside.</summary>
+    public bool IsClosed => (Volatile.Read(ref _state) & 1) != 0;
+
     /// <summary>True for the one caller that closed it.</summary>
     public bool TryClose()
     {

@@ -19,6 +19,9 @@ public sealed class FaultOptions
     /// <summary>A write reports success and writes nothing.</summary>
     public double LostWrite { get; init; }
 
+    /// <summary>A write reports success and only some of its sectors, any of them, have been written.</summary>
+    public double TornWrite { get; init; }
+
     /// <summary>A write reports success and has gone to another place on the disk.</summary>
     public double MisdirectedWrite { get; init; }
 

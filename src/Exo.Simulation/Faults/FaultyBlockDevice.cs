@@ -85,6 +85,9 @@ public sealed class FaultyBlockDevice : BlockDevice
                 Pass(ref elsewhere);
                 request.Error = elsewhere.Error;
                 return;
+            case BlockOperation.Write when Happens(_options.TornWrite):
+                Tear(in request);
+                return;
             case BlockOperation.Write when Happens(_options.WriteError):
                 Tear(in request);
                 request.Error = Eio;

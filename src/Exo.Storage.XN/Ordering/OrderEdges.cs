@@ -73,7 +73,7 @@ internal sealed class OrderEdges
             for (int i = waiters.Count - 1; i >= 0; i--)
             {
                 List<Wait> waits = _waits[waiters[i]];
-                int at = waits.FindIndex(wait => wait.Before == block);
+                int at = IndexOf(waits, block);
                 if (waits[at].Version <= version)
                 {
                     waits.RemoveAt(at);
@@ -91,7 +91,13 @@ internal sealed class OrderEdges
 
         if (_moves.Count > 0)
         {
-            _moves.RemoveAll(move => move.From == block && move.FromVersion <= version);
+            for (int i = _moves.Count - 1; i >= 0; i--)
+            {
+                if (_moves[i].From == block && _moves[i].FromVersion <= version)
+                {
+                    _moves.RemoveAt(i);
+                }
+            }
         }
     }
 
@@ -131,7 +137,7 @@ internal sealed class OrderEdges
             foreach (ulong waiter in after)
             {
                 List<Wait> list = _waits[waiter];
-                list.RemoveAll(wait => wait.Before == freed);
+                list.RemoveAt(IndexOf(list, freed));
                 DropIfEmpty(waiter, list);
             }
 
@@ -156,7 +162,18 @@ internal sealed class OrderEdges
                 _moves[i] = new MoveTrace(move.Number, heir, heirVersion);
             }
         }
+    }
 
+    // A loop, not a predicate: one that knows the block would be made anew for each call. A list has each block once.
+    private static int IndexOf(List<Wait> waits, ulong before)
+    {
+        int at = waits.Count - 1;
+        while (waits[at].Before != before)
+        {
+            at--;
+        }
+
+        return at;
     }
 
     private void DropIfEmpty(ulong after, List<Wait> waits)

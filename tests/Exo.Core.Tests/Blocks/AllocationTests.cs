@@ -14,7 +14,7 @@ public sealed class AllocationTests : IDisposable
 {
     private readonly FramePool _pool = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
 
-    public static TheoryData<DiskKind> Kinds => [DiskKind.Memory, DiskKind.Portable, DiskKind.Uring, DiskKind.UringDirect, DiskKind.UringRegistered];
+    public static TheoryData<DiskKind> Kinds => [DiskKind.Memory, DiskKind.Portable, DiskKind.Uring, DiskKind.UringDirect, DiskKind.UringRegistered, DiskKind.Nbd];
 
     public void Dispose() => _pool.Dispose();
 

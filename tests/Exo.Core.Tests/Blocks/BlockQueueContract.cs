@@ -210,6 +210,36 @@ public sealed class BlockQueueContract : IDisposable
     }
 
     [Theory]
+    [InlineData(BlockDriver.IoUring)]
+    [InlineData(BlockDriver.Portable)]
+    public void A_queue_of_a_device_for_reading_refuses_every_change(BlockDriver driver)
+    {
+        string path = TestDisk.NewPath();
+        try
+        {
+            File.WriteAllBytes(path, new byte[4 * 4096]);
+            using BlockDevice device = BlockDevice.Open(path, _pool, new BlockDeviceOptions { ReadOnly = true, Driver = driver });
+            using BlockQueue queue = device.OpenQueue(4);
+            FrameNumber[] frames = Allocate(1);
+            foreach (BlockRequest change in new[]
+            {
+                BlockRequest.Write(default, frames), BlockRequest.Discard(default, 1), BlockRequest.WriteZeroes(default, 1),
+            })
+            {
+                Assert.Equal(30, Assert.Throws<BlockDeviceException>(() => queue.TrySubmit(in change, 0)).Errno);
+            }
+
+            Assert.True(queue.TrySubmit(BlockRequest.Read(default, frames), 4));
+            BlockCompletion[] done = new BlockCompletion[4];
+            Assert.Equal((1, new BlockCompletion(4, 0)), (queue.Reap(done), done[0]));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(Kinds))]
     public void Whoever_goes_first_nothing_stays_with_the_kernel(DiskKind kind)
     {
@@ -245,8 +275,13 @@ public sealed class BlockQueueContract : IDisposable
 
         var closing = new Thread(disk.Device.Dispose);
         closing.Start();
+        SpinWait.SpinUntil(() => Record.Exception(disk.Device.Flush) is ObjectDisposedException);
+        Assert.False(queue.TrySubmit(BlockRequest.Flush(), 9));
+        BlockCompletion[] last = new BlockCompletion[1];
+        Assert.Equal(1, queue.Reap(last));
+        Assert.Throws<ObjectDisposedException>(() => queue.TrySubmit(BlockRequest.Flush(), 9));
         BlockCompletion[] done = new BlockCompletion[4];
-        Assert.Equal(4, queue.Reap(done, 4));
+        Assert.Equal(3, queue.Reap(done, 4));
         closing.Join();
         Assert.Throws<ObjectDisposedException>(() => queue.TrySubmit(BlockRequest.Flush(), 0));
     }

@@ -82,6 +82,9 @@ public sealed partial class NbdBlockDevice
         }
     }
 
+    /// <summary>A flush that was under way has failed for the loss: the next one need not.</summary>
+    internal void NoteLossReported() => EndFlush(Volatile.Read(ref _lost));
+
     internal void EndFlush(long covers)
     {
         lock (_durability)

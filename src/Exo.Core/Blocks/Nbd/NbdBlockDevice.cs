@@ -61,6 +61,11 @@ public sealed partial class NbdBlockDevice : BlockDevice
             throw new ArgumentException("An export cannot be created from this side.", nameof(options));
         }
 
+        if (options.Partition is not null || options.Driver != BlockDriver.Auto || options.Direct == DirectIo.On)
+        {
+            throw new BlockDeviceException(Errno.EOPNOTSUPP, path, $"{path}: an export has no partitions, drivers or direct I/O to choose from this side.");
+        }
+
         NbdOptions nbd = options.Nbd ?? new NbdOptions();
         nbd.Validate();
         try

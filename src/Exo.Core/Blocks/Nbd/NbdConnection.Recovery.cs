@@ -63,6 +63,11 @@ internal sealed unsafe partial class NbdConnection
             if (isLoss && slot.Command == NbdProtocol.CommandFlush)
             {
                 slot.Error = Libc.ErrnoConnectionReset;
+                if (slot.Request >= 0)
+                {
+                    _device.NoteLossReported();
+                }
+
                 Complete(i);
             }
         }

@@ -53,6 +53,12 @@ internal sealed class NbdUri
             throw Malformed(text, "the export's name is longer than 4,096 bytes");
         }
 
+        // What is not understood is not passed over: a partition that was meant, and the whole disk that was written.
+        if (uri.Fragment.Length > 0 || uri.UserInfo.Length > 0)
+        {
+            throw Malformed(text, "it has a partition or a user; ask the server for an export of that partition (and write # as %23)");
+        }
+
         bool isTls = uri.Scheme.StartsWith("nbds", StringComparison.Ordinal);
         string? socketPath = null;
         foreach (string field in uri.Query.TrimStart('?').Split('&', StringSplitOptions.RemoveEmptyEntries))
