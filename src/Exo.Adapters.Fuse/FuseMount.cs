@@ -17,6 +17,9 @@ public sealed class FuseMount : IDisposable
     // How long whoever still uses a detached mount may go on before the connection is cut.
     private static readonly TimeSpan DetachedTimeout = TimeSpan.FromSeconds(5);
 
+    // How long a connection that is over may take to tell every thread.
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(20);
+
     private readonly FuseSession _session;
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
@@ -127,9 +130,16 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Set();
+        bool ended = true;
         foreach (Thread thread in _threads)
         {
-            thread.Join();
+            ended &= thread.Join(EndTimeout);
+        }
+
+        if (!ended)
+        {
+            // Somebody keeps a detached mount that this user has no right to cut off: its threads serve it until the process ends.
+            return;
         }
 
         foreach (int descriptor in _descriptors)
@@ -170,10 +180,14 @@ public sealed class FuseMount : IDisposable
         }
         catch (Exception broken)
         {
-            // A bug. Nothing can be trusted any more: the mount ends, and whoever waits for it is told.
+            // A bug. Nothing can be trusted any more: the mount ends, whoever uses it gets errors, and whoever waits for its end is told.
             _end.TrySetException(broken);
-            FuseDevice.Unmount(Directory, lazily: true);
-            Abort();
+            if (!FuseDevice.Force(Directory))
+            {
+                FuseDevice.Unmount(Directory, lazily: true);
+                Abort();
+            }
+
             return;
         }
 

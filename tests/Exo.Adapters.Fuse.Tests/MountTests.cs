@@ -35,8 +35,8 @@ public sealed class MountTests
         }
         finally
         {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
-            last.WaitForExit();
+            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
         }
     }
 
@@ -64,8 +64,8 @@ public sealed class MountTests
         }
         finally
         {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
-            last.WaitForExit();
+            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
         }
     }
 
@@ -82,10 +82,23 @@ public sealed class MountTests
     public void A_mount_that_is_in_use_ends_all_the_same()
     {
         Mounted at = new();
-        using Process user = Process.Start(new ProcessStartInfo("sleep", ["1000"]) { WorkingDirectory = at.Directory })!;
-        at.Dispose();
-        Assert.False(user.HasExited);
-        user.Kill();
+
+        // With streams of its own: were it ever left over, it must not keep whoever reads this run's output waiting.
+        ProcessStartInfo start = new("sleep", ["60"])
+        {
+            WorkingDirectory = at.Directory, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        using Process user = Process.Start(start)!;
+        try
+        {
+            at.Dispose();
+            Assert.False(user.HasExited);
+        }
+        finally
+        {
+            user.Kill();
+            Assert.True(user.WaitForExit(TimeSpan.FromSeconds(10)));
+        }
     }
 
     [Fact]

@@ -11,6 +11,11 @@ internal sealed class Mounted : IDisposable
     private readonly TempFolder _folder = new();
     private readonly FuseMount _mount;
     private readonly CffsVolume _volume;
+    private readonly Timer _watch;
+    private int _wasCutOff;
+
+    // Longer than any test takes. A call that the mount does not answer by then gets an error instead of hanging the run.
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     public Mounted(FuseMountOptions? options = null, long sizeBytes = 256 << 20)
     {
@@ -23,6 +28,7 @@ internal sealed class Mounted : IDisposable
         try
         {
             _mount = FuseMount.Start(_volume, Directory, options);
+            _watch = new Timer(_ => CutOff(), null, Limit, Timeout.InfiniteTimeSpan);
         }
         catch
         {
@@ -43,18 +49,13 @@ internal sealed class Mounted : IDisposable
     /// <summary>Runs a shell script in the mount's root; it must succeed. Returns what it printed.</summary>
     public string Shell(string script)
     {
-        ProcessStartInfo start = new("/bin/sh") { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("/bin/sh");
         start.ArgumentList.Add("-ec");
         start.ArgumentList.Add($"cd \"$1\"\n{script}");
         start.ArgumentList.Add("sh");
         start.ArgumentList.Add(Directory);
         start.Environment["HOME"] = _folder.Path;
-        using Process shell = Process.Start(start)!;
-        Task<string> error = shell.StandardError.ReadToEndAsync();
-        string output = shell.StandardOutput.ReadToEnd();
-        shell.WaitForExit();
-        Assert.True(shell.ExitCode == 0, $"exit code {shell.ExitCode}\n{output}\n{error.Result}");
-        return output;
+        return Run(start);
     }
 
     public void Dispose()
@@ -62,18 +63,46 @@ internal sealed class Mounted : IDisposable
         try
         {
             _mount.Dispose();
+            _watch.Dispose();
+            Assert.True(_wasCutOff == 0, $"the mount was cut off after {Limit.TotalSeconds} s: a call hung");
+            Assert.True(_mount.Completion.Wait(Limit), "the mount did not end");
             _volume.Dispose();
             ExoResult check = ExoProcess.Exo("fsck", Image);
             Assert.True(check.ExitCode == 0, check.Output + check.Error);
         }
         finally
         {
-            using (Process last = Process.Start(new ProcessStartInfo("umount", ["-l", Directory]) { RedirectStandardError = true })!)
-            {
-                last.WaitForExit();
-            }
-
+            _watch.Dispose();
+            CutOff();
             _folder.Dispose();
+        }
+    }
+
+    /// <summary>Runs a program to its end, but not for ever; it must succeed. Returns what it printed.</summary>
+    public static string Run(ProcessStartInfo start)
+    {
+        start.RedirectStandardOutput = start.RedirectStandardError = true;
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(Limit) || !Task.WaitAll([output, error], TimeSpan.FromSeconds(10)))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"{start.FileName} did not end within {Limit.TotalSeconds} s");
+        }
+
+        Assert.True(process.ExitCode == 0, $"exit code {process.ExitCode}\n{output.Result}\n{error.Result}");
+        return output.Result;
+    }
+
+    // MNT_FORCE is what abort in the FUSE control file system does: everybody who waits for an answer gets an error.
+    private void CutOff()
+    {
+        using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", Directory]) { RedirectStandardError = true })!;
+        last.WaitForExit(TimeSpan.FromSeconds(10));
+        if (last.HasExited && last.ExitCode == 0)
+        {
+            _wasCutOff = 1;
         }
     }
 }

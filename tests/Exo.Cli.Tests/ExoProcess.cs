@@ -16,13 +16,16 @@ internal sealed class ExoProcess : IDisposable
 
     private ExoProcess(string assembly, string[] args, string input = "")
     {
-        ProcessStartInfo start = new(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet")
+        ProcessStartInfo start = new("env")
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             RedirectStandardInput = true,
             WorkingDirectory = Path.GetTempPath(),
         };
+        // A run in the background of a shell script ignores SIGINT, and so would what it starts: it would never end of it.
+        start.ArgumentList.Add("--default-signal=INT");
+        start.ArgumentList.Add(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet");
         start.ArgumentList.Add("exec");
         if (assembly.Length > 0)
         {

@@ -31,11 +31,15 @@ internal enum FuseOpcode : uint
     Create = 35,
     Interrupt = 36,
     Destroy = 38,
+    IoControl = 39,
     BatchForget = 42,
+    Allocate = 43,
     ReadDirectoryPlus = 44,
     Rename2 = 45,
     Seek = 46,
+    CopyFileRange = 47,
     SyncFileSystem = 50,
+    CreateUnnamed = 51,
     StatX = 52,
 }
 
@@ -67,7 +71,9 @@ internal static class FuseErrno
     public const int ENXIO = 6;
     public const int EBADF = 9;
     public const int EINVAL = 22;
+    public const int ENOTTY = 25;
     public const int ENOSYS = 38;
     public const int EPROTO = 71;
+    public const int EOPNOTSUPP = 95;
     public const int ESTALE = 116;
 }

@@ -75,6 +75,16 @@ internal static unsafe class FuseDevice
                 Libc.Close(fd);
             }
 
+        }
+
+        return Force(directory);
+    }
+
+    /// <summary>Cuts the connection and takes the mount away, whatever goes on there. False where only its users can end it.</summary>
+    public static bool Force(string directory)
+    {
+        fixed (byte* target = Terminated(directory))
+        {
             return Libc.Unmount(target, MountAbi.MNT_FORCE | MountAbi.MNT_DETACH) == 0;
         }
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Exo.Adapters.Fuse.Messages;
 using Exo.Adapters.Fuse.Session;
 using Exo.Core.Linux;
@@ -47,7 +48,20 @@ internal sealed unsafe class FuseWorker
             return false;
         }
 
-        _session.Handle(_message.AsMemory(0, (int)received), _reply);
+        try
+        {
+            _session.Handle(_message.AsMemory(0, (int)received), _reply);
+        }
+        catch
+        {
+            // A bug. Whoever asked must not wait for ever while the mount is taken down.
+            _session.GiveBack(_reply);
+            _reply.Fail(FuseErrno.EIO);
+            _reply.Seal(BinaryPrimitives.ReadUInt64LittleEndian(_message.AsSpan(8)));
+            Send();
+            throw;
+        }
+
         try
         {
             if (!_reply.IsSilent)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers;
 using Exo.Adapters.Fuse.Messages;
 using Exo.FileSystems.CFFS;
 using Exo.FileSystems.CFFS.Inodes;
@@ -138,6 +139,55 @@ internal sealed partial class FuseSession
         Changed();
         _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size), (flags & KillSetId) != 0);
         FuseStructures.PutWord(reply.Add(8), 0, size);
+    }
+
+    private void Allocate(in FuseRequest request, FuseReply reply)
+    {
+        const uint KeepSize = 1;
+        const uint PunchHole = 2;
+        const uint ZeroRange = 0x10;
+        Inode inode = HandleOf(request.BodyLong(0));
+        (ulong offset, ulong length, uint mode) = (request.BodyLong(8), request.BodyLong(16), request.BodyWord(24));
+        if (offset > SizeMax || length > SizeMax)
+        {
+            throw new CffsException(CffsError.Invalid, "a negative range");
+        }
+
+        Changed();
+        switch (mode)
+        {
+            case 0 or KeepSize: _door.Allocate(inode, (long)offset, (long)length, keepSize: mode == KeepSize); break;
+            case PunchHole | KeepSize: _door.Punch(inode, (long)offset, (long)length); break;
+            case ZeroRange or (ZeroRange | KeepSize): _door.Zero(inode, (long)offset, (long)length, keepSize: (mode & KeepSize) != 0); break;
+            default: reply.Fail(FuseErrno.EOPNOTSUPP); break;
+        }
+    }
+
+    private void CopyFileRange(in FuseRequest request, FuseReply reply)
+    {
+        const int StepBytes = 1 << 20;
+
+        // The answer counts in 32 bits; programs ask again for the rest, and others get their turn meanwhile.
+        const ulong OnceBytesMax = 64 << 20;
+        Inode from = HandleOf(request.BodyLong(0));
+        Inode to = HandleOf(request.BodyLong(24));
+        (ulong fromOffset, ulong toOffset, ulong length) = (request.BodyLong(8), request.BodyLong(32), request.BodyLong(40));
+        if (fromOffset > SizeMax || toOffset > SizeMax)
+        {
+            throw new CffsException(CffsError.Invalid, "a negative offset");
+        }
+
+        Changed();
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(StepBytes);
+        try
+        {
+            int copied = _door.Copy(from, (long)fromOffset, to, (long)toOffset, (int)Math.Min(length, OnceBytesMax), buffer.AsMemory(0, StepBytes));
+            FuseStructures.PutWord(reply.Add(8), 0, (uint)copied);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     private void Seek(in FuseRequest request, FuseReply reply)

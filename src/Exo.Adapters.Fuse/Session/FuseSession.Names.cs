@@ -14,6 +14,7 @@ internal sealed partial class FuseSession
     private const ushort SymbolicLinkMode = 0xA000 | 0x1FF;
     private const int NameBytesMax = 255;
     private const uint RenameNoReplace = 1;
+    private const uint RenameExchange = 2;
 
     private void Lookup(in FuseRequest request, FuseReply reply)
     {
@@ -93,6 +94,15 @@ internal sealed partial class FuseSession
         AddOpen(inode, reply);
     }
 
+    /// <summary>O_TMPFILE. The name in the message means nothing.</summary>
+    private void CreateUnnamed(in FuseRequest request, FuseReply reply)
+    {
+        Changed();
+        Inode inode = _door.CreateUnnamed(NodeOf(request), (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), request.User, request.Group);
+        AddEntry(inode, reply);
+        AddOpen(inode, reply);
+    }
+
     private void Remove(in FuseRequest request, bool isDirectory)
     {
         int at = 0;
@@ -106,12 +116,18 @@ internal sealed partial class FuseSession
         Inode to = NodeOf(request.BodyLong(0));
         ReadOnlyMemory<byte> fromName = request.Name(ref namesAt);
         ReadOnlyMemory<byte> toName = request.Name(ref namesAt);
-        if ((flags & ~RenameNoReplace) != 0)
+        if ((flags & ~(RenameNoReplace | RenameExchange)) != 0 || flags == (RenameNoReplace | RenameExchange))
         {
-            throw new CffsException(CffsError.Invalid, "names are not exchanged");
+            throw new CffsException(CffsError.Invalid, $"flags {flags:x} of a rename");
         }
 
         Changed();
+        if ((flags & RenameExchange) != 0)
+        {
+            _door.Exchange(NodeOf(request), CheckLength(fromName), to, CheckLength(toName));
+            return;
+        }
+
         _door.Rename(NodeOf(request), CheckLength(fromName), to, CheckLength(toName), (flags & RenameNoReplace) == 0);
     }
 

@@ -88,11 +88,15 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             case FuseOpcode.Rename2: Rename(request, request.BodyWord(8), 16); break;
             case FuseOpcode.Link: Link(request, reply); break;
             case FuseOpcode.Create: Create(request, reply); break;
+            case FuseOpcode.CreateUnnamed: CreateUnnamed(request, reply); break;
             case FuseOpcode.Open: Open(request, reply); break;
             case FuseOpcode.Release: Release(request); break;
             case FuseOpcode.Read: Read(request, reply); break;
             case FuseOpcode.Write: Write(request, reply); break;
             case FuseOpcode.Seek: Seek(request, reply); break;
+            case FuseOpcode.Allocate: Allocate(request, reply); break;
+            case FuseOpcode.CopyFileRange: CopyFileRange(request, reply); break;
+            case FuseOpcode.IoControl: reply.Fail(FuseErrno.ENOTTY); break;
             case FuseOpcode.StatFileSystem: StatFileSystem(reply); break;
             case FuseOpcode.FileSync or FuseOpcode.DirectorySync or FuseOpcode.SyncFileSystem: Sync(); break;
             case FuseOpcode.ReadDirectory: ReadDirectory(request, reply, plus: false); break;

@@ -10,7 +10,7 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Files;
 
 /// <summary>Contents of files and symbolic links. Methods run under the inode's lock unless they say otherwise.</summary>
-internal sealed class FileStore(VolumeCore core)
+internal sealed partial class FileStore(VolumeCore core)
 {
     /// <summary>Blocks moved in one step of a long read or write: 1 MiB.</summary>
     public const int StepBlocks = 256;
@@ -511,7 +511,7 @@ internal sealed class FileStore(VolumeCore core)
     {
         long start = (long)logical * BlockBytes;
         int from = (int)Math.Max(0, offset - start);
-        int sourceFrom = (int)Math.Max(0, start - offset);
+        int sourceFrom = (int)Math.Clamp(start - offset, 0, source.Length);
         int count = Math.Min(BlockBytes - from, source.Length - sourceFrom);
         source.Slice(sourceFrom, count).CopyTo(block[from..]);
         if (fresh)

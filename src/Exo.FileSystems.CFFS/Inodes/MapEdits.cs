@@ -252,6 +252,98 @@ internal sealed class MapEdits(VolumeCore core)
         }
     }
 
+    /// <summary>
+    /// Makes a hole: gives up the blocks of logical blocks <paramref name="first"/> to before <paramref name="end"/>. Each extent is one transaction in one sector. An extent that is cut in two needs
+    /// another entry of its sector; where there is none its blocks stay, and are added to <paramref name="kept"/>. Under the metadata lock.
+    /// False when the file has no extent tree and needs one first (<see cref="GrowAsync"/>); nothing has changed then.
+    /// </summary>
+    public bool TryRemoveRange(Inode inode, ref Record record, ulong first, ulong end, List<(ulong First, ulong End)> kept)
+    {
+        BlockMap map = inode.Map;
+        for (int i = Math.Max(0, map.IndexAtOrBefore(first)); i < map.Count && map[i].Logical < end; i++)
+        {
+            MappedExtent extent = map[i];
+            ulong from = Math.Max(first, extent.Logical);
+            ulong to = Math.Min(end, extent.LogicalEnd);
+            if (from >= to)
+            {
+                continue;
+            }
+
+            if (record.Depth == 0)
+            {
+                if (to < extent.LogicalEnd)
+                {
+                    return false;
+                }
+
+                RemoveFrom(inode, ref record, from);
+                return true;
+            }
+
+            TreeEntry before = from > extent.Logical
+                ? new TreeEntry(extent.Logical, extent.Start, (uint)(from - extent.Logical), extent.Kind) : default;
+            TreeEntry after = to < extent.LogicalEnd
+                ? new TreeEntry(to, extent.Start + (to - extent.Logical), (uint)(extent.LogicalEnd - to), extent.Kind) : default;
+            BlockExtent freed = new(new BlockNumber(extent.Start + (from - extent.Logical)), (uint)(to - from));
+            int second = -1;
+            if (before.Count > 0 && after.Count > 0 && !TryFindFreeBeside(inode, extent, out second))
+            {
+                kept.Add((from, to));
+                continue;
+            }
+
+            core.Edit.Begin();
+            StageEntry(inode, extent.Parent, extent.Partition, before.Count > 0 ? before : after, 1);
+            core.Edit.Transaction.ClaimFree(freed, ContentsTemplate(inode), extent.Parent, extent.Partition);
+            if (second >= 0)
+            {
+                StageEntry(inode, extent.Parent, second, after, 1);
+                core.Edit.Transaction.ClaimMove(
+                    new BlockExtent(new BlockNumber(after.Start), after.Count), ContentsTemplate(inode), extent.Parent, extent.Partition, extent.Parent, second);
+            }
+
+            XnStatus status = core.Edit.TryApply();
+            if (status != XnStatus.Ok)
+            {
+                throw core.Edit.Refused(status);
+            }
+
+            map.RemoveAt(i);
+            if (before.Count > 0)
+            {
+                map.Insert(extent with { Count = before.Count });
+            }
+
+            if (after.Count > 0)
+            {
+                map.Insert(new MappedExtent(after.Logical, after.Start, after.Count, extent.Kind, extent.Parent, second >= 0 ? second : extent.Partition));
+            }
+
+            i += before.Count > 0 ? 0 : -1;
+        }
+
+        return true;
+    }
+
+    /// <summary>A free entry in the sector of an extent's own: both change in one write.</summary>
+    private bool TryFindFreeBeside(Inode inode, in MappedExtent extent, out int entry)
+    {
+        BlockNumber parent = extent.Parent;
+        ReadOnlySpan<byte> bytes = core.Cache.Bytes(inode.NodeFrames[inode.Map.Nodes.FindIndex(item => item.Block == parent)]);
+        int first = extent.Partition / TreeNode.EntriesPerSector * TreeNode.EntriesPerSector;
+        for (entry = first; entry < first + TreeNode.EntriesPerSector; entry++)
+        {
+            if (bytes[TreeNode.OffsetInBlock(entry) + TreeEntry.KindOffset] == 0)
+            {
+                return true;
+            }
+        }
+
+        entry = -1;
+        return false;
+    }
+
     /// <summary>Drops the map and its nodes from memory.</summary>
     public void ForgetMap(Inode inode)
     {

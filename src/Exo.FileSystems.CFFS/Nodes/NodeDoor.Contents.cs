@@ -177,6 +177,61 @@ internal sealed partial class NodeDoor
         }
     }
 
+    /// <summary>Gives a range blocks of zeros where it has none; see <see cref="Files.FileStore.AllocateAsync"/>.</summary>
+    public void Allocate(Inode inode, long offset, long lengthBytes, bool keepSize) =>
+        Change(inode, () => core.Files.AllocateAsync(inode, offset, lengthBytes, keepSize, IoMode.Sync));
+
+    /// <summary>Makes a hole; the size stays.</summary>
+    public void Punch(Inode inode, long offset, long lengthBytes) => Change(inode, () => core.Files.PunchAsync(inode, offset, lengthBytes, IoMode.Sync));
+
+    /// <summary>Zeros a range, and gives it blocks.</summary>
+    public void Zero(Inode inode, long offset, long lengthBytes, bool keepSize) =>
+        Change(inode, () => core.Files.ZeroAsync(inode, offset, lengthBytes, keepSize, IoMode.Sync));
+
+    /// <summary>Copies from one file to another. Returns the bytes copied, fewer than asked for at the end of the source.</summary>
+    public int Copy(Inode from, long fromOffset, Inode to, long toOffset, int lengthBytes, Memory<byte> buffer)
+    {
+        int done = 0;
+        while (done < lengthBytes)
+        {
+            int read;
+            from.Lock.Enter();
+            try
+            {
+                read = core.Files.ReadAsync(from, fromOffset + done, buffer[..Math.Min(buffer.Length, lengthBytes - done)], IoMode.Sync).Take();
+                core.Files.Accessed(from);
+            }
+            finally
+            {
+                from.Lock.Exit();
+            }
+
+            if (read == 0)
+            {
+                break;
+            }
+
+            Write(to, toOffset + done, buffer[..read], dropSetId: true);
+            done += read;
+        }
+
+        return done;
+    }
+
+    private void Change(Inode inode, Func<ValueTask> change)
+    {
+        core.BeginWritingAsync(IoMode.Sync).Take();
+        inode.Lock.Enter();
+        try
+        {
+            change().Take();
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
     private void DropSetId(Inode inode, bool dropSetId)
     {
         if (dropSetId)

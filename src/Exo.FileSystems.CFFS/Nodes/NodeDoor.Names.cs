@@ -39,6 +39,14 @@ internal sealed partial class NodeDoor
     public void Rename(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace) =>
         core.Names.RenameAsync(from, fromName, to, toName, mayReplace, CffsIdentity.Superuser, IoMode.Sync).Take();
 
+    /// <summary>Two names change places; see <see cref="Operations.NameOperations.ExchangeAsync"/> for what a crash may leave.</summary>
+    public void Exchange(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName) =>
+        core.Names.ExchangeAsync(from, fromName, to, toName, CffsIdentity.Superuser, IoMode.Sync).Take();
+
+    /// <summary>A file without a name, opened: the handle holds the inode, too. <see cref="Link"/> gives it a name.</summary>
+    public Inode CreateUnnamed(Inode directory, ushort mode, uint user, uint group) =>
+        core.Names.CreateUnnamedAsync(directory, mode, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
+
     public void Remove(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory) =>
         core.Names.RemoveAsync(directory, name, isDirectory, CffsIdentity.Superuser, IoMode.Sync).Take();
 

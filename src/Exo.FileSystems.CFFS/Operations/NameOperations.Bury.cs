@@ -51,22 +51,6 @@ internal sealed partial class NameOperations
         await EnterAsync([directory, replaced, external ? core.Externals : null], io).ConfigureAwait(false);
         try
         {
-            bool again;
-            lock (core.Metadata)
-            {
-                again = !external && replaced.Opens > 0;
-                if (again)
-                {
-                    // Still open: look again after the next commit. A crash meanwhile leaves a dead record, as before.
-                    core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, address, replaced, ground, io));
-                }
-            }
-
-            if (again)
-            {
-                return;
-            }
-
             if (external)
             {
                 lock (core.Metadata)
@@ -76,6 +60,13 @@ internal sealed partial class NameOperations
 
                 SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
                 await DropLinkAsync(directory, place, replaced, io).ConfigureAwait(false);
+                core.Cache.Release(place.Frame);
+            }
+            else if (replaced.Opens > 0)
+            {
+                // Still open: it lives on among the orphans, so that whoever has the name now may go or be renamed meanwhile.
+                SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
+                await OrphanAsync(directory, place, replaced, io).ConfigureAwait(false);
                 core.Cache.Release(place.Frame);
             }
             else

@@ -25,7 +25,8 @@ internal sealed partial class NameOperations
         await EnterAsync([directory, container, inode], io).ConfigureAwait(false);
         try
         {
-            if (inode.IsUnlinked)
+            bool isUnnamed = inode is { IsUnlinked: true, IsRemoved: false } && container == core.Orphans;
+            if (inode.IsUnlinked && !isUnnamed)
             {
                 throw new CffsException(CffsError.NotFound, $"inode {inode.Number} has no name left");
             }
@@ -43,6 +44,12 @@ internal sealed partial class NameOperations
             }
 
             await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
+            if (isUnnamed)
+            {
+                await AdoptAsync(inode, directory, name, io).ConfigureAwait(false);
+                return;
+            }
+
             if (container is not null)
             {
                 await ExternaliseAsync(inode, container, io).ConfigureAwait(false);

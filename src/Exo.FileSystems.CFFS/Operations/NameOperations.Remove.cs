@@ -122,7 +122,7 @@ internal sealed partial class NameOperations
         try
         {
             await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
-            byte[] name = System.Text.Encoding.ASCII.GetBytes(inode.Number.ToString("x", System.Globalization.CultureInfo.InvariantCulture));
+            byte[] name = OrphanName(inode.Number);
             Record record = inode.Record;
             byte[] inline = new byte[record.InlineLength];
             Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
@@ -141,6 +141,12 @@ internal sealed partial class NameOperations
             }
 
             core.Cache.Release(target.Frame);
+            if (inode.Opens == 0)
+            {
+                // The last handle was closed while the record moved, when it was not yet to be found here.
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+                RemoveRecord(inode);
+            }
         }
         finally
         {

@@ -51,4 +51,47 @@ public class ReplaceTests
         Assert.All(counts, count => Assert.True(count > 0));
         Assert.Equal(Contents(Rounds - 1), volume.ReadAllBytes("/page"));
     }
+
+    /// <summary>A file that is replaced while it is open lives on; the name's new owner can be removed and renamed meanwhile, without waiting for it to be closed.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_name_that_has_replaced_an_open_file_can_go_again(bool rename)
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+        using var disk = new MemoryBlockDevice(frames, blockCount: 4096);
+        using (CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 }))
+        {
+            volume.CreateDirectory("/d");
+            volume.WriteAllBytes("/d/old", "old"u8.ToArray());
+            volume.WriteAllBytes("/d/new", "new"u8.ToArray());
+            using CffsFile open = volume.OpenFile("/d/old", CffsOpenMode.ReadWrite);
+            volume.Rename("/d/new", "/d/old");
+            Task change = Task.Run(
+                () =>
+                {
+                    if (rename)
+                    {
+                        volume.Rename("/d/old", "/d/third");
+                        volume.RemoveFile("/d/third");
+                    }
+                    else
+                    {
+                        volume.RemoveFile("/d/old");
+                    }
+
+                    volume.RemoveDirectory("/d");
+                },
+                TestContext.Current.CancellationToken);
+            await change.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+            byte[] contents = new byte[3];
+            open.Write(1, "LD"u8);
+            Assert.Equal(3, open.Read(0, contents));
+            Assert.Equal("oLD"u8.ToArray(), contents);
+        }
+
+        CffsCheckReport report = CffsCheck.Run(disk);
+        Assert.True(report.IsClean, string.Join('\n', report.Findings));
+        Assert.Equal((1, 0), (report.Directories, report.Files));
+    }
 }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Files;
+
+/// <content>Space of files (<c>fallocate</c>): blocks of zeros ahead of their use, and holes made again. Under the inode's lock.</content>
+internal sealed partial class FileStore
+{
+    private static readonly byte[] Zeros = new byte[StepBlocks * BlockBytes];
+
+    /// <summary>Gives the holes of a range blocks of zeros, so that writing there later needs no space; the file grows to the range's end unless its size is kept.</summary>
+    /// <exception cref="CffsException">NoSpace, before anything has changed; Invalid; FileTooLarge.</exception>
+    public async ValueTask AllocateAsync(Inode inode, long offset, long length, bool keepSize, IoMode mode)
+    {
+        await BeginRangeAsync(inode, offset, length, mode).ConfigureAwait(false);
+        if (inode.Record.InlineLength > 0)
+        {
+            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+        }
+
+        ulong end = (ulong)(offset + length + BlockBytes - 1) / BlockBytes;
+        ulong missing = 0;
+        for (ulong logical = (ulong)offset / BlockBytes; logical < end;)
+        {
+            ulong next = Math.Min(end, inode.Map.TryFind(logical, out MappedExtent extent) ? extent.LogicalEnd : inode.Map.NextMapped(logical));
+            missing += extent.Count == 0 ? next - logical : 0;
+            logical = next;
+        }
+
+        if (missing > core.Disk.FreeBlocks + core.Disk.WillFreeBlocks)
+        {
+            throw NoSpace();
+        }
+
+        for (ulong logical = (ulong)offset / BlockBytes; logical < end;)
+        {
+            if (inode.Map.TryFind(logical, out MappedExtent extent))
+            {
+                logical = extent.LogicalEnd;
+                continue;
+            }
+
+            ulong hole = Math.Min(Math.Min(end, inode.Map.NextMapped(logical)) - logical, StepBlocks);
+            logical += await AppendAsync(inode, logical, (uint)hole, 0, default, mode).ConfigureAwait(false);
+        }
+
+        bool grows = !keepSize && (ulong)(offset + length) > inode.Record.Size;
+        Changed(inode, grows ? (ulong)(offset + length) : inode.Record.Size, contents: grows);
+    }
+
+    /// <summary>Zeros a range. Parts that are whole blocks become holes, where the extent tree has room to say so. The size stays.</summary>
+    public async ValueTask PunchAsync(Inode inode, long offset, long length, IoMode mode)
+    {
+        await BeginRangeAsync(inode, offset, length, mode).ConfigureAwait(false);
+        await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
+        long size = (long)inode.Record.Size;
+        long end = offset + length;
+        if (inode.Record.InlineLength > 0)
+        {
+            await ZeroMappedAsync(inode, offset, Math.Min(end, size), mode).ConfigureAwait(false);
+            return;
+        }
+
+        // What lies beyond the end in the last block is zeros: the block counts as whole.
+        ulong first = ((ulong)offset + BlockBytes - 1) / BlockBytes;
+        ulong last = end >= size ? Math.Max(first, ((ulong)end + BlockBytes - 1) / BlockBytes) : (ulong)end / BlockBytes;
+        if (first >= last)
+        {
+            await ZeroMappedAsync(inode, offset, Math.Min(end, size), mode).ConfigureAwait(false);
+            Changed(inode, (ulong)size, contents: true);
+            return;
+        }
+
+        await ZeroMappedAsync(inode, offset, Math.Min((long)first * BlockBytes, size), mode).ConfigureAwait(false);
+        await ZeroMappedAsync(inode, (long)last * BlockBytes, Math.Min(end, size), mode).ConfigureAwait(false);
+        List<(ulong First, ulong End)> kept = [];
+        while (true)
+        {
+            bool done;
+            lock (core.Metadata)
+            {
+                core.Allocator.Close(ref inode.Window);
+                Record record = inode.Record;
+                done = core.MapEdits.TryRemoveRange(inode, ref record, first, last, kept);
+                inode.Record = record;
+            }
+
+            if (done)
+            {
+                break;
+            }
+
+            await core.MapEdits.GrowAsync(inode, mode).ConfigureAwait(false);
+        }
+
+        foreach ((ulong from, ulong to) in kept)
+        {
+            await ZeroMappedAsync(inode, (long)from * BlockBytes, (long)to * BlockBytes, mode).ConfigureAwait(false);
+        }
+
+        Changed(inode, (ulong)size, contents: true);
+    }
+
+    /// <summary>Zeros a range and gives all of it blocks.</summary>
+    public async ValueTask ZeroAsync(Inode inode, long offset, long length, bool keepSize, IoMode mode)
+    {
+        await AllocateAsync(inode, offset, length, keepSize, mode).ConfigureAwait(false);
+        await ZeroMappedAsync(inode, offset, Math.Min(offset + length, (long)inode.Record.Size), mode).ConfigureAwait(false);
+        Changed(inode, inode.Record.Size, contents: true);
+    }
+
+    private ValueTask BeginRangeAsync(Inode inode, long offset, long length, IoMode mode)
+    {
+        if (offset < 0 || length <= 0)
+        {
+            throw new CffsException(CffsError.Invalid, "an empty or negative range");
+        }
+
+        return offset <= SizeMax - length
+            ? core.Maps.EnsureAsync(inode, mode)
+            : throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes");
+    }
+
+    /// <summary>Writes zeros over what is there of a range; holes stay holes. The range ends at or before the file's end.</summary>
+    private async ValueTask ZeroMappedAsync(Inode inode, long offset, long end, IoMode mode)
+    {
+        if (inode.Record.InlineLength > 0)
+        {
+            if (offset < end)
+            {
+                await WriteAsync(inode, offset, Zeros.AsMemory(0, (int)(end - offset)), mode).ConfigureAwait(false);
+            }
+
+            return;
+        }
+
+        while (offset < end)
+        {
+            ulong logical = (ulong)offset / BlockBytes;
+            if (!inode.Map.TryFind(logical, out MappedExtent extent))
+            {
+                ulong next = inode.Map.NextMapped(logical);
+                if (next == ulong.MaxValue)
+                {
+                    return;
+                }
+
+                offset = (long)next * BlockBytes;
+                continue;
+            }
+
+            int take = (int)Math.Min(BlockBytes - (offset % BlockBytes), end - offset);
+            await OverwriteAsync(inode, extent, logical, offset, Zeros.AsMemory(0, take), mode).ConfigureAwait(false);
+            offset += take;
+        }
+    }
+
+    private void Changed(Inode inode, ulong size, bool contents)
+    {
+        lock (core.Metadata)
+        {
+            inode.Record.Size = size;
+            inode.Record.ChangeTime = core.Now();
+            inode.Record.ModifyTime = contents ? inode.Record.ChangeTime : inode.Record.ModifyTime;
+            inode.Version++;
+            core.Committer.AddDirty(inode);
+        }
+    }
+}
