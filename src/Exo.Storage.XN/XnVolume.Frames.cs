@@ -218,11 +218,12 @@ public sealed partial class XnVolume
     }
 
     /// <summary>
-    /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself.
+    /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself. It is for those who may write the block, and for those whose frame it is.
     /// </summary>
-    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
-    public XnStatus Unbind(BlockNumber block)
+    /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
+    public XnStatus Unbind(Credential credential, BlockNumber block)
     {
+        ArgumentNullException.ThrowIfNull(credential);
         lock (_lock)
         {
             int index = _registry.Find(block.Value);
@@ -232,6 +233,12 @@ public sealed partial class XnVolume
             }
 
             ref RegistryEntry entry = ref _registry[index];
+            bool isTheirs = entry.Has(EntryFlags.Framed) && _frames.Check(credential, new FrameNumber(entry.Frame), Rights.Write) == AccessRefusal.None;
+            if (!isTheirs && CheckAccess(credential, entry.Guard, XnOperation.Write) != XnStatus.Ok)
+            {
+                return XnStatus.AccessDenied;
+            }
+
             if (entry.Has(EntryFlags.Dirty))
             {
                 return XnStatus.Dirty;

@@ -142,8 +142,11 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
-    /// <summary>The frame of a block that is in core with valid contents, retained for the caller.</summary>
-    public bool TryGetFrame(BlockNumber block, out FrameNumber frame)
+    /// <summary>
+    /// The frame of a block that is in core with valid contents, retained for the caller. The block's guard must grant the credential reading: false otherwise, as for a block that
+    /// is not in core (<see cref="Read"/> says which it is).
+    /// </summary>
+    public bool TryGetFrame(Credential credential, BlockNumber block, out FrameNumber frame)
     {
         lock (_lock)
         {
@@ -151,7 +154,7 @@ public sealed partial class XnVolume : IDisposable
             if (index >= 0)
             {
                 ref RegistryEntry entry = ref _registry[index];
-                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed)
+                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed && CheckAccess(credential, entry.Guard, XnOperation.Read) == XnStatus.Ok)
                 {
                     frame = new FrameNumber(entry.Frame);
                     _frames.Retain(frame);

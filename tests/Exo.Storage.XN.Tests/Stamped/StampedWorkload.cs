@@ -130,7 +130,7 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         {
             if (entry.Template == tree.DataTemplate && random.Next(2) == 0)
             {
-                XnStatus status = tree.Disk.Unbind(entry.Block);
+                XnStatus status = tree.Disk.Unbind(tree.Key, entry.Block);
                 Assert.True(status is XnStatus.Ok or XnStatus.Dirty or XnStatus.NotDurable, status.ToString());
             }
         }
@@ -141,7 +141,7 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
     {
         foreach (StampedTree.Item item in tree.All())
         {
-            if (!item.IsNode && random.Next(3) == 0 && tree.Disk.TryGetFrame(item.Block, out FrameNumber frame))
+            if (!item.IsNode && random.Next(3) == 0 && tree.Disk.TryGetFrame(tree.Key, item.Block, out FrameNumber frame))
             {
                 random.NextBytes(tree.Disk.Frames.Bytes(frame)[512..1024]);
                 Assert.Equal(XnStatus.Ok, tree.Disk.MarkDirty(tree.Key, item.Block, 1));
