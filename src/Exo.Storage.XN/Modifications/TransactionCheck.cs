@@ -38,6 +38,9 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         _touched.Clear();
         _fresh.Clear();
         FreedBelow.Clear();
+#if XN_UNCHECKED
+        return Believe(transaction);
+#else
         XnStatus status = CheckAllocations(transaction);
         if (status == XnStatus.Ok)
         {
@@ -71,7 +74,38 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         }
 
         return status;
+#endif
     }
+
+#if XN_UNCHECKED
+    /// <summary>Only what <see cref="XnVolume.Apply"/> itself needs: that the blocks written are in core, and what lies below a freed tree.</summary>
+    private XnStatus Believe(XnTransaction transaction)
+    {
+        XnStatus status = XnStatus.Ok;
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Allocate && claim.FrameCount != 0 && volume.Template(claim.Extent.Template)!.IsMetadata)
+            {
+                for (uint b = 0; b < claim.Extent.Extent.Count; b++)
+                {
+                    _fresh.Add(new Fresh(claim.Extent.Extent.First + b, volume.Template(claim.Extent.Template)!));
+                }
+            }
+        }
+
+        foreach (Edit edit in transaction.Edits)
+        {
+            status = status == XnStatus.Ok ? Locate(transaction, edit.Block, out _, out _) : status;
+        }
+
+        foreach (Claim claim in transaction.Claims)
+        {
+            status = status == XnStatus.Ok && claim.Kind == ClaimKind.FreeTree ? CheckFreeTree(transaction, claim) : status;
+        }
+
+        return status;
+    }
+#endif
 
     private XnStatus CheckAllocations(XnTransaction transaction)
     {
