@@ -78,4 +78,7 @@ public enum XnStatus
 
     /// <summary>Frames given and blocks named do not match in number, or a frame is not usable.</summary>
     BadFrames = 24,
+
+    /// <summary>More than one pointer leads to the block, or one that did is not durably gone: it may not change in place.</summary>
+    Shared = 25,
 }

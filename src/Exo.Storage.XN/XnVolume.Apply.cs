@@ -153,7 +153,20 @@ public sealed partial class XnVolume
             }
         }
 
-        // Pointers change only in partitions that are written, so every claim's blocks have been seen above.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Share)
+            {
+                XnStatus status = CheckAccess(credential, _registry[_registry.Find(claim.ToBlock.Value)].Guard, XnOperation.Write);
+                if (status != XnStatus.Ok)
+                {
+                    transaction.LastRefusal = $"the credential may not write {claim.ToBlock}";
+                    return status;
+                }
+            }
+        }
+
+        // Pointers change only in partitions that are written, so all other claims' blocks have been seen above.
         return XnStatus.Ok;
     }
 
@@ -528,6 +541,14 @@ public sealed partial class XnVolume
             }
         }
 
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Share)
+            {
+                Share(claim.Extent.Extent);
+            }
+        }
+
         // Moves may go to blocks that have just been attached.
         foreach (Claim claim in transaction.Claims)
         {
@@ -749,9 +770,14 @@ public sealed partial class XnVolume
             {
                 _freeMap.Give(extent);
             }
+            else if (fate == Fate.StillOwned)
+            {
+                _willFree.WaitFor(_willFree.Hold(extent, _order.LastMove), edited, editedVersion);
+            }
             else if (fate == Fate.FreeLater)
             {
                 WillFreeList.Record record = _willFree.Add(extent, _order.LastMove);
+                _willFree.WaitForHolds(record);
                 _willFree.WaitFor(record, edited, editedVersion);
                 for (uint i = 0; i < run; i++)
                 {
@@ -764,6 +790,26 @@ public sealed partial class XnVolume
             }
         }
     }
+
+    /// <summary>One more pointer to blocks. All of them are clean and durable.</summary>
+    private void Share(in BlockExtent extent)
+    {
+        for (uint i = 0; i < extent.Count; i++)
+        {
+            ulong block = extent.First.Value + i;
+            _multiplyOwned[block] = Owners(new BlockNumber(block)) + 1;
+            int index = _registry.Find(block);
+            if (index >= 0)
+            {
+                // Two parents now: the one in the entry alone does not tell any more whether a pointer is on the disk.
+                _registry[index].Flags &= ~EntryFlags.NeverOnDisk;
+            }
+        }
+    }
+
+    /// <summary>Whether a block may not change in place: another pointer leads to it, or one that did is not durably gone.</summary>
+    internal bool IsFixed(in RegistryEntry entry) =>
+        entry.Template.IsCounted && (Owners(new BlockNumber(entry.Block)) > 1 || _willFree.IsHeld(entry.Block));
 
     private enum Fate
     {
@@ -778,7 +824,7 @@ public sealed partial class XnVolume
 
     private Fate FateOf(BlockNumber block)
     {
-        if (OwnerCount(block) > 1)
+        if (Owners(block) > 1)
         {
             return Fate.StillOwned;
         }
@@ -804,6 +850,13 @@ public sealed partial class XnVolume
             if (owners <= 1)
             {
                 _multiplyOwned.Remove(block.Value);
+            }
+
+            // What the entry says of the parent may be about the pointer that goes. Who still has one brings the block in again.
+            int shared = _registry.Find(block.Value);
+            if (shared >= 0 && _registry[shared].Template.IsCounted)
+            {
+                Forget(shared);
             }
 
             return fate;

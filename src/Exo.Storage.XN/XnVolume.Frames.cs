@@ -78,7 +78,7 @@ public sealed partial class XnVolume
     /// <summary>
     /// Gives frames to data blocks that a partition owns, without reading what is on the disk: their whole contents are about to be replaced. The blocks are dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotRegistered, NotInCore, NotOwned, AccessDenied, WrongTemplate, InCore, BadFrames.</returns>
+    /// <returns>Ok; ReadOnly, NotRegistered, NotInCore, BadRange, NotOwned, AccessDenied, TypeError, WrongTemplate, InCore, Shared, BadFrames.</returns>
     public XnStatus BindOverwrite(Credential credential, in XnReadRequest request, ReadOnlySpan<FrameNumber> frames)
     {
         ThrowIfClosed();
@@ -108,10 +108,16 @@ public sealed partial class XnVolume
 
             for (uint i = 0; i < request.Extent.Count; i++)
             {
-                int index = _registry.Find((request.Extent.First + i).Value);
+                BlockNumber block = request.Extent.First + i;
+                int index = _registry.Find(block.Value);
                 if (index >= 0 && _registry[index].Has(EntryFlags.Framed))
                 {
                     return XnStatus.InCore;
+                }
+
+                if (template.IsCounted && (Owners(block) > 1 || _willFree.IsHeld(block.Value)))
+                {
+                    return XnStatus.Shared;
                 }
             }
 
@@ -132,7 +138,7 @@ public sealed partial class XnVolume
     }
 
     /// <summary>Says that the caller changes the contents of data blocks through their frames. Call it before or after the change, and before <see cref="WriteBack"/>.</summary>
-    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate (metadata changes by transaction only).</returns>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, Shared, WrongTemplate (metadata changes by transaction only).</returns>
     public XnStatus MarkDirty(Credential credential, BlockNumber first, int count)
     {
         ThrowIfClosed();
@@ -158,6 +164,7 @@ public sealed partial class XnVolume
                     {
                         XnStatus status = _registry[index].Template.IsMetadata
                             ? XnStatus.WrongTemplate
+                            : IsFixed(_registry[index]) ? XnStatus.Shared
                             : CheckAccess(credential, _registry[index].Guard, XnOperation.Write);
                         if (status != XnStatus.Ok)
                         {
@@ -180,7 +187,7 @@ public sealed partial class XnVolume
     /// Replaces the frame of a data block by another with the contents that the block shall have: the old frame stays with whoever holds it (a lease, a write in flight).
     /// XN takes the new frame over and releases the old one. The block is dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate.</returns>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, Shared, WrongTemplate.</returns>
     public XnStatus Rebind(Credential credential, BlockNumber block, FrameNumber newFrame)
     {
         ThrowIfClosed();
@@ -204,7 +211,7 @@ public sealed partial class XnVolume
                 return XnStatus.WrongTemplate;
             }
 
-            XnStatus status = CheckAccess(credential, entry.Guard, XnOperation.Write);
+            XnStatus status = IsFixed(entry) ? XnStatus.Shared : CheckAccess(credential, entry.Guard, XnOperation.Write);
             if (status == XnStatus.Ok)
             {
                 _frames.Release(new FrameNumber(entry.Frame));
@@ -370,6 +377,11 @@ public sealed partial class XnVolume
                         {
                             awaited.Add(block);
                         }
+                        else if (_registry[index].Has(EntryFlags.Framed) && _registry[index].Template.IsCounted && Owners(block) > 1)
+                        {
+                            // It has several parents. Access follows the one that was last proved.
+                            Adopt(index, parent, request.Partition);
+                        }
                         else if (!_registry[index].Has(EntryFlags.Framed))
                         {
                             Abandon(toRead);
@@ -502,13 +514,19 @@ public sealed partial class XnVolume
     private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)
     {
         int index = _registry.Add(block.Value, template);
+        Adopt(index, parent, partition);
+        ref RegistryEntry entry = ref _registry[index];
+        entry.Submitted = entry.Written = entry.Durable = entry.Version;
+        return index;
+    }
+
+    private void Adopt(int index, int parent, int partition)
+    {
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[parent];
         entry.Parent = above.Block;
         entry.ParentPartition = partition;
-        entry.Guard = template.Acl is not null ? entry.Block : above.Guard;
-        entry.Submitted = entry.Written = entry.Durable = entry.Version;
-        return index;
+        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
     }
 
     private void SetFrame(int index, FrameNumber frame, BindMode mode)

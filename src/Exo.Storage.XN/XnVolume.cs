@@ -113,12 +113,14 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
-    /// <summary>True for a block that recovery reached through two pointers, until one of them is freed: a move was interrupted by a crash.</summary>
-    public bool IsMultiplyOwned(BlockNumber block)
+    /// <summary>
+    /// How many pointers lead to a block in use; 1 but for blocks of a counted template that are shared, and for what recovery reached through two pointers because a crash interrupted a move.
+    /// </summary>
+    public int OwnerCount(BlockNumber block)
     {
         lock (_lock)
         {
-            return OwnerCount(block) > 1;
+            return Owners(block);
         }
     }
 
@@ -204,8 +206,8 @@ public sealed partial class XnVolume : IDisposable
 
     internal ReadOnlySpan<byte> FrameBytes(int index) => _frames.Bytes(new FrameNumber(_registry[index].Frame));
 
-    /// <summary>How many pointers to a block exist: more than one only between an interrupted move and its repair.</summary>
-    internal int OwnerCount(BlockNumber block) => _multiplyOwned.Count > 0 && _multiplyOwned.TryGetValue(block.Value, out int owners) ? owners : 1;
+    /// <summary>As <see cref="OwnerCount"/>, under the lock.</summary>
+    internal int Owners(BlockNumber block) => _multiplyOwned.Count > 0 && _multiplyOwned.TryGetValue(block.Value, out int owners) ? owners : 1;
 
     private static RegistryEntryInfo Describe(in RegistryEntry entry) => new(
         new BlockNumber(entry.Block), entry.Template.Id, new BlockNumber(entry.Parent), entry.ParentPartition,

@@ -158,6 +158,15 @@ internal sealed class StampedTree
         return status;
     }
 
+    /// <summary>Makes another entry point to the blocks of an item too.</summary>
+    public XnStatus Share(Item item, Item to, int entry, out Item? second)
+    {
+        _transaction.Clear();
+        _transaction.Write(to.Block, StampedFormat.OffsetOf(entry), StampedFormat.Entry(item.Extent, item.Kind, item.Serial));
+        _transaction.ClaimShare(item.Extent, TemplateOf(item), item.Parent!.Block, item.Entry, to.Block, entry);
+        return Finish(new Item { Extent = item.Extent, Kind = item.Kind, Serial = item.Serial, Parent = to, Entry = entry }, [], out second);
+    }
+
     /// <summary>Makes everything durable.</summary>
     public void Sync()
     {
