@@ -40,7 +40,7 @@ public sealed partial class XnVolume
         }
 
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             XnStatus status = _check.Decide(transaction);
 #if !XN_UNCHECKED
@@ -83,7 +83,7 @@ public sealed partial class XnVolume
                 return IsReadOnly ? XnStatus.ReadOnly : XnStatus.NotRegistered;
             }
 
-            if (!_registry[second].Template.IsMetadata)
+            if (!_registry.TemplateOf(second).IsMetadata)
             {
                 return XnStatus.WrongTemplate;
             }
@@ -129,7 +129,7 @@ public sealed partial class XnVolume
     }
 
     private bool IsDurable(int index) =>
-        _registry[index].Durable == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsFound(index);
+        _registry.Durable(index) == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsFound(index);
 
     private XnStatus DecideAccess(Credential credential, XnTransaction transaction)
     {
@@ -201,6 +201,7 @@ public sealed partial class XnVolume
             if (status == XnStatus.Ok && claim.Kind == ClaimKind.Move)
             {
                 status = DecideBelow(transaction, claim);
+                status = status == XnStatus.Ok && LeavesImage(claim) ? DecideDistrust(transaction, claim.Block.Value) : status;
             }
             else if (status == XnStatus.Ok && claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
             {
@@ -234,6 +235,48 @@ public sealed partial class XnVolume
         return XnStatus.Ok;
     }
 
+    /// <summary>
+    /// Whether a move takes metadata that is not attached yet out of a block that is not either and has been written with the pointer to it. What moves may go on being written in any order,
+    /// with pointers to what was never initialised; and the old image leads to it. So that image must be replaced before it is attached itself.
+    /// </summary>
+    private bool LeavesImage(in Claim claim)
+    {
+        int from = _registry.Find(claim.Block.Value);
+        if (claim.Block == claim.ToBlock || from < 0 || !_registry[from].Has(EntryFlags.Volatile))
+        {
+            return false;
+        }
+
+        for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+        {
+            int index = _registry.Find(claim.Extent.Extent.First.Value + i);
+            if (index >= 0 && _registry[index].Has(EntryFlags.Volatile) && _registry.Submitted(from) >= _registry[index].AttachVersion)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>All above a block up to and with the first attached one will wait for its next version: it may not wait for any of them.</summary>
+    private XnStatus DecideDistrust(XnTransaction transaction, ulong block)
+    {
+        for (int index = _registry.Find(block); _registry[index].Has(EntryFlags.Volatile) && _registry[index].Parent != 0;)
+        {
+            ulong above = _registry[index].Parent;
+            if (Reaches(block, above))
+            {
+                return RefuseOrder(transaction, above, block);
+            }
+
+            _planned.Add((above, block));
+            index = _registry.Find(above);
+        }
+
+        return XnStatus.Ok;
+    }
+
     /// <summary>What moves may have to become durable before the block that it moves to, and before the new blocks above that: none of these may be waited for by what moves.</summary>
     private XnStatus DecideBelow(XnTransaction transaction, in Claim claim)
     {
@@ -241,7 +284,7 @@ public sealed partial class XnVolume
         {
             ulong moved = claim.Extent.Extent.First.Value + i;
             int index = _registry.Find(moved);
-            if (index < 0 || !_registry[index].Template.IsMetadata || (_registry[index].Pending == 0 && !_registry[index].Has(EntryFlags.Uninitialised)))
+            if (index < 0 || !_registry.TemplateOf(index).IsMetadata || (_registry.Pending(index) == 0 && !_registry[index].Has(EntryFlags.Uninitialised)))
             {
                 continue;
             }
@@ -311,7 +354,7 @@ public sealed partial class XnVolume
 
     private const int AnySector = -1;
 
-    private int SectorOf(int index, int partition) => _registry[index].Template.Offsets[partition] / 512;
+    private int SectorOf(int index, int partition) => _registry.TemplateOf(index).Offsets[partition] / 512;
 
     /// <summary>
     /// Whether a block can wait until another is durable <em>and found from a root</em>: neither the other nor any block above it whose pointer is not durable yet may wait for the first.
@@ -446,7 +489,7 @@ public sealed partial class XnVolume
     private bool IsLinkDurable(int index)
     {
         int parent = _registry.Find(_registry[index].Parent);
-        return parent < 0 || _registry[parent].Durable >= _registry[index].AttachVersion;
+        return parent < 0 || _registry.Durable(parent) >= _registry[index].AttachVersion;
     }
 
     /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>, when what is planned is done.</summary>
@@ -486,9 +529,9 @@ public sealed partial class XnVolume
             }
 
             int index = _registry.Find(block);
-            if (index >= 0 && _registry[index].Pending > 0)
+            if (index >= 0 && _registry.Pending(index) > 0)
             {
-                for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[kid].KidNext)
+                for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidNext(kid))
                 {
                     _search.Push(_registry[kid].Block);
                 }
@@ -523,8 +566,7 @@ public sealed partial class XnVolume
             {
                 last = edit.Block.Value;
                 int index = _registry.Find(last);
-                _registry[index].Version = _registry.NextVersion();
-                _registry.SetDirty(index);
+                _registry.Change(index);
             }
         }
 
@@ -588,7 +630,7 @@ public sealed partial class XnVolume
         _freeMap.Take(claim.Extent.Extent);
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
-            int index = _registry.Add(claim.Extent.Extent.First.Value + i, template);
+            int index = _registry.Add(claim.Extent.Extent.First.Value + i, template, isFresh: true);
             ref RegistryEntry entry = ref _registry[index];
             entry.Flags = EntryFlags.NeverOnDisk;
             if (template.Taints)
@@ -622,15 +664,15 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[parent];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
+        entry.ParentPartition = (ushort)partition;
         entry.AttachVersion = above.Version;
-        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
         if (entry.Has(EntryFlags.Volatile))
         {
             _registry.LinkKid(parent, index);
         }
 
-        AddPending(parent, entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+        AddPending(parent, _registry.Pending(index) + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
     }
 
     /// <summary>Adds to the pending count of a block and of the volatile chain above it, up to and with the first attached block.</summary>
@@ -644,8 +686,9 @@ public sealed partial class XnVolume
         while (true)
         {
             ref RegistryEntry entry = ref _registry[index];
-            entry.Pending += count;
-            Invariant.Check(entry.Pending >= 0);
+            ref int pending = ref _registry.StateOf(index).Pending;
+            pending += count;
+            Invariant.Check(pending >= 0);
             if (!entry.Has(EntryFlags.Volatile) || entry.Parent == 0)
             {
                 return;
@@ -659,16 +702,19 @@ public sealed partial class XnVolume
     private void Detach(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
-        int count = entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0);
+        int count = _registry.Pending(index) + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0);
         if (count != 0)
         {
             // An attached block's own pending count is not its parent's.
-            int carried = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? count : 0;
+            int carried = entry.Has(EntryFlags.Volatile) || !_registry.TemplateOf(index).IsMetadata ? count : 0;
             int parent = _registry.Find(entry.Parent);
             if (carried != 0 && parent >= 0)
             {
                 AddPending(parent, -carried);
-                Distrust(parent, entry.AttachVersion);
+                if (_registry[parent].Has(EntryFlags.Volatile) && _registry.Submitted(parent) >= entry.AttachVersion)
+                {
+                    Distrust(parent);
+                }
             }
         }
 
@@ -676,18 +722,13 @@ public sealed partial class XnVolume
     }
 
     /// <summary>
-    /// A block that is not attached yet may have been written with a pointer that its present version no longer has, to what was never initialised. Then its image must be replaced before
-    /// it is attached.
+    /// A block that is not attached yet has been written with a pointer that its present version no longer has, to what was never initialised or can come to lead to such. Its image must be
+    /// replaced before it is attached.
     /// </summary>
-    private void Distrust(int index, ulong pointerVersion)
+    private void Distrust(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
-        if (!entry.Has(EntryFlags.Volatile) || entry.Submitted < pointerVersion)
-        {
-            return;
-        }
-
-        entry.InitialiseAt = entry.Version;
+        _registry.StateOf(index).InitialiseAt = entry.Version;
         if (!entry.Has(EntryFlags.Uninitialised))
         {
             entry.Flags |= EntryFlags.Uninitialised;
@@ -702,6 +743,7 @@ public sealed partial class XnVolume
     private void Move(in Claim claim)
     {
         int to = _registry.Find(claim.ToBlock.Value);
+        bool leavesImage = LeavesImage(claim);
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
             int index = _registry.Find(claim.Extent.Extent.First.Value + i);
@@ -712,19 +754,24 @@ public sealed partial class XnVolume
 
             ref RegistryEntry entry = ref _registry[index];
             int from = _registry.Find(entry.Parent);
-            if (from >= 0 && _registry[from].Submitted >= entry.AttachVersion)
+            if (from >= 0 && _registry.Submitted(from) >= entry.AttachVersion)
             {
                 entry.Flags &= ~EntryFlags.NeverOnDisk;
             }
 
             Detach(index);
-            int pendingOfAttached = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? 0 : entry.Pending;
+            int pendingOfAttached = entry.Has(EntryFlags.Volatile) || !_registry.TemplateOf(index).IsMetadata ? 0 : _registry.Pending(index);
             AttachMoved(index, to, claim.ToPartition, pendingOfAttached);
         }
 
         if (claim.Block != claim.ToBlock)
         {
             int from = _registry.Find(claim.Block.Value);
+            if (leavesImage)
+            {
+                Distrust(from);
+            }
+
             OrderBehind(claim.Block.Value, claim.ToBlock.Value);
             _order.AddMove(claim.Block.Value, _registry[from].Version);
         }
@@ -735,15 +782,15 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[to];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
+        entry.ParentPartition = (ushort)partition;
         entry.AttachVersion = above.Version;
-        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
         if (entry.Has(EntryFlags.Volatile))
         {
             _registry.LinkKid(to, index);
         }
 
-        AddPending(to, entry.Pending - ownPending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+        AddPending(to, _registry.Pending(index) - ownPending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
     }
 
     /// <summary>Gives up blocks whose pointer the present version of <paramref name="edited"/> no longer holds.</summary>
@@ -808,8 +855,8 @@ public sealed partial class XnVolume
     }
 
     /// <summary>Whether a block may not change in place: another pointer leads to it, or one that did is not durably gone.</summary>
-    internal bool IsFixed(in RegistryEntry entry) =>
-        entry.Template.IsCounted && (Owners(new BlockNumber(entry.Block)) > 1 || _willFree.IsHeld(entry.Block));
+    internal bool IsFixed(int index) =>
+        _registry.TemplateOf(index).IsCounted && (Owners(new BlockNumber(_registry[index].Block)) > 1 || _willFree.IsHeld(_registry[index].Block));
 
     private enum Fate
     {
@@ -837,7 +884,7 @@ public sealed partial class XnVolume
 
         ref RegistryEntry entry = ref _registry[index];
         int parent = _registry.Find(entry.Parent);
-        bool neverOnDisk = entry.Has(EntryFlags.NeverOnDisk) && parent >= 0 && _registry[parent].Submitted < entry.AttachVersion;
+        bool neverOnDisk = entry.Has(EntryFlags.NeverOnDisk) && parent >= 0 && _registry.Submitted(parent) < entry.AttachVersion;
         return !neverOnDisk ? Fate.FreeLater : entry.Has(EntryFlags.Writing) ? Fate.WhenWritten : Fate.FreeNow;
     }
 
@@ -854,7 +901,7 @@ public sealed partial class XnVolume
 
             // What the entry says of the parent may be about the pointer that goes. Who still has one brings the block in again.
             int shared = _registry.Find(block.Value);
-            if (shared >= 0 && _registry[shared].Template.IsCounted)
+            if (shared >= 0 && _registry.TemplateOf(shared).IsCounted)
             {
                 Forget(shared);
             }
@@ -871,7 +918,7 @@ public sealed partial class XnVolume
         // Orders and will-frees that hang on this block's own next write hang on the edited block's from now on.
         _order.Replace(block.Value, edited, editedVersion);
         _willFree.Replace(block.Value, edited, editedVersion);
-        for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[index].KidFirst)
+        for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidFirst(index))
         {
             // Kids of a freed tree are freed by the same transaction; they leave the list first.
             Detach(kid);
@@ -879,7 +926,11 @@ public sealed partial class XnVolume
 
         Detach(index);
         ref RegistryEntry entry = ref _registry[index];
-        entry.Pending = 0;
+        if (_registry.Pending(index) != 0)
+        {
+            _registry.StateOf(index).Pending = 0;
+        }
+
         entry.Flags &= ~(EntryFlags.Uninitialised | EntryFlags.Volatile);
         if (entry.Has(EntryFlags.Writing))
         {

@@ -33,7 +33,7 @@ public sealed partial class XnVolume
     public XnStatus Bind(Credential credential, BlockNumber first, ReadOnlySpan<FrameNumber> frames, BindMode mode)
     {
         ThrowIfClosed();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -54,7 +54,7 @@ public sealed partial class XnVolume
                     return XnStatus.InCore;
                 }
 
-                if (mode == BindMode.Contents && entry.Template.IsMetadata)
+                if (mode == BindMode.Contents && _registry.TemplateOf(index).IsMetadata)
                 {
                     return XnStatus.WrongTemplate;
                 }
@@ -88,7 +88,7 @@ public sealed partial class XnVolume
         }
 
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -143,7 +143,7 @@ public sealed partial class XnVolume
     {
         ThrowIfClosed();
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -162,9 +162,9 @@ public sealed partial class XnVolume
 
                     if (pass == 0)
                     {
-                        XnStatus status = _registry[index].Template.IsMetadata
+                        XnStatus status = _registry.TemplateOf(index).IsMetadata
                             ? XnStatus.WrongTemplate
-                            : IsFixed(_registry[index]) ? XnStatus.Shared
+                            : IsFixed(index) ? XnStatus.Shared
                             : CheckAccess(credential, _registry[index].Guard, XnOperation.Write);
                         if (status != XnStatus.Ok)
                         {
@@ -173,8 +173,7 @@ public sealed partial class XnVolume
                     }
                     else
                     {
-                        _registry[index].Version = _registry.NextVersion();
-                        _registry.SetDirty(index);
+                        _registry.Change(index);
                     }
                 }
             }
@@ -192,7 +191,7 @@ public sealed partial class XnVolume
     {
         ThrowIfClosed();
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             int index = _registry.Find(block.Value);
             if (IsReadOnly || index < 0)
@@ -206,18 +205,17 @@ public sealed partial class XnVolume
                 return XnStatus.NotInCore;
             }
 
-            if (entry.Template.IsMetadata)
+            if (_registry.TemplateOf(index).IsMetadata)
             {
                 return XnStatus.WrongTemplate;
             }
 
-            XnStatus status = IsFixed(entry) ? XnStatus.Shared : CheckAccess(credential, entry.Guard, XnOperation.Write);
+            XnStatus status = IsFixed(index) ? XnStatus.Shared : CheckAccess(credential, entry.Guard, XnOperation.Write);
             if (status == XnStatus.Ok)
             {
                 _frames.Release(new FrameNumber(entry.Frame));
                 entry.Frame = newFrame.Value;
-                entry.Version = _registry.NextVersion();
-                _registry.SetDirty(index);
+                _registry.Change(index);
             }
 
             return status;
@@ -231,7 +229,7 @@ public sealed partial class XnVolume
     public XnStatus Unbind(Credential credential, BlockNumber block)
     {
         ArgumentNullException.ThrowIfNull(credential);
-        lock (_lock)
+        using (new Changing(this))
         {
             int index = _registry.Find(block.Value);
             if (index < 0)
@@ -256,8 +254,8 @@ public sealed partial class XnVolume
                 return XnStatus.Busy;
             }
 
-            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || entry.Pending > 0
-                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || (entry.Template.IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
+            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || _registry.Pending(index) > 0
+                || _registry.KidFirst(index) != BlockRegistry.None || entry.Parent == 0 || (_registry.TemplateOf(index).IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
             {
                 return XnStatus.NotDurable;
             }
@@ -344,7 +342,7 @@ public sealed partial class XnVolume
         ThrowIfClosed();
         List<(BlockNumber Block, FrameNumber Frame)> toRead = [];
         List<BlockNumber> awaited = [];
-        lock (_lock)
+        using (new Changing(this))
         {
             long blocks = 0;
             foreach (ref readonly XnReadRequest request in requests)
@@ -377,7 +375,7 @@ public sealed partial class XnVolume
                         {
                             awaited.Add(block);
                         }
-                        else if (_registry[index].Has(EntryFlags.Framed) && _registry[index].Template.IsCounted && Owners(block) > 1)
+                        else if (_registry[index].Has(EntryFlags.Framed) && _registry.TemplateOf(index).IsCounted && Owners(block) > 1)
                         {
                             // It has several parents. Access follows the one that was last proved.
                             Adopt(index, parent, request.Partition);
@@ -428,7 +426,7 @@ public sealed partial class XnVolume
     private void EndRead(in ReadPlan plan)
     {
         TaskCompletionSource? done;
-        lock (_lock)
+        using (new Changing(this))
         {
             foreach (BlockRequest request in plan.Requests)
             {
@@ -482,7 +480,7 @@ public sealed partial class XnVolume
             return XnStatus.NotInCore;
         }
 
-        if ((uint)request.Partition >= (uint)above.Template.PartitionCount || request.Extent.Count == 0)
+        if ((uint)request.Partition >= (uint)_registry.TemplateOf(parent).PartitionCount || request.Extent.Count == 0)
         {
             return XnStatus.BadRange;
         }
@@ -493,8 +491,8 @@ public sealed partial class XnVolume
             return status;
         }
 
-        ReadOnlySpan<byte> readSet = FrameBytes(parent).Slice(above.Template.Offsets[request.Partition], above.Template.ReadSetBytes);
-        if (!_check.Owns.TryRun(above.Template, request.Partition, readSet, BlockCount, _proof))
+        ReadOnlySpan<byte> readSet = FrameBytes(parent).Slice(_registry.TemplateOf(parent).Offsets[request.Partition], _registry.TemplateOf(parent).ReadSetBytes);
+        if (!_check.Owns.TryRun(_registry.TemplateOf(parent), request.Partition, readSet, BlockCount, _proof))
         {
             return XnStatus.TypeError;
         }
@@ -513,10 +511,8 @@ public sealed partial class XnVolume
     /// <summary>Registers a block that lies on the disk with contents.</summary>
     private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)
     {
-        int index = _registry.Add(block.Value, template);
+        int index = _registry.Add(block.Value, template, isFresh: false);
         Adopt(index, parent, partition);
-        ref RegistryEntry entry = ref _registry[index];
-        entry.Submitted = entry.Written = entry.Durable = entry.Version;
         return index;
     }
 
@@ -525,8 +521,8 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[parent];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
-        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        entry.ParentPartition = (ushort)partition;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
     }
 
     private void SetFrame(int index, FrameNumber frame, BindMode mode)
@@ -539,7 +535,6 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         entry.Frame = frame.Value;
         entry.Flags |= EntryFlags.Framed;
-        entry.Version = _registry.NextVersion();
-        _registry.SetDirty(index);
+        _registry.Change(index);
     }
 }

@@ -212,14 +212,14 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         if (index >= 0)
         {
             ref RegistryEntry entry = ref registry[index];
-            template = entry.Template;
+            template = registry.TemplateOf(index);
             if (!entry.Has(EntryFlags.Framed) || entry.Has(EntryFlags.Reading | EntryFlags.Dropped))
             {
                 transaction.MissingBlock = block;
                 return Refuse(transaction, XnStatus.NotInCore, $"{block} is not in core");
             }
 
-            if (volume.IsFixed(entry))
+            if (volume.IsFixed(index))
             {
                 return Refuse(transaction, XnStatus.Shared, $"{block} is shared");
             }
@@ -302,7 +302,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
 
     private XnStatus CheckPartition(XnTransaction transaction, in Touched touched)
     {
-        Template template = touched.Entry >= 0 ? registry[touched.Entry].Template : FreshTemplate(touched.Block);
+        Template template = touched.Entry >= 0 ? registry.TemplateOf(touched.Entry) : FreshTemplate(touched.Block);
         int offset = template.Offsets[touched.Partition];
         int length = template.ReadSetBytes;
         Span<byte> shadow = stackalloc byte[length];
@@ -518,7 +518,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             int index = registry.Find(claim.Block.Value);
             if (index >= 0)
             {
-                ushort[] offsets = registry[index].Template.Offsets;
+                ushort[] offsets = registry.TemplateOf(index).Offsets;
                 if (offsets[claim.Partition] / 512 != offsets[claim.ToPartition] / 512)
                 {
                     return Refuse(transaction, XnStatus.SplitSectorMove, $"the move of {claim.Extent} spans two sectors of {claim.Block}");
@@ -574,7 +574,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             return Refuse(transaction, owner < 0 ? XnStatus.NotRegistered : XnStatus.NotInCore, $"{claim.ToBlock}, the owner of {claim.Extent}, is not in core");
         }
 
-        Template template = registry[owner].Template;
+        Template template = registry.TemplateOf(owner);
         if ((uint)claim.ToPartition >= (uint)template.PartitionCount)
         {
             return Refuse(transaction, XnStatus.BadRange, $"{claim.ToBlock} has no partition {claim.ToPartition}");
