@@ -630,6 +630,7 @@ public sealed partial class XnVolume
         _freeMap.Take(claim.Extent.Extent);
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
+            ForgetAhead(claim.Extent.Extent.First.Value + i);
             int index = _registry.Add(claim.Extent.Extent.First.Value + i, template, isFresh: true);
             ref RegistryEntry entry = ref _registry[index];
             entry.Flags = EntryFlags.NeverOnDisk;

@@ -29,7 +29,10 @@ public sealed partial class XnVolume
     /// <summary>
     /// Gives frames to blocks that have been allocated and have none. XN takes the frames over (the caller's count of one each); the blocks are dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotRegistered, InCore, AccessDenied, NotInCore, WrongTemplate (contents for metadata), NotOwned (the block has contents on the disk: read it in).</returns>
+    /// <returns>
+    /// Ok; ReadOnly, NotRegistered, InCore, NotOwned (the block has contents on the disk: read it in, or <see cref="BindOverwrite"/>), WrongTemplate (contents for metadata), AccessDenied,
+    /// NotInCore (the guard).
+    /// </returns>
     public XnStatus Bind(Credential credential, BlockNumber first, ReadOnlySpan<FrameNumber> frames, BindMode mode)
     {
         ThrowIfClosed();
@@ -52,6 +55,11 @@ public sealed partial class XnVolume
                 if (entry.Has(EntryFlags.Framed))
                 {
                     return XnStatus.InCore;
+                }
+
+                if (_registry.Durable(index) == entry.Version)
+                {
+                    return XnStatus.NotOwned;
                 }
 
                 if (mode == BindMode.Contents && _registry.TemplateOf(index).IsMetadata)
@@ -134,6 +142,30 @@ public sealed partial class XnVolume
             }
 
             return XnStatus.Ok;
+        }
+    }
+
+    /// <summary>
+    /// Enters blocks that a partition owns into the registry without bringing them in: proved once, they can be seen there by all, and <see cref="Read"/> or <see cref="BindOverwrite"/> give
+    /// them frames later. Blocks that are entered already are passed over. <see cref="Unbind"/> takes an entry away, with or without a frame.
+    /// </summary>
+    /// <returns>Ok; NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, NotOwned.</returns>
+    public XnStatus Insert(Credential credential, in XnReadRequest request)
+    {
+        ThrowIfClosed();
+        using (new Changing(this))
+        {
+            XnStatus status = Prove(credential, request, XnOperation.Read, out Template? template, out int parent);
+            for (uint i = 0; status == XnStatus.Ok && i < request.Extent.Count; i++)
+            {
+                BlockNumber block = request.Extent.First + i;
+                if (_registry.Find(block.Value) < 0)
+                {
+                    _ = RegisterKnown(block, template!, parent, request.Partition);
+                }
+            }
+
+            return status;
         }
     }
 
@@ -380,6 +412,11 @@ public sealed partial class XnVolume
                             // It has several parents. Access follows the one that was last proved.
                             Adopt(index, parent, request.Partition);
                         }
+                        else if (!_registry[index].Has(EntryFlags.Framed) && _registry.Durable(index) == _registry[index].Version)
+                        {
+                            toRead.Add((block, default));
+                            _registry[index].Flags |= EntryFlags.Reading;
+                        }
                         else if (!_registry[index].Has(EntryFlags.Framed))
                         {
                             Abandon(toRead);
@@ -389,9 +426,18 @@ public sealed partial class XnVolume
                         continue;
                     }
 
-                    toRead.Add((block, default));
+                    bool isAhead = _ahead.Remove(block.Value, out FrameNumber ahead);
                     index = RegisterKnown(block, template!, parent, request.Partition);
-                    _registry[index].Flags |= EntryFlags.Reading;
+                    if (isAhead)
+                    {
+                        _registry[index].Frame = ahead.Value;
+                        _registry[index].Flags |= EntryFlags.Framed;
+                    }
+                    else
+                    {
+                        toRead.Add((block, default));
+                        _registry[index].Flags |= EntryFlags.Reading;
+                    }
                 }
             }
 
@@ -511,6 +557,7 @@ public sealed partial class XnVolume
     /// <summary>Registers a block that lies on the disk with contents.</summary>
     private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)
     {
+        ForgetAhead(block.Value);
         int index = _registry.Add(block.Value, template, isFresh: false);
         Adopt(index, parent, partition);
         return index;

@@ -115,6 +115,7 @@ public sealed partial class XnVolume
             _freeMap.Take(new BlockExtent(new BlockNumber(block), 1));
             _frames.Bytes(frame).Clear();
             contents.CopyTo(_frames.Bytes(frame));
+            ForgetAhead(block);
             int index = _registry.Add(block, kind, isFresh: true);
             ref RegistryEntry entry = ref _registry[index];
             entry.Frame = frame.Value;

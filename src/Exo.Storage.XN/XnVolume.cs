@@ -208,6 +208,7 @@ public sealed partial class XnVolume : IDisposable
             }
 
             _closed = true;
+            ForgetAhead();
             foreach (int index in _registry.Indices())
             {
                 ref RegistryEntry entry = ref _registry[index];
