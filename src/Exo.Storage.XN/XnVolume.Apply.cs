@@ -27,7 +27,7 @@ public sealed partial class XnVolume
     /// </summary>
     /// <returns>
     /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Busy, Cycle, SplitSectorMove,
-    /// OrderCycle: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
+    /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
     /// </returns>
     public XnStatus Apply(Credential credential, XnTransaction transaction)
     {

@@ -305,7 +305,7 @@ public sealed partial class XnVolume
     /// <param name="requests">What to bring in.</param>
     /// <param name="frames">As many frames as blocks asked for, count one each. XN takes those it needs; the others are moved to the front.</param>
     /// <param name="unusedFrames">How many were not needed: they are still the caller's.</param>
-    /// <exception cref="XnException">NotRegistered, NotInCore, NotOwned, AccessDenied, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
+    /// <exception cref="XnException">NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, NotOwned, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
     /// <exception cref="BlockDeviceException">The device failed; the blocks that it failed on are not registered.</exception>
     public void Read(Credential credential, ReadOnlySpan<XnReadRequest> requests, Span<FrameNumber> frames, out int unusedFrames)
     {

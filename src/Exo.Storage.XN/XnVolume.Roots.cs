@@ -70,7 +70,7 @@ public sealed partial class XnVolume
     /// <param name="template">The root's template; it must have an <c>acl</c>.</param>
     /// <param name="hint">Where the block should lie, or 0.</param>
     /// <param name="contents">First contents outside every partition's read set, or empty.</param>
-    /// <exception cref="XnException">AccessDenied, ReadOnly, WrongTemplate, NotFree (disk full), BadFrames, TypeError (contents point to blocks).</exception>
+    /// <exception cref="XnException">AccessDenied, ReadOnly, WrongTemplate, NotFree (disk full), BadFrames, BadRange (contents longer than a block), TypeError (contents point to blocks).</exception>
     public BlockNumber CreateRoot(Credential credential, TemplateId template, BlockNumber hint, ReadOnlySpan<byte> contents)
     {
         ThrowIfClosed();

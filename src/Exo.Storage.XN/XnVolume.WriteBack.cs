@@ -62,7 +62,7 @@ public sealed partial class XnVolume
     /// changed while the write is under way and reaches the disk as one consistent image; data is written from where it lies. Returns when the device has the blocks: they are durable after <see cref="Flush"/>.
     /// </summary>
     /// <returns>
-    /// Ok; ReadOnly; or, for the first block that may not be written, NotRegistered, NotInCore, Busy, Tainted: then nothing was written. Busy also when other writers hold all frames
+    /// Ok; ReadOnly; or, for the first block that may not be written, NotRegistered, Busy, Tainted: then nothing was written. Busy also when other writers hold all frames
     /// that metadata can be copied to; then a part was written. Clean blocks are skipped.
     /// </returns>
     /// <exception cref="BlockDeviceException">The device failed. What it failed to write is dirty again.</exception>
@@ -206,8 +206,8 @@ public sealed partial class XnVolume
     private XnStatus MayWrite(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
+        Invariant.Check(entry.Has(EntryFlags.Framed));
         return entry.Has(EntryFlags.Writing | EntryFlags.Reading | EntryFlags.Dropped) ? XnStatus.Busy
-            : !entry.Has(EntryFlags.Framed) ? XnStatus.NotInCore
             : (!entry.Has(EntryFlags.Volatile) && _registry.Pending(index) > 0 && _registry.TemplateOf(index).IsMetadata) || _order.MustWait(entry.Block) ? XnStatus.Tainted
             : XnStatus.Ok;
     }
