@@ -27,7 +27,7 @@ public sealed partial class XnVolume
     /// </summary>
     /// <returns>
     /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Busy, Cycle, SplitSectorMove,
-    /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
+    /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable; of orders of what is not metadata WrongTemplate: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
     /// </returns>
     public XnStatus Apply(Credential credential, XnTransaction transaction)
     {
@@ -47,6 +47,11 @@ public sealed partial class XnVolume
             if (status == XnStatus.Ok)
             {
                 status = DecideAccess(credential, transaction);
+            }
+
+            if (status == XnStatus.Ok && transaction.Orders.Count > 0)
+            {
+                status = DecideOrdered(credential, transaction);
             }
 #endif
 
@@ -167,6 +172,41 @@ public sealed partial class XnVolume
         }
 
         // Pointers change only in partitions that are written, so all other claims' blocks have been seen above.
+        return XnStatus.Ok;
+    }
+
+    /// <summary>
+    /// The blocks that an order names are there, and the one that would have to wait is metadata that the credential may write: nobody makes others wait for what he does not write.
+    /// </summary>
+    private XnStatus DecideOrdered(Credential credential, XnTransaction transaction)
+    {
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            foreach (BlockNumber block in (ReadOnlySpan<BlockNumber>)[before, after])
+            {
+                if (_registry.Find(block.Value) < 0 && FindAllocation(transaction, block.Value).Extent.Extent.Count == 0)
+                {
+                    transaction.LastRefusal = $"{block} is ordered and not in the registry";
+                    return XnStatus.NotRegistered;
+                }
+            }
+
+            int index = _registry.Find(after.Value);
+            Template template = index >= 0 ? _registry.TemplateOf(index) : _templates.Find(FindAllocation(transaction, after.Value).Extent.Template)!;
+            if (!template.IsMetadata)
+            {
+                transaction.LastRefusal = $"{after} is not metadata: it cannot wait";
+                return XnStatus.WrongTemplate;
+            }
+
+            XnStatus status = index >= 0 ? CheckAccess(credential, _registry[index].Guard, XnOperation.Write) : XnStatus.Ok;
+            if (status != XnStatus.Ok)
+            {
+                transaction.LastRefusal = $"the credential may not make {after} wait";
+                return status;
+            }
+        }
+
         return XnStatus.Ok;
     }
 
