@@ -243,20 +243,7 @@ public sealed partial class XnVolume
                 status = DecideBelow(transaction, claim);
                 status = status == XnStatus.Ok && LeavesImage(claim) ? DecideDistrust(transaction, claim.Block.Value) : status;
             }
-            else if (status == XnStatus.Ok && claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
-            {
-                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
-            }
 
-            if (status != XnStatus.Ok)
-            {
-                return status;
-            }
-        }
-
-        foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
-        {
-            status = DecideHeir(transaction, extent, heir.Value);
             if (status != XnStatus.Ok)
             {
                 return status;
@@ -266,6 +253,28 @@ public sealed partial class XnVolume
         foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
         {
             status = before == after ? XnStatus.Ok : DecideBehind(transaction, after.Value, before.Value, AnySector);
+            if (status != XnStatus.Ok)
+            {
+                return status;
+            }
+        }
+
+        // Last, as in Perform: what is freed hands on what it waits for, be it since this transaction only.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
+            {
+                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
+                if (status != XnStatus.Ok)
+                {
+                    return status;
+                }
+            }
+        }
+
+        foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
+        {
+            status = DecideHeir(transaction, extent, heir.Value);
             if (status != XnStatus.Ok)
             {
                 return status;
@@ -356,28 +365,53 @@ public sealed partial class XnVolume
         for (uint i = 0; i < freed.Extent.Count; i++)
         {
             ulong block = freed.Extent.First.Value + i;
+            XnStatus status = XnStatus.Ok;
             foreach (OrderEdges.Wait wait in _order.WaitsOf(block))
             {
-                // The heir itself: it would lose the one pointer and gain the other in one block, but perhaps not in one sector.
-                if (Reaches(wait.Before, heir))
-                {
-                    return RefuseOrder(transaction, heir, wait.Before);
-                }
-
-                _planned.Add((heir, wait.Before));
+                status = status == XnStatus.Ok ? DecideHeirWaits(transaction, heir, wait.Before) : status;
             }
 
             foreach (ulong waiter in _order.WaitersOf(block))
             {
-                if (waiter != heir && Reaches(heir, waiter))
-                {
-                    return RefuseOrder(transaction, waiter, heir);
-                }
+                status = status == XnStatus.Ok ? DecideHeirAwaited(transaction, heir, waiter) : status;
+            }
 
-                _planned.Add((waiter, heir));
+            int planned = _planned.Count;
+            for (int p = 0; p < planned && status == XnStatus.Ok; p++)
+            {
+                (ulong after, ulong before) = _planned[p];
+                status = after == block ? DecideHeirWaits(transaction, heir, before) : before == block ? DecideHeirAwaited(transaction, heir, after) : status;
+            }
+
+            if (status != XnStatus.Ok)
+            {
+                return status;
             }
         }
 
+        return XnStatus.Ok;
+    }
+
+    private XnStatus DecideHeirWaits(XnTransaction transaction, ulong heir, ulong before)
+    {
+        // The heir itself: it would lose the one pointer and gain the other in one block, but perhaps not in one sector.
+        if (Reaches(before, heir))
+        {
+            return RefuseOrder(transaction, heir, before);
+        }
+
+        _planned.Add((heir, before));
+        return XnStatus.Ok;
+    }
+
+    private XnStatus DecideHeirAwaited(XnTransaction transaction, ulong heir, ulong waiter)
+    {
+        if (waiter != heir && Reaches(heir, waiter))
+        {
+            return RefuseOrder(transaction, waiter, heir);
+        }
+
+        _planned.Add((waiter, heir));
         return XnStatus.Ok;
     }
 

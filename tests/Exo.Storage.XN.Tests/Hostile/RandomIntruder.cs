@@ -207,6 +207,7 @@ internal sealed class RandomIntruder(TwoTenants tenants, Random random)
         BlockNumber node = Node();
         int entry = random.Next(20);
         (BlockExtent extent, _, _) = Entry(node, entry);
+        extent = extent with { Count = Math.Min(extent.Count, 8) };
         return random.Next(3) switch
         {
             0 => new XnReadRequest(node, entry, new BlockExtent(Block(), count)),
