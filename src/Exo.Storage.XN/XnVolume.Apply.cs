@@ -517,7 +517,12 @@ public sealed partial class XnVolume
     private void OrderBehind(ulong after, ulong before)
     {
         int index = _registry.Find(before);
-        _order.Add(after, before, _registry[index].Version);
+        if (_registry.Durable(index) != _registry[index].Version)
+        {
+            // A version that is durable already will not become so again.
+            _order.Add(after, before, _registry[index].Version);
+        }
+
         while (_registry[index].Parent != 0 && _registry[index].Parent != after)
         {
             bool isDurable = IsLinkDurable(index);

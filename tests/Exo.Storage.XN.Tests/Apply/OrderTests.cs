@@ -141,6 +141,16 @@ public sealed class OrderTests : IDisposable
     }
 
     [Fact]
+    public void Nothing_waits_for_what_is_durable_already()
+    {
+        Tree.Transaction.Clear();
+        Tree.Transaction.Write(_disk.B.Block, 256, [1, 2, 3]);
+        Tree.Transaction.Order(_disk.A.Block, _disk.B.Block);
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Apply(Tree.Key, Tree.Transaction));
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
+    }
+
+    [Fact]
     public void Independent_writes_share_one_flush()
     {
         Stamp(_disk.A.Block);

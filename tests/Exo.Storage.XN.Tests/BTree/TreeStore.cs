@@ -14,8 +14,8 @@ namespace Exo.Storage.XN.Tests.BTree;
 /// node:   512..1023  16 entries of 32 bytes: start u64, count u32, kind u32 (1 value, 2 node) | key u64, 0
 /// value:  each block: key u64, version u64, index u64
 /// </code>
-/// The key of an entry for a node is the lowest that belongs below it (of the first one: whatever it says). A crash in the middle of a split or a merge leaves entries in a node that belong
-/// to its right neighbour: <see cref="Load"/> drops them. After a merge, what has come over does not reach the disk in a newer version before the parent has let go of the old place.
+/// The key of an entry for a node is the lowest that belongs below it (of the first one: whatever it says). A crash in the middle of a split, a merge or a removal leaves entries in a node that
+/// belong to its neighbour: <see cref="Load"/> drops them. After a merge, what has come over does not reach the disk in a newer version before the parent has let go of the old place.
 /// </summary>
 internal sealed class TreeStore
 {
@@ -329,6 +329,7 @@ internal sealed class TreeStore
             {
                 Clear(_root, entry.Slot);
                 Move(_root, entry, child.First, entry.Slot);
+                OrderAfterChild(entry, child.First);
             }
 
             Write(_root, 0, child, Node, 0);
@@ -343,16 +344,31 @@ internal sealed class TreeStore
         BlockExtent right = FindFree(1);
         FrameNumber[] frame = [TakeFrame()];
         int slot = FreeSlot(parent);
+        Entry self = Read(parent).Find(entry => entry.Extent.First == node);
         Commit(() =>
         {
+            // The first child may hold keys below its own: it must not come to stand behind its other half.
+            Write(parent, self.Slot, self.Extent, Node, Math.Min(self.Key, entries[0].Key));
             Write(parent, slot, right, Node, entries[Fanout / 2].Key);
             _transaction.ClaimAllocate(right, _templates[1], parent, slot, frame);
             foreach (Entry entry in entries[(Fanout / 2)..])
             {
                 Clear(node, entry.Slot);
                 Move(node, entry, right.First, entry.Slot);
+                OrderAfterChild(entry, right.First);
             }
         });
+    }
+
+    /// <summary>
+    /// What a new node shows instead of the old one must not be older than what the old one waits for: a child may have taken over a neighbour's entries that the old image still leads to.
+    /// </summary>
+    private void OrderAfterChild(Entry child, BlockNumber node)
+    {
+        if (child.Kind == Node)
+        {
+            _transaction.Order(child.Extent.First, node);
+        }
     }
 
     /// <summary>Neighbours that fit into one node become one: the right one's entries go to the left one.</summary>
@@ -417,7 +433,7 @@ internal sealed class TreeStore
     /// <summary>Drops entries that do not belong into a node: their place is its neighbour.</summary>
     private void Settle(BlockNumber node, ulong from, ulong to)
     {
-        foreach (Entry entry in Read(node).Where(entry => entry.Key >= to))
+        foreach (Entry entry in Read(node).Where(entry => entry.Key >= to || (entry.Kind == Value && entry.Key < from)))
         {
             Commit(() =>
             {
