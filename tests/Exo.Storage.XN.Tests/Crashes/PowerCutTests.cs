@@ -37,6 +37,7 @@ public sealed class PowerCutTests
             }
         }
 
+        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states");
         Assert.True(states > 60, $"{states} states");
     }
 
