@@ -14,6 +14,7 @@ Func<IPeerRow>[] rows =
 [
     () => new ImportRow(),
     () => new ColdReadRow(),
+    () => new ProtectionRow(),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
@@ -89,7 +90,13 @@ run.SetAction(parsed =>
     return 0;
 });
 
-return new RootCommand("Exo beside its peers.") { list, run }.Parse(args).Invoke();
+// What a row runs in a process of its own.
+Argument<string> image = new("IMAGE");
+Command createDelete = new("create-delete", "Makes and removes small files in an image, and prints the seconds.") { image };
+createDelete.Hidden = true;
+createDelete.SetAction(parsed => Console.WriteLine(CreateDelete.Seconds(parsed.GetValue(image)!).ToString(CultureInfo.InvariantCulture)));
+
+return new RootCommand("Exo beside its peers.") { list, run, createDelete }.Parse(args).Invoke();
 
 /// <summary>Ctrl-C takes back what a row has made.</summary>
 internal sealed class CancelGuard : IDisposable

@@ -52,8 +52,8 @@ public enum XnStatus
     /// <summary>A pointer cannot move between two sectors of one block: they do not reach the disk together.</summary>
     SplitSectorMove = 15,
 
-    /// <summary>The block is clean.</summary>
-    NotDirty = 16,
+    /// <summary>More than one pointer leads to the block, or one that did is not durably gone: it may not change in place.</summary>
+    Shared = 16,
 
     /// <summary>The block has changes that are not on the disk.</summary>
     Dirty = 17,

@@ -27,7 +27,7 @@ public sealed partial class XnVolume
     /// </summary>
     /// <returns>
     /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Busy, Cycle, SplitSectorMove,
-    /// OrderCycle: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
+    /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable; of orders of what is not metadata WrongTemplate: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
     /// </returns>
     public XnStatus Apply(Credential credential, XnTransaction transaction)
     {
@@ -40,13 +40,20 @@ public sealed partial class XnVolume
         }
 
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             XnStatus status = _check.Decide(transaction);
+#if !XN_UNCHECKED
             if (status == XnStatus.Ok)
             {
                 status = DecideAccess(credential, transaction);
             }
+
+            if (status == XnStatus.Ok && transaction.Orders.Count > 0)
+            {
+                status = DecideOrdered(credential, transaction);
+            }
+#endif
 
             if (status == XnStatus.Ok)
             {
@@ -81,7 +88,7 @@ public sealed partial class XnVolume
                 return IsReadOnly ? XnStatus.ReadOnly : XnStatus.NotRegistered;
             }
 
-            if (!_registry[second].Template.IsMetadata)
+            if (!_registry.TemplateOf(second).IsMetadata)
             {
                 return XnStatus.WrongTemplate;
             }
@@ -127,7 +134,7 @@ public sealed partial class XnVolume
     }
 
     private bool IsDurable(int index) =>
-        _registry[index].Durable == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsFound(index);
+        _registry.Durable(index) == _registry[index].Version && !_registry[index].Has(EntryFlags.Uninitialised) && IsFound(index);
 
     private XnStatus DecideAccess(Credential credential, XnTransaction transaction)
     {
@@ -151,7 +158,55 @@ public sealed partial class XnVolume
             }
         }
 
-        // Pointers change only in partitions that are written, so every claim's blocks have been seen above.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Share)
+            {
+                XnStatus status = CheckAccess(credential, _registry[_registry.Find(claim.ToBlock.Value)].Guard, XnOperation.Write);
+                if (status != XnStatus.Ok)
+                {
+                    transaction.LastRefusal = $"the credential may not write {claim.ToBlock}";
+                    return status;
+                }
+            }
+        }
+
+        // Pointers change only in partitions that are written, so all other claims' blocks have been seen above.
+        return XnStatus.Ok;
+    }
+
+    /// <summary>
+    /// The blocks that an order names are there, and the one that would have to wait is metadata that the credential may write: nobody makes others wait for what he does not write.
+    /// </summary>
+    private XnStatus DecideOrdered(Credential credential, XnTransaction transaction)
+    {
+        foreach ((BlockNumber before, BlockNumber after) in transaction.Orders)
+        {
+            foreach (BlockNumber block in (ReadOnlySpan<BlockNumber>)[before, after])
+            {
+                if (_registry.Find(block.Value) < 0 && FindAllocation(transaction, block.Value).Extent.Extent.Count == 0)
+                {
+                    transaction.LastRefusal = $"{block} is ordered and not in the registry";
+                    return XnStatus.NotRegistered;
+                }
+            }
+
+            int index = _registry.Find(after.Value);
+            Template template = index >= 0 ? _registry.TemplateOf(index) : _templates.Find(FindAllocation(transaction, after.Value).Extent.Template)!;
+            if (!template.IsMetadata)
+            {
+                transaction.LastRefusal = $"{after} is not metadata: it cannot wait";
+                return XnStatus.WrongTemplate;
+            }
+
+            XnStatus status = index >= 0 ? CheckAccess(credential, _registry[index].Guard, XnOperation.Write) : XnStatus.Ok;
+            if (status != XnStatus.Ok)
+            {
+                transaction.LastRefusal = $"the credential may not make {after} wait";
+                return status;
+            }
+        }
+
         return XnStatus.Ok;
     }
 
@@ -186,21 +241,9 @@ public sealed partial class XnVolume
             if (status == XnStatus.Ok && claim.Kind == ClaimKind.Move)
             {
                 status = DecideBelow(transaction, claim);
-            }
-            else if (status == XnStatus.Ok && claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
-            {
-                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
+                status = status == XnStatus.Ok && LeavesImage(claim) ? DecideDistrust(transaction, claim.Block.Value) : status;
             }
 
-            if (status != XnStatus.Ok)
-            {
-                return status;
-            }
-        }
-
-        foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
-        {
-            status = DecideHeir(transaction, extent, heir.Value);
             if (status != XnStatus.Ok)
             {
                 return status;
@@ -216,6 +259,70 @@ public sealed partial class XnVolume
             }
         }
 
+        // Last, as in Perform: what is freed hands on what it waits for, be it since this transaction only.
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
+            {
+                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
+                if (status != XnStatus.Ok)
+                {
+                    return status;
+                }
+            }
+        }
+
+        foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
+        {
+            status = DecideHeir(transaction, extent, heir.Value);
+            if (status != XnStatus.Ok)
+            {
+                return status;
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    /// <summary>
+    /// Whether a move takes metadata that is not attached yet out of a block that is not either and has been written with the pointer to it. What moves may go on being written in any order,
+    /// with pointers to what was never initialised; and the old image leads to it. So that image must be replaced before it is attached itself.
+    /// </summary>
+    private bool LeavesImage(in Claim claim)
+    {
+        int from = _registry.Find(claim.Block.Value);
+        if (claim.Block == claim.ToBlock || from < 0 || !_registry[from].Has(EntryFlags.Volatile))
+        {
+            return false;
+        }
+
+        for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+        {
+            int index = _registry.Find(claim.Extent.Extent.First.Value + i);
+            if (index >= 0 && _registry[index].Has(EntryFlags.Volatile) && _registry.Submitted(from) >= _registry[index].AttachVersion)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>All above a block up to and with the first attached one will wait for its next version: it may not wait for any of them.</summary>
+    private XnStatus DecideDistrust(XnTransaction transaction, ulong block)
+    {
+        for (int index = _registry.Find(block); _registry[index].Has(EntryFlags.Volatile) && _registry[index].Parent != 0;)
+        {
+            ulong above = _registry[index].Parent;
+            if (Reaches(block, above))
+            {
+                return RefuseOrder(transaction, above, block);
+            }
+
+            _planned.Add((above, block));
+            index = _registry.Find(above);
+        }
+
         return XnStatus.Ok;
     }
 
@@ -226,7 +333,7 @@ public sealed partial class XnVolume
         {
             ulong moved = claim.Extent.Extent.First.Value + i;
             int index = _registry.Find(moved);
-            if (index < 0 || !_registry[index].Template.IsMetadata || (_registry[index].Pending == 0 && !_registry[index].Has(EntryFlags.Uninitialised)))
+            if (index < 0 || !_registry.TemplateOf(index).IsMetadata || (_registry.Pending(index) == 0 && !_registry[index].Has(EntryFlags.Uninitialised)))
             {
                 continue;
             }
@@ -258,28 +365,53 @@ public sealed partial class XnVolume
         for (uint i = 0; i < freed.Extent.Count; i++)
         {
             ulong block = freed.Extent.First.Value + i;
+            XnStatus status = XnStatus.Ok;
             foreach (OrderEdges.Wait wait in _order.WaitsOf(block))
             {
-                // The heir itself: it would lose the one pointer and gain the other in one block, but perhaps not in one sector.
-                if (Reaches(wait.Before, heir))
-                {
-                    return RefuseOrder(transaction, heir, wait.Before);
-                }
-
-                _planned.Add((heir, wait.Before));
+                status = status == XnStatus.Ok ? DecideHeirWaits(transaction, heir, wait.Before) : status;
             }
 
             foreach (ulong waiter in _order.WaitersOf(block))
             {
-                if (waiter != heir && Reaches(heir, waiter))
-                {
-                    return RefuseOrder(transaction, waiter, heir);
-                }
+                status = status == XnStatus.Ok ? DecideHeirAwaited(transaction, heir, waiter) : status;
+            }
 
-                _planned.Add((waiter, heir));
+            int planned = _planned.Count;
+            for (int p = 0; p < planned && status == XnStatus.Ok; p++)
+            {
+                (ulong after, ulong before) = _planned[p];
+                status = after == block ? DecideHeirWaits(transaction, heir, before) : before == block ? DecideHeirAwaited(transaction, heir, after) : status;
+            }
+
+            if (status != XnStatus.Ok)
+            {
+                return status;
             }
         }
 
+        return XnStatus.Ok;
+    }
+
+    private XnStatus DecideHeirWaits(XnTransaction transaction, ulong heir, ulong before)
+    {
+        // The heir itself: it would lose the one pointer and gain the other in one block, but perhaps not in one sector.
+        if (Reaches(before, heir))
+        {
+            return RefuseOrder(transaction, heir, before);
+        }
+
+        _planned.Add((heir, before));
+        return XnStatus.Ok;
+    }
+
+    private XnStatus DecideHeirAwaited(XnTransaction transaction, ulong heir, ulong waiter)
+    {
+        if (waiter != heir && Reaches(heir, waiter))
+        {
+            return RefuseOrder(transaction, waiter, heir);
+        }
+
+        _planned.Add((waiter, heir));
         return XnStatus.Ok;
     }
 
@@ -296,7 +428,7 @@ public sealed partial class XnVolume
 
     private const int AnySector = -1;
 
-    private int SectorOf(int index, int partition) => _registry[index].Template.Offsets[partition] / 512;
+    private int SectorOf(int index, int partition) => _registry.TemplateOf(index).Offsets[partition] / 512;
 
     /// <summary>
     /// Whether a block can wait until another is durable <em>and found from a root</em>: neither the other nor any block above it whose pointer is not durable yet may wait for the first.
@@ -385,7 +517,12 @@ public sealed partial class XnVolume
     private void OrderBehind(ulong after, ulong before)
     {
         int index = _registry.Find(before);
-        _order.Add(after, before, _registry[index].Version);
+        if (_registry.Durable(index) != _registry[index].Version)
+        {
+            // A version that is durable already will not become so again.
+            _order.Add(after, before, _registry[index].Version);
+        }
+
         while (_registry[index].Parent != 0 && _registry[index].Parent != after)
         {
             bool isDurable = IsLinkDurable(index);
@@ -431,7 +568,7 @@ public sealed partial class XnVolume
     private bool IsLinkDurable(int index)
     {
         int parent = _registry.Find(_registry[index].Parent);
-        return parent < 0 || _registry[parent].Durable >= _registry[index].AttachVersion;
+        return parent < 0 || _registry.Durable(parent) >= _registry[index].AttachVersion;
     }
 
     /// <summary>Whether writing <paramref name="from"/> waits, directly or not, for <paramref name="target"/>, when what is planned is done.</summary>
@@ -471,9 +608,9 @@ public sealed partial class XnVolume
             }
 
             int index = _registry.Find(block);
-            if (index >= 0 && _registry[index].Pending > 0)
+            if (index >= 0 && _registry.Pending(index) > 0)
             {
-                for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[kid].KidNext)
+                for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidNext(kid))
                 {
                     _search.Push(_registry[kid].Block);
                 }
@@ -508,8 +645,7 @@ public sealed partial class XnVolume
             {
                 last = edit.Block.Value;
                 int index = _registry.Find(last);
-                _registry[index].Version = _registry.NextVersion();
-                _registry.SetDirty(index);
+                _registry.Change(index);
             }
         }
 
@@ -523,6 +659,14 @@ public sealed partial class XnVolume
                 {
                     Attach(_registry.Find(claim.Extent.Extent.First.Value + i), parent, claim.Partition);
                 }
+            }
+        }
+
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Share)
+            {
+                Share(claim.Extent.Extent);
             }
         }
 
@@ -565,7 +709,8 @@ public sealed partial class XnVolume
         _freeMap.Take(claim.Extent.Extent);
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
-            int index = _registry.Add(claim.Extent.Extent.First.Value + i, template);
+            ForgetAhead(claim.Extent.Extent.First.Value + i);
+            int index = _registry.Add(claim.Extent.Extent.First.Value + i, template, isFresh: true);
             ref RegistryEntry entry = ref _registry[index];
             entry.Flags = EntryFlags.NeverOnDisk;
             if (template.Taints)
@@ -599,15 +744,15 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[parent];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
+        entry.ParentPartition = (ushort)partition;
         entry.AttachVersion = above.Version;
-        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
         if (entry.Has(EntryFlags.Volatile))
         {
             _registry.LinkKid(parent, index);
         }
 
-        AddPending(parent, entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+        AddPending(parent, _registry.Pending(index) + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
     }
 
     /// <summary>Adds to the pending count of a block and of the volatile chain above it, up to and with the first attached block.</summary>
@@ -621,8 +766,9 @@ public sealed partial class XnVolume
         while (true)
         {
             ref RegistryEntry entry = ref _registry[index];
-            entry.Pending += count;
-            Invariant.Check(entry.Pending >= 0);
+            ref int pending = ref _registry.StateOf(index).Pending;
+            pending += count;
+            Invariant.Check(pending >= 0);
             if (!entry.Has(EntryFlags.Volatile) || entry.Parent == 0)
             {
                 return;
@@ -636,16 +782,19 @@ public sealed partial class XnVolume
     private void Detach(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
-        int count = entry.Pending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0);
+        int count = _registry.Pending(index) + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0);
         if (count != 0)
         {
             // An attached block's own pending count is not its parent's.
-            int carried = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? count : 0;
+            int carried = entry.Has(EntryFlags.Volatile) || !_registry.TemplateOf(index).IsMetadata ? count : 0;
             int parent = _registry.Find(entry.Parent);
             if (carried != 0 && parent >= 0)
             {
                 AddPending(parent, -carried);
-                Distrust(parent, entry.AttachVersion);
+                if (_registry[parent].Has(EntryFlags.Volatile) && _registry.Submitted(parent) >= entry.AttachVersion)
+                {
+                    Distrust(parent);
+                }
             }
         }
 
@@ -653,18 +802,13 @@ public sealed partial class XnVolume
     }
 
     /// <summary>
-    /// A block that is not attached yet may have been written with a pointer that its present version no longer has, to what was never initialised. Then its image must be replaced before
-    /// it is attached.
+    /// A block that is not attached yet has been written with a pointer that its present version no longer has, to what was never initialised or can come to lead to such. Its image must be
+    /// replaced before it is attached.
     /// </summary>
-    private void Distrust(int index, ulong pointerVersion)
+    private void Distrust(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
-        if (!entry.Has(EntryFlags.Volatile) || entry.Submitted < pointerVersion)
-        {
-            return;
-        }
-
-        entry.InitialiseAt = entry.Version;
+        _registry.StateOf(index).InitialiseAt = entry.Version;
         if (!entry.Has(EntryFlags.Uninitialised))
         {
             entry.Flags |= EntryFlags.Uninitialised;
@@ -679,6 +823,7 @@ public sealed partial class XnVolume
     private void Move(in Claim claim)
     {
         int to = _registry.Find(claim.ToBlock.Value);
+        bool leavesImage = LeavesImage(claim);
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
             int index = _registry.Find(claim.Extent.Extent.First.Value + i);
@@ -689,19 +834,24 @@ public sealed partial class XnVolume
 
             ref RegistryEntry entry = ref _registry[index];
             int from = _registry.Find(entry.Parent);
-            if (from >= 0 && _registry[from].Submitted >= entry.AttachVersion)
+            if (from >= 0 && _registry.Submitted(from) >= entry.AttachVersion)
             {
                 entry.Flags &= ~EntryFlags.NeverOnDisk;
             }
 
             Detach(index);
-            int pendingOfAttached = entry.Has(EntryFlags.Volatile) || !entry.Template.IsMetadata ? 0 : entry.Pending;
+            int pendingOfAttached = entry.Has(EntryFlags.Volatile) || !_registry.TemplateOf(index).IsMetadata ? 0 : _registry.Pending(index);
             AttachMoved(index, to, claim.ToPartition, pendingOfAttached);
         }
 
         if (claim.Block != claim.ToBlock)
         {
             int from = _registry.Find(claim.Block.Value);
+            if (leavesImage)
+            {
+                Distrust(from);
+            }
+
             OrderBehind(claim.Block.Value, claim.ToBlock.Value);
             _order.AddMove(claim.Block.Value, _registry[from].Version);
         }
@@ -712,15 +862,15 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[to];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
+        entry.ParentPartition = (ushort)partition;
         entry.AttachVersion = above.Version;
-        entry.Guard = entry.Template.Acl is not null ? entry.Block : above.Guard;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
         if (entry.Has(EntryFlags.Volatile))
         {
             _registry.LinkKid(to, index);
         }
 
-        AddPending(to, entry.Pending - ownPending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
+        AddPending(to, _registry.Pending(index) - ownPending + (entry.Has(EntryFlags.Uninitialised) ? 1 : 0));
     }
 
     /// <summary>Gives up blocks whose pointer the present version of <paramref name="edited"/> no longer holds.</summary>
@@ -747,9 +897,14 @@ public sealed partial class XnVolume
             {
                 _freeMap.Give(extent);
             }
+            else if (fate == Fate.StillOwned)
+            {
+                _willFree.WaitFor(_willFree.Hold(extent, _order.LastMove), edited, editedVersion);
+            }
             else if (fate == Fate.FreeLater)
             {
                 WillFreeList.Record record = _willFree.Add(extent, _order.LastMove);
+                _willFree.WaitForHolds(record);
                 _willFree.WaitFor(record, edited, editedVersion);
                 for (uint i = 0; i < run; i++)
                 {
@@ -762,6 +917,26 @@ public sealed partial class XnVolume
             }
         }
     }
+
+    /// <summary>One more pointer to blocks. All of them are clean and durable.</summary>
+    private void Share(in BlockExtent extent)
+    {
+        for (uint i = 0; i < extent.Count; i++)
+        {
+            ulong block = extent.First.Value + i;
+            _multiplyOwned[block] = Owners(new BlockNumber(block)) + 1;
+            int index = _registry.Find(block);
+            if (index >= 0)
+            {
+                // Two parents now: the one in the entry alone does not tell any more whether a pointer is on the disk.
+                _registry[index].Flags &= ~EntryFlags.NeverOnDisk;
+            }
+        }
+    }
+
+    /// <summary>Whether a block may not change in place: another pointer leads to it, or one that did is not durably gone.</summary>
+    internal bool IsFixed(int index) =>
+        _registry.TemplateOf(index).IsCounted && (Owners(new BlockNumber(_registry[index].Block)) > 1 || _willFree.IsHeld(_registry[index].Block));
 
     private enum Fate
     {
@@ -776,7 +951,7 @@ public sealed partial class XnVolume
 
     private Fate FateOf(BlockNumber block)
     {
-        if (OwnerCount(block) > 1)
+        if (Owners(block) > 1)
         {
             return Fate.StillOwned;
         }
@@ -789,7 +964,7 @@ public sealed partial class XnVolume
 
         ref RegistryEntry entry = ref _registry[index];
         int parent = _registry.Find(entry.Parent);
-        bool neverOnDisk = entry.Has(EntryFlags.NeverOnDisk) && parent >= 0 && _registry[parent].Submitted < entry.AttachVersion;
+        bool neverOnDisk = entry.Has(EntryFlags.NeverOnDisk) && parent >= 0 && _registry.Submitted(parent) < entry.AttachVersion;
         return !neverOnDisk ? Fate.FreeLater : entry.Has(EntryFlags.Writing) ? Fate.WhenWritten : Fate.FreeNow;
     }
 
@@ -804,6 +979,13 @@ public sealed partial class XnVolume
                 _multiplyOwned.Remove(block.Value);
             }
 
+            // What the entry says of the parent may be about the pointer that goes. Who still has one brings the block in again.
+            int shared = _registry.Find(block.Value);
+            if (shared >= 0 && _registry.TemplateOf(shared).IsCounted)
+            {
+                Forget(shared);
+            }
+
             return fate;
         }
 
@@ -816,7 +998,7 @@ public sealed partial class XnVolume
         // Orders and will-frees that hang on this block's own next write hang on the edited block's from now on.
         _order.Replace(block.Value, edited, editedVersion);
         _willFree.Replace(block.Value, edited, editedVersion);
-        for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[index].KidFirst)
+        for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidFirst(index))
         {
             // Kids of a freed tree are freed by the same transaction; they leave the list first.
             Detach(kid);
@@ -824,7 +1006,11 @@ public sealed partial class XnVolume
 
         Detach(index);
         ref RegistryEntry entry = ref _registry[index];
-        entry.Pending = 0;
+        if (_registry.Pending(index) != 0)
+        {
+            _registry.StateOf(index).Pending = 0;
+        }
+
         entry.Flags &= ~(EntryFlags.Uninitialised | EntryFlags.Volatile);
         if (entry.Has(EntryFlags.Writing))
         {

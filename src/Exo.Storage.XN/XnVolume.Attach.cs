@@ -113,8 +113,9 @@ public sealed partial class XnVolume
         DiskFreeMap freeMap = new(current.BlockCount);
         XnRecoveryReport? report = null;
         Dictionary<ulong, int> multiplyOwned = [];
-        if (current.Clean == 0 || !TryLoadFreeMap(device, current, freeMap))
+        if (current.Clean == 0 || !TryLoadSnapshot(device, current, freeMap, multiplyOwned))
         {
+            multiplyOwned.Clear();
             RecoveryPass pass = new(device, current, templates, roots.Entries, options.Observer, options.Progress);
             report = pass.Run(freeMap, multiplyOwned);
         }
@@ -131,6 +132,7 @@ public sealed partial class XnVolume
 
     /// <summary>
     /// Leaves the volume clean: writes the free-map snapshot and then, last, the clean superblock. The volume can be disposed of afterwards, or changed again.
+    /// Counts of shared blocks are kept in free blocks; where there are not enough of them the volume is left unclean, and the next attach counts again.
     /// </summary>
     /// <returns>Ok; Dirty when blocks with changes remain (write back and flush first).</returns>
     public XnStatus Unmount()
@@ -153,6 +155,12 @@ public sealed partial class XnVolume
                 XnSuperblock next = _superblock.Current;
                 next.Epoch++;
                 next.Clean = 1;
+                next.OwnersStart = 0;
+                if (!TryStoreOwners(_device, ref next, _freeMap, _multiplyOwned, _reserve))
+                {
+                    return XnStatus.Ok;
+                }
+
                 StoreFreeMap(_device, next, _freeMap, _reserve);
                 _device.Flush();
                 _superblock.Store(next);
@@ -180,6 +188,19 @@ public sealed partial class XnVolume
                 _superblock.Store(next);
                 Volatile.Write(ref _unclean, true);
             }
+        }
+    }
+
+    /// <summary>What the last unmount wrote down. False when it cannot be read or believed: everything in it can be found anew.</summary>
+    private static bool TryLoadSnapshot(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap, Dictionary<ulong, int> owners)
+    {
+        try
+        {
+            return TryLoadFreeMap(device, superblock, freeMap) && TryLoadOwners(device, superblock, owners);
+        }
+        catch (BlockDeviceException)
+        {
+            return false;
         }
     }
 

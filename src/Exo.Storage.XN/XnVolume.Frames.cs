@@ -29,11 +29,14 @@ public sealed partial class XnVolume
     /// <summary>
     /// Gives frames to blocks that have been allocated and have none. XN takes the frames over (the caller's count of one each); the blocks are dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotRegistered, InCore, AccessDenied, NotInCore, WrongTemplate (contents for metadata), NotOwned (the block has contents on the disk: read it in).</returns>
+    /// <returns>
+    /// Ok; ReadOnly, NotRegistered, InCore, NotOwned (the block has contents on the disk: read it in, or <see cref="BindOverwrite"/>), WrongTemplate (contents for metadata), AccessDenied,
+    /// NotInCore (the guard).
+    /// </returns>
     public XnStatus Bind(Credential credential, BlockNumber first, ReadOnlySpan<FrameNumber> frames, BindMode mode)
     {
         ThrowIfClosed();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -54,7 +57,12 @@ public sealed partial class XnVolume
                     return XnStatus.InCore;
                 }
 
-                if (mode == BindMode.Contents && entry.Template.IsMetadata)
+                if (_registry.Durable(index) == entry.Version)
+                {
+                    return XnStatus.NotOwned;
+                }
+
+                if (mode == BindMode.Contents && _registry.TemplateOf(index).IsMetadata)
                 {
                     return XnStatus.WrongTemplate;
                 }
@@ -78,7 +86,7 @@ public sealed partial class XnVolume
     /// <summary>
     /// Gives frames to data blocks that a partition owns, without reading what is on the disk: their whole contents are about to be replaced. The blocks are dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotRegistered, NotInCore, NotOwned, AccessDenied, WrongTemplate, InCore, BadFrames.</returns>
+    /// <returns>Ok; ReadOnly, NotRegistered, NotInCore, BadRange, NotOwned, AccessDenied, TypeError, WrongTemplate, InCore, Shared, BadFrames.</returns>
     public XnStatus BindOverwrite(Credential credential, in XnReadRequest request, ReadOnlySpan<FrameNumber> frames)
     {
         ThrowIfClosed();
@@ -88,7 +96,7 @@ public sealed partial class XnVolume
         }
 
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -108,10 +116,16 @@ public sealed partial class XnVolume
 
             for (uint i = 0; i < request.Extent.Count; i++)
             {
-                int index = _registry.Find((request.Extent.First + i).Value);
+                BlockNumber block = request.Extent.First + i;
+                int index = _registry.Find(block.Value);
                 if (index >= 0 && _registry[index].Has(EntryFlags.Framed))
                 {
                     return XnStatus.InCore;
+                }
+
+                if (template.IsCounted && (Owners(block) > 1 || _willFree.IsHeld(block.Value)))
+                {
+                    return XnStatus.Shared;
                 }
             }
 
@@ -131,13 +145,37 @@ public sealed partial class XnVolume
         }
     }
 
+    /// <summary>
+    /// Enters blocks that a partition owns into the registry without bringing them in: proved once, they can be seen there by all, and <see cref="Read"/> or <see cref="BindOverwrite"/> give
+    /// them frames later. Blocks that are entered already are passed over. <see cref="Unbind"/> takes an entry away, with or without a frame.
+    /// </summary>
+    /// <returns>Ok; NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, NotOwned.</returns>
+    public XnStatus Insert(Credential credential, in XnReadRequest request)
+    {
+        ThrowIfClosed();
+        using (new Changing(this))
+        {
+            XnStatus status = Prove(credential, request, XnOperation.Read, out Template? template, out int parent);
+            for (uint i = 0; status == XnStatus.Ok && i < request.Extent.Count; i++)
+            {
+                BlockNumber block = request.Extent.First + i;
+                if (_registry.Find(block.Value) < 0)
+                {
+                    _ = RegisterKnown(block, template!, parent, request.Partition);
+                }
+            }
+
+            return status;
+        }
+    }
+
     /// <summary>Says that the caller changes the contents of data blocks through their frames. Call it before or after the change, and before <see cref="WriteBack"/>.</summary>
-    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate (metadata changes by transaction only).</returns>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, Shared, WrongTemplate (metadata changes by transaction only).</returns>
     public XnStatus MarkDirty(Credential credential, BlockNumber first, int count)
     {
         ThrowIfClosed();
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             if (IsReadOnly)
             {
@@ -156,8 +194,9 @@ public sealed partial class XnVolume
 
                     if (pass == 0)
                     {
-                        XnStatus status = _registry[index].Template.IsMetadata
+                        XnStatus status = _registry.TemplateOf(index).IsMetadata
                             ? XnStatus.WrongTemplate
+                            : IsFixed(index) ? XnStatus.Shared
                             : CheckAccess(credential, _registry[index].Guard, XnOperation.Write);
                         if (status != XnStatus.Ok)
                         {
@@ -166,8 +205,7 @@ public sealed partial class XnVolume
                     }
                     else
                     {
-                        _registry[index].Version = _registry.NextVersion();
-                        _registry.SetDirty(index);
+                        _registry.Change(index);
                     }
                 }
             }
@@ -180,12 +218,12 @@ public sealed partial class XnVolume
     /// Replaces the frame of a data block by another with the contents that the block shall have: the old frame stays with whoever holds it (a lease, a write in flight).
     /// XN takes the new frame over and releases the old one. The block is dirty.
     /// </summary>
-    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, WrongTemplate.</returns>
+    /// <returns>Ok; ReadOnly, NotInCore, AccessDenied, Shared, WrongTemplate.</returns>
     public XnStatus Rebind(Credential credential, BlockNumber block, FrameNumber newFrame)
     {
         ThrowIfClosed();
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             int index = _registry.Find(block.Value);
             if (IsReadOnly || index < 0)
@@ -199,18 +237,17 @@ public sealed partial class XnVolume
                 return XnStatus.NotInCore;
             }
 
-            if (entry.Template.IsMetadata)
+            if (_registry.TemplateOf(index).IsMetadata)
             {
                 return XnStatus.WrongTemplate;
             }
 
-            XnStatus status = CheckAccess(credential, entry.Guard, XnOperation.Write);
+            XnStatus status = IsFixed(index) ? XnStatus.Shared : CheckAccess(credential, entry.Guard, XnOperation.Write);
             if (status == XnStatus.Ok)
             {
                 _frames.Release(new FrameNumber(entry.Frame));
                 entry.Frame = newFrame.Value;
-                entry.Version = _registry.NextVersion();
-                _registry.SetDirty(index);
+                _registry.Change(index);
             }
 
             return status;
@@ -218,12 +255,13 @@ public sealed partial class XnVolume
     }
 
     /// <summary>
-    /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself.
+    /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself. It is for those who may write the block, and for those whose frame it is.
     /// </summary>
-    /// <returns>Ok; NotRegistered, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
-    public XnStatus Unbind(BlockNumber block)
+    /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
+    public XnStatus Unbind(Credential credential, BlockNumber block)
     {
-        lock (_lock)
+        ArgumentNullException.ThrowIfNull(credential);
+        using (new Changing(this))
         {
             int index = _registry.Find(block.Value);
             if (index < 0)
@@ -232,6 +270,12 @@ public sealed partial class XnVolume
             }
 
             ref RegistryEntry entry = ref _registry[index];
+            bool isTheirs = entry.Has(EntryFlags.Framed) && _frames.Check(credential, new FrameNumber(entry.Frame), Rights.Write) == AccessRefusal.None;
+            if (!isTheirs && CheckAccess(credential, entry.Guard, XnOperation.Write) != XnStatus.Ok)
+            {
+                return XnStatus.AccessDenied;
+            }
+
             if (entry.Has(EntryFlags.Dirty))
             {
                 return XnStatus.Dirty;
@@ -242,8 +286,8 @@ public sealed partial class XnVolume
                 return XnStatus.Busy;
             }
 
-            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || entry.Pending > 0
-                || entry.KidFirst != BlockRegistry.None || entry.Parent == 0 || (entry.Template.IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
+            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || _registry.Pending(index) > 0
+                || _registry.KidFirst(index) != BlockRegistry.None || entry.Parent == 0 || (_registry.TemplateOf(index).IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
             {
                 return XnStatus.NotDurable;
             }
@@ -261,7 +305,7 @@ public sealed partial class XnVolume
     /// <param name="requests">What to bring in.</param>
     /// <param name="frames">As many frames as blocks asked for, count one each. XN takes those it needs; the others are moved to the front.</param>
     /// <param name="unusedFrames">How many were not needed: they are still the caller's.</param>
-    /// <exception cref="XnException">NotRegistered, NotInCore, NotOwned, AccessDenied, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
+    /// <exception cref="XnException">NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, NotOwned, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
     /// <exception cref="BlockDeviceException">The device failed; the blocks that it failed on are not registered.</exception>
     public void Read(Credential credential, ReadOnlySpan<XnReadRequest> requests, Span<FrameNumber> frames, out int unusedFrames)
     {
@@ -330,7 +374,7 @@ public sealed partial class XnVolume
         ThrowIfClosed();
         List<(BlockNumber Block, FrameNumber Frame)> toRead = [];
         List<BlockNumber> awaited = [];
-        lock (_lock)
+        using (new Changing(this))
         {
             long blocks = 0;
             foreach (ref readonly XnReadRequest request in requests)
@@ -363,6 +407,16 @@ public sealed partial class XnVolume
                         {
                             awaited.Add(block);
                         }
+                        else if (_registry[index].Has(EntryFlags.Framed) && _registry.TemplateOf(index).IsCounted && Owners(block) > 1)
+                        {
+                            // It has several parents. Access follows the one that was last proved.
+                            Adopt(index, parent, request.Partition);
+                        }
+                        else if (!_registry[index].Has(EntryFlags.Framed) && _registry.Durable(index) == _registry[index].Version)
+                        {
+                            toRead.Add((block, default));
+                            _registry[index].Flags |= EntryFlags.Reading;
+                        }
                         else if (!_registry[index].Has(EntryFlags.Framed))
                         {
                             Abandon(toRead);
@@ -372,9 +426,18 @@ public sealed partial class XnVolume
                         continue;
                     }
 
-                    toRead.Add((block, default));
+                    bool isAhead = _ahead.Remove(block.Value, out FrameNumber ahead);
                     index = RegisterKnown(block, template!, parent, request.Partition);
-                    _registry[index].Flags |= EntryFlags.Reading;
+                    if (isAhead)
+                    {
+                        _registry[index].Frame = ahead.Value;
+                        _registry[index].Flags |= EntryFlags.Framed;
+                    }
+                    else
+                    {
+                        toRead.Add((block, default));
+                        _registry[index].Flags |= EntryFlags.Reading;
+                    }
                 }
             }
 
@@ -409,7 +472,7 @@ public sealed partial class XnVolume
     private void EndRead(in ReadPlan plan)
     {
         TaskCompletionSource? done;
-        lock (_lock)
+        using (new Changing(this))
         {
             foreach (BlockRequest request in plan.Requests)
             {
@@ -463,7 +526,7 @@ public sealed partial class XnVolume
             return XnStatus.NotInCore;
         }
 
-        if ((uint)request.Partition >= (uint)above.Template.PartitionCount || request.Extent.Count == 0)
+        if ((uint)request.Partition >= (uint)_registry.TemplateOf(parent).PartitionCount || request.Extent.Count == 0)
         {
             return XnStatus.BadRange;
         }
@@ -474,8 +537,8 @@ public sealed partial class XnVolume
             return status;
         }
 
-        ReadOnlySpan<byte> readSet = FrameBytes(parent).Slice(above.Template.Offsets[request.Partition], above.Template.ReadSetBytes);
-        if (!_check.Owns.TryRun(above.Template, request.Partition, readSet, BlockCount, _proof))
+        ReadOnlySpan<byte> readSet = FrameBytes(parent).Slice(_registry.TemplateOf(parent).Offsets[request.Partition], _registry.TemplateOf(parent).ReadSetBytes);
+        if (!_check.Owns.TryRun(_registry.TemplateOf(parent), request.Partition, readSet, BlockCount, _proof))
         {
             return XnStatus.TypeError;
         }
@@ -494,14 +557,19 @@ public sealed partial class XnVolume
     /// <summary>Registers a block that lies on the disk with contents.</summary>
     private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)
     {
-        int index = _registry.Add(block.Value, template);
+        ForgetAhead(block.Value);
+        int index = _registry.Add(block.Value, template, isFresh: false);
+        Adopt(index, parent, partition);
+        return index;
+    }
+
+    private void Adopt(int index, int parent, int partition)
+    {
         ref RegistryEntry entry = ref _registry[index];
         ref RegistryEntry above = ref _registry[parent];
         entry.Parent = above.Block;
-        entry.ParentPartition = partition;
-        entry.Guard = template.Acl is not null ? entry.Block : above.Guard;
-        entry.Submitted = entry.Written = entry.Durable = entry.Version;
-        return index;
+        entry.ParentPartition = (ushort)partition;
+        entry.Guard = _registry.TemplateOf(index).Acl is not null ? entry.Block : above.Guard;
     }
 
     private void SetFrame(int index, FrameNumber frame, BindMode mode)
@@ -514,7 +582,6 @@ public sealed partial class XnVolume
         ref RegistryEntry entry = ref _registry[index];
         entry.Frame = frame.Value;
         entry.Flags |= EntryFlags.Framed;
-        entry.Version = _registry.NextVersion();
-        _registry.SetDirty(index);
+        _registry.Change(index);
     }
 }

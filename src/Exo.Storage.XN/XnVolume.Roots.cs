@@ -52,7 +52,7 @@ public sealed partial class XnVolume
                 return 0;
             }
 
-            if (_registry[index].Template.Size is not { } size)
+            if (_registry.TemplateOf(index).Size is not { } size)
             {
                 return 4096;
             }
@@ -70,13 +70,13 @@ public sealed partial class XnVolume
     /// <param name="template">The root's template; it must have an <c>acl</c>.</param>
     /// <param name="hint">Where the block should lie, or 0.</param>
     /// <param name="contents">First contents outside every partition's read set, or empty.</param>
-    /// <exception cref="XnException">AccessDenied, ReadOnly, WrongTemplate, NotFree (disk full), BadFrames, TypeError (contents point to blocks).</exception>
+    /// <exception cref="XnException">AccessDenied, ReadOnly, WrongTemplate, NotFree (disk full), BadFrames, BadRange (contents longer than a block), TypeError (contents point to blocks).</exception>
     public BlockNumber CreateRoot(Credential credential, TemplateId template, BlockNumber hint, ReadOnlySpan<byte> contents)
     {
         ThrowIfClosed();
         RequireOwner(credential, "create a root");
         MakeUnclean();
-        lock (_lock)
+        using (new Changing(this))
         {
             Template kind = _templates.Find(template) is { Acl: not null } found
                 ? found
@@ -115,7 +115,8 @@ public sealed partial class XnVolume
             _freeMap.Take(new BlockExtent(new BlockNumber(block), 1));
             _frames.Bytes(frame).Clear();
             contents.CopyTo(_frames.Bytes(frame));
-            int index = _registry.Add(block, kind);
+            ForgetAhead(block);
+            int index = _registry.Add(block, kind, isFresh: true);
             ref RegistryEntry entry = ref _registry[index];
             entry.Frame = frame.Value;
             entry.Guard = block;
@@ -141,7 +142,7 @@ public sealed partial class XnVolume
         lock (_catalogues)
         {
             TemplateId template;
-            lock (_lock)
+            using (new Changing(this))
             {
                 int index = _registry.Find(block.Value);
                 if (index < 0 || _registry[index].Parent != 0 || !_registry[index].Has(EntryFlags.Volatile))
@@ -149,14 +150,15 @@ public sealed partial class XnVolume
                     throw new XnException(XnStatus.NotFound, $"{block} is not a new root");
                 }
 
-                if (!IsDurable(index) || _registry[index].Pending > 0)
+                if (!IsDurable(index) || _registry.Pending(index) > 0)
                 {
                     throw new XnException(XnStatus.Tainted, $"{block} is not durable yet");
                 }
 
-                template = _registry[index].Template.Id;
+                template = _registry.TemplateOf(index).Id;
                 _registry[index].Flags &= ~EntryFlags.Volatile;
                 PromoteKids(index);
+                _registry.Settle(index);
             }
 
             if (_roots.Entries.Exists(root => root.Name == name))
@@ -210,14 +212,13 @@ public sealed partial class XnVolume
                     throw;
                 }
 
-                lock (_lock)
+                using (new Changing(this))
                 {
-                    int index = _registry.Add(root.Block.Value, _templates.Find(root.Template)!);
+                    int index = _registry.Add(root.Block.Value, _templates.Find(root.Template)!, isFresh: false);
                     ref RegistryEntry entry = ref _registry[index];
                     entry.Guard = root.Block.Value;
                     entry.Frame = frame.Value;
                     entry.Flags = EntryFlags.Framed;
-                    entry.Submitted = entry.Written = entry.Durable = entry.Version;
                 }
             }
         }

@@ -29,9 +29,9 @@ public sealed partial class XnVolume
         int count = 0;
         lock (_lock)
         {
-            for (int index = _registry.DirtyFirst; index != BlockRegistry.None && count < into.Length; index = _registry[index].DirtyNext)
+            for (int index = _registry.DirtyFirst; index != BlockRegistry.None && count < into.Length; index = _registry.DirtyNext(index))
             {
-                if (MayWrite(_registry[index]) == XnStatus.Ok)
+                if (MayWrite(index) == XnStatus.Ok)
                 {
                     into[count++] = new BlockNumber(_registry[index].Block);
                 }
@@ -62,7 +62,7 @@ public sealed partial class XnVolume
     /// changed while the write is under way and reaches the disk as one consistent image; data is written from where it lies. Returns when the device has the blocks: they are durable after <see cref="Flush"/>.
     /// </summary>
     /// <returns>
-    /// Ok; ReadOnly; or, for the first block that may not be written, NotRegistered, NotInCore, Busy, Tainted: then nothing was written. Busy also when other writers hold all frames
+    /// Ok; ReadOnly; or, for the first block that may not be written, NotRegistered, Busy, Tainted: then nothing was written. Busy also when other writers hold all frames
     /// that metadata can be copied to; then a part was written. Clean blocks are skipped.
     /// </returns>
     /// <exception cref="BlockDeviceException">The device failed. What it failed to write is dirty again.</exception>
@@ -203,11 +203,14 @@ public sealed partial class XnVolume
     }
 
     /// <summary>Rules one and three for one dirty block. Guarded by the lock.</summary>
-    private XnStatus MayWrite(in RegistryEntry entry) =>
-        entry.Has(EntryFlags.Writing | EntryFlags.Reading | EntryFlags.Dropped) ? XnStatus.Busy
-        : !entry.Has(EntryFlags.Framed) ? XnStatus.NotInCore
-        : (!entry.Has(EntryFlags.Volatile) && entry.Pending > 0 && entry.Template.IsMetadata) || _order.MustWait(entry.Block) ? XnStatus.Tainted
-        : XnStatus.Ok;
+    private XnStatus MayWrite(int index)
+    {
+        ref RegistryEntry entry = ref _registry[index];
+        Invariant.Check(entry.Has(EntryFlags.Framed));
+        return entry.Has(EntryFlags.Writing | EntryFlags.Reading | EntryFlags.Dropped) ? XnStatus.Busy
+            : (!entry.Has(EntryFlags.Volatile) && _registry.Pending(index) > 0 && _registry.TemplateOf(index).IsMetadata) || _order.MustWait(entry.Block) ? XnStatus.Tainted
+            : XnStatus.Ok;
+    }
 
     private void Collect(ulong block, List<BlockNumber> plan, HashSet<ulong> seen)
     {
@@ -227,15 +230,15 @@ public sealed partial class XnVolume
             return;
         }
 
-        if (_registry[index].Pending > 0)
+        if (_registry.Pending(index) > 0)
         {
-            for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[kid].KidNext)
+            for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidNext(kid))
             {
                 Collect(_registry[kid].Block, plan, seen);
             }
 
             // Data below has no lists: it is found by its parent.
-            for (int other = _registry.DirtyFirst; other != BlockRegistry.None; other = _registry[other].DirtyNext)
+            for (int other = _registry.DirtyFirst; other != BlockRegistry.None; other = _registry.DirtyNext(other))
             {
                 if (_registry[other].Parent == block && _registry[other].Has(EntryFlags.Uninitialised))
                 {
@@ -268,7 +271,7 @@ public sealed partial class XnVolume
                     return XnStatus.NotRegistered;
                 }
 
-                XnStatus status = _registry[index].Has(EntryFlags.Dirty) ? MayWrite(_registry[index]) : XnStatus.Ok;
+                XnStatus status = _registry[index].Has(EntryFlags.Dirty) ? MayWrite(index) : XnStatus.Ok;
                 if (status != XnStatus.Ok)
                 {
                     return status;
@@ -287,12 +290,12 @@ public sealed partial class XnVolume
         List<(BlockNumber, FrameNumber)> writing = [];
         List<FrameNumber> borrowed = [];
         int copies = 0;
-        lock (_lock)
+        using (new Changing(this))
         {
             while (from < blocks.Length)
             {
                 int index = _registry.Find(blocks[from].Value);
-                if (index < 0 || !_registry[index].Has(EntryFlags.Dirty) || MayWrite(_registry[index]) != XnStatus.Ok)
+                if (index < 0 || !_registry[index].Has(EntryFlags.Dirty) || MayWrite(index) != XnStatus.Ok)
                 {
                     // Changed since the check: somebody else writes it, or it waits for something new. It stays dirty.
                     from++;
@@ -301,7 +304,7 @@ public sealed partial class XnVolume
 
                 ref RegistryEntry entry = ref _registry[index];
                 FrameNumber frame = new(entry.Frame);
-                if (entry.Template.IsMetadata)
+                if (_registry.TemplateOf(index).IsMetadata)
                 {
                     if (copies == BounceFramesMax || !TryBorrow(out FrameNumber copy))
                     {
@@ -333,7 +336,7 @@ public sealed partial class XnVolume
     private void Submit(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
-        entry.Submitted = entry.Version;
+        _registry.StateOf(index).Submitted = entry.Version;
         entry.Flags |= EntryFlags.Writing;
         _registry.ClearDirty(index);
         if (!entry.Has(EntryFlags.Volatile))
@@ -347,17 +350,18 @@ public sealed partial class XnVolume
     /// </summary>
     private void PromoteKids(int index)
     {
-        for (int kid = _registry[index].KidFirst; kid != BlockRegistry.None; kid = _registry[index].KidFirst)
+        for (int kid = _registry.KidFirst(index); kid != BlockRegistry.None; kid = _registry.KidFirst(index))
         {
             _registry.UnlinkKid(kid);
             _registry[kid].Flags &= ~EntryFlags.Volatile;
             PromoteKids(kid);
+            _registry.Settle(kid);
         }
     }
 
     private void EndWrite(in WritePlan plan)
     {
-        lock (_lock)
+        using (new Changing(this))
         {
             _paid.Clear();
             foreach (BlockRequest request in plan.Requests)
@@ -416,8 +420,9 @@ public sealed partial class XnVolume
             return;
         }
 
-        entry.Written = entry.Submitted;
-        entry.WrittenEpoch = _epoch;
+        ref WriteState state = ref _registry.StateOf(index);
+        state.Written = state.Submitted;
+        state.WrittenEpoch = _epoch;
         if (!entry.Has(EntryFlags.Unflushed))
         {
             entry.Flags |= EntryFlags.Unflushed;
@@ -461,7 +466,7 @@ public sealed partial class XnVolume
 
     private void EndFlush(ulong closing, bool succeeded)
     {
-        lock (_lock)
+        using (new Changing(this))
         {
             List<ulong> unflushed = _unflushed;
             _unflushed = [];
@@ -479,7 +484,7 @@ public sealed partial class XnVolume
                     continue;
                 }
 
-                if (_registry[index].WrittenEpoch > closing)
+                if (_registry.StateOf(index).WrittenEpoch > closing)
                 {
                     _unflushed.Add(block);
                     continue;
@@ -508,8 +513,9 @@ public sealed partial class XnVolume
             return;
         }
 
-        entry.Durable = entry.Written;
-        if (entry.Has(EntryFlags.Uninitialised) && entry.Durable >= entry.InitialiseAt)
+        ref WriteState state = ref _registry.StateOf(index);
+        ulong durable = state.Durable = state.Written;
+        if (entry.Has(EntryFlags.Uninitialised) && durable >= state.InitialiseAt)
         {
             entry.Flags &= ~EntryFlags.Uninitialised;
             int parent = _registry.Find(entry.Parent);
@@ -519,8 +525,9 @@ public sealed partial class XnVolume
             }
         }
 
-        _order.Durable(entry.Block, entry.Durable);
-        _willFree.Durable(entry.Block, entry.Durable, _order.MovesOver, _paid);
+        _order.Durable(entry.Block, durable);
+        _willFree.Durable(entry.Block, durable, _order.MovesOver, _paid);
         _willFree.MovesOver(_order.MovesOver, _paid);
+        _registry.Settle(index);
     }
 }

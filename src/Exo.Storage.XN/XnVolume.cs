@@ -20,7 +20,7 @@ public sealed partial class XnVolume : IDisposable
     private readonly TemplateCatalogue _templates;
     private readonly RootCatalogue _roots;
     private readonly DiskFreeMap _freeMap;
-    private readonly BlockRegistry _registry = new();
+    private readonly BlockRegistry _registry;
     private readonly OrderEdges _order = new();
     private readonly WillFreeList _willFree = new();
     private readonly Dictionary<ulong, int> _multiplyOwned;
@@ -43,6 +43,7 @@ public sealed partial class XnVolume : IDisposable
         _frames = device.Frames;
         _superblock = superblock;
         _templates = templates;
+        _registry = new BlockRegistry(templates);
         _roots = roots;
         _freeMap = freeMap;
         _multiplyOwned = multiplyOwned;
@@ -94,6 +95,18 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>Blocks in the registry.</summary>
     public int RegisteredBlocks => _registry.Count;
 
+    /// <summary>Bytes of memory of the registry, outside the garbage-collected heap: 60 for each block it has held at once, and 72 for each on its way to the disk.</summary>
+    public long RegistryBytes
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _registry.SizeBytes;
+            }
+        }
+    }
+
     /// <summary>Where XN's own structures lie.</summary>
     public XnLayoutInfo Layout => new(
         new BlockExtent(new BlockNumber(0), 2),
@@ -113,22 +126,39 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
-    /// <summary>True for a block that recovery reached through two pointers, until one of them is freed: a move was interrupted by a crash.</summary>
-    public bool IsMultiplyOwned(BlockNumber block)
+    /// <summary>
+    /// How many pointers lead to a block in use; 1 but for blocks of a counted template that are shared, and for what recovery reached through two pointers because a crash interrupted a move.
+    /// </summary>
+    public int OwnerCount(BlockNumber block)
     {
         lock (_lock)
         {
-            return OwnerCount(block) > 1;
+            return Owners(block);
         }
     }
 
-    /// <summary>The registry's entry of a block.</summary>
+    /// <summary>
+    /// The registry's entry of a block. Reads what others are changing, without a lock: the entry is whole, as it was at one moment of the call.
+    /// </summary>
     public bool TryGetEntry(BlockNumber block, out RegistryEntryInfo info)
     {
+        const int TriesMax = 100;
+        for (int i = 0; i < TriesMax; i++)
+        {
+            if (_registry.TryRead(block.Value, out bool found, out RegistryEntry entry, out WriteState state))
+            {
+                info = found ? Describe(entry, state) : default;
+                return found;
+            }
+
+            Thread.SpinWait(8);
+        }
+
+        // Changed all the time.
         lock (_lock)
         {
             int index = _registry.Find(block.Value);
-            info = index < 0 ? default : Describe(_registry[index]);
+            info = index < 0 ? default : Describe(index);
             return index >= 0;
         }
     }
@@ -138,12 +168,15 @@ public sealed partial class XnVolume : IDisposable
     {
         lock (_lock)
         {
-            return [.. _registry.Indices().Select(index => Describe(_registry[index]))];
+            return [.. _registry.Indices().Select(Describe)];
         }
     }
 
-    /// <summary>The frame of a block that is in core with valid contents, retained for the caller.</summary>
-    public bool TryGetFrame(BlockNumber block, out FrameNumber frame)
+    /// <summary>
+    /// The frame of a block that is in core with valid contents, retained for the caller. The block's guard must grant the credential reading: false otherwise, as for a block that
+    /// is not in core (<see cref="Read"/> says which it is).
+    /// </summary>
+    public bool TryGetFrame(Credential credential, BlockNumber block, out FrameNumber frame)
     {
         lock (_lock)
         {
@@ -151,7 +184,7 @@ public sealed partial class XnVolume : IDisposable
             if (index >= 0)
             {
                 ref RegistryEntry entry = ref _registry[index];
-                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed)
+                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed && CheckAccess(credential, entry.Guard, XnOperation.Read) == XnStatus.Ok)
                 {
                     frame = new FrameNumber(entry.Frame);
                     _frames.Retain(frame);
@@ -167,7 +200,7 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>Closes the volume without writing anything, as a crash would. After <see cref="Unmount"/> nothing is lost. Never throws.</summary>
     public void Dispose()
     {
-        lock (_lock)
+        using (new Changing(this))
         {
             if (_closed)
             {
@@ -175,6 +208,7 @@ public sealed partial class XnVolume : IDisposable
             }
 
             _closed = true;
+            ForgetAhead();
             foreach (int index in _registry.Indices())
             {
                 ref RegistryEntry entry = ref _registry[index];
@@ -194,6 +228,8 @@ public sealed partial class XnVolume : IDisposable
         _flushTurn.Dispose();
     }
 
+    internal BlockRegistry Registry => _registry;
+
     internal Template? Template(TemplateId id) => _templates.Find(id);
 
     internal bool IsInDataRegion(in BlockExtent extent) =>
@@ -201,13 +237,16 @@ public sealed partial class XnVolume : IDisposable
 
     internal ReadOnlySpan<byte> FrameBytes(int index) => _frames.Bytes(new FrameNumber(_registry[index].Frame));
 
-    /// <summary>How many pointers to a block exist: more than one only between an interrupted move and its repair.</summary>
-    internal int OwnerCount(BlockNumber block) => _multiplyOwned.Count > 0 && _multiplyOwned.TryGetValue(block.Value, out int owners) ? owners : 1;
+    /// <summary>As <see cref="OwnerCount"/>, under the lock.</summary>
+    internal int Owners(BlockNumber block) => _multiplyOwned.Count > 0 && _multiplyOwned.TryGetValue(block.Value, out int owners) ? owners : 1;
 
-    private static RegistryEntryInfo Describe(in RegistryEntry entry) => new(
-        new BlockNumber(entry.Block), entry.Template.Id, new BlockNumber(entry.Parent), entry.ParentPartition,
+    private RegistryEntryInfo Describe(int index) =>
+        Describe(_registry[index], _registry[index].WriteState == BlockRegistry.None ? new WriteState { Durable = _registry[index].Version } : _registry.StateOf(index));
+
+    private static RegistryEntryInfo Describe(in RegistryEntry entry, in WriteState state) => new(
+        new BlockNumber(entry.Block), new TemplateId(entry.Template), new BlockNumber(entry.Parent), entry.ParentPartition,
         (entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed, entry.Has(EntryFlags.Dirty), entry.Has(EntryFlags.Reading),
-        entry.Has(EntryFlags.Writing), !entry.Has(EntryFlags.Uninitialised), !entry.Has(EntryFlags.Volatile), entry.Pending, entry.Version, entry.Durable);
+        entry.Has(EntryFlags.Writing), !entry.Has(EntryFlags.Uninitialised), !entry.Has(EntryFlags.Volatile), state.Pending, entry.Version, state.Durable);
 
     /// <summary>Whether a credential may do something to a block: the nearest guard above it decides.</summary>
     private XnStatus CheckAccess(Credential credential, ulong guardBlock, XnOperation operation)
@@ -219,7 +258,7 @@ public sealed partial class XnVolume : IDisposable
         }
 
         ref RegistryEntry entry = ref _registry[guard];
-        return _access.Check(credential, entry.Template, guardBlock, entry.Version, FrameBytes(guard), operation) ? XnStatus.Ok : XnStatus.AccessDenied;
+        return _access.Check(credential, _registry.TemplateOf(guard), guardBlock, entry.Version, FrameBytes(guard), operation) ? XnStatus.Ok : XnStatus.AccessDenied;
     }
 
     private bool IsOwner(Credential credential)
@@ -234,6 +273,25 @@ public sealed partial class XnVolume : IDisposable
         }
 
         return false;
+    }
+
+    /// <summary>The lock, for changes of the registry: readers without it see that one is under way.</summary>
+    private readonly ref struct Changing
+    {
+        private readonly XnVolume _volume;
+
+        public Changing(XnVolume volume)
+        {
+            _volume = volume;
+            volume._lock.Enter();
+            volume._registry.BeginChange();
+        }
+
+        public void Dispose()
+        {
+            _volume._registry.EndChange();
+            _volume._lock.Exit();
+        }
     }
 
     private void ThrowIfClosed() => ObjectDisposedException.ThrowIf(_closed, this);

@@ -40,7 +40,7 @@ internal sealed class BlockCache
     /// <summary>The frame of a block that is in core, retained for the caller.</summary>
     public bool TryGet(BlockNumber block, out FrameNumber frame)
     {
-        if (_disk.TryGetFrame(block, out frame))
+        if (_disk.TryGetFrame(_key, block, out frame))
         {
             _used[frame.Value] = 1;
             return true;
@@ -149,7 +149,7 @@ internal sealed class BlockCache
             for (uint i = 0; i < request.Extent.Count; i++)
             {
                 BlockNumber block = request.Extent.First + i;
-                if (_disk.TryGetFrame(block, out FrameNumber frame))
+                if (_disk.TryGetFrame(_key, block, out FrameNumber frame))
                 {
                     Remember(frame, block);
                     _frames.Release(frame);
@@ -209,7 +209,7 @@ internal sealed class BlockCache
 
                 FrameNumber frame = new(hand);
                 BlockNumber block = new(_blockOf[hand]);
-                if (!_disk.TryGetFrame(block, out FrameNumber current))
+                if (!_disk.TryGetFrame(_key, block, out FrameNumber current))
                 {
                     _blockOf[hand] = 0;
                     continue;
@@ -222,7 +222,7 @@ internal sealed class BlockCache
                 {
                     _blockOf[hand] = 0;
                 }
-                else if (idle && _disk.Unbind(block) == XnStatus.Ok)
+                else if (idle && _disk.Unbind(_key, block) == XnStatus.Ok)
                 {
                     _blockOf[hand] = 0;
                     evicted++;

@@ -45,7 +45,7 @@ internal sealed class MapLoader(VolumeCore core)
             if (!Sector.IsValid(bytes.Slice(i * Sector.SizeBytes, Sector.SizeBytes), core.Seed, (block.Value * Sector.PerBlock) + (uint)i, kind, owner))
             {
                 core.Cache.Release(frame);
-                _ = core.Disk.Unbind(block);
+                _ = core.Disk.Unbind(core.Key, block);
                 throw new CffsException(CffsError.Corrupt, $"sector {i} of {block} (inode {owner}) is damaged");
             }
         }

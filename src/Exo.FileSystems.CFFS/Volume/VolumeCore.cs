@@ -203,7 +203,7 @@ internal sealed class VolumeCore
     }
 
     /// <summary>Recovery found the block twice, after an interrupted move.</summary>
-    public bool IsMultiplyOwned(BlockNumber block) => Disk.IsMultiplyOwned(block);
+    public bool IsMultiplyOwned(BlockNumber block) => Disk.OwnerCount(block) > 1;
 
     /// <summary>The volume's epoch is open: changes may be noted.</summary>
     public bool IsWriting => _writing;

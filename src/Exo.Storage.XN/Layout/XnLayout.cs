@@ -56,6 +56,7 @@ internal struct XnSuperblock
     public const int FreeMapBlocksOffset = 96;
     public const int DataStartOffset = 104;
     public const int OwnerNameOffset = 112;
+    public const int OwnersStartOffset = 176;
 
     public static readonly XnField[] Fields =
     [
@@ -64,6 +65,7 @@ internal struct XnSuperblock
         new(nameof(Clean), CleanOffset, 4), new("OwnerLength", OwnerLengthOffset, 4), new(nameof(TemplateStart), TemplateStartOffset, 8),
         new(nameof(TemplateSlots), TemplateSlotsOffset, 8), new(nameof(RootsStart), RootsStartOffset, 8), new(nameof(FreeMapStart), FreeMapStartOffset, 8),
         new(nameof(FreeMapBlocks), FreeMapBlocksOffset, 8), new(nameof(DataStart), DataStartOffset, 8), new(nameof(OwnerName), OwnerNameOffset, OwnerNameBytesMax),
+        new(nameof(OwnersStart), OwnersStartOffset, 8),
     ];
 
     public uint Version;
@@ -79,6 +81,9 @@ internal struct XnSuperblock
     public ulong FreeMapBlocks;
     public ulong DataStart;
     public byte[] OwnerName;
+
+    /// <summary>First block of the chain of owner counts; 0: no block has more than one owner. Its blocks are free blocks: it counts only while the volume is clean.</summary>
+    public ulong OwnersStart;
 
     public static ReadOnlySpan<byte> Signature => "EXO-XN01"u8;
 
@@ -112,6 +117,7 @@ internal struct XnSuperblock
         superblock.FreeMapStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[FreeMapStartOffset..]);
         superblock.FreeMapBlocks = BinaryPrimitives.ReadUInt64LittleEndian(sector[FreeMapBlocksOffset..]);
         superblock.DataStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[DataStartOffset..]);
+        superblock.OwnersStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[OwnersStartOffset..]);
         superblock.OwnerName = sector.Slice(OwnerNameOffset, (int)ownerLength).ToArray();
         if (superblock.Version != CurrentVersion)
         {
@@ -174,6 +180,7 @@ internal struct XnSuperblock
         BinaryPrimitives.WriteUInt64LittleEndian(sector[FreeMapBlocksOffset..], FreeMapBlocks);
         BinaryPrimitives.WriteUInt64LittleEndian(sector[DataStartOffset..], DataStart);
         OwnerName.CopyTo(sector[OwnerNameOffset..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[OwnersStartOffset..], OwnersStart);
         XnChecksum.Seal(sector[..SizeBytes], blockNumber);
     }
 }
@@ -223,6 +230,68 @@ internal static class FreeMapBlock
         for (int i = 0; i < words.Length; i++)
         {
             words[i] = BinaryPrimitives.ReadUInt64LittleEndian(block[(HeaderBytes + (i * 8))..]);
+        }
+
+        return true;
+    }
+}
+
+/// <summary>One block of the chain of owner counts: blocks with more than one owner, when the volume was unmounted.</summary>
+internal static class OwnersBlock
+{
+    public const int ChecksumOffset = 0;
+    public const int MagicOffset = 4;
+    public const int EpochOffset = 8;
+    public const int NextOffset = 16;
+    public const int CountOffset = 24;
+    public const int EntriesOffset = 32;
+    public const int EntryBytes = 16;
+    public const int EntriesMax = (4096 - EntriesOffset) / EntryBytes;
+    public const uint MagicValue = 0x524E574F;
+
+    public const int EntryBlockOffset = 0;
+    public const int EntryOwnersOffset = 8;
+
+    public static readonly XnField[] Fields =
+    [
+        new("Checksum", ChecksumOffset, 4), new("Magic", MagicOffset, 4), new("Epoch", EpochOffset, 8), new("Next", NextOffset, 8), new("Count", CountOffset, 4),
+        new("Entries", EntriesOffset, EntriesMax * EntryBytes),
+    ];
+
+    public static readonly XnField[] EntryFields = [new("Block", EntryBlockOffset, 8), new("Owners", EntryOwnersOffset, 4)];
+
+    public static void Emit(Span<byte> block, ulong blockNumber, ulong epoch, ulong next, ReadOnlySpan<(ulong Block, int Owners)> entries)
+    {
+        block.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(block[MagicOffset..], MagicValue);
+        BinaryPrimitives.WriteUInt64LittleEndian(block[EpochOffset..], epoch);
+        BinaryPrimitives.WriteUInt64LittleEndian(block[NextOffset..], next);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[CountOffset..], (uint)entries.Length);
+        for (int i = 0; i < entries.Length; i++)
+        {
+            Span<byte> entry = block.Slice(EntriesOffset + (i * EntryBytes), EntryBytes);
+            BinaryPrimitives.WriteUInt64LittleEndian(entry[EntryBlockOffset..], entries[i].Block);
+            BinaryPrimitives.WriteInt32LittleEndian(entry[EntryOwnersOffset..], entries[i].Owners);
+        }
+
+        XnChecksum.Seal(block, blockNumber);
+    }
+
+    /// <summary>Adds a block's entries to <paramref name="owners"/>. False when it is not the block that was meant, or damaged.</summary>
+    public static bool TryRead(ReadOnlySpan<byte> block, ulong blockNumber, ulong epoch, Dictionary<ulong, int> owners, out ulong next)
+    {
+        next = BinaryPrimitives.ReadUInt64LittleEndian(block[NextOffset..]);
+        uint count = BinaryPrimitives.ReadUInt32LittleEndian(block[CountOffset..]);
+        if (BinaryPrimitives.ReadUInt32LittleEndian(block[MagicOffset..]) != MagicValue || BinaryPrimitives.ReadUInt64LittleEndian(block[EpochOffset..]) != epoch
+            || count > EntriesMax || !XnChecksum.IsValid(block, blockNumber))
+        {
+            return false;
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            ReadOnlySpan<byte> entry = block.Slice(EntriesOffset + (i * EntryBytes), EntryBytes);
+            owners[BinaryPrimitives.ReadUInt64LittleEndian(entry[EntryBlockOffset..])] = BinaryPrimitives.ReadInt32LittleEndian(entry[EntryOwnersOffset..]);
         }
 
         return true;

@@ -38,6 +38,9 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         _touched.Clear();
         _fresh.Clear();
         FreedBelow.Clear();
+#if XN_UNCHECKED
+        return Believe(transaction);
+#else
         XnStatus status = CheckAllocations(transaction);
         if (status == XnStatus.Ok)
         {
@@ -54,6 +57,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             status = CheckPartition(transaction, _touched[i]);
         }
 
+        bool shares = false;
         foreach (Claim claim in transaction.Claims)
         {
             if (status != XnStatus.Ok)
@@ -61,6 +65,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 break;
             }
 
+            shares |= claim.Kind == ClaimKind.Share;
             status = claim.Kind switch
             {
                 ClaimKind.Free => CheckFree(transaction, claim),
@@ -70,8 +75,45 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             };
         }
 
+        // Last: what is freed is known now, with all that lies below it.
+        for (int i = 0; shares && status == XnStatus.Ok && i < transaction.Claims.Count; i++)
+        {
+            status = transaction.Claims[i].Kind == ClaimKind.Share ? CheckShare(transaction, transaction.Claims[i]) : status;
+        }
+
+        return status;
+#endif
+    }
+
+#if XN_UNCHECKED
+    /// <summary>Only what <see cref="XnVolume.Apply"/> itself needs: that the blocks written are in core, and what lies below a freed tree.</summary>
+    private XnStatus Believe(XnTransaction transaction)
+    {
+        XnStatus status = XnStatus.Ok;
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Allocate && claim.FrameCount != 0 && volume.Template(claim.Extent.Template)!.IsMetadata)
+            {
+                for (uint b = 0; b < claim.Extent.Extent.Count; b++)
+                {
+                    _fresh.Add(new Fresh(claim.Extent.Extent.First + b, volume.Template(claim.Extent.Template)!));
+                }
+            }
+        }
+
+        foreach (Edit edit in transaction.Edits)
+        {
+            status = status == XnStatus.Ok ? Locate(transaction, edit.Block, out _, out _) : status;
+        }
+
+        foreach (Claim claim in transaction.Claims)
+        {
+            status = status == XnStatus.Ok && claim.Kind == ClaimKind.FreeTree ? CheckFreeTree(transaction, claim) : status;
+        }
+
         return status;
     }
+#endif
 
     private XnStatus CheckAllocations(XnTransaction transaction)
     {
@@ -170,11 +212,16 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         if (index >= 0)
         {
             ref RegistryEntry entry = ref registry[index];
-            template = entry.Template;
+            template = registry.TemplateOf(index);
             if (!entry.Has(EntryFlags.Framed) || entry.Has(EntryFlags.Reading | EntryFlags.Dropped))
             {
                 transaction.MissingBlock = block;
                 return Refuse(transaction, XnStatus.NotInCore, $"{block} is not in core");
+            }
+
+            if (volume.IsFixed(index))
+            {
+                return Refuse(transaction, XnStatus.Shared, $"{block} is shared");
             }
 
             return XnStatus.Ok;
@@ -255,7 +302,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
 
     private XnStatus CheckPartition(XnTransaction transaction, in Touched touched)
     {
-        Template template = touched.Entry >= 0 ? registry[touched.Entry].Template : FreshTemplate(touched.Block);
+        Template template = touched.Entry >= 0 ? registry.TemplateOf(touched.Entry) : FreshTemplate(touched.Block);
         int offset = template.Offsets[touched.Partition];
         int length = template.ReadSetBytes;
         Span<byte> shadow = stackalloc byte[length];
@@ -297,7 +344,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             bool isHere = claim.Block == touched.Block && claim.Partition == touched.Partition;
             if (isHere)
             {
-                (claim.Kind == ClaimKind.Allocate ? _claimedAdded : _claimedRemoved).Add(claim.Extent);
+                (claim.Kind is ClaimKind.Allocate or ClaimKind.Share ? _claimedAdded : _claimedRemoved).Add(claim.Extent);
             }
 
             if (claim.Kind == ClaimKind.Move && claim.ToBlock == touched.Block && claim.ToPartition == touched.Partition)
@@ -328,7 +375,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
         {
             BlockNumber block = claim.Extent.Extent.First + i;
-            if (volume.OwnerCount(block) > 1)
+            if (volume.Owners(block) > 1)
             {
                 continue;
             }
@@ -369,7 +416,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             for (uint i = 0; i < next.Extent.Count; i++)
             {
                 BlockNumber block = next.Extent.First + i;
-                if (volume.OwnerCount(block) > 1)
+                if (volume.Owners(block) > 1)
                 {
                     continue;
                 }
@@ -471,7 +518,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             int index = registry.Find(claim.Block.Value);
             if (index >= 0)
             {
-                ushort[] offsets = registry[index].Template.Offsets;
+                ushort[] offsets = registry.TemplateOf(index).Offsets;
                 if (offsets[claim.Partition] / 512 != offsets[claim.ToPartition] / 512)
                 {
                     return Refuse(transaction, XnStatus.SplitSectorMove, $"the move of {claim.Extent} spans two sectors of {claim.Block}");
@@ -511,6 +558,66 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
 
         return XnStatus.Ok;
     }
+
+    private XnStatus CheckShare(XnTransaction transaction, in Claim claim)
+    {
+        BlockExtent extent = claim.Extent.Extent;
+        if (volume.Template(claim.Extent.Template) is not { IsCounted: true })
+        {
+            return Refuse(transaction, XnStatus.WrongTemplate, $"{claim.Extent} is not of a counted template");
+        }
+
+        int owner = registry.Find(claim.ToBlock.Value);
+        if (owner < 0 || !registry[owner].Has(EntryFlags.Framed) || registry[owner].Has(EntryFlags.Reading | EntryFlags.Dropped))
+        {
+            transaction.MissingBlock = claim.ToBlock;
+            return Refuse(transaction, owner < 0 ? XnStatus.NotRegistered : XnStatus.NotInCore, $"{claim.ToBlock}, the owner of {claim.Extent}, is not in core");
+        }
+
+        Template template = registry.TemplateOf(owner);
+        if ((uint)claim.ToPartition >= (uint)template.PartitionCount)
+        {
+            return Refuse(transaction, XnStatus.BadRange, $"{claim.ToBlock} has no partition {claim.ToPartition}");
+        }
+
+        ReadOnlySpan<byte> readSet = volume.FrameBytes(owner).Slice(template.Offsets[claim.ToPartition], template.ReadSetBytes);
+        if (!Owns.TryRun(template, claim.ToPartition, readSet, volume.BlockCount, _before)
+            || !_before.TryCover(extent, out TemplateId id) || id != claim.Extent.Template)
+        {
+            return Refuse(transaction, XnStatus.NotOwned, $"partition {claim.ToPartition} of {claim.ToBlock} does not own {claim.Extent}");
+        }
+
+        // Giving up the pointer that proves it in the same step would be a move without a move's order.
+        foreach (Claim other in transaction.Claims)
+        {
+            if (other.Kind is ClaimKind.Free or ClaimKind.FreeTree or ClaimKind.Move && Overlap(other.Extent.Extent, extent))
+            {
+                return Refuse(transaction, XnStatus.TypeError, $"{claim.Extent} is shared and given up at once");
+            }
+        }
+
+        foreach ((TypedExtent below, BlockNumber _) in FreedBelow)
+        {
+            if (Overlap(below.Extent, extent))
+            {
+                return Refuse(transaction, XnStatus.TypeError, $"{claim.Extent} is shared and given up at once");
+            }
+        }
+
+        const EntryFlags Moving = EntryFlags.Dirty | EntryFlags.Writing | EntryFlags.Reading | EntryFlags.Unflushed | EntryFlags.Uninitialised | EntryFlags.Dropped;
+        for (uint i = 0; i < extent.Count; i++)
+        {
+            int index = registry.Find(extent.First.Value + i);
+            if (index >= 0 && (registry[index].Has(Moving) || !registry[index].Has(EntryFlags.Framed)))
+            {
+                return Refuse(transaction, XnStatus.NotDurable, $"{extent.First + i} is not durable yet");
+            }
+        }
+
+        return XnStatus.Ok;
+    }
+
+    private static bool Overlap(in BlockExtent left, in BlockExtent right) => left.First.Value < right.End.Value && right.First.Value < left.End.Value;
 
     private static XnStatus Refuse(XnTransaction transaction, XnStatus status, FormattableString why)
     {

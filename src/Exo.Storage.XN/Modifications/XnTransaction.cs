@@ -10,6 +10,9 @@ internal enum ClaimKind : byte
     Free,
     FreeTree,
     Move,
+
+    /// <summary>One more pointer to counted blocks; ToBlock and ToPartition say who owns them already.</summary>
+    Share,
 }
 
 internal readonly record struct Claim(
@@ -104,6 +107,20 @@ public sealed class XnTransaction
         HasMoves = true;
         _claims.Add(new Claim(ClaimKind.Move, new TypedExtent(extent, template), fromBlock, fromPartition, toBlock, toPartition, 0, 0));
     }
+
+    /// <summary>
+    /// Claims that the writes make one more partition point to blocks of a counted template (<see cref="TemplateFlags.Counted"/>) that another partition points to and goes on to. The
+    /// credential must be able to write both. The blocks must be clean and durable; from now on they do not change in place. No order is kept between this pointer and a later removal of the
+    /// other: ask for one where a crash between them would matter.
+    /// </summary>
+    /// <param name="extent">The blocks.</param>
+    /// <param name="template">Their template.</param>
+    /// <param name="ownerBlock">A block in core that points to them.</param>
+    /// <param name="ownerPartition">Its partition.</param>
+    /// <param name="block">The block that will point to them too.</param>
+    /// <param name="partition">Its partition.</param>
+    public void ClaimShare(BlockExtent extent, TemplateId template, BlockNumber ownerBlock, int ownerPartition, BlockNumber block, int partition) =>
+        _claims.Add(new Claim(ClaimKind.Share, new TypedExtent(extent, template), block, partition, ownerBlock, ownerPartition, 0, 0));
 
     /// <summary>
     /// Asks for an order: what this transaction makes of <paramref name="after"/> is not written before what it makes of <paramref name="before"/> is durable and found from a root.

@@ -25,10 +25,11 @@ public readonly record struct XnRecoveryProgress(long MetadataBlocks, long DataB
 /// <summary>What recovery found.</summary>
 /// <param name="MetadataBlocks">Metadata blocks visited.</param>
 /// <param name="DataBlocks">Blocks of data reached.</param>
-/// <param name="MultiplyOwnedBlocks">Blocks reached twice: an interrupted move, for the library OS to finish.</param>
+/// <param name="SharedBlocks">Blocks of counted templates to which more than one pointer leads.</param>
+/// <param name="MultiplyOwnedBlocks">Other blocks reached twice: an interrupted move, for the library OS to finish.</param>
 /// <param name="BadPointers">Pointers out of the disk or into XN's own region, or sets that no <c>owns</c> may emit: ignored.</param>
 /// <param name="UnreadableBlocks">Metadata that the device could not read: what is below is unknown, the volume is attached read-only.</param>
-public sealed record XnRecoveryReport(long MetadataBlocks, long DataBlocks, long MultiplyOwnedBlocks, long BadPointers, long UnreadableBlocks);
+public sealed record XnRecoveryReport(long MetadataBlocks, long DataBlocks, long SharedBlocks, long MultiplyOwnedBlocks, long BadPointers, long UnreadableBlocks);
 
 /// <summary>
 /// Rebuilds the free map after a crash (exokernel.md 2.5.7): everything reachable from a root through <c>owns</c> is in use, everything else is free.
@@ -45,6 +46,7 @@ internal sealed class RecoveryPass(
     private readonly ExtentSet _set = new();
     private long _metadata;
     private long _data;
+    private long _shared;
     private long _bad;
     private long _unreadable;
 
@@ -74,7 +76,7 @@ internal sealed class RecoveryPass(
             level = RunLevel(level, one, other, freeMap, multiplyOwned);
         }
 
-        return new XnRecoveryReport(_metadata, _data, multiplyOwned.Count, _bad, _unreadable);
+        return new XnRecoveryReport(_metadata, _data, _shared, multiplyOwned.Count - _shared, _bad, _unreadable);
     }
 
     /// <summary>
@@ -212,7 +214,9 @@ internal sealed class RecoveryPass(
                     BlockNumber block = item.Extent.First + i;
                     if (!freeMap.IsFree(block.Value))
                     {
-                        multiplyOwned[block.Value] = multiplyOwned.GetValueOrDefault(block.Value, 1) + 1;
+                        int owners = multiplyOwned.GetValueOrDefault(block.Value, 1) + 1;
+                        multiplyOwned[block.Value] = owners;
+                        _shared += child.IsCounted && owners == 2 ? 1 : 0;
                         continue;
                     }
 

@@ -1,74 +1,276 @@
 // SPDX-License-Identifier: MIT
+using System.Numerics;
+
 namespace Exo.Storage.XN;
 
 /// <summary>
-/// All blocks in core: an array of entries with a free list, a table by block number, an intrusive list of the dirty ones, and lists of volatile metadata
-/// children. Guarded by the volume's lock.
+/// All blocks in core: entries found by block number, the list of the dirty ones, lists of volatile metadata children. Outside the garbage-collected heap; an entry and its place in the
+/// index take 60 bytes.
+/// <para>Written under the volume's lock, between <see cref="BeginChange"/> and <see cref="EndChange"/>. Read under the lock, or without it by <see cref="TryRead"/>: a sequence count tells a
+/// reader whether what it saw was whole.</para>
+/// <code>
+/// heads:    one per bucket, index of its first entry + 1; linear hashing, one bucket per entry at least: growing splits one bucket at a time
+/// entries:  56 bytes each, chained by bucket
+/// states:   72 bytes each, only for blocks on their way to the disk
+/// </code>
 /// </summary>
-internal sealed class BlockRegistry
+internal sealed class BlockRegistry(TemplateCatalogue templates)
 {
     public const int None = -1;
+    private const int BucketsMin = 1024;
 
-    private readonly BlockTable _table = new();
-    private RegistryEntry[] _entries = new RegistryEntry[1024];
+    private readonly NativeTable<RegistryEntry> _entries = new();
+    private readonly NativeTable<WriteState> _states = new();
+    private readonly NativeTable<int> _heads = new();
+    private int _buckets;
     private int _used;
     private int _free = None;
+    private int _statesUsed;
+    private int _stateFree = None;
     private ulong _clock;
+    private uint _sequence;
 
     public int DirtyFirst { get; private set; } = None;
 
     public int DirtyCount { get; private set; }
 
-    public int Count => _table.Count;
+    public int Count { get; private set; }
+
+    /// <summary>Memory of the registry.</summary>
+    public long SizeBytes => _entries.SizeBytes + _heads.SizeBytes + _states.SizeBytes;
+
+    /// <summary>Blocks that have a write state.</summary>
+    public int WriteStates { get; private set; }
 
     /// <summary>A version newer than all that were given before, of all blocks.</summary>
     public ulong NextVersion() => ++_clock;
 
+    /// <summary>The entry; the reference stays good while the entry is in use.</summary>
     public ref RegistryEntry this[int index] => ref _entries[index];
 
-    public int Find(ulong block) => _table.Find(block);
+    public Template TemplateOf(int index) => templates.Find(new TemplateId(_entries[index].Template))!;
 
-    public int Add(ulong block, Template template)
+    /// <summary>From here on readers without the lock know that what they see may be half changed.</summary>
+    public void BeginChange()
     {
-        int index;
-        if (_free != None)
+        Invariant.Check((_sequence & 1) == 0);
+        Volatile.Write(ref _sequence, _sequence + 1);
+        Volatile.WriteBarrier();
+    }
+
+    public void EndChange()
+    {
+        Volatile.WriteBarrier();
+        Volatile.Write(ref _sequence, _sequence + 1);
+    }
+
+    public int Find(ulong block)
+    {
+        if (_buckets == 0)
         {
-            index = _free;
-            _free = _entries[index].DirtyNext;
+            return None;
+        }
+
+        int index = _heads[BucketOf(block, _buckets)] - 1;
+        while (index != None && _entries[index].Block != block)
+        {
+            index = _entries[index].Next;
+        }
+
+        return index;
+    }
+
+    /// <summary>
+    /// Copies a block's entry without the lock. False when a change was under way: try again. A torn chain may lead anywhere within the tables, and around in circles: the steps are
+    /// counted, indices are checked, and nothing that was seen is believed before the sequence count has been read again.
+    /// </summary>
+    public bool TryRead(ulong block, out bool found, out RegistryEntry entry, out WriteState state)
+    {
+        const int StepsMax = 4096;
+        uint before = Volatile.Read(ref _sequence);
+        found = false;
+        entry = default;
+        state = default;
+        if ((before & 1) != 0)
+        {
+            return false;
+        }
+
+        int buckets = _buckets;
+        int bucket = buckets > 0 ? BucketOf(block, buckets) : 0;
+        int index = buckets > 0 && bucket < _heads.Capacity ? _heads[bucket] - 1 : None;
+        for (int step = 0; (uint)index < (uint)_entries.Capacity; step++)
+        {
+            if (step == StepsMax)
+            {
+                return false;
+            }
+
+            entry = _entries[index];
+            if (entry.Block == block && entry.Template != 0)
+            {
+                found = true;
+                break;
+            }
+
+            index = entry.Next;
+        }
+
+        if (found && entry.WriteState != None)
+        {
+            state = (uint)entry.WriteState < (uint)_states.Capacity ? _states[entry.WriteState] : default;
         }
         else
         {
-            if (_used == _entries.Length)
-            {
-                Array.Resize(ref _entries, _used * 2);
-            }
-
-            index = _used++;
+            state.Durable = entry.Version;
         }
 
+        Volatile.ReadBarrier();
+        return Volatile.Read(ref _sequence) == before;
+    }
+
+    /// <summary>Enters a block: one that lies on the disk as it will be in core, or (<paramref name="isFresh"/>) one that was never written.</summary>
+    public int Add(ulong block, Template template, bool isFresh)
+    {
+        Invariant.Check(Find(block) == None);
+        int index = _free;
+        if (index != None)
+        {
+            _free = _entries[index].Next;
+        }
+        else
+        {
+            index = _used++;
+            _entries.Reserve(_used);
+        }
+
+        Count++;
+        Grow();
+        ref int head = ref _heads[BucketOf(block, _buckets)];
         _entries[index] = new RegistryEntry
         {
             Block = block,
-            Template = template,
+            Template = checked((ushort)template.Id.Value),
             Version = NextVersion(),
-            DirtyNext = None,
-            DirtyPrevious = None,
-            KidFirst = None,
-            KidNext = None,
-            KidPrevious = None,
+            WriteState = None,
+            Next = head - 1,
         };
-        _table.Add(block, index);
+        head = index + 1;
+        if (isFresh)
+        {
+            StateOf(index) = new WriteState { DirtyNext = None, DirtyPrevious = None, KidFirst = None, KidNext = None, KidPrevious = None };
+        }
+
         return index;
     }
 
     public void Remove(int index)
     {
         ref RegistryEntry entry = ref _entries[index];
-        Invariant.Check(!entry.Has(EntryFlags.Dirty) && entry.KidFirst == None && entry.KidNext == None && entry.KidPrevious == None);
-        _table.Remove(entry.Block);
+        Invariant.Check(!entry.Has(EntryFlags.Dirty));
+        if (entry.WriteState != None)
+        {
+            ref WriteState state = ref _states[entry.WriteState];
+            Invariant.Check(state.KidFirst == None && state.KidNext == None && state.KidPrevious == None);
+            FreeState(ref entry);
+        }
+
+        ref int head = ref _heads[BucketOf(entry.Block, _buckets)];
+        if (head == index + 1)
+        {
+            head = entry.Next + 1;
+        }
+        else
+        {
+            int before = head - 1;
+            while (_entries[before].Next != index)
+            {
+                before = _entries[before].Next;
+            }
+
+            _entries[before].Next = entry.Next;
+        }
+
+        Count--;
         entry = default;
-        entry.DirtyNext = _free;
+        entry.Next = _free;
+        entry.WriteState = None;
         _free = index;
+    }
+
+    /// <summary>The write state of an entry; made when there is none.</summary>
+    public ref WriteState StateOf(int index)
+    {
+        ref RegistryEntry entry = ref _entries[index];
+        if (entry.WriteState != None)
+        {
+            return ref _states[entry.WriteState];
+        }
+
+        int at = _stateFree;
+        if (at != None)
+        {
+            _stateFree = _states[at].Free;
+        }
+        else
+        {
+            at = _statesUsed++;
+            _states.Reserve(_statesUsed);
+        }
+
+        WriteStates++;
+        entry.WriteState = at;
+        ref WriteState state = ref _states[at];
+        state = new WriteState
+        {
+            Submitted = entry.Version,
+            Written = entry.Version,
+            Durable = entry.Version,
+            DirtyNext = None,
+            DirtyPrevious = None,
+            KidFirst = None,
+            KidNext = None,
+            KidPrevious = None,
+        };
+        return ref state;
+    }
+
+    public ulong Submitted(int index) => _entries[index].WriteState == None ? _entries[index].Version : _states[_entries[index].WriteState].Submitted;
+
+    public ulong Durable(int index) => _entries[index].WriteState == None ? _entries[index].Version : _states[_entries[index].WriteState].Durable;
+
+    public int Pending(int index) => _entries[index].WriteState == None ? 0 : _states[_entries[index].WriteState].Pending;
+
+    public int KidFirst(int index) => _entries[index].WriteState == None ? None : _states[_entries[index].WriteState].KidFirst;
+
+    public int KidNext(int index) => _entries[index].WriteState == None ? None : _states[_entries[index].WriteState].KidNext;
+
+    public int DirtyNext(int index) => _states[_entries[index].WriteState].DirtyNext;
+
+    /// <summary>The block has a new version, which is not on the disk.</summary>
+    public void Change(int index)
+    {
+        _ = StateOf(index);
+        _entries[index].Version = NextVersion();
+        SetDirty(index);
+    }
+
+    /// <summary>Gives up the write state of a block that has arrived: its present version is durable, and nothing waits for anything.</summary>
+    public void Settle(int index)
+    {
+        const EntryFlags Moving =
+            EntryFlags.Dirty | EntryFlags.Writing | EntryFlags.Unflushed | EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Dropped;
+        ref RegistryEntry entry = ref _entries[index];
+        if (entry.WriteState == None || entry.Has(Moving))
+        {
+            return;
+        }
+
+        ref WriteState state = ref _states[entry.WriteState];
+        if (state.Durable == entry.Version && state is { Pending: 0, KidFirst: None, KidNext: None, KidPrevious: None })
+        {
+            FreeState(ref entry);
+        }
     }
 
     public void SetDirty(int index)
@@ -80,11 +282,12 @@ internal sealed class BlockRegistry
         }
 
         entry.Flags |= EntryFlags.Dirty;
-        entry.DirtyPrevious = None;
-        entry.DirtyNext = DirtyFirst;
+        ref WriteState state = ref StateOf(index);
+        state.DirtyPrevious = None;
+        state.DirtyNext = DirtyFirst;
         if (DirtyFirst != None)
         {
-            _entries[DirtyFirst].DirtyPrevious = index;
+            StateOf(DirtyFirst).DirtyPrevious = index;
         }
 
         DirtyFirst = index;
@@ -100,65 +303,72 @@ internal sealed class BlockRegistry
         }
 
         entry.Flags &= ~EntryFlags.Dirty;
-        if (entry.DirtyPrevious != None)
+        ref WriteState state = ref StateOf(index);
+        if (state.DirtyPrevious != None)
         {
-            _entries[entry.DirtyPrevious].DirtyNext = entry.DirtyNext;
+            StateOf(state.DirtyPrevious).DirtyNext = state.DirtyNext;
         }
         else
         {
-            DirtyFirst = entry.DirtyNext;
+            DirtyFirst = state.DirtyNext;
         }
 
-        if (entry.DirtyNext != None)
+        if (state.DirtyNext != None)
         {
-            _entries[entry.DirtyNext].DirtyPrevious = entry.DirtyPrevious;
+            StateOf(state.DirtyNext).DirtyPrevious = state.DirtyPrevious;
         }
 
-        entry.DirtyNext = None;
-        entry.DirtyPrevious = None;
+        state.DirtyNext = None;
+        state.DirtyPrevious = None;
         DirtyCount--;
     }
 
     /// <summary>Puts a volatile metadata block on its parent's list.</summary>
     public void LinkKid(int parent, int kid)
     {
-        ref RegistryEntry entry = ref _entries[kid];
-        Invariant.Check(entry.KidNext == None && entry.KidPrevious == None);
-        int first = _entries[parent].KidFirst;
-        entry.KidNext = first;
-        entry.KidPrevious = -2 - parent;
+        ref WriteState above = ref StateOf(parent);
+        ref WriteState state = ref StateOf(kid);
+        Invariant.Check(state.KidNext == None && state.KidPrevious == None);
+        int first = above.KidFirst;
+        state.KidNext = first;
+        state.KidPrevious = -2 - parent;
         if (first != None)
         {
-            _entries[first].KidPrevious = kid;
+            StateOf(first).KidPrevious = kid;
         }
 
-        _entries[parent].KidFirst = kid;
+        above.KidFirst = kid;
     }
 
     public void UnlinkKid(int kid)
     {
-        ref RegistryEntry entry = ref _entries[kid];
-        if (entry.KidPrevious == None)
+        if (_entries[kid].WriteState == None)
         {
             return;
         }
 
-        if (entry.KidPrevious <= -2)
+        ref WriteState state = ref StateOf(kid);
+        if (state.KidPrevious == None)
         {
-            _entries[-2 - entry.KidPrevious].KidFirst = entry.KidNext;
+            return;
+        }
+
+        if (state.KidPrevious <= -2)
+        {
+            StateOf(-2 - state.KidPrevious).KidFirst = state.KidNext;
         }
         else
         {
-            _entries[entry.KidPrevious].KidNext = entry.KidNext;
+            StateOf(state.KidPrevious).KidNext = state.KidNext;
         }
 
-        if (entry.KidNext != None)
+        if (state.KidNext != None)
         {
-            _entries[entry.KidNext].KidPrevious = entry.KidPrevious;
+            StateOf(state.KidNext).KidPrevious = state.KidPrevious;
         }
 
-        entry.KidNext = None;
-        entry.KidPrevious = None;
+        state.KidNext = None;
+        state.KidPrevious = None;
     }
 
     /// <summary>Every entry's index, for enumeration.</summary>
@@ -166,10 +376,59 @@ internal sealed class BlockRegistry
     {
         for (int i = 0; i < _used; i++)
         {
-            if (_entries[i].Template is not null)
+            if (_entries[i].Template != 0)
             {
                 yield return i;
             }
+        }
+    }
+
+    private static int BucketOf(ulong block, int buckets)
+    {
+        // Linear hashing (Litwin, 1980): buckets below the split point are addressed with one bit more.
+        uint hash = (uint)((block * 0x9E3779B97F4A7C15UL) >> 32);
+        uint level = (uint)1 << BitOperations.Log2((uint)buckets);
+        uint bucket = hash & (level - 1);
+        return (int)(bucket < (uint)buckets - level ? hash & ((level * 2) - 1) : bucket);
+    }
+
+    private void FreeState(ref RegistryEntry entry)
+    {
+        _states[entry.WriteState].Free = _stateFree;
+        _stateFree = entry.WriteState;
+        entry.WriteState = None;
+        WriteStates--;
+    }
+
+    /// <summary>One bucket at least for each entry: where one is missing, one is split.</summary>
+    private void Grow()
+    {
+        if (_buckets == 0)
+        {
+            _heads.Reserve(BucketsMin);
+            _buckets = BucketsMin;
+        }
+
+        if (Count <= _buckets)
+        {
+            return;
+        }
+
+        int old = _buckets - (1 << BitOperations.Log2((uint)_buckets));
+        int added = _buckets;
+        _heads.Reserve(added + 1);
+        _buckets++;
+        int index = _heads[old] - 1;
+        _heads[old] = 0;
+        while (index != None)
+        {
+            ref RegistryEntry entry = ref _entries[index];
+            int next = entry.Next;
+            ref int head = ref _heads[BucketOf(entry.Block, _buckets)];
+            Invariant.Check(BucketOf(entry.Block, _buckets) == old || BucketOf(entry.Block, _buckets) == added);
+            entry.Next = head - 1;
+            head = index + 1;
+            index = next;
         }
     }
 }

@@ -40,43 +40,89 @@ internal enum EntryFlags : ushort
 }
 
 /// <summary>
-/// One block in core. <c>Version</c> is the time of its last change on the registry's clock, so that a block that leaves the registry and comes back never has an old version again; <c>Submitted</c>, <c>Written</c> and <c>Durable</c> say which of them were handed to the
-/// device, completed there, and survive a power cut. Durable ≤ Written ≤ Submitted ≤ Version.
+/// One block in core: 56 bytes, whatever is true of every block. What is true only of blocks on their way to the disk is in a <see cref="WriteState"/>.
+/// Block numbers have 48 bits here: disks up to 2^60 bytes.
 /// </summary>
 internal struct RegistryEntry
 {
-    public ulong Block;
-    public ulong Parent;
-    public ulong Guard;
-    public ulong WrittenEpoch;
-    public Template Template;
-    public uint Frame;
-    public int ParentPartition;
-
-    /// <summary>Uninitialised blocks in the volatile tree below, without this one.</summary>
-    public int Pending;
+    /// <summary>The time of the last change on the registry's clock, so that a block that leaves the registry and comes back never has an old version again.</summary>
     public ulong Version;
-    public ulong Submitted;
-    public ulong Written;
-    public ulong Durable;
 
     /// <summary>The parent's version that first held the pointer to this block.</summary>
     public ulong AttachVersion;
 
+    private uint _block;
+    private uint _parent;
+    private uint _guard;
+    private ushort _blockHigh;
+    private ushort _parentHigh;
+    private ushort _guardHigh;
+
+    public EntryFlags Flags;
+    public uint Frame;
+    public ushort ParentPartition;
+
+    /// <summary>Number of the template; 0: the entry is not in use.</summary>
+    public ushort Template;
+
+    /// <summary>Index of the write state, or <see cref="BlockRegistry.None"/>: then the present version is the one on the disk.</summary>
+    public int WriteState;
+
+    /// <summary>Next entry of the bucket, or of the free list.</summary>
+    public int Next;
+
+    public ulong Block
+    {
+        readonly get => _block | ((ulong)_blockHigh << 32);
+        set => (_block, _blockHigh) = ((uint)value, checked((ushort)(value >> 32)));
+    }
+
+    public ulong Parent
+    {
+        readonly get => _parent | ((ulong)_parentHigh << 32);
+        set => (_parent, _parentHigh) = ((uint)value, checked((ushort)(value >> 32)));
+    }
+
+    /// <summary>The nearest block above, or this one, whose template has an <c>acl</c>.</summary>
+    public ulong Guard
+    {
+        readonly get => _guard | ((ulong)_guardHigh << 32);
+        set => (_guard, _guardHigh) = ((uint)value, checked((ushort)(value >> 32)));
+    }
+
+    public readonly bool Has(EntryFlags flags) => (Flags & flags) != 0;
+}
+
+/// <summary>
+/// What a block on its way to the disk has beyond its entry. <c>Submitted</c>, <c>Written</c> and <c>Durable</c> say which versions were handed to the device, completed there, and survive
+/// a power cut. Durable ≤ Written ≤ Submitted ≤ the entry's version.
+/// </summary>
+internal struct WriteState
+{
+    public ulong Submitted;
+    public ulong Written;
+    public ulong Durable;
+
+    /// <summary>The epoch of the last completed write; the flush that closes it makes it durable.</summary>
+    public ulong WrittenEpoch;
+
     /// <summary>With <see cref="EntryFlags.Uninitialised"/>: the first version that may be shown. Earlier ones point to what was never initialised.</summary>
     public ulong InitialiseAt;
-    public EntryFlags Flags;
 
-    /// <summary>Links of the dirty list, -1 at its ends.</summary>
+    /// <summary>Uninitialised blocks in the volatile tree below, without this one.</summary>
+    public int Pending;
+
+    /// <summary>Links of the dirty list, by entry.</summary>
     public int DirtyNext;
     public int DirtyPrevious;
 
-    /// <summary>Volatile metadata children: first, and links of the list that this entry is in.</summary>
+    /// <summary>Volatile metadata children, by entry: first, and links of the list that this entry is in.</summary>
     public int KidFirst;
     public int KidNext;
     public int KidPrevious;
 
-    public readonly bool Has(EntryFlags flags) => (Flags & flags) != 0;
+    /// <summary>Next state of the free list.</summary>
+    public int Free;
 }
 
 /// <summary>What the registry says about a block in core.</summary>

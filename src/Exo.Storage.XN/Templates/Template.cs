@@ -43,6 +43,9 @@ internal sealed class Template
     /// <summary>A pointer to such a block waits until the block is durable.</summary>
     public bool Taints => IsMetadata || (Source.Flags & TemplateFlags.InitialiseFirst) != 0;
 
+    /// <summary>Several partitions may point to one block of this template.</summary>
+    public bool IsCounted => (Source.Flags & TemplateFlags.Counted) != 0;
+
     /// <summary>Verifies a template: its functions against their contracts, its partitions against one another.</summary>
     /// <exception cref="XnException">What is wrong with it.</exception>
     public static Template Verify(TemplateId id, TemplateSource source, TemplateId[] children)
@@ -53,6 +56,8 @@ internal sealed class Template
         Require(source, source.ReadSetBytes is >= 0 and <= BlockBytes, "its read set is larger than a block");
         Require(source, (source.Owns is null) == (source.Partitions.Count == 0), "owns and partitions go together");
         Require(source, source.Owns is null || source.ReadSetBytes > 0, "owns needs a read set");
+        Require(source, (source.Flags & ~(TemplateFlags.InitialiseFirst | TemplateFlags.Counted)) == 0, "a flag is not known");
+        Require(source, source.Owns is null || (source.Flags & TemplateFlags.Counted) == 0, "only data can be counted");
 
         List<ushort> offsets = [];
         foreach (PartitionGroup group in source.Partitions)

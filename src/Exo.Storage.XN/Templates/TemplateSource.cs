@@ -15,6 +15,12 @@ public enum TemplateFlags
     /// For file data it keeps a crash from showing what an earlier owner left in the block.
     /// </summary>
     InitialiseFirst = 1,
+
+    /// <summary>
+    /// More than one partition may point to a block of this template (<see cref="XnTransaction.ClaimShare"/>); XN counts them, and the block is free when the removal of the last pointer,
+    /// and of all before it, is durable. As long as more than one points to it the block does not change: who wants to write copies it first. Data only.
+    /// </summary>
+    Counted = 2,
 }
 
 /// <summary>

@@ -16,12 +16,22 @@ internal sealed class AccessDecisions
     private readonly Dictionary<(Credential Credential, ulong Guard, XnOperation Operation), (ulong Version, Capability By)> _granted = [];
     private readonly byte[] _context = new byte[AclContext.SizeBytes];
 
+    // The last yes for each operation: who does much does it to blocks of one guard.
+    private readonly (Credential? Credential, ulong Guard, ulong Version, Capability? By)[] _last = new (Credential?, ulong, ulong, Capability?)[(int)XnOperation.Write + 1];
+
     public bool Check(Credential credential, Template guard, ulong guardBlock, ulong guardVersion, ReadOnlySpan<byte> bytes, XnOperation operation)
     {
         ArgumentNullException.ThrowIfNull(credential);
+        ref (Credential? Credential, ulong Guard, ulong Version, Capability? By) last = ref _last[(int)operation];
+        if (last.Credential == credential && last.Guard == guardBlock && last.Version == guardVersion && last.By!.IsValid)
+        {
+            return true;
+        }
+
         if (_granted.TryGetValue((credential, guardBlock, operation), out (ulong Version, Capability By) known)
             && known.Version == guardVersion && known.By.IsValid)
         {
+            last = (credential, guardBlock, known.Version, known.By);
             return true;
         }
 

@@ -35,6 +35,7 @@ public sealed class PowerCutTests
             }
         }
 
+        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states");
         Assert.True(states > 40, $"{states} states");
     }
 

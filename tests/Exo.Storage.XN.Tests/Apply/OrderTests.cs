@@ -43,6 +43,24 @@ public sealed class OrderTests : IDisposable
     }
 
     [Fact]
+    public void Rule_one_an_old_image_must_not_lead_to_what_has_moved_on()
+    {
+        // A -> outer -> inner, all but the pointer in A on the disk; then inner moves to B and gets a child.
+        StampedTree.Item outer = _disk.AddNode(1, _disk.A);
+        StampedTree.Item inner = _disk.AddNode(1, outer);
+        Assert.Equal(XnStatus.Ok, WriteBack(inner.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(outer.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, Tree.Move(inner, _disk.B, 1));
+        _ = _disk.AddNode(1, inner);
+        Assert.Equal(XnStatus.Ok, WriteBack(inner.Block));
+
+        // On the disk outer still leads to inner, and inner to what was never written.
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Tree.Sync();
+    }
+
+    [Fact]
     public void Rule_two_a_freed_block_is_free_when_no_pointer_is_left_on_the_disk()
     {
         StampedTree.Item data = _disk.AddData(_disk.A, 5);
@@ -119,6 +137,16 @@ public sealed class OrderTests : IDisposable
         Assert.Equal(XnStatus.Tainted, WriteBack(_disk.B.Block));
         Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
         _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
+    }
+
+    [Fact]
+    public void Nothing_waits_for_what_is_durable_already()
+    {
+        Tree.Transaction.Clear();
+        Tree.Transaction.Write(_disk.B.Block, 256, [1, 2, 3]);
+        Tree.Transaction.Order(_disk.A.Block, _disk.B.Block);
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Apply(Tree.Key, Tree.Transaction));
         Assert.Equal(XnStatus.Ok, WriteBack(_disk.B.Block));
     }
 

@@ -155,7 +155,7 @@ public sealed class RefusalTests : IDisposable
         using StampedDisk theirs = new("owner-01");
         StampedTree.Item data = theirs.AddData(theirs.A, 5);
         theirs.Tree.Sync();
-        Assert.Equal(XnStatus.Ok, theirs.Disk.Unbind(data.Block));
+        Assert.Equal(XnStatus.Ok, theirs.Disk.Unbind(theirs.Tree.Key, data.Block));
         Capability root = theirs.Frames.RootCredential.Capabilities[0];
         Credential stranger = Credential.Of(root.Forge(CapabilityName.Create("somebody"u8), Rights.All));
         Credential reader = Credential.Of(root.Forge(CapabilityName.Create("owner-01"u8), Rights.Read));
@@ -169,7 +169,12 @@ public sealed class RefusalTests : IDisposable
         Assert.Equal(XnStatus.AccessDenied, Assert.Throws<XnException>(() => theirs.Disk.Read(stranger, [request], frames, out _)).Status);
         theirs.Disk.Read(reader, [request], frames, out int unused);
         Assert.Equal(0, unused);
+        Assert.False(theirs.Disk.TryGetFrame(stranger, data.Block, out _));
+        Assert.True(theirs.Disk.TryGetFrame(reader, data.Block, out FrameNumber frame));
+        theirs.Frames.Release(frame);
         Assert.Equal(XnStatus.AccessDenied, theirs.Disk.MarkDirty(reader, data.Block, 1));
+        Assert.Equal(XnStatus.AccessDenied, theirs.Disk.Unbind(stranger, data.Block));
+        Assert.Equal(XnStatus.AccessDenied, theirs.Disk.Unbind(reader, data.Block));
         Assert.Equal(XnStatus.AccessDenied, Assert.Throws<XnException>(() => theirs.Disk.CreateRoot(stranger, theirs.Tree.RootTemplate, default, default)).Status);
         Assert.Equal(XnStatus.AccessDenied, Assert.Throws<XnException>(() => theirs.Disk.InstallTemplates(stranger, StampedFormat.Templates)).Status);
     }
@@ -191,7 +196,7 @@ public sealed class RefusalTests : IDisposable
     {
         StampedTree.Item data = _disk.AddData(_disk.A, 5);
         Tree.Sync();
-        Assert.Equal(XnStatus.Ok, _disk.Disk.Unbind(data.Block));
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Unbind(Tree.Key, data.Block));
         FrameNumber[] frames = [_disk.Frame()];
         XnReadRequest forged = new(_disk.B.Block, 5, data.Extent);
         Assert.Equal(XnStatus.NotOwned, Assert.Throws<XnException>(() => _disk.Disk.Read(Tree.Key, [forged], frames, out _)).Status);
@@ -274,7 +279,7 @@ public sealed class RefusalTests : IDisposable
         foreach (RegistryEntryInfo entry in _disk.Disk.SnapshotRegistry().OrderBy(entry => entry.Block.Value))
         {
             hash.AppendData(System.Text.Encoding.UTF8.GetBytes(entry.ToString()));
-            if (_disk.Disk.TryGetFrame(entry.Block, out FrameNumber frame))
+            if (_disk.Disk.TryGetFrame(Tree.Key, entry.Block, out FrameNumber frame))
             {
                 hash.AppendData(_disk.Frames.Bytes(frame));
                 _disk.Frames.Release(frame);

@@ -8,7 +8,7 @@ namespace Exo.Storage.XN.Tests.Layout;
 /// <summary>docs/xn-format.md and the Layout code say the same, field by field.</summary>
 public sealed partial class FormatDocumentTests
 {
-    public static TheoryData<string> Structures => ["XnSuperblock", "TemplateBlock", "RootBlock", "RootEntry", "FreeMapBlock"];
+    public static TheoryData<string> Structures => ["XnSuperblock", "TemplateBlock", "RootBlock", "RootEntry", "FreeMapBlock", "OwnersBlock", "OwnersEntry"];
 
     [Theory]
     [MemberData(nameof(Structures))]
@@ -20,6 +20,8 @@ public sealed partial class FormatDocumentTests
             "TemplateBlock" => TemplateBlock.Fields,
             "RootBlock" => RootBlock.Fields,
             "RootEntry" => RootBlock.EntryFields,
+            "OwnersBlock" => OwnersBlock.Fields,
+            "OwnersEntry" => OwnersBlock.EntryFields,
             _ => FreeMapBlock.Fields,
         };
         Assert.Equal(code, Document(structure));

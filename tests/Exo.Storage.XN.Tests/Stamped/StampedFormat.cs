@@ -63,7 +63,7 @@ internal static class StampedFormat
     [
         Tree("stamped.root", Assembler.Assemble(Acl)),
         Tree("stamped.node", null),
-        new TemplateSource { Name = "stamped.data", Flags = TemplateFlags.InitialiseFirst },
+        new TemplateSource { Name = "stamped.data", Flags = TemplateFlags.InitialiseFirst | TemplateFlags.Counted },
     ];
 
     public static int OffsetOf(int entry) => EntriesOffset + (entry * EntryBytes);

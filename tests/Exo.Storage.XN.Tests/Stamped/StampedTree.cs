@@ -14,14 +14,15 @@ internal sealed class StampedTree
     private readonly XnTransaction _transaction = new();
     private ulong _serial = 1;
 
-    private StampedTree(XnVolume disk, Credential key, TemplateId[] templates, BlockNumber root)
+    private StampedTree(XnVolume disk, Credential key, TemplateId[] templates, BlockNumber root, ulong serial = 1)
     {
+        _serial = serial;
         Disk = disk;
         Key = key;
         RootTemplate = templates[0];
         NodeTemplate = templates[1];
         DataTemplate = templates[2];
-        Root = new Item { Extent = new BlockExtent(root, 1), Kind = StampedFormat.Node, Serial = 1 };
+        Root = new Item { Extent = new BlockExtent(root, 1), Kind = StampedFormat.Node, Serial = serial };
     }
 
     /// <summary>An extent of data, or a node with what hangs below it by entry.</summary>
@@ -62,13 +63,19 @@ internal sealed class StampedTree
     {
         XnVolume disk = XnVolume.Format(device, new XnFormatOptions { VolumeId = Guid.Empty }, new XnAttachOptions { ReserveFrames = 8 });
         Credential key = disk.Frames.RootCredential;
-        TemplateId[] templates = disk.InstallTemplates(key, StampedFormat.Templates);
+        return Create(disk, key, key, RootName, owner, 1);
+    }
+
+    /// <summary>A tree of its own on a volume; <paramref name="admin"/> owns the volume, <paramref name="key"/> the tree. Serial numbers count from a place of its own.</summary>
+    public static StampedTree Create(XnVolume disk, Credential admin, Credential key, string name, string owner, ulong serial)
+    {
+        TemplateId[] templates = disk.InstallTemplates(admin, StampedFormat.Templates);
         byte[] header = new byte[16];
-        BinaryPrimitives.WriteUInt64LittleEndian(header, 1);
+        BinaryPrimitives.WriteUInt64LittleEndian(header, serial);
         System.Text.Encoding.ASCII.GetBytes(owner, header.AsSpan(StampedFormat.OwnerOffset));
-        StampedTree tree = new(disk, key, templates, disk.CreateRoot(key, templates[0], default, header));
+        StampedTree tree = new(disk, key, templates, disk.CreateRoot(admin, templates[0], default, header), serial);
         tree.Sync();
-        disk.PublishRoot(key, RootName, tree.Root.Block);
+        disk.PublishRoot(admin, name, tree.Root.Block);
         return tree;
     }
 
@@ -156,6 +163,15 @@ internal sealed class StampedTree
         }
 
         return status;
+    }
+
+    /// <summary>Makes another entry point to the blocks of an item too.</summary>
+    public XnStatus Share(Item item, Item to, int entry, out Item? second)
+    {
+        _transaction.Clear();
+        _transaction.Write(to.Block, StampedFormat.OffsetOf(entry), StampedFormat.Entry(item.Extent, item.Kind, item.Serial));
+        _transaction.ClaimShare(item.Extent, TemplateOf(item), item.Parent!.Block, item.Entry, to.Block, entry);
+        return Finish(new Item { Extent = item.Extent, Kind = item.Kind, Serial = item.Serial, Parent = to, Entry = entry }, [], out second);
     }
 
     /// <summary>Makes everything durable.</summary>

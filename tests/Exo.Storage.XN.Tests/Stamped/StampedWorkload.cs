@@ -15,7 +15,7 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
     public void Step()
     {
         What = "nothing";
-        switch (random.Next(20))
+        switch (random.Next(22))
         {
             case < 6:
                 AddData();
@@ -38,6 +38,9 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
                 break;
             case < 19:
                 Evict();
+                break;
+            case < 21:
+                Share();
                 break;
             default:
                 Rewrite();
@@ -114,6 +117,28 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         Assert.True(status == expected, $"{status} instead of {expected}: {tree.Transaction.LastRefusal}");
     }
 
+    private void Share()
+    {
+        StampedTree.Item[] items = [.. tree.All().Where(item => !item.IsNode)];
+        StampedTree.Item to = RandomNode();
+        if (items.Length == 0 || FreeEntry(to) is not { } entry)
+        {
+            return;
+        }
+
+        StampedTree.Item item = items[random.Next(items.Length)];
+        XnStatus status = tree.Share(item, to, entry, out _);
+        if (status == XnStatus.NotDurable)
+        {
+            tree.Sync();
+            status = tree.Share(item, to, entry, out _);
+        }
+
+        What = $"share {item.Serial} ({item.Extent}) of {item.Parent!.Serial} ({item.Parent.Block}) at {item.Entry} with {to.Serial} ({to.Block}) at {entry}";
+        Assert.True(status == XnStatus.Ok, $"{status}: {tree.Transaction.LastRefusal}");
+        Assert.Equal(tree.All().Count(other => other.Serial == item.Serial), tree.Disk.OwnerCount(item.Block));
+    }
+
     private void WriteSome()
     {
         int count = tree.Disk.PlanWriteBack(_plan);
@@ -130,7 +155,7 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         {
             if (entry.Template == tree.DataTemplate && random.Next(2) == 0)
             {
-                XnStatus status = tree.Disk.Unbind(entry.Block);
+                XnStatus status = tree.Disk.Unbind(tree.Key, entry.Block);
                 Assert.True(status is XnStatus.Ok or XnStatus.Dirty or XnStatus.NotDurable, status.ToString());
             }
         }
@@ -141,10 +166,16 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
     {
         foreach (StampedTree.Item item in tree.All())
         {
-            if (!item.IsNode && random.Next(3) == 0 && tree.Disk.TryGetFrame(item.Block, out FrameNumber frame))
+            if (!item.IsNode && random.Next(3) == 0 && tree.Disk.TryGetFrame(tree.Key, item.Block, out FrameNumber frame))
             {
-                random.NextBytes(tree.Disk.Frames.Bytes(frame)[512..1024]);
-                Assert.Equal(XnStatus.Ok, tree.Disk.MarkDirty(tree.Key, item.Block, 1));
+                XnStatus status = tree.Disk.MarkDirty(tree.Key, item.Block, 1);
+                bool isShared = tree.All().Count(other => other.Serial == item.Serial) > 1;
+                Assert.True(status == XnStatus.Shared || (status == XnStatus.Ok && !isShared), status.ToString());
+                if (status == XnStatus.Ok)
+                {
+                    random.NextBytes(tree.Disk.Frames.Bytes(frame)[512..1024]);
+                }
+
                 tree.Disk.Frames.Release(frame);
             }
         }
