@@ -80,6 +80,7 @@ internal static class ExoCommand
             CheckVerb.Create(),
             ServeVerb.Create(),
             NetworkBlockDeviceVerb.Create(),
+            TemplatesVerb.Create(),
             UdfVerb.Create(),
         };
         foreach (HelpOption help in root.Options.OfType<HelpOption>())
