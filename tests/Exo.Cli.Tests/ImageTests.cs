@@ -46,6 +46,25 @@ public sealed class ImageTests : IDisposable
         volume.SetAttributes("/", new CffsAttributeChange { ModifyTimeNs = ModifyTimeNs });
     }
 
+    /// <summary>The code that XN runs for this file system, as anybody can read it off a disk.</summary>
+    [Fact]
+    public void Templates()
+    {
+        StringBuilder all = new();
+        foreach (string? name in (string?[])[null, "cffs.super", "cffs.slots", "cffs.file-tree", "cffs.data"])
+        {
+            ExoResult result = ExoProcess.Exo([.. new[] { "templates", _image, name }.OfType<string>()]).Succeeded();
+            Assert.Equal("", result.Error);
+            all.Append("$ exo templates disk.img ").Append(name).Append('\n').Append(result.Output).Append('\n');
+        }
+
+        Snapshot.Match(all.ToString());
+        using JsonDocument json = JsonDocument.Parse(ExoProcess.Exo("templates", "--json", _image).Succeeded().Output);
+        Assert.Equal("cffs.super", json.RootElement.GetProperty("templates")[0].GetProperty("name").GetString());
+        Assert.Contains("exit", json.RootElement.GetProperty("templates")[1].GetProperty("owns").GetString(), StringComparison.Ordinal);
+        Assert.Equal(1, ExoProcess.Exo("templates", _image, "none").ExitCode);
+    }
+
     [Fact]
     public void Listings()
     {

@@ -82,6 +82,7 @@ internal static class ExoCommand
             UnmountVerb.Create(),
             ServeVerb.Create(),
             NetworkBlockDeviceVerb.Create(),
+            TemplatesVerb.Create(),
             UdfVerb.Create(),
         };
         foreach (HelpOption help in root.Options.OfType<HelpOption>())
