@@ -100,7 +100,18 @@ public sealed class RangeTests
         Assert.Equal(-Posix.EFBIG, Posix.Fallocate(fd, 0, 1L << 46, 4096));
         Assert.Equal(-Posix.ENOSPC, Posix.Fallocate(fd, 0, 0, 1L << 40));
         Assert.Equal(1L << 20, Posix.Stat(at["f"]).Size);
-        Assert.Equal(-Posix.EFBIG, Posix.Write(fd, new byte[4096], (1L << 62)));
+        Assert.Equal(0, Posix.Close(fd));
+    }
+
+    [Fact]
+    public void No_file_grows_beyond_the_largest_size()
+    {
+        // With the writeback cache the kernel takes the write, and says so with the error of a later fsync.
+        using Mounted at = new(new FuseMountOptions { WritebackCache = false });
+        int fd = Posix.Open(at["f"], O_RDWR | O_CREAT);
+        Assert.Equal(-Posix.EFBIG, Posix.Write(fd, new byte[4096], 1L << 62));
+        Assert.Equal(-Posix.EFBIG, Posix.Ftruncate(fd, 1L << 62));
+        Assert.Equal(0, Posix.Stat(at["f"]).Size);
         Assert.Equal(0, Posix.Close(fd));
     }
 

@@ -58,7 +58,7 @@ public sealed class ImageTests : IDisposable
             all.Append("$ exo templates disk.img ").Append(name).Append('\n').Append(result.Output).Append('\n');
         }
 
-        Snapshot.Match(all.ToString());
+        Snapshot.Verify(all.ToString());
         using JsonDocument json = JsonDocument.Parse(ExoProcess.Exo("templates", "--json", _image).Succeeded().Output);
         Assert.Equal("cffs.super", json.RootElement.GetProperty("templates")[0].GetProperty("name").GetString());
         Assert.Contains("exit", json.RootElement.GetProperty("templates")[1].GetProperty("owns").GetString(), StringComparison.Ordinal);
