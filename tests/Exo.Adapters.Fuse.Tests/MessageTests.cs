@@ -46,6 +46,23 @@ public sealed class MessageTests
             }, iter: 20_000, threads: 1);
     }
 
+    /// <summary>The kernel does not ask for it; a directory's blocks are metadata, and a length would cut them.</summary>
+    [Fact]
+    public void A_directory_has_no_contents_and_no_length()
+    {
+        using TempFolder folder = new();
+        using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1 });
+        volume.WriteAllBytes("/file", new byte[10]);
+        FuseSession session = new(volume, writebackCache: true);
+        FuseReply reply = new();
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Words(7, 40, 65536, uint.MaxValue)), reply);
+        session.Handle(Message(FuseOpcode.SetAttributes, 2, 1, [.. Words(1 << 3, 0, 0, 0, 100, 0), .. new byte[64]]), reply);
+        Assert.Equal((int)CffsError.IsDirectory, reply.Error);
+        session.Handle(Message(FuseOpcode.Open, 3, 1, new byte[8]), reply);
+        Assert.Equal((int)CffsError.IsDirectory, reply.Error);
+        Assert.True(volume.Exists("/file"));
+    }
+
     [Fact]
     public void Old_kernels_are_refused_and_new_ones_asked_again()
     {

@@ -15,6 +15,7 @@ internal sealed partial class NodeDoor
     /// <summary>Opens a file: while it is open it survives its last name. The handle holds the inode. False when the inode is gone.</summary>
     public bool TryOpen(Inode inode, bool truncate, bool dropSetId)
     {
+        RequireFile(inode);
         if (truncate)
         {
             core.BeginWritingAsync(IoMode.Sync).Take();
@@ -229,6 +230,15 @@ internal sealed partial class NodeDoor
         finally
         {
             inode.Lock.Exit();
+        }
+    }
+
+    // The kernel asks for contents of files only; blocks of directories are not reached from here whatever a message says.
+    private static void RequireFile(Inode inode)
+    {
+        if (inode.Record.Kind != SlotKind.File)
+        {
+            throw new CffsException(inode.IsDirectory ? CffsError.IsDirectory : CffsError.Invalid, $"inode {inode.Number} is no file");
         }
     }
 

@@ -82,6 +82,11 @@ internal sealed partial class NodeDoor(CffsVolume volume)
     /// </summary>
     public void SetAttributes(Inode inode, in CffsAttributeChange change, long? changeTimeNs, bool dropSetId)
     {
+        if (change.Size is not null)
+        {
+            RequireFile(inode);
+        }
+
         core.BeginWritingAsync(IoMode.Sync).Take();
         inode.Lock.Enter();
         try
