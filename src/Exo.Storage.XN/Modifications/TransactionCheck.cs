@@ -31,6 +31,9 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
     /// <summary>Blocks of freed trees, below what the claims name; valid after a verdict of Ok.</summary>
     public List<(TypedExtent Extent, BlockNumber Heir)> FreedBelow { get; } = [];
 
+    // Metadata blocks of freed trees.
+    private readonly HashSet<ulong> _walked = [];
+
     public OwnsRunner Owns { get; } = new();
 
     public XnStatus Decide(XnTransaction transaction)
@@ -38,6 +41,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         _touched.Clear();
         _fresh.Clear();
         FreedBelow.Clear();
+        _walked.Clear();
 #if XN_UNCHECKED
         return Believe(transaction);
 #else
@@ -425,6 +429,12 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 if (status != XnStatus.Ok)
                 {
                     return status;
+                }
+
+                // In a tree that stands each block has one path. With writes that are not accepted yet it may lead into itself, or twice to the same blocks and twice from there ...
+                if (!_walked.Add(block.Value))
+                {
+                    return Refuse(transaction, XnStatus.Cycle, $"what is freed leads to {block} twice");
                 }
 
                 foreach (TypedExtent below in _walk.Items)

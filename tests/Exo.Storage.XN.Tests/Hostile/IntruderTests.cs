@@ -79,6 +79,26 @@ public sealed class IntruderTests : IDisposable
         StillGood();
     }
 
+    /// <summary>With writes that will be refused later, what is to be freed leads into itself: looking for its end must end.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Freeing_a_tree_that_leads_into_itself(bool fromTheTop)
+    {
+        StampedTree.Item below = Mine.Kids[6];
+        StampedTree.Item target = fromTheTop ? Mine : below;
+        Write(Intruder.Root, Mine.Entry, new byte[StampedFormat.EntryBytes]);
+        _transaction.ClaimFreeTree(Mine.Extent, Intruder.NodeTemplate, Intruder.Root.Block, Mine.Entry);
+        foreach (int entry in (int[])[50, 51])
+        {
+            _transaction.Write(below.Block, StampedFormat.OffsetOf(entry), StampedFormat.Entry(target.Extent, StampedFormat.Node, target.Serial));
+            _transaction.ClaimShare(target.Extent, Intruder.NodeTemplate, target.Parent!.Block, target.Entry, below.Block, entry);
+        }
+
+        Refused(XnStatus.Cycle);
+        StillGood();
+    }
+
     [Fact]
     public void Every_door_with_the_others_blocks()
     {
