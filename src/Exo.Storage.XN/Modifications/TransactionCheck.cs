@@ -280,6 +280,12 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
     {
         foreach (Claim claim in transaction.Claims)
         {
+            if (claim.Extent.Extent.Count == 0 || volume.Template(claim.Extent.Template) is null)
+            {
+                // It would vanish among the others of its partition.
+                return Refuse(transaction, XnStatus.TypeError, $"{claim.Kind} of {claim.Extent}: no blocks, or no such template");
+            }
+
             bool source = Touches(claim.Block, claim.Partition);
             bool target = claim.Kind != ClaimKind.Move || Touches(claim.ToBlock, claim.ToPartition);
             if (!source || !target)

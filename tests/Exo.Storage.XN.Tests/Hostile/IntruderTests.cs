@@ -99,6 +99,31 @@ public sealed class IntruderTests : IDisposable
         StillGood();
     }
 
+    /// <summary>A claim of nothing, or of an unknown kind of thing, beside an honest one in the same partition.</summary>
+    [Fact]
+    public void Claims_of_nothing_and_of_no_template()
+    {
+        BlockExtent free = _tenants.Free(1, 300);
+        BlockExtent nothing = new(free.First, 0);
+        TemplateId unknown = new(999);
+        foreach (Action claim in (Action[])
+            [
+                () => _transaction.ClaimFree(nothing, Intruder.NodeTemplate, Mine.Block, 50),
+                () => _transaction.ClaimFree(nothing, unknown, Mine.Block, 50),
+                () => _transaction.ClaimFreeTree(nothing, unknown, Mine.Block, 50),
+                () => _transaction.ClaimShare(nothing, unknown, Mine.Block, 50, Mine.Block, 51),
+                () => _transaction.ClaimMove(nothing, unknown, Mine.Block, 50, Mine.Block, 50),
+            ])
+        {
+            Point(free, StampedFormat.Data);
+            _transaction.ClaimAllocate(free, Intruder.DataTemplate, Mine.Block, 50);
+            claim();
+            Refused(XnStatus.TypeError);
+        }
+
+        StillGood();
+    }
+
     [Fact]
     public void Every_door_with_the_others_blocks()
     {
