@@ -125,6 +125,58 @@ public sealed class IntruderTests : IDisposable
     }
 
     [Fact]
+    public void New_blocks_that_hang_from_one_another()
+    {
+        BlockExtent one = _tenants.Free(1, 300);
+        BlockExtent two = _tenants.Free(1, one.First.Value + 1);
+        foreach (BlockExtent above in new[] { one, two })
+        {
+            _transaction.Write(above.First, StampedFormat.OffsetOf(3), StampedFormat.Entry(one, StampedFormat.Node, 7));
+            _transaction.ClaimAllocate(one, Intruder.NodeTemplate, above.First, 3, [_tenants.Frame()]);
+            if (above == two)
+            {
+                _transaction.Write(one.First, StampedFormat.OffsetOf(3), StampedFormat.Entry(two, StampedFormat.Node, 8));
+                _transaction.ClaimAllocate(two, Intruder.NodeTemplate, one.First, 3, [_tenants.Frame()]);
+            }
+
+            Refused(XnStatus.Cycle);
+        }
+
+        StillGood();
+    }
+
+    /// <summary>Giving up a block and, after it or with the tree above it, something that only that block held.</summary>
+    [Fact]
+    public void Giving_up_what_hangs_from_nothing_any_more()
+    {
+        byte[] nothing = new byte[StampedFormat.EntryBytes];
+        StampedTree.Item below = Mine.Kids[6];
+        StampedTree.Item data = below.Kids[0];
+
+        // After the node that held it.
+        Write(Mine, below.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(below.Extent, Intruder.NodeTemplate, Mine.Block, below.Entry);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        Refused(XnStatus.TypeError);
+
+        // Before the tree that takes the node along.
+        Write(Intruder.Root, Mine.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        _transaction.ClaimFreeTree(Mine.Extent, Intruder.NodeTemplate, Intruder.Root.Block, Mine.Entry);
+        Refused(XnStatus.TypeError);
+
+        // In order it is no harm.
+        Write(Mine, below.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        _transaction.ClaimFree(below.Extent, Intruder.NodeTemplate, Mine.Block, below.Entry);
+        Refused(XnStatus.Ok);
+        StillGood();
+    }
+
+    [Fact]
     public void Every_door_with_the_others_blocks()
     {
         XnReadRequest honest = new(Theirs.Block, TheirData.Entry, TheirData.Extent);
