@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Benchmarks.Peers.Machine;
+
+/// <summary>What the small-file rows ask of a file system. Paths end with a NUL.</summary>
+internal interface IFileTree : IDisposable
+{
+    void MakeDirectory(byte[] path);
+
+    void Create(byte[] path, byte[] contents);
+
+    /// <summary>Creates a file and makes it durable before it returns.</summary>
+    void CreateDurably(byte[] path, byte[] contents);
+
+    /// <summary>Opens a file and writes over all of it.</summary>
+    void Overwrite(byte[] path, byte[] contents);
+
+    int Read(byte[] path, byte[] buffer);
+
+    /// <summary>The length of a file.</summary>
+    long Stat(byte[] path);
+
+    void Delete(byte[] path);
+
+    void RemoveDirectory(byte[] path);
+
+    void Sync();
+
+    /// <summary>Nothing of the files is in any cache afterwards.</summary>
+    void Chill();
+}
