@@ -55,6 +55,21 @@ internal sealed class DamagedVolume : IDisposable
 
     public CffsCheckReport Check() => CffsCheck.Run(_disk);
 
+    public CffsRepairReport Repair() => CffsRepair.Run(_disk);
+
+    /// <summary>The volume mounts for writing, everything on it can be read, and it takes something new.</summary>
+    public void AssertWhole()
+    {
+        using (CffsVolume volume = CffsVolume.Open(_disk))
+        {
+            ReadAll(volume, "");
+            volume.WriteAllBytes("something new", new byte[20_000]);
+            volume.CreateDirectory("a new directory");
+        }
+
+        Assert.Empty(Check().Findings);
+    }
+
     /// <summary>A mount gives a volume or a typed error, and so does reading all of it.</summary>
     public void MountAndReadAll()
     {

@@ -167,5 +167,14 @@ public sealed class FindingTests : IDisposable
         Assert.Contains(report.Findings, finding => finding.Code == (first ?? codes[0]));
         Assert.All(report.Findings, finding => Assert.Contains(finding.Code, codes));
         _volume.MountAndReadAll();
+        bool hasGuard = !report.Findings.Any(finding => finding.Code == "superblock-guard");
+        CffsRepairReport repair = _volume.Repair();
+        Assert.Equal(hasGuard, repair.IsClean);
+        Assert.True(repair.ActionCount > 0);
+        if (hasGuard)
+        {
+            Assert.Empty(_volume.Check().Findings);
+            _volume.AssertWhole();
+        }
     }
 }

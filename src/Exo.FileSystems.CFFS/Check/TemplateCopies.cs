@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Templates;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Check;
+
+/// <summary>Single copies of templates in XN's type catalogue.</summary>
+internal static class TemplateCopies
+{
+    /// <summary>Whether a block is a template of this slot, whole and verified.</summary>
+    public static bool TryRead(ReadOnlySpan<byte> block, ulong number, int slot, out string name)
+    {
+        name = "";
+        if (!XnChecksum.IsValid(block, number) || !TemplateRecord.TryParse(block, out TemplateId id, out TemplateSource? source, out TemplateId[] children) || id.Value != slot + 1)
+        {
+            return false;
+        }
+
+        try
+        {
+            name = Template.Verify(id, source, children).Source.Name;
+            return true;
+        }
+        catch (XnException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Neither copy was ever written.</summary>
+    public static bool IsBlank(RawBlocks blocks, in XnSuperblock xn, int slot)
+    {
+        byte[] block = new byte[4096];
+        for (ulong copy = 0; copy < 2; copy++)
+        {
+            if (!blocks.TryRead(xn.TemplateStart + (copy * xn.TemplateSlots) + (ulong)slot, block) || block.AsSpan().ContainsAnyExcept((byte)0))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>A template of C-FFS as the formatter would have installed it: its block, without a checksum.</summary>
+    /// <param name="index">Which, 0 to 7.</param>
+    /// <param name="super">The number of the first.</param>
+    public static byte[] Emit(int index, uint super)
+    {
+        TemplateSource[] sources = CffsTemplates.Create();
+        TemplateId[] children = [.. sources[index].Children.Select(name => new TemplateId(super + (uint)Array.FindIndex(sources, source => source.Name == name)))];
+        byte[] block = new byte[4096];
+        bool fits = TemplateRecord.TryEmit(block, new TemplateId(super + (uint)index), sources[index], children);
+        Invariant.Check(fits);
+        return block;
+    }
+}
