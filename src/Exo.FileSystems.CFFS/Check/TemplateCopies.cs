@@ -29,19 +29,10 @@ internal static class TemplateCopies
     }
 
     /// <summary>Neither copy was ever written.</summary>
-    public static bool IsBlank(RawBlocks blocks, in XnSuperblock xn, int slot)
-    {
-        byte[] block = new byte[4096];
-        for (ulong copy = 0; copy < 2; copy++)
-        {
-            if (!blocks.TryRead(xn.TemplateStart + (copy * xn.TemplateSlots) + (ulong)slot, block) || block.AsSpan().ContainsAnyExcept((byte)0))
-            {
-                return false;
-            }
-        }
+    public static bool IsBlank(RawBlocks blocks, in XnSuperblock xn, int slot) => BlankCopies(blocks, xn, slot) == 2;
 
-        return true;
-    }
+    /// <summary>One copy was never written.</summary>
+    public static bool HasBlankCopy(RawBlocks blocks, in XnSuperblock xn, int slot) => BlankCopies(blocks, xn, slot) > 0;
 
     /// <summary>A template of C-FFS as the formatter would have installed it: its block, without a checksum.</summary>
     /// <param name="index">Which, 0 to 7.</param>
@@ -54,5 +45,17 @@ internal static class TemplateCopies
         bool fits = TemplateRecord.TryEmit(block, new TemplateId(super + (uint)index), sources[index], children);
         Invariant.Check(fits);
         return block;
+    }
+
+    private static int BlankCopies(RawBlocks blocks, in XnSuperblock xn, int slot)
+    {
+        byte[] block = new byte[4096];
+        int blank = 0;
+        for (ulong copy = 0; copy < 2; copy++)
+        {
+            blank += blocks.TryRead(xn.TemplateStart + (copy * xn.TemplateSlots) + (ulong)slot, block) && !block.AsSpan().ContainsAnyExcept((byte)0) ? 1 : 0;
+        }
+
+        return blank;
     }
 }

@@ -12,14 +12,14 @@ internal sealed partial class VolumeCheck
         List<(ulong Logical, ulong Block)> map = [];
         List<(ulong Logical, ulong Count)> extents = [];
         bool isAnnounced = _isUnclean && _movingInodes.Contains(record.Inode);
-        if (record.Count == 0)
+        if (record.Count == 0 && record.Depth == 0)
         {
             return map;
         }
 
         if (record.Depth == 0)
         {
-            AddExtent(record.Inode, 0, record.Start, record.Count, isAnnounced, countOnly ? null : map);
+            AddExtent(record, 0, record.Start, record.Count, isAnnounced, countOnly ? null : map);
             return map;
         }
 
@@ -84,9 +84,9 @@ internal sealed partial class VolumeCheck
                 {
                     WalkNode(record, entry.Start, level - 1, path, isAnnounced, extents, map);
                 }
-                else if (level == 1 && entry.Count > 0 && entry.Kind is TreeEntryKind.Contents or TreeEntryKind.Unwritten or TreeEntryKind.Index)
+                else if (level == 1 && VolumeRepair.IsLeafEntry(record.Kind, entry))
                 {
-                    AddExtent(record.Inode, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
+                    AddExtent(record, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
                     extents.Add((entry.Logical, entry.Count));
                 }
                 else
@@ -97,9 +97,9 @@ internal sealed partial class VolumeCheck
         }
     }
 
-    private void AddExtent(ulong inode, ulong logical, ulong start, uint count, bool isAnnounced, List<(ulong Logical, ulong Block)>? map)
+    private void AddExtent(in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<(ulong Logical, ulong Block)>? map)
     {
-        if (Own(start, count, inode, isAnnounced) && map is not null)
+        if (Own(start, count, record.Inode, isAnnounced, record.Kind is SlotKind.File or SlotKind.SymbolicLink) && map is not null)
         {
             for (uint i = 0; i < count; i++)
             {
@@ -109,7 +109,7 @@ internal sealed partial class VolumeCheck
     }
 
     /// <summary>Marks blocks as owned. False when they lie outside the disk, or one of them is owned already: then they are not looked at again.</summary>
-    private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced)
+    private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced, bool isContents = false)
     {
         bool isXn = inode == 0;
         if (start >= _xn.BlockCount || count > _xn.BlockCount - start || (!isXn && start < _xn.DataStart))
@@ -121,8 +121,7 @@ internal sealed partial class VolumeCheck
         bool fresh = true;
         for (ulong block = start; block < start + count; block++)
         {
-            ulong bit = 1UL << (int)(block & 63);
-            if ((_owned[block >> 6] & bit) != 0)
+            if (!_owned.TryOwn(block, isContents))
             {
                 if (fresh)
                 {
@@ -131,13 +130,9 @@ internal sealed partial class VolumeCheck
 
                 fresh = false;
             }
-            else
-            {
-                _owned[block >> 6] |= bit;
-                _report.BlocksInUse++;
-            }
         }
 
+        _report.BlocksInUse = _owned.Count;
         return fresh;
     }
 }

@@ -25,7 +25,7 @@ internal sealed partial class VolumeRepair
         XnSuperblockPair pair = new(device);
         PlanXnSuperblock(pair);
         List<RootEntry> roots = PlanRootCatalogue(out uint super);
-        if (!PlanTemplates(super))
+        if (!PlanTemplates(super, roots.Exists(root => root.Name != CffsVolume.DefaultRootName)))
         {
             return false;
         }
@@ -179,7 +179,7 @@ internal sealed partial class VolumeRepair
     }
 
     /// <summary>Templates: a damaged copy from the other; C-FFS's own, when both are gone, from this code. False when another's are gone: nobody can say what it was.</summary>
-    private bool PlanTemplates(uint super)
+    private bool PlanTemplates(uint super, bool isShared)
     {
         int slots = (int)_xn.TemplateSlots;
         byte[]?[] whole = new byte[]?[slots];
@@ -227,6 +227,15 @@ internal sealed partial class VolumeRepair
             {
                 if (TemplateCopies.IsBlank(blocks, _xn, slot))
                 {
+                    continue;
+                }
+
+                if (!isShared || TemplateCopies.HasBlankCopy(blocks, _xn, slot))
+                {
+                    // Every template that was ever installed has two copies, and ours need no others: it is rubbish.
+                    Act("xn-templates", $"slot {slot} of the type catalogue holds no template: emptied", 0, _xn.TemplateStart + (ulong)slot);
+                    _edits.Replace(_xn.TemplateStart + (ulong)slot, new byte[4096], RepairStep.Roots);
+                    _edits.Replace(_xn.TemplateStart + (ulong)(slots + slot), new byte[4096], RepairStep.Roots);
                     continue;
                 }
 

@@ -156,7 +156,7 @@ internal sealed partial class VolumeRepair
     /// <summary>Whose slot block this is, if there is a record in it.</summary>
     private ulong? LivingOwner(ReadOnlySpan<byte> block, ulong number, HashSet<ulong> directories)
     {
-        if (ProvedOwner(block, number, SectorKind.Slots) is not { } owner || owner is 0 or Superblock.OrphanInode or >= 1UL << 62)
+        if (ProvedOwner(block, number, SectorKind.Slots, 0) is not { } owner || owner is 0 or Superblock.OrphanInode or >= 1UL << 62)
         {
             return null;
         }

@@ -452,7 +452,7 @@ internal sealed partial class VolumeRepair
         }
 
         SectorKind kind = record.Depth == 0 ? SectorKind.Slots : SectorKind.Tree;
-        return ProvedOwner(block, record.Start, kind) == record.Inode && (record.Depth == 0 || LeadsToSlots(block, record));
+        return ProvedOwner(block, record.Start, kind, record.Inode) == record.Inode && (record.Depth == 0 || LeadsToSlots(block, record));
     }
 
     /// <summary>Whether the first extent of a tree's root node, a leaf, begins with a slot block.</summary>
@@ -460,7 +460,7 @@ internal sealed partial class VolumeRepair
     {
         TreeEntry entry = TreeEntry.Read(node);
         byte[] block = new byte[4096];
-        return entry.Kind == TreeEntryKind.Contents && IsInRange(entry.Start, 1) && _edits.TryRead(entry.Start, block) && ProvedOwner(block, entry.Start, SectorKind.Slots) == record.Inode;
+        return entry.Kind == TreeEntryKind.Contents && IsInRange(entry.Start, 1) && _edits.TryRead(entry.Start, block) && ProvedOwner(block, entry.Start, SectorKind.Slots, record.Inode) == record.Inode;
     }
 
     /// <summary>The number that a record's first metadata block proves; null: nothing proves any.</summary>
@@ -474,22 +474,36 @@ internal sealed partial class VolumeRepair
         }
 
         byte[] block = new byte[4096];
-        return _edits.TryRead(now.Start, block) ? ProvedOwner(block, now.Start, isTree ? SectorKind.Tree : SectorKind.Slots) : null;
+        return _edits.TryRead(now.Start, block) ? ProvedOwner(block, now.Start, isTree ? SectorKind.Tree : SectorKind.Slots, now.Inode) : null;
     }
 
-    private ulong? ProvedOwner(ReadOnlySpan<byte> block, ulong number, SectorKind kind)
+    /// <summary>Whose a metadata block is by the trailers of its sectors: <paramref name="expected"/> when one says so, otherwise the one that most name. Null: none is valid.</summary>
+    private ulong? ProvedOwner(ReadOnlySpan<byte> block, ulong number, SectorKind kind, ulong expected)
     {
+        Span<ulong> owners = stackalloc ulong[Sector.PerBlock];
+        int count = 0;
         for (int s = 0; s < Sector.PerBlock; s++)
         {
             ReadOnlySpan<byte> sector = block.Slice(s * Sector.SizeBytes, Sector.SizeBytes);
             ulong owner = BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]);
             if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + (ulong)s, kind, owner))
             {
-                return owner;
+                owners[count++] = owner;
             }
         }
 
-        return null;
+        if (count == 0 || owners[..count].Contains(expected))
+        {
+            return count == 0 ? null : expected;
+        }
+
+        ulong best = owners[0];
+        for (int i = 1; i < count; i++)
+        {
+            best = owners[..count].Count(owners[i]) > owners[..count].Count(best) ? owners[i] : best;
+        }
+
+        return best;
     }
 
     private void MendInline(RepairRecord record)
