@@ -41,8 +41,8 @@ internal sealed class FuzzVolume
         Record.TryParse(builtIns, Superblock.ExternalSlot, out Record externals);
         Record.TryParse(builtIns, Superblock.RootSlot, out Record root);
         HashSet<ulong> top = [(Root * Sector.PerBlock) + Superblock.RecordSector];
-        CollectDirectory(externals, "", top, []);
-        CollectDirectory(root, "", top, []);
+        CollectDirectory(externals, "", top, [], []);
+        CollectDirectory(root, "", top, [], []);
     }
 
     public DiskContents Contents { get; }
@@ -56,6 +56,9 @@ internal sealed class FuzzVolume
 
     /// <summary>Paths of each file with the sectors that hold its own metadata, those of the directories above it, and its data blocks.</summary>
     public Dictionary<string, (HashSet<ulong> Own, HashSet<ulong> Above, HashSet<ulong> Data)> Needs { get; } = [];
+
+    /// <summary>Inode numbers of each file and of the directories above it.</summary>
+    public Dictionary<string, HashSet<ulong>> Inodes { get; } = [];
 
     /// <summary>All sectors of metadata in use.</summary>
     public List<ulong> Sectors { get; } = [];
@@ -116,19 +119,20 @@ internal sealed class FuzzVolume
         Files["a/sparse"] = sparse;
     }
 
-    private void CollectDirectory(in Record directory, string path, HashSet<ulong> own, HashSet<ulong> above)
+    private void CollectDirectory(in Record directory, string path, HashSet<ulong> own, HashSet<ulong> above, HashSet<ulong> inodes)
     {
+        inodes = [.. inodes, directory.Inode];
         HashSet<ulong> mine = [.. own, .. above];
         foreach ((ulong start, uint count) in ExtentsOf(directory, mine))
         {
             for (ulong block = start; block < start + count; block++)
             {
-                CollectBlock(directory.Inode, path, block, mine);
+                CollectBlock(directory.Inode, path, block, mine, inodes);
             }
         }
     }
 
-    private void CollectBlock(ulong directory, string path, ulong block, HashSet<ulong> above)
+    private void CollectBlock(ulong directory, string path, ulong block, HashSet<ulong> above, HashSet<ulong> inodes)
     {
         for (int index = 0; index < Slot.PerBlock; index++)
         {
@@ -151,7 +155,7 @@ internal sealed class FuzzVolume
             HashSet<ulong> own = [number];
             if (record.Kind == SlotKind.Directory)
             {
-                CollectDirectory(record, name, own, above);
+                CollectDirectory(record, name, own, above, inodes);
                 continue;
             }
 
@@ -179,6 +183,7 @@ internal sealed class FuzzVolume
             else if (Files.ContainsKey(name))
             {
                 Needs[name] = (own, above, data);
+                Inodes[name] = [.. inodes, record.Inode];
             }
         }
     }

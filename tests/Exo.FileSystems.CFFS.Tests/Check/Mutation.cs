@@ -19,6 +19,12 @@ internal sealed class Mutation(FuzzVolume volume, SimulatedBlockDevice disk, Fra
     /// <summary>Blocks that were overwritten, or that a changed sector points to now.</summary>
     public HashSet<ulong> Blocks { get; } = [];
 
+    /// <summary>Inode numbers and names that stand in changed sectors: who had them may have to yield.</summary>
+    public HashSet<ulong> Inodes { get; } = [];
+
+    /// <inheritdoc cref="Inodes"/>
+    public HashSet<string> Names { get; } = [];
+
     /// <summary>What was done, for the failure's message.</summary>
     public List<string> Log { get; } = [];
 
@@ -87,7 +93,7 @@ internal sealed class Mutation(FuzzVolume volume, SimulatedBlockDevice disk, Fra
     {
         (ulong sector, int slot) = volume.Records[random.Next(volume.Records.Count)];
         LayoutField field = Slot.Fields[random.Next(Slot.Fields.Length - 1)];
-        Log.Add($"field {field}");
+        Log.Add($"field {field} in slot {slot} of sector {sector} (block {sector / 8})");
         byte[] value = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(value, random.Next(2) == 0 ? (ulong)random.Next(2100) : s_extremes[random.Next(s_extremes.Length)]);
         Change(sector, isSealed: true, bytes => value.AsSpan(0, field.SizeBytes).CopyTo(bytes[((slot * Slot.SizeBytes) + field.OffsetBytes)..]));
@@ -119,7 +125,14 @@ internal sealed class Mutation(FuzzVolume volume, SimulatedBlockDevice disk, Fra
         EditBlock(sector / Sector.PerBlock, block =>
         {
             Span<byte> bytes = block.Slice(at, Sector.SizeBytes);
+            byte[] version = bytes[VolumeState.VersionOffset..VolumeState.GenerationOffset].ToArray();
             edit(bytes);
+            if (isSealed && sector / Sector.PerBlock == volume.Root && sector % Sector.PerBlock < 2)
+            {
+                // A volume of another version is not damaged; it is refused.
+                version.CopyTo(bytes[VolumeState.VersionOffset..]);
+            }
+
             SectorKind kind = (SectorKind)BinaryPrimitives.ReadUInt32LittleEndian(bytes[Sector.Magic..]);
             if (isSealed && kind is SectorKind.Slots or SectorKind.Tree or SectorKind.State)
             {
@@ -137,6 +150,10 @@ internal sealed class Mutation(FuzzVolume volume, SimulatedBlockDevice disk, Fra
         {
             if (Record.TryParse(sector, i, out Record record))
             {
+                byte[] name = new byte[record.NameLength];
+                Record.ReadContents(sector, i, 0, name);
+                Names.Add(System.Text.Encoding.UTF8.GetString(name));
+                Inodes.Add(record.Inode);
                 Touch(record.Start, record.Count);
                 Touch(record.Attributes, 1);
             }

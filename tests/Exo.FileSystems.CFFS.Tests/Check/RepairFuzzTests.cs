@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using Exo.Core.Memory;
 using Exo.Simulation.Disks;
 
@@ -49,7 +50,8 @@ public sealed class RepairFuzzTests
             what += $"\nbefore: {string.Join("\n  ", report.Before.Findings)}\nactions: {string.Join("\n  ", report.Actions)}";
             Assert.True(report.IsClean, $"not clean: {string.Join("\n  ", report.After.Findings)}");
             Assert.Empty(report.After.Findings);
-            Examine(volume, mutation, disk);
+            // A directory block of an unclean volume that is all zeros is a directory block of that volume: nothing shows that it was damaged.
+            Examine(volume, mutation, disk, isFound: !report.Before.IsClean || report.Before.WasUnmounted);
             Assert.Empty(CffsCheck.Run(disk).Findings);
             return report.HasWritten;
         }
@@ -59,11 +61,11 @@ public sealed class RepairFuzzTests
         }
     }
 
-    private static void Examine(FuzzVolume volume, Mutation mutation, SimulatedBlockDevice disk)
+    private static void Examine(FuzzVolume volume, Mutation mutation, SimulatedBlockDevice disk, bool isFound)
     {
         using CffsVolume repaired = CffsVolume.Open(disk);
         Dictionary<string, byte[]> files = [];
-        ReadAll(repaired, "", files);
+        ReadAll(repaired, [], files);
         HashSet<string> contents = [.. files.Values.Select(Convert.ToBase64String)];
         HashSet<ulong> blocks = [.. mutation.Sectors.Select(sector => sector / 8), .. mutation.Blocks];
         foreach ((string path, (HashSet<ulong> own, HashSet<ulong> above, HashSet<ulong> data)) in volume.Needs)
@@ -74,19 +76,22 @@ public sealed class RepairFuzzTests
             }
 
             bool isInPlace = files.TryGetValue(path, out byte[]? bytes) && bytes.AsSpan().SequenceEqual(volume.Files[path]);
-            Assert.True(isInPlace || above.Overlaps(mutation.Sectors), $"{path} is not in its place any more");
-            Assert.True(isInPlace || contents.Contains(Convert.ToBase64String(volume.Files[path])), $"{path} is nowhere any more");
+            bool isNamesake = volume.Inodes[path].Overlaps(mutation.Inodes) || path.Split('/').Any(mutation.Names.Contains);
+            Assert.True(isInPlace || isNamesake || above.Overlaps(mutation.Sectors), $"{path} is not in its place any more");
+            Assert.True(isInPlace || !isFound || contents.Contains(Convert.ToBase64String(volume.Files[path])), $"{path} is nowhere any more");
         }
 
         repaired.WriteAllBytes("something new", new byte[20_000]);
         repaired.CreateDirectory("a new directory");
     }
 
-    private static void ReadAll(CffsVolume volume, string path, Dictionary<string, byte[]> files)
+    /// <summary>Everything, by names that need not be text.</summary>
+    private static void ReadAll(CffsVolume volume, byte[] path, Dictionary<string, byte[]> files)
     {
         foreach (CffsDirectoryEntry entry in volume.ReadDirectory(path))
         {
-            string child = path.Length == 0 ? entry.NameString : $"{path}/{entry.NameString}";
+            byte[] child = path.Length == 0 ? entry.Name.ToArray() : [.. path, (byte)'/', .. entry.Name.Span];
+            CffsStat stat = volume.Stat(child, followSymbolicLink: false);
             if (entry.Kind == CffsKind.Directory)
             {
                 ReadAll(volume, child, files);
@@ -95,9 +100,12 @@ public sealed class RepairFuzzTests
             {
                 Assert.NotEmpty(volume.ReadSymbolicLink(child));
             }
-            else if (entry.Kind == CffsKind.File && volume.Stat(child).Size < 10_000_000)
+            else if (entry.Kind == CffsKind.File && stat.Size < 10_000_000)
             {
-                files[child] = volume.ReadAllBytes(child);
+                byte[] bytes = new byte[stat.Size];
+                using CffsFile file = volume.OpenFile(child);
+                Assert.Equal(bytes.Length, file.Read(0, bytes));
+                files[Encoding.UTF8.GetString(child)] = bytes;
             }
         }
     }

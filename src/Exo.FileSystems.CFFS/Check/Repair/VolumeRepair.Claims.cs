@@ -39,11 +39,12 @@ internal sealed partial class VolumeRepair
                 continue;
             }
 
-            if (second.IsSalvaged && !first.IsSalvaged)
+            bool isStale = first.LeadsWhere(second) ? second.Now.Count > 0 : _free is null;
+            if (isStale && second.IsSalvaged && !first.IsSalvaged)
             {
                 Remove(second, "stale", "it was found without a way to it, and its inode has another record");
             }
-            else if (first.IsSalvaged && !second.IsSalvaged && first.Now.Kind != SlotKind.Directory)
+            else if (isStale && first.IsSalvaged && !second.IsSalvaged && first.Now.Kind != SlotKind.Directory)
             {
                 _byInode[second.Now.Inode] = second;
                 Remove(first, "stale", "it was found without a way to it, and its inode has another record");
@@ -55,7 +56,7 @@ internal sealed partial class VolumeRepair
                 _byInode[outside.Now.Inode] = outside;
                 BecomeLink(inside);
             }
-            else if (_isUnclean || (first.LeadsWhere(second) && second.Now.Count > 0))
+            else if (_moving.Contains(second.Now.Inode) || (first.LeadsWhere(second) && second.Now.Count > 0))
             {
                 (RepairRecord later, RepairRecord earlier) = (int)(second.Now.NameSequence - first.Now.NameSequence) > 0 ? (second, first) : (first, second);
                 _byInode[later.Now.Inode] = later;

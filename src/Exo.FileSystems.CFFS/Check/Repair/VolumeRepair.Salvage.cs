@@ -22,7 +22,7 @@ internal sealed partial class VolumeRepair
             MarkReached(record);
         }
 
-        if (_free is null && !_hasLoss)
+        if (_free is null && !_hasLoss && report.Before.IsClean)
         {
             return;
         }
@@ -48,10 +48,8 @@ internal sealed partial class VolumeRepair
 
                 if (_directories.TryGetValue(owner, out RepairDirectory? directory))
                 {
-                    if (_free is not null || directory.HasLost)
-                    {
-                        Attach(directory, slotBlocks);
-                    }
+                    // Directories do not shrink, and numbers are not given out twice: a block of a living one was lost, however it was.
+                    Attach(directory, slotBlocks);
                 }
                 else if (pass > 0 && owner >= Superblock.FirstInode && !_byInode.ContainsKey(owner) && (pass == 2 || !below.Contains(owner)))
                 {

@@ -13,6 +13,7 @@ internal sealed partial class VolumeRepair
     private readonly List<(RepairRecord Record, ulong Proved)> _disowned = [];
     private readonly List<RepairRecord> _duplicates = [];
     private readonly HashSet<ulong> _slotBlocks = [];
+    private readonly HashSet<ulong> _moving = [];
     private RepairRecord _log = null!;
 
     private void WalkAll()
@@ -76,6 +77,10 @@ internal sealed partial class VolumeRepair
                 record.Map = [];
                 record.IsMapDirty = true;
             }
+            else if (_isUnclean)
+            {
+                ReadIntents();
+            }
 
             return;
         }
@@ -83,6 +88,25 @@ internal sealed partial class VolumeRepair
         RepairDirectory directory = new() { Inode = inode, Record = record, HasLost = !isWhole };
         _directories[inode] = directory;
         LoadDirectory(directory);
+    }
+
+    /// <summary>Which inodes were moving between directories when the crash came: they may be found twice.</summary>
+    private void ReadIntents()
+    {
+        byte[] block = new byte[4096];
+        for (ulong i = 0; i < Intent.LogBlocks; i++)
+        {
+            ulong number = _log.Now.Start + i;
+            for (int s = 0; s < Sector.PerBlock && _edits.TryRead(number, block); s++)
+            {
+                ReadOnlySpan<byte> sector = block.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
+                if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + (ulong)s, SectorKind.Intent, 0)
+                    && Intent.Read(sector) is var intent && (intent.Epoch == _state.Epoch || _isStateNew))
+                {
+                    _moving.Add(intent.Inode);
+                }
+            }
+        }
     }
 
     private void WalkQueue()
@@ -349,7 +373,7 @@ internal sealed partial class VolumeRepair
 
         RepairRecord first = directory.Record;
         bool isSame = record.LeadsWhere(first);
-        bool isLater = (isSame || _isUnclean) && (int)(record.Now.NameSequence - first.Now.NameSequence) > 0 && first.Container is not null
+        bool isLater = (isSame || _moving.Contains(record.Now.Inode)) && (int)(record.Now.NameSequence - first.Now.NameSequence) > 0 && first.Container is not null
             && record.IsSalvaged == first.IsSalvaged && !record.Container!.IsBelow(directory);
         if (!isLater)
         {
