@@ -15,15 +15,30 @@ internal sealed class SlotReader(BlockDevice device, ulong seed) : IDisposable
     public const int BatchBlocks = 64;
 
     private readonly RawBlocks _blocks = new(device, BatchBlocks);
+    private readonly SlotBlock[] _items = new SlotBlock[BatchBlocks];
     private readonly byte[] _bytes = new byte[BatchBlocks * 4096];
     private readonly bool[] _isRead = new bool[BatchBlocks];
     private readonly byte[] _validSectors = new byte[BatchBlocks];
+    private int _count;
     private Task _reading = Task.CompletedTask;
 
-    /// <summary>Starts on a batch. The one before is not looked at any more.</summary>
-    public void Start(List<SlotBlock> items, int from) => _reading = Task.Run(() => Read(items, from, Math.Min(BatchBlocks, items.Count - from)));
+    /// <summary>Takes the next blocks and starts on them. The batch before is not looked at any more.</summary>
+    public void Start(IEnumerator<SlotBlock> items)
+    {
+        for (_count = 0; _count < BatchBlocks && items.MoveNext(); _count++)
+        {
+            _items[_count] = items.Current;
+        }
 
-    public void Wait() => _reading.GetAwaiter().GetResult();
+        _reading = _count == 0 ? Task.CompletedTask : Task.Run(Read);
+    }
+
+    /// <summary>What was read; empty when there was nothing left.</summary>
+    public ReadOnlySpan<SlotBlock> Wait()
+    {
+        _reading.GetAwaiter().GetResult();
+        return _items.AsSpan(0, _count);
+    }
 
     public bool IsRead(int index) => _isRead[index];
 
@@ -38,10 +53,10 @@ internal sealed class SlotReader(BlockDevice device, ulong seed) : IDisposable
         _blocks.Dispose();
     }
 
-    private void Read(List<SlotBlock> items, int from, int count) =>
-        _blocks.ReadAll([.. items.GetRange(from, count).Select(item => item.Block)], (index, bytes) =>
+    private void Read() =>
+        _blocks.ReadAll([.. _items.AsSpan(0, _count).ToArray().Select(item => item.Block)], (index, bytes) =>
         {
-            SlotBlock item = items[from + index];
+            SlotBlock item = _items[index];
             _isRead[index] = !bytes.IsEmpty;
             _validSectors[index] = 0;
             if (bytes.IsEmpty)

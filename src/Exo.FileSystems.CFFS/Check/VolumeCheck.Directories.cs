@@ -13,16 +13,10 @@ internal sealed partial class VolumeCheck
     /// </summary>
     private List<DirectoryVisit> CheckLevel(List<DirectoryVisit> level)
     {
-        List<SlotBlock> items = [];
-        for (int visit = 0; visit < level.Count; visit++)
+        foreach (DirectoryVisit directory in level)
         {
-            DirectoryVisit directory = level[visit];
             _report.Directories += directory.Inode is Superblock.OrphanInode or Superblock.ExternalInode ? 0 : 1;
-            directory.Blocks.Sort(static (a, b) => a.Block.CompareTo(b.Block));
-            foreach ((ulong logical, ulong block) in directory.Blocks)
-            {
-                items.Add(new SlotBlock(directory.Inode, visit, logical, block));
-            }
+            directory.Extents.Sort(static (a, b) => a.Start.CompareTo(b.Start));
         }
 
         List<DirectoryVisit> next = [];
@@ -30,44 +24,60 @@ internal sealed partial class VolumeCheck
         using SlotReader even = new(device, _guard.ChecksumSeed);
         using SlotReader odd = new(device, _guard.ChecksumSeed);
         SlotReader[] readers = [even, odd];
-        for (int batch = 0; batch < readers.Length && batch * SlotReader.BatchBlocks < items.Count; batch++)
+        using IEnumerator<SlotBlock> items = BlocksOf(level).GetEnumerator();
+        foreach (SlotReader reader in readers)
         {
-            readers[batch].Start(items, batch * SlotReader.BatchBlocks);
+            reader.Start(items);
         }
 
-        for (int from = 0; from < items.Count; from += SlotReader.BatchBlocks)
+        int last = -1;
+        for (int turn = 0; ; turn++)
         {
             options.CancellationToken.ThrowIfCancellationRequested();
-            SlotReader reader = readers[from / SlotReader.BatchBlocks % readers.Length];
-            reader.Wait();
-            for (int i = 0; i < SlotReader.BatchBlocks && from + i < items.Count; i++)
+            SlotReader reader = readers[turn % readers.Length];
+            ReadOnlySpan<SlotBlock> batch = reader.Wait();
+            if (batch.IsEmpty)
             {
-                SlotBlock item = items[from + i];
-                DirectoryVisit directory = level[item.Visit];
-                if (from + i == 0 || items[from + i - 1].Visit != item.Visit)
+                return next;
+            }
+
+            for (int i = 0; i < batch.Length; i++)
+            {
+                DirectoryVisit directory = level[batch[i].Visit];
+                if (batch[i].Visit != last)
                 {
                     names.Clear();
+                    last = batch[i].Visit;
                 }
 
                 _visited++;
-                if (!reader.IsRead(i))
+                if (reader.IsRead(i))
                 {
-                    Find(CffsSeverity.Error, "unreadable", $"a block of directory {directory.Path}/ cannot be read", directory.Inode, item.Block);
-                    continue;
+                    CheckSlots(directory, batch[i], reader, i, names, next);
                 }
-
-                CheckSlots(directory, item, reader, i, names, next);
+                else
+                {
+                    Find(CffsSeverity.Error, "unreadable", $"a block of directory {directory.Path}/ cannot be read", directory.Inode, batch[i].Block);
+                }
             }
 
             progress?.Report(new CffsCheckProgress("directories", _visited, (long)_xn.BlockCount));
-            int ahead = from + (readers.Length * SlotReader.BatchBlocks);
-            if (ahead < items.Count)
+            reader.Start(items);
+        }
+    }
+
+    private static IEnumerable<SlotBlock> BlocksOf(List<DirectoryVisit> level)
+    {
+        for (int visit = 0; visit < level.Count; visit++)
+        {
+            foreach (RepairExtent extent in level[visit].Extents)
             {
-                reader.Start(items, ahead);
+                for (uint i = 0; i < extent.Count; i++)
+                {
+                    yield return new SlotBlock(level[visit].Inode, visit, extent.Logical + i, extent.Start + i);
+                }
             }
         }
-
-        return next;
     }
 
     private void CheckSlots(
@@ -240,7 +250,7 @@ internal sealed partial class VolumeCheck
                     _report.Others++;
                 }
 
-                List<(ulong, ulong)> map = MapOf(record, block, path, countOnly: true);
+                _ = MapOf(record, block, path, countOnly: true);
                 if (record.Kind == SlotKind.SymbolicLink && (record.Size is 0 or > 4095 || (record.InlineLength == 0 && record.Count == 0)))
                 {
                     Find(CffsSeverity.Error, "symbolic-link", $"{path}: a target of {record.Size} bytes", record.Inode, block);

@@ -6,10 +6,10 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>What inodes own: extents, tree nodes, and that no block has two owners.</content>
 internal sealed partial class VolumeCheck
 {
-    /// <summary>Takes an inode's blocks into account, tree nodes included, and returns its logical to physical map (empty when only counting).</summary>
-    private List<(ulong Logical, ulong Block)> MapOf(in Record record, ulong block, string path, bool countOnly = false)
+    /// <summary>Takes an inode's blocks into account, tree nodes included, and returns its extents of contents (empty when only counting).</summary>
+    private List<RepairExtent> MapOf(in Record record, ulong block, string path, bool countOnly = false)
     {
-        List<(ulong Logical, ulong Block)> map = [];
+        List<RepairExtent> map = [];
         List<(ulong Logical, ulong Count)> extents = [];
         bool isAnnounced = _isUnclean && _movingInodes.Contains(record.Inode);
         if (record.Count == 0 && record.Depth == 0)
@@ -43,7 +43,7 @@ internal sealed partial class VolumeCheck
     }
 
     private void WalkNode(
-        in Record record, ulong node, int level, string path, bool isAnnounced, List<(ulong Logical, ulong Count)> extents, List<(ulong Logical, ulong Block)>? map)
+        in Record record, ulong node, int level, string path, bool isAnnounced, List<(ulong Logical, ulong Count)> extents, List<RepairExtent>? map)
     {
         if (!Own(node, 1, record.Inode, isAnnounced))
         {
@@ -97,14 +97,11 @@ internal sealed partial class VolumeCheck
         }
     }
 
-    private void AddExtent(in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<(ulong Logical, ulong Block)>? map)
+    private void AddExtent(in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<RepairExtent>? map)
     {
         if (Own(start, count, record.Inode, isAnnounced, record.Kind is SlotKind.File or SlotKind.SymbolicLink) && map is not null)
         {
-            for (uint i = 0; i < count; i++)
-            {
-                map.Add((logical + i, start + i));
-            }
+            map.Add(new RepairExtent(logical, start, count, TreeEntryKind.Contents));
         }
     }
 
@@ -118,18 +115,10 @@ internal sealed partial class VolumeCheck
             return false;
         }
 
-        bool fresh = true;
-        for (ulong block = start; block < start + count; block++)
+        bool fresh = _owned.TryOwn(start, count, isContents, [], out ulong block);
+        if (!fresh)
         {
-            if (!_owned.TryOwn(block, isContents))
-            {
-                if (fresh)
-                {
-                    Find(isAnnounced ? CffsSeverity.Info : CffsSeverity.Error, isAnnounced ? "unfinished-move" : "block-twice", $"block {block} has a second owner, inode {inode}", inode, block);
-                }
-
-                fresh = false;
-            }
+            Find(isAnnounced ? CffsSeverity.Info : CffsSeverity.Error, isAnnounced ? "unfinished-move" : "block-twice", $"block {block} has a second owner, inode {inode}", inode, block);
         }
 
         _report.BlocksInUse = _owned.Count;

@@ -29,8 +29,8 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private RawBlocks _blocks = null!;
     private long _visited;
 
-    /// <summary>A directory to be looked at: its blocks, in the order of its logical blocks.</summary>
-    private sealed record DirectoryVisit(ulong Inode, string Path, List<(ulong Logical, ulong Block)> Blocks);
+    /// <summary>A directory to be looked at: its blocks, as extents.</summary>
+    private sealed record DirectoryVisit(ulong Inode, string Path, List<RepairExtent> Extents);
 
     public CffsCheckReport Run()
     {

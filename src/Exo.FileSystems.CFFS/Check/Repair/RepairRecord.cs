@@ -82,8 +82,8 @@ internal sealed class RepairDirectory
 
     public List<RepairRecord> Children { get; } = [];
 
-    /// <summary>Part of it is missing.</summary>
-    public bool HasLost { get; set; }
+    /// <summary>Blocks of zeros that it points to.</summary>
+    public long EmptyBlocks { get; set; }
 
     /// <summary>Whether this lies below (or is) another directory.</summary>
     public bool IsBelow(RepairDirectory other)

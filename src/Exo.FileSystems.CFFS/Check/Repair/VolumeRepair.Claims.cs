@@ -104,20 +104,15 @@ internal sealed partial class VolumeRepair
         }
 
         OwnershipMap owners = new(_xn.BlockCount, SharesContents);
-        HashSet<ulong> disputed = [];
+        ulong[] disputed = new ulong[(_xn.BlockCount + 63) / 64];
+        bool isDisputed = false;
         owners.TryOwn(_superblock, isContents: false);
         foreach (Claim claim in _records.Where(record => record.IsLive).SelectMany(ClaimsOf))
         {
-            for (ulong block = claim.Start; block < claim.End; block++)
-            {
-                if (!owners.TryOwn(block, claim.IsContents))
-                {
-                    disputed.Add(block);
-                }
-            }
+            isDisputed |= !owners.TryOwn(claim.Start, claim.End - claim.Start, claim.IsContents, disputed, out _);
         }
 
-        if (disputed.Count > 0)
+        if (isDisputed)
         {
             Settle(disputed);
         }
@@ -174,58 +169,79 @@ internal sealed partial class VolumeRepair
         }
     }
 
-    private void Settle(HashSet<ulong> disputed)
+    /// <summary>Sweeps over the claims that touch disputed blocks: between one beginning or end and the next the same claims hold, and the strongest of them counts.</summary>
+    private void Settle(ulong[] disputed)
     {
-        // Each disputed block with its best claim. To the superblock's block nobody has one.
-        Dictionary<ulong, Claim> best = [];
-        List<Claim> claims = [];
-        foreach (Claim claim in _records.Where(record => record.IsLive).SelectMany(ClaimsOf))
+        List<Claim> claims = [.. _records.Where(record => record.IsLive).SelectMany(ClaimsOf).Where(claim => TouchesAny(disputed, claim.Start, claim.End))];
+        claims.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+        List<ulong> bounds = [_superblock, _superblock + 1];
+        foreach (Claim claim in claims)
         {
-            bool isTouched = false;
-            for (ulong block = claim.Start; block < claim.End; block++)
+            bounds.Add(claim.Start);
+            bounds.Add(claim.End);
+        }
+
+        bounds.Sort();
+        Dictionary<RepairRecord, List<(int Extent, ulong Start, ulong End)>> lost = [];
+        List<Claim> active = [];
+        int next = 0;
+        for (int i = 0; i + 1 < bounds.Count; i++)
+        {
+            (ulong from, ulong to) = (bounds[i], bounds[i + 1]);
+            if (from == to)
             {
-                if (disputed.Contains(block))
-                {
-                    isTouched = true;
-                    if (!best.TryGetValue(block, out Claim other) || IsStronger(claim, other))
-                    {
-                        best[block] = claim;
-                    }
-                }
+                continue;
             }
 
-            if (isTouched)
+            active.RemoveAll(claim => claim.End <= from);
+            for (; next < claims.Count && claims[next].Start <= from; next++)
             {
-                claims.Add(claim);
+                active.Add(claims[next]);
+            }
+
+            // To the superblock's block nobody has a claim.
+            int best = from == _superblock || active.Count == 0 ? -1 : 0;
+            for (int a = 1; a < active.Count && best >= 0; a++)
+            {
+                best = IsStronger(active[a], active[best]) ? a : best;
+            }
+
+            for (int a = 0; a < active.Count; a++)
+            {
+                bool isShared = SharesContents && best >= 0 && active[a].IsContents && active[best].IsContents;
+                if (a != best && !isShared)
+                {
+                    if (!lost.TryGetValue(active[a].Record, out List<(int Extent, ulong Start, ulong End)>? ranges))
+                    {
+                        lost.Add(active[a].Record, ranges = []);
+                    }
+
+                    ranges.Add((active[a].Extent, from, to));
+                }
             }
         }
 
-        foreach (IGrouping<RepairRecord, Claim> mine in claims.GroupBy(claim => claim.Record))
+        foreach ((RepairRecord record, List<(int Extent, ulong Start, ulong End)> ranges) in lost)
         {
-            RepairRecord record = mine.Key;
-            List<RepairExtent> extents = [.. record.Extents];
-            Dictionary<int, HashSet<ulong>> lost = [];
-            foreach (Claim claim in mine)
-            {
-                for (ulong block = claim.Start; block < claim.End; block++)
-                {
-                    if (disputed.Contains(block) && (best[block] != claim || block == _superblock))
-                    {
-                        if (!lost.TryGetValue(claim.Extent, out HashSet<ulong>? set))
-                        {
-                            lost.Add(claim.Extent, set = []);
-                        }
+            Lose(record, ranges);
+        }
+    }
 
-                        set.Add(block);
-                    }
-                }
+    private static bool TouchesAny(ulong[] disputed, ulong start, ulong end)
+    {
+        for (ulong at = start; at < end; at++)
+        {
+            if ((at & 63) == 0 && end - at >= 64 && disputed[at >> 6] == 0)
+            {
+                at += 63;
             }
-
-            if (lost.Count > 0)
+            else if ((disputed[at >> 6] >> (int)(at & 63) & 1) != 0)
             {
-                Lose(record, extents, lost);
+                return true;
             }
         }
+
+        return false;
     }
 
     private static bool IsStronger(in Claim claim, in Claim than) =>
@@ -233,51 +249,45 @@ internal sealed partial class VolumeRepair
         : claim.Record.Now.ChangeTime != than.Record.Now.ChangeTime ? claim.Record.Now.ChangeTime > than.Record.Now.ChangeTime
         : claim.Record.Now.Inode < than.Record.Now.Inode;
 
-    private void Lose(RepairRecord record, List<RepairExtent> extents, Dictionary<int, HashSet<ulong>> lost)
+    private void Lose(RepairRecord record, List<(int Extent, ulong Start, ulong End)> lost)
     {
-        long count = lost.Sum(item => item.Value.Count);
-        Act("block-twice", $"inode {record.Now.Inode} loses {count} blocks to a better claim: there are holes now", record.Now.Inode, lost.First().Value.Min());
-        if (lost.ContainsKey(AttributesClaim))
+        long count = lost.Sum(range => (long)(range.End - range.Start));
+        Act("block-twice", $"inode {record.Now.Inode} loses {count} blocks to a better claim: there are holes now", record.Now.Inode, lost[0].Start);
+        if (lost.RemoveAll(range => range.Extent == AttributesClaim) > 0)
         {
             record.Now.Attributes = 0;
             record.IsDirty = true;
         }
 
-        if (!lost.Keys.Any(extent => extent != AttributesClaim))
+        if (lost.Count == 0)
         {
             return;
         }
 
+        // Ranges come in the order of the sweep: sorted by block within each extent.
         List<RepairExtent> kept = [];
-        for (int i = 0; i < extents.Count; i++)
+        int index = 0;
+        foreach (RepairExtent extent in record.Extents)
         {
-            if (!lost.TryGetValue(i, out HashSet<ulong>? gone))
+            ulong at = extent.Start;
+            foreach ((int _, ulong start, ulong end) in lost.Where(range => range.Extent == index).Append((index, extent.Start + extent.Count, extent.Start + extent.Count)))
             {
-                kept.Add(extents[i]);
-                continue;
-            }
-
-            uint from = 0;
-            for (uint at = 0; at <= extents[i].Count; at++)
-            {
-                if (at == extents[i].Count || gone.Contains(extents[i].Start + at))
+                if (start > at)
                 {
-                    if (at > from)
-                    {
-                        kept.Add(new RepairExtent(extents[i].Logical + from, extents[i].Start + from, at - from, extents[i].Kind));
-                    }
-
-                    from = at + 1;
+                    kept.Add(new RepairExtent(extent.Logical + (at - extent.Start), at, (uint)(start - at), extent.Kind));
                 }
+
+                at = end;
             }
+
+            index++;
         }
 
         record.Map = kept;
         record.IsMapDirty = true;
         if (record.Now.Kind == SlotKind.Directory && _directories.TryGetValue(record.Now.Inode, out RepairDirectory? directory) && directory.Record == record)
         {
-            HashSet<ulong> left = [.. kept.SelectMany(extent => Enumerable.Range(0, (int)extent.Count).Select(i => extent.Start + (ulong)i))];
-            directory.Blocks.RemoveAll(item => !left.Contains(item.Block));
+            directory.Blocks.RemoveAll(item => !kept.Exists(extent => item.Block >= extent.Start && item.Block - extent.Start < extent.Count));
         }
     }
 

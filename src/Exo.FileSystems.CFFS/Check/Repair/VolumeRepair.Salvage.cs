@@ -77,10 +77,7 @@ internal sealed partial class VolumeRepair
 
         foreach (RepairExtent extent in record.Extents)
         {
-            for (ulong block = extent.Start; block < extent.Start + extent.Count; block++)
-            {
-                _reached.TryOwn(block, isContents: false);
-            }
+            _reached.TryOwn(extent.Start, extent.Count, isContents: false, [], out _);
         }
 
         foreach (ulong node in record.Nodes)
@@ -96,19 +93,7 @@ internal sealed partial class VolumeRepair
         _reached.TryOwn(_superblock, isContents: false);
     }
 
-    private bool TouchesReached(RepairRecord record) =>
-        record.Extents.Any(extent =>
-        {
-            for (ulong block = extent.Start; block < extent.Start + extent.Count; block++)
-            {
-                if (_reached.IsOwned(block))
-                {
-                    return true;
-                }
-            }
-
-            return false;
-        });
+    private bool TouchesReached(RepairRecord record) => record.Extents.Any(extent => _reached.IsAnyOwned(extent.Start, extent.Count));
 
     /// <summary>Blocks that prove to be slot blocks, by owner; and the directories that lie in them.</summary>
     private Dictionary<ulong, List<ulong>> SearchSlotBlocks(out HashSet<ulong> below)
@@ -180,15 +165,9 @@ internal sealed partial class VolumeRepair
     private void Attach(RepairDirectory directory, List<ulong> slotBlocks)
     {
         Act("salvaged-blocks", $"{slotBlocks.Count} lost blocks are given back to directory {directory.Inode}", directory.Inode, slotBlocks[0]);
-        int from = directory.Blocks.Count;
         ulong logical = directory.Blocks.Count == 0 ? 0 : directory.Blocks.Max(item => item.Logical) + 1;
-        foreach (ulong block in slotBlocks)
-        {
-            directory.Blocks.Add((logical++, block));
-        }
-
         directory.Record.IsMapDirty = true;
-        _queue.Enqueue((directory, from));
+        _queue.Enqueue((directory, [.. slotBlocks.Select(block => new RepairExtent(logical++, block, 1, TreeEntryKind.Contents))]));
         int disowned = _disowned.Count;
         WalkQueue();
         for (int i = disowned; i < _disowned.Count; i++)
@@ -210,7 +189,7 @@ internal sealed partial class VolumeRepair
             },
             IsMoved = true, IsSalvaged = true, IsDirty = true, Map = [],
         };
-        RepairDirectory directory = new() { Inode = inode, Record = record, HasLost = true };
+        RepairDirectory directory = new() { Inode = inode, Record = record };
         _records.Add(record);
         _byInode.Add(inode, record);
         _directories.Add(inode, directory);

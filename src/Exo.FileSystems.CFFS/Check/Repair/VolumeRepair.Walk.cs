@@ -7,7 +7,7 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>The walk: directories from the built-in ones on. What contradicts itself within one record is mended here; what needs the whole is noted.</content>
 internal sealed partial class VolumeRepair
 {
-    private readonly Queue<(RepairDirectory Directory, int From)> _queue = new();
+    private readonly Queue<(RepairDirectory Directory, List<RepairExtent> Extents)> _queue = new();
 
     // Directories whose blocks prove another inode number than their record has.
     private readonly List<(RepairRecord Record, ulong Proved)> _disowned = [];
@@ -16,8 +16,12 @@ internal sealed partial class VolumeRepair
     private readonly HashSet<ulong> _moving = [];
     private RepairRecord _log = null!;
 
+    // Blocks that a directory pointed to and that are no slot blocks at all.
+    private OwnershipMap _barren = null!;
+
     private void WalkAll()
     {
+        _barren = new OwnershipMap(_xn.BlockCount, sharesContents: false);
         byte[] block = new byte[4096];
         if (!_edits.TryRead(_superblock, block))
         {
@@ -85,7 +89,7 @@ internal sealed partial class VolumeRepair
             return;
         }
 
-        RepairDirectory directory = new() { Inode = inode, Record = record, HasLost = !isWhole };
+        RepairDirectory directory = new() { Inode = inode, Record = record };
         _directories[inode] = directory;
         LoadDirectory(directory);
     }
@@ -111,97 +115,118 @@ internal sealed partial class VolumeRepair
 
     private void WalkQueue()
     {
-        while (_queue.TryDequeue(out (RepairDirectory Directory, int From) next))
+        while (_queue.TryDequeue(out (RepairDirectory Directory, List<RepairExtent> Extents) next))
         {
-            VisitBlocks(next.Directory, next.From);
+            VisitExtents(next.Directory, next.Extents);
         }
     }
 
-    /// <summary>Loads a directory's map and queues its blocks.</summary>
-    private void LoadDirectory(RepairDirectory directory, int from = 0)
+    /// <summary>Loads a directory's map and queues it.</summary>
+    private void LoadDirectory(RepairDirectory directory)
     {
         LoadMap(directory.Record);
-        HashSet<ulong> seen = [.. directory.Blocks.Select(item => item.Block)];
-        foreach (RepairExtent extent in directory.Record.Extents)
-        {
-            for (uint i = 0; i < extent.Count && extent.Kind == TreeEntryKind.Contents; i++)
-            {
-                if (seen.Add(extent.Start + i) && !_slotBlocks.Contains(extent.Start + i))
-                {
-                    directory.Blocks.Add((extent.Logical + i, extent.Start + i));
-                }
-                else
-                {
-                    directory.Record.IsMapDirty = true;
-                }
-            }
-        }
-
-        directory.HasLost |= directory.Record.IsMapDirty;
-        _queue.Enqueue((directory, from));
+        _queue.Enqueue((directory, [.. directory.Record.Extents.Where(extent => extent.Kind == TreeEntryKind.Contents)]));
     }
 
-    /// <summary>Reads a directory's blocks from one of them on; those that are not proved to be its own are cut off.</summary>
-    private void VisitBlocks(RepairDirectory directory, int from)
+    /// <summary>Reads blocks of a directory; those that are not proved to be its own are cut off.</summary>
+    private void VisitExtents(RepairDirectory directory, List<RepairExtent> extents)
     {
-        List<(ulong Logical, ulong Block)> visit = directory.Blocks.GetRange(from, directory.Blocks.Count - from);
-        visit.Sort(static (a, b) => a.Block.CompareTo(b.Block));
-        List<ulong> dropped = [];
+        long dropped = 0;
+        ulong firstDropped = 0;
+        List<ulong> batch = [];
+        List<ulong> logicals = [];
         byte[] copy = new byte[4096];
-        blocks.ReadAll([.. visit.Select(item => item.Block)], (index, bytes) =>
-        {
-            Progressed("directories");
-            ulong block = visit[index].Block;
-            if (bytes.IsEmpty)
-            {
-                dropped.Add(block);
-                return;
-            }
 
-            bytes.CopyTo(copy);
-            _edits.Overlay(block, copy);
-            if (_slotBlocks.Contains(block) || !IsSlotBlockOf(copy, block, directory.Inode))
-            {
-                dropped.Add(block);
-            }
-            else
-            {
-                _slotBlocks.Add(block);
-                VisitSectors(directory, block, copy);
-            }
-        });
-        if (dropped.Count > 0)
+        void Drop(ulong block)
         {
-            HashSet<ulong> gone = [.. dropped];
-            directory.Blocks.RemoveAll(item => gone.Contains(item.Block) && visit.Contains(item));
+            firstDropped = dropped++ == 0 ? block : firstDropped;
+        }
+
+        void Visit()
+        {
+            blocks.ReadAll(batch, (index, bytes) =>
+            {
+                Progressed("directories");
+                ulong block = batch[index];
+                bytes.CopyTo(copy);
+                if (bytes.IsEmpty || (_edits.Overlay(block, copy) >= 0 && !IsSlotBlockOf(copy, block, directory)))
+                {
+                    Drop(block);
+                    return;
+                }
+
+                _slotBlocks.Add(block);
+                directory.Blocks.Add((logicals[index], block));
+                VisitSectors(directory, block, copy);
+            });
+            batch.Clear();
+            logicals.Clear();
+        }
+
+        foreach (RepairExtent extent in extents)
+        {
+            for (uint i = 0; i < extent.Count; i++)
+            {
+                ulong block = extent.Start + i;
+                if (_slotBlocks.Contains(block) || _barren.IsOwned(block))
+                {
+                    Drop(block);
+                    continue;
+                }
+
+                batch.Add(block);
+                logicals.Add(extent.Logical + i);
+                if (batch.Count == RawBlocks.BatchBlocks)
+                {
+                    Visit();
+                }
+            }
+        }
+
+        Visit();
+        if (dropped > 0)
+        {
             directory.Record.IsMapDirty = true;
-            directory.HasLost = true;
             _hasLoss = true;
-            Act("directory-block", $"{dropped.Count} blocks that are not its own are cut off directory {directory.Inode}", directory.Inode, dropped[0]);
+            Act("directory-block", $"{dropped} blocks that are not its own are cut off directory {directory.Inode}", directory.Inode, firstDropped);
         }
     }
 
-    /// <summary>A block proves to be a directory's when one sector's trailer says so; a block of zeros contradicts nobody.</summary>
-    private bool IsSlotBlockOf(ReadOnlySpan<byte> block, ulong number, ulong owner)
+    /// <summary>
+    /// A block proves to be a directory's when one sector's trailer says so. A block of zeros contradicts nobody; but a directory that has been given blocks one by one has few of them.
+    /// </summary>
+    private bool IsSlotBlockOf(ReadOnlySpan<byte> block, ulong number, RepairDirectory directory)
     {
-        bool isEmpty = true;
+        bool isEmpty = !block.ContainsAnyExcept((byte)0);
+        if (isEmpty)
+        {
+            bool isLikely = directory.EmptyBlocks <= EmptyBlocksMax + directory.Blocks.Count;
+            directory.EmptyBlocks++;
+            return isLikely;
+        }
+
+        bool hasTrailer = false;
         for (int s = 0; s < Sector.PerBlock; s++)
         {
             ReadOnlySpan<byte> sector = block.Slice(s * Sector.SizeBytes, Sector.SizeBytes);
-            if (Sector.IsEmpty(sector))
-            {
-                continue;
-            }
-
-            isEmpty = false;
-            if (Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + (ulong)s, SectorKind.Slots, owner))
+            bool isSlots = BinaryPrimitives.ReadUInt32LittleEndian(sector[Sector.Magic..]) == (uint)SectorKind.Slots;
+            hasTrailer |= isSlots;
+            if (isSlots && Sector.IsValid(sector, _guard.ChecksumSeed, (number * Sector.PerBlock) + (ulong)s, SectorKind.Slots, directory.Inode))
             {
                 return true;
             }
         }
 
-        return isEmpty;
+        if (!hasTrailer)
+        {
+            // Nobody's, whoever else points here: it is not read again.
+            _barren.TryOwn(number, isContents: false);
+        }
+
+        return false;
     }
+
+    private const int EmptyBlocksMax = 64;
 
     private void VisitSectors(RepairDirectory directory, ulong block, byte[] bytes)
     {
@@ -213,8 +238,7 @@ internal sealed partial class VolumeRepair
                 Act("sector-emptied", $"sector {s} of a block of directory {directory.Inode} is damaged: emptied", directory.Inode, block);
                 _edits.Clear(block, s, RepairStep.Old);
                 _hasLoss = true;
-                directory.HasLost = true;
-                continue;
+                    continue;
             }
 
             for (int slot = 0; slot < Slot.PerSector;)
@@ -363,9 +387,12 @@ internal sealed partial class VolumeRepair
                 LoadMap(record);
                 _duplicates.Add(record);
             }
-            else
+            else if (_byInode[record.Now.Inode] is { Now.Inode: >= Superblock.FirstInode } file)
             {
-                Remove(record, "duplicate-inode", "its number is a file's");
+                // The blocks of a directory say its number; those of a file rarely do.
+                _duplicates.Add(file);
+                _byInode.Remove(record.Now.Inode);
+                Enter(record);
             }
 
             return;
@@ -393,8 +420,7 @@ internal sealed partial class VolumeRepair
         }
 
         // It has grown since it moved.
-        int from = directory.Blocks.Count;
-        LoadDirectory(directory, from);
+        LoadDirectory(directory);
         record.IsMapDirty = true;
     }
 

@@ -24,10 +24,7 @@ internal sealed partial class VolumeRepair
             _kept.TryOwn(_superblock, isContents: false);
             foreach (Claim claim in _records.Where(record => record.IsLive).SelectMany(ClaimsOf))
             {
-                for (ulong block = claim.Start; block < claim.End; block++)
-                {
-                    _kept.TryOwn(block, isContents: false);
-                }
+                _kept.TryOwn(claim.Start, claim.End - claim.Start, isContents: false, [], out _);
             }
 
             _takeFrom = _xn.DataStart;
