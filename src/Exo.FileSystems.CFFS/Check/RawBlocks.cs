@@ -61,7 +61,13 @@ internal sealed class RawBlocks : IDisposable
             }
 
             BlockRequest[] batch = [.. requests];
-            _ = TryExecute(batch);
+            if (!TryExecute(batch) && batch.Length < count)
+            {
+                // One bad block fails the run that it lies in: each block by itself, then.
+                batch = [.. Enumerable.Range(0, count).Select(i => BlockRequest.Read(new BlockNumber(sorted[from + i]), _frames.AsMemory(i, 1)))];
+                _ = TryExecute(batch);
+            }
+
             int at = 0;
             foreach (BlockRequest request in batch)
             {

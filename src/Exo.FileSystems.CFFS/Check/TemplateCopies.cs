@@ -28,6 +28,19 @@ internal static class TemplateCopies
         }
     }
 
+    /// <summary>Whether the names of templates begin with those of C-FFS, in their order.</summary>
+    public static bool AreOurs(ReadOnlySpan<string?> names)
+    {
+        TemplateSource[] ours = CffsTemplates.Create();
+        bool areOurs = names.Length >= ours.Length;
+        for (int i = 0; areOurs && i < ours.Length; i++)
+        {
+            areOurs = names[i] == ours[i].Name;
+        }
+
+        return areOurs;
+    }
+
     /// <summary>Neither copy was ever written.</summary>
     public static bool IsBlank(RawBlocks blocks, in XnSuperblock xn, int slot) => BlankCopies(blocks, xn, slot) == 2;
 

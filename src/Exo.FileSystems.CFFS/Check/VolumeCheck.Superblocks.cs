@@ -52,7 +52,7 @@ internal sealed partial class VolumeCheck
         }
 
         _isUnclean = _xn.Clean == 0;
-        CheckTemplates();
+        string?[] templates = CheckTemplates();
         ulong? root = null;
         ulong newest = 0;
         bool isGood = false;
@@ -88,9 +88,12 @@ internal sealed partial class VolumeCheck
                 int length = (int)Math.Min(RootBlock.NameBytesMax, BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryNameLengthOffset..]));
                 string name = Encoding.UTF8.GetString(entry.Slice(RootBlock.EntryNameOffset, length));
                 ulong at = BinaryPrimitives.ReadUInt64LittleEndian(entry[RootBlock.EntryBlockOffset..]);
-                if (length == 0 || at < _xn.DataStart || at >= _xn.BlockCount)
+                uint template = BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryTemplateOffset..]);
+                bool hasTemplate = template - 1 < (uint)templates.Length && templates[template - 1] is not null;
+                if (length == 0 || at < _xn.DataStart || at >= _xn.BlockCount || !hasTemplate
+                    || (name == options.RootName && !TemplateCopies.AreOurs(templates.AsSpan((int)template - 1))))
                 {
-                    Find(CffsSeverity.Error, "xn-roots", $"root {i} in copy {copy} of the root catalogue lies outside the data of the disk", 0, _xn.RootsStart + copy);
+                    Find(CffsSeverity.Error, "xn-roots", $"root {i} in copy {copy} of the root catalogue has a block or template that cannot be", 0, _xn.RootsStart + copy);
                 }
                 else if (name == options.RootName)
                 {
@@ -98,7 +101,7 @@ internal sealed partial class VolumeCheck
                 }
                 else
                 {
-                    _others.Add(new RootEntry(name, new TemplateId(BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryTemplateOffset..])), new BlockNumber(at)));
+                    _others.Add(new RootEntry(name, new TemplateId(template), new BlockNumber(at)));
                 }
             }
         }
@@ -112,34 +115,37 @@ internal sealed partial class VolumeCheck
     }
 
     /// <summary>XN refuses a disk on which a template has no good copy.</summary>
-    private void CheckTemplates()
+    private string?[] CheckTemplates()
     {
         byte[] block = new byte[4096];
         int slots = (int)_xn.TemplateSlots;
-        bool[] isGood = new bool[slots];
+        string?[] names = new string?[slots];
         bool[] isUsed = new bool[slots];
         for (int at = 0; at < 2 * slots; at++)
         {
             ulong number = _xn.TemplateStart + (ulong)at;
             bool isRead = _blocks.TryRead(number, block);
             bool isBlank = isRead && !block.AsSpan().ContainsAnyExcept((byte)0);
-            bool isWhole = isRead && !isBlank && TemplateCopies.TryRead(block, number, at % slots, out _);
+            string name = "";
+            bool isWhole = isRead && !isBlank && TemplateCopies.TryRead(block, number, at % slots, out name);
+            names[at % slots] ??= isWhole ? name : null;
             if (!isBlank && !isWhole)
             {
                 Find(CffsSeverity.Error, isRead ? "xn-templates" : "unreadable", $"a copy of template {(at % slots) + 1} is damaged", 0, number);
             }
 
-            isGood[at % slots] |= isWhole;
             isUsed[at % slots] |= !isBlank;
         }
 
         for (int slot = 0; slot < slots; slot++)
         {
-            if (isUsed[slot] && !isGood[slot])
+            if (isUsed[slot] && names[slot] is null)
             {
                 Find(CffsSeverity.Error, "xn-templates", $"no copy of template {slot + 1} is whole", 0, _xn.TemplateStart + (ulong)slot);
             }
         }
+
+        return names;
     }
 
     private bool CheckSuperblock(ulong number, ReadOnlySpan<byte> block)
@@ -226,6 +232,11 @@ internal sealed partial class VolumeCheck
             {
                 string name = slot == Superblock.RootSlot ? "" : slot == Superblock.OrphanSlot ? "<orphans>" : "<externals>";
                 level.Add(new DirectoryVisit(record.Inode, name, MapOf(record, number, name)));
+            }
+
+            if (record.Attributes != 0)
+            {
+                Own(record.Attributes, 1, record.Inode, isAnnounced: false);
             }
         }
 

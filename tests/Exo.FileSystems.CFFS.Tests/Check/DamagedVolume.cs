@@ -53,6 +53,8 @@ internal sealed class DamagedVolume : IDisposable
     /// <summary>The block of C-FFS's superblock.</summary>
     public ulong Root { get; }
 
+    public SimulatedBlockDevice Disk => _disk;
+
     public CffsCheckReport Check() => CffsCheck.Run(_disk);
 
     public CffsRepairReport Repair() => CffsRepair.Run(_disk);

@@ -61,7 +61,7 @@ public sealed class RepairFuzzTests
         }
     }
 
-    private static void Examine(FuzzVolume volume, Mutation mutation, SimulatedBlockDevice disk, bool isFound)
+    internal static void Examine(FuzzVolume volume, Mutation mutation, SimulatedBlockDevice disk, bool isFound)
     {
         using CffsVolume repaired = CffsVolume.Open(disk);
         Dictionary<string, byte[]> files = [];

@@ -39,7 +39,7 @@ internal sealed partial class VolumeRepair
                 continue;
             }
 
-            bool isStale = first.LeadsWhere(second) ? second.Now.Count > 0 : _free is null;
+            bool isStale = first.LeadsWhere(second) && second.Now.Count > 0;
             if (isStale && second.IsSalvaged && !first.IsSalvaged)
             {
                 Remove(second, "stale", "it was found without a way to it, and its inode has another record");

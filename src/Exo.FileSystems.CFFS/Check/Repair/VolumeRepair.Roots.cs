@@ -30,7 +30,8 @@ internal sealed partial class VolumeRepair
             return false;
         }
 
-        ulong found = roots.Find(root => root.Name == CffsVolume.DefaultRootName).Block.Value;
+        RootEntry ours = roots.Find(root => root.Name == CffsVolume.DefaultRootName);
+        ulong found = ours.Template.Value == _super ? ours.Block.Value : 0;
         byte[] block = new byte[4096];
         if (found == 0 || !IsGuard(found, block))
         {
@@ -43,7 +44,7 @@ internal sealed partial class VolumeRepair
 
             Act("root", $"the root catalogue leads to the superblock in block {elsewhere} again", 0, elsewhere);
             roots.RemoveAll(root => root.Name == CffsVolume.DefaultRootName);
-            roots.Add(new RootEntry(CffsVolume.DefaultRootName, new TemplateId(super), new BlockNumber(elsewhere)));
+            roots.Add(new RootEntry(CffsVolume.DefaultRootName, new TemplateId(_super), new BlockNumber(elsewhere)));
             StageRoots(roots);
             found = elsewhere;
         }
@@ -202,7 +203,7 @@ internal sealed partial class VolumeRepair
         }
 
         // Both copies of the catalogue of roots are lost, or name no template that there is: the name tells.
-        if (super == 0 || super - 1 >= (uint)slots)
+        if (super == 0 || super - 1 >= (uint)slots || (whole[super - 1] is not null && names[super - 1] != CffsTemplates.SuperName))
         {
             super = (uint)(Array.LastIndexOf(names, CffsTemplates.SuperName) + 1);
         }

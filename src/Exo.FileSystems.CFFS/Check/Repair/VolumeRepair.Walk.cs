@@ -71,6 +71,13 @@ internal sealed partial class VolumeRepair
             NewName = isWhole ? null : System.Text.Encoding.UTF8.GetBytes(slot switch { 0 => "/", 1 => "orphans", 2 => "externals", _ => "log" }),
             SlotsFound = 1, NameLengthFound = isWhole ? found.NameLength : (byte)0, InlineLengthFound = 0,
         };
+        if (record.Now.Attributes != 0 && !IsInRange(record.Now.Attributes, 1))
+        {
+            Act("pointer", $"built-in record {slot} loses attributes outside the data of the disk", inode, _superblock);
+            record.Now.Attributes = 0;
+            record.IsDirty = true;
+        }
+
         _records.Add(record);
         _byInode[inode] = record;
         if (slot == Superblock.LogSlot)
