@@ -41,6 +41,13 @@ internal static class CheckVerb
         command.Add(dryRun);
         command.Add(json);
         command.Add(verbose);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(dryRun) && !result.GetValue(repair))
+            {
+                result.AddError("--dry-run goes with --repair");
+            }
+        });
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image), parsed.GetValue(repair), parsed.GetValue(dryRun), parsed.GetValue(json), parsed.GetValue(verbose)));
         return command;
@@ -48,12 +55,6 @@ internal static class CheckVerb
 
     private static int Run(string image, bool isRepair, bool isDryRun, bool asJson, bool verbose)
     {
-        if (isDryRun && !isRepair)
-        {
-            Console.Error.WriteLine("exo fsck: --dry-run goes with --repair");
-            return Usage;
-        }
-
         using CancellationTokenSource cancel = new();
         void Cancel(object? sender, ConsoleCancelEventArgs interrupt)
         {

@@ -25,8 +25,14 @@ public sealed class CffsRepairReport
 {
     private readonly List<CffsFinding> _actions = [];
 
+    internal CffsRepairReport(CffsCheckReport before)
+    {
+        Before = before;
+        After = before;
+    }
+
     /// <summary>The check before the repair.</summary>
-    public required CffsCheckReport Before { get; init; }
+    public CffsCheckReport Before { get; }
 
     /// <summary>What was done, or with <see cref="CffsRepairOptions.DryRun"/> would be: codes as in docs/cffs-format.md, "Repair".</summary>
     public IReadOnlyList<CffsFinding> Actions => _actions;
@@ -35,7 +41,7 @@ public sealed class CffsRepairReport
     public long ActionCount { get; private set; }
 
     /// <summary>The check after the repair; the one before when nothing was written.</summary>
-    public CffsCheckReport After { get; internal set; } = null!;
+    public CffsCheckReport After { get; internal set; }
 
     /// <summary>The volume is clean now.</summary>
     public bool IsClean => After.IsClean;
@@ -71,7 +77,7 @@ public static class CffsRepair
 
     /// <summary>
     /// Repairs the volume on a device, which nobody else may have open. Memory: four bits for each block of the disk, 400 bytes for each record (name) and 32 for each extent of a fragmented file,
-    /// 16 for each block that is searched for lost directories, 700 for each sector that changes, and 1 MiB; beside it, the frames of the device's pool.
+    /// 16 for each block that proves to be a lost directory's, 24 for each block of a directory, 700 for each sector that changes, and 1 MiB; beside it, the frames of the device's pool.
     /// </summary>
     /// <exception cref="CffsException">There is no C-FFS volume (NotCffs), or one with features that this code does not know.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing has been written.</exception>

@@ -14,7 +14,7 @@ internal static class RepairRun
     {
         CffsCheckOptions check = new() { FindingsMax = options.FindingsMax, CancellationToken = options.CancellationToken };
         CffsCheckReport before = CffsCheck.Run(device, check, options.Progress);
-        CffsRepairReport report = new() { Before = before, After = before };
+        CffsRepairReport report = new(before);
         if (before.IsClean && before.WasUnmounted)
         {
             return report;

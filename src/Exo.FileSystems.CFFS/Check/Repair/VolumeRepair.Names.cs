@@ -49,7 +49,7 @@ internal sealed partial class VolumeRepair
     private static bool IsLegal(ReadOnlySpan<byte> name) => name.Length > 0 && !name.ContainsAny((byte)'/', (byte)0) && !name.SequenceEqual("."u8) && !name.SequenceEqual(".."u8);
 
     /// <summary>
-    /// Two records with one name: which keeps it (docs/cffs-format.md, NameSequence). The other was replaced, when a crash explains that; otherwise, or if it is a directory with something in it, it goes to lost+found.
+    /// Two records with one name: which keeps it (docs/cffs-format.md, NameSequence). The other was replaced, when a crash explains that and nothing is damaged; otherwise, or if it is a directory with something in it, it goes to lost+found.
     /// </summary>
     private RepairRecord Duel(RepairRecord one, RepairRecord two)
     {
@@ -63,7 +63,7 @@ internal sealed partial class VolumeRepair
             (later, earlier) = (earlier, later);
         }
 
-        bool isReplaced = _isUnclean && later.Now.NameSequence != earlier.Now.NameSequence && !earlier.IsSalvaged
+        bool isReplaced = _isUnclean && report.Before.IsClean && later.Now.NameSequence != earlier.Now.NameSequence && !earlier.IsSalvaged
             && !(earlier.Now.Kind == SlotKind.Directory && _directories.TryGetValue(earlier.Now.Inode, out RepairDirectory? directory) && directory.Children.Exists(child => child.IsLive));
         if (isReplaced)
         {
