@@ -86,15 +86,20 @@ public sealed class RepairFuzzTests
     }
 
     /// <summary>Everything, by names that need not be text.</summary>
-    private static void ReadAll(CffsVolume volume, byte[] path, Dictionary<string, byte[]> files)
+    internal static void ReadAll(CffsVolume volume, byte[] path, Dictionary<string, byte[]> files, HashSet<ulong>? seen = null)
     {
+        // On a damaged volume a directory may lie within itself.
+        seen ??= [];
         foreach (CffsDirectoryEntry entry in volume.ReadDirectory(path))
         {
             byte[] child = path.Length == 0 ? entry.Name.ToArray() : [.. path, (byte)'/', .. entry.Name.Span];
             CffsStat stat = volume.Stat(child, followSymbolicLink: false);
             if (entry.Kind == CffsKind.Directory)
             {
-                ReadAll(volume, child, files);
+                if (seen.Add(stat.Inode))
+                {
+                    ReadAll(volume, child, files, seen);
+                }
             }
             else if (entry.Kind == CffsKind.SymbolicLink)
             {
