@@ -267,7 +267,7 @@ internal sealed partial class VolumeCheck
 
         if (record.Attributes != 0 && record.Kind != SlotKind.Special)
         {
-            Own(record.Attributes, 1, record.Inode, isAnnounced: isMoving);
+            CheckAttributes(record, path, isMoving);
         }
     }
 

@@ -105,6 +105,24 @@ internal sealed partial class VolumeCheck
         }
     }
 
+    private void CheckAttributes(in Record record, string path, bool isAnnounced)
+    {
+        byte[] bytes = new byte[4096];
+        if (!Own(record.Attributes, 1, record.Inode, isAnnounced))
+        {
+            return;
+        }
+
+        if (!_blocks.TryRead(record.Attributes, bytes))
+        {
+            Find(CffsSeverity.Error, "unreadable", $"{path}: the block of extended attributes cannot be read", record.Inode, record.Attributes);
+        }
+        else if (!AttributeBlock.IsValid(bytes, record.Inode, _guard.ChecksumSeed, record.Attributes))
+        {
+            Find(CffsSeverity.Error, "attributes", $"{path}: the block of extended attributes is damaged", record.Inode, record.Attributes);
+        }
+    }
+
     /// <summary>Marks blocks as owned. False when they lie outside the disk, or one of them is owned already: then they are not looked at again.</summary>
     private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced, bool isContents = false)
     {

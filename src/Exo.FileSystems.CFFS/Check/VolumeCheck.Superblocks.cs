@@ -236,7 +236,7 @@ internal sealed partial class VolumeCheck
 
             if (record.Attributes != 0)
             {
-                Own(record.Attributes, 1, record.Inode, isAnnounced: false);
+                CheckAttributes(record, $"built-in record {slot}", isAnnounced: false);
             }
         }
 

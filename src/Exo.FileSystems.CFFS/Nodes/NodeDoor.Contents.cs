@@ -244,6 +244,7 @@ internal sealed partial class NodeDoor
 
     private void DropSetId(Inode inode, bool dropSetId)
     {
+        core.Attributes.DropCapabilitiesAsync(inode, IoMode.Sync).Take();
         if (dropSetId)
         {
             lock (core.Metadata)

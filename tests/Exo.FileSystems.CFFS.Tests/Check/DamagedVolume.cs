@@ -30,6 +30,7 @@ internal sealed class DamagedVolume : IDisposable
             volume.CreateSymbolicLink("link", "file");
             volume.WriteAllBytes("two-names", new byte[5000]);
             volume.CreateHardLink("two-names", "second-name");
+            volume.SetExtendedAttribute("file", "user.note", "kept"u8.ToArray());
 
             // Pieces far apart: an extent tree.
             using CffsFile sparse = volume.OpenFile("sparse", CffsOpenMode.Write | CffsOpenMode.Create);
@@ -153,7 +154,7 @@ internal sealed class DamagedVolume : IDisposable
             {
                 ReadAll(volume, child);
             }
-            else if (entry.Kind == CffsKind.File)
+            else if (entry.Kind == CffsKind.File && volume.Stat(child).Size < 1 << 30)
             {
                 volume.ReadAllBytes(child);
             }

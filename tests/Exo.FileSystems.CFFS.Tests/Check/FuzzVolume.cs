@@ -60,6 +60,9 @@ internal sealed class FuzzVolume
     /// <summary>Inode numbers of each file and of the directories above it.</summary>
     public Dictionary<string, HashSet<ulong>> Inodes { get; } = [];
 
+    /// <summary>Inodes with an extended attribute that holds the first 40 bytes of their contents.</summary>
+    public HashSet<ulong> WithAttributes { get; } = [];
+
     /// <summary>All sectors of metadata in use.</summary>
     public List<ulong> Sectors { get; } = [];
 
@@ -103,6 +106,11 @@ internal sealed class FuzzVolume
         }
 
         Files["e/link 0"] = Files["a/small"];
+        foreach (string path in Files.Keys.Where(path => path.EndsWith("small", StringComparison.Ordinal) || path.EndsWith("inline", StringComparison.Ordinal)))
+        {
+            volume.SetExtendedAttribute(path, "user.path", Files[path].AsSpan(0, 40).ToArray());
+        }
+
         volume.CreateSymbolicLink("a/short", "b/c");
         volume.CreateSymbolicLink("a/long", new string('t', 2000));
         byte[] sparse = new byte[5_000_000];
@@ -173,6 +181,12 @@ internal sealed class FuzzVolume
                     {
                         data.Add(at);
                     }
+                }
+
+                if (record.Attributes != 0)
+                {
+                    data.Add(record.Attributes);
+                    WithAttributes.Add(record.Inode);
                 }
             }
 

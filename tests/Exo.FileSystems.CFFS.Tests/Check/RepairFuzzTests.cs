@@ -81,6 +81,23 @@ public sealed class RepairFuzzTests
             Assert.True(isInPlace || !isFound || contents.Contains(Convert.ToBase64String(volume.Files[path])), $"{path} is nowhere any more");
         }
 
+        foreach (string path in files.Keys.Where(path => volume.Files.ContainsKey(path)))
+        {
+            // Whoever has attributes has his own.
+            if (repaired.GetExtendedAttribute(path, "user.path") is { } value && files[path].Length >= 40)
+            {
+                Assert.True(value.AsSpan().SequenceEqual(volume.Files[path].AsSpan(0, 40)) || mutation.Inodes.Overlaps(volume.Inodes[path]) || path.Split('/').Any(mutation.Names.Contains), path);
+            }
+            else if (volume.Needs[path].Own.Overlaps(mutation.Sectors) || !volume.WithAttributes.Overlaps(volume.Inodes[path]) || volume.Needs[path].Data.Overlaps(blocks))
+            {
+                continue;
+            }
+            else
+            {
+                Assert.True(mutation.Inodes.Overlaps(volume.Inodes[path]) || path.Split('/').Any(mutation.Names.Contains), $"{path} has lost its attributes");
+            }
+        }
+
         repaired.WriteAllBytes("something new", new byte[20_000]);
         repaired.CreateDirectory("a new directory");
     }

@@ -21,17 +21,20 @@ internal sealed class RepairRecord
     /// <summary>What the trailer of its sector says: inode number of the directory, 0 in the superblock.</summary>
     public ulong Owner { get; init; }
 
-    /// <summary>Slots, name and inline contents as found.</summary>
+    /// <summary>Slots and length of the name as found.</summary>
     public byte SlotsFound { get; init; }
 
     /// <inheritdoc cref="SlotsFound"/>
     public byte NameLengthFound { get; init; }
 
-    /// <inheritdoc cref="SlotsFound"/>
-    public ushort InlineLengthFound { get; init; }
-
     /// <summary>The directory it lies in; null for the built-in records and for what was found without one.</summary>
     public RepairDirectory? Container { get; set; }
+
+    /// <summary>The inode number as found.</summary>
+    public ulong InodeFound { get; init; }
+
+    /// <summary>Its extended attributes, when they need a block that says its new number.</summary>
+    public byte[]? Attributes { get; set; }
 
     /// <summary>It goes: its slots become free.</summary>
     public bool IsRemoved { get; set; }

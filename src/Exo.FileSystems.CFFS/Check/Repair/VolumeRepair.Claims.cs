@@ -69,6 +69,33 @@ internal sealed partial class VolumeRepair
         }
     }
 
+    /// <summary>A block of extended attributes is whole and says whose it is, or goes.</summary>
+    private void DecideAttributes()
+    {
+        byte[] block = new byte[4096];
+        foreach (RepairRecord record in _records.Where(record => record.IsLive && record.OwnsBlocks && record.Now.Attributes != 0))
+        {
+            ulong number = record.Now.Attributes;
+            bool isRead = _edits.TryRead(number, block);
+            if (isRead && AttributeBlock.IsValid(block, record.Now.Inode, _guard.ChecksumSeed, number))
+            {
+                continue;
+            }
+
+            record.Now.Attributes = 0;
+            record.IsDirty = true;
+            if (isRead && AttributeBlock.IsValid(block, record.InodeFound, _guard.ChecksumSeed, number))
+            {
+                record.Attributes = (byte[])block.Clone();
+            }
+            else
+            {
+                Act("attributes", $"inode {record.Now.Inode} loses its extended attributes, whose block is damaged", record.Now.Inode, number);
+                _hasLoss = true;
+            }
+        }
+    }
+
     private void Renumber(RepairRecord record)
     {
         ulong number = NewInode();
@@ -165,7 +192,7 @@ internal sealed partial class VolumeRepair
 
         if (record.Now.Attributes != 0)
         {
-            yield return new Claim(record, AttributesClaim, record.Now.Attributes, record.Now.Attributes + 1, weakest, IsContents: false);
+            yield return new Claim(record, AttributesClaim, record.Now.Attributes, record.Now.Attributes + 1, ClaimProved, IsContents: false);
         }
     }
 

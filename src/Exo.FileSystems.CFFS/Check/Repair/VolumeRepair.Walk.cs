@@ -69,7 +69,7 @@ internal sealed partial class VolumeRepair
         {
             Block = _superblock, Index = Superblock.SlotIndex(slot), Owner = 0, Now = found, IsDirty = !isWhole,
             NewName = isWhole ? null : System.Text.Encoding.UTF8.GetBytes(slot switch { 0 => "/", 1 => "orphans", 2 => "externals", _ => "log" }),
-            SlotsFound = 1, NameLengthFound = isWhole ? found.NameLength : (byte)0, InlineLengthFound = 0,
+            InodeFound = inode, SlotsFound = 1, NameLengthFound = isWhole ? found.NameLength : (byte)0,
         };
         if (record.Now.Attributes != 0 && !IsInRange(record.Now.Attributes, 1))
         {
@@ -269,7 +269,7 @@ internal sealed partial class VolumeRepair
                 Visit(directory, new RepairRecord
                 {
                     Now = found, Block = block, Index = (s * Slot.PerSector) + slot, Owner = directory.Inode, Container = directory,
-                    SlotsFound = found.Slots, NameLengthFound = found.NameLength, InlineLengthFound = found.InlineLength, IsSalvaged = directory.Record.IsSalvaged || _isSalvaging,
+                    InodeFound = found.Inode, SlotsFound = found.Slots, NameLengthFound = found.NameLength, IsSalvaged = directory.Record.IsSalvaged || _isSalvaging,
                 });
                 slot += found.Slots;
             }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using System.Text;
 using Exo.FileSystems.CFFS.Layout;
 
@@ -313,6 +314,23 @@ internal sealed partial class VolumeRepair
 
                 sector[TreeNode.Level] = depth;
             });
+        }
+    }
+
+    private void RewriteAttributes()
+    {
+        foreach (RepairRecord record in _records.Where(record => record is { IsLive: true, Attributes: not null }))
+        {
+            if (Take() is not { } block)
+            {
+                Act("no-space", $"inode {record.Now.Inode} loses its extended attributes: the disk has no room for a copy of them", record.Now.Inode, record.Block);
+                continue;
+            }
+
+            byte[] bytes = record.Attributes!;
+            AttributeBlock.Seal(bytes, BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(AttributeBlock.EntryBytes)), record.Now.Inode, _guard.ChecksumSeed, block);
+            _edits.Replace(block, bytes, RepairStep.New);
+            record.Now.Attributes = block;
         }
     }
 

@@ -49,11 +49,13 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
         WalkAll();
         Salvage();
         DecideInodes();
+        DecideAttributes();
         DecideClaims();
         DecideNames();
         DecideLinks();
         PlaceInLostAndFound();
         RewriteMaps();
+        RewriteAttributes();
         StageRecords();
         PlanState();
         return true;
