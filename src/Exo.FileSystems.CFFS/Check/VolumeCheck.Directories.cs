@@ -197,9 +197,13 @@ internal sealed partial class VolumeCheck
         if (record.Kind == SlotKind.ExternalLink)
         {
             _linksFound[record.Inode] = _linksFound.GetValueOrDefault(record.Inode) + 1;
-            if (!_externals.TryGetValue(record.Inode, out (ulong Address, uint Links) external) || external.Address != record.Start)
+            if (!_externals.TryGetValue(record.Inode, out (ulong Address, uint Links, ushort Mode) external) || external.Address != record.Start)
             {
                 Find(CffsSeverity.Error, "link-target", $"{path}: points to no external inode", record.Inode, block);
+            }
+            else if (((record.Mode ^ external.Mode) & ModeBits.TypeMask) != 0)
+            {
+                Find(CffsSeverity.Error, "mode", $"{path}: the name of an inode of mode {Convert.ToString(external.Mode, 8)} says {Convert.ToString(record.Mode, 8)}", record.Inode, block);
             }
 
             return;
@@ -228,7 +232,7 @@ internal sealed partial class VolumeCheck
 
         if (isExternal)
         {
-            _externals[record.Inode] = (address, record.Links);
+            _externals[record.Inode] = (address, record.Links, record.Mode);
         }
         else if (record.Kind != SlotKind.Directory && record.Links != 1)
         {

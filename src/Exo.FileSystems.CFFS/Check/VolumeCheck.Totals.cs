@@ -8,7 +8,7 @@ internal sealed partial class VolumeCheck
 {
     private void CheckLinks()
     {
-        foreach ((ulong inode, (ulong _, uint links)) in _externals)
+        foreach ((ulong inode, (ulong _, uint links, ushort _)) in _externals)
         {
             uint found = _linksFound.GetValueOrDefault(inode);
             if (found != links || links == 0)

@@ -16,7 +16,7 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private readonly HashSet<ulong> _inodes = [];
     private readonly Dictionary<ulong, uint> _linksFound = [];
 
-    private readonly Dictionary<ulong, (ulong Address, uint Links)> _externals = [];
+    private readonly Dictionary<ulong, (ulong Address, uint Links, ushort Mode)> _externals = [];
 
     private readonly HashSet<ulong> _movingInodes = [];
     private readonly HashSet<ulong> _replaced = [];

@@ -173,6 +173,9 @@ public sealed class FindingTests : IDisposable
     }
 
     [Fact]
+    public void A_name_that_says_another_kind_than_its_inode_has() => Expect(["mode"], () => _volume.EditRecord("second-name", slot => slot[Slot.Mode + 1] = 0xA1));
+
+    [Fact]
     public void A_damaged_template() => Expect(["xn-templates"], () => _volume.EditBlock(70, bytes => bytes[500] ^= 1));
 
     [Theory]

@@ -84,7 +84,7 @@ public sealed class RepairFuzzTests
         foreach (string path in files.Keys.Where(path => volume.Files.ContainsKey(path)))
         {
             // Whoever has attributes has his own.
-            if (repaired.GetExtendedAttribute(path, "user.path") is { } value && files[path].Length >= 40)
+            if (repaired.GetExtendedAttribute(path, "user.path") is { } value && volume.Files[path].Length >= 40)
             {
                 Assert.True(value.AsSpan().SequenceEqual(volume.Files[path].AsSpan(0, 40)) || mutation.Inodes.Overlaps(volume.Inodes[path]) || path.Split('/').Any(mutation.Names.Contains), path);
             }

@@ -68,6 +68,9 @@ internal sealed class RepairRecord
     public IEnumerable<RepairExtent> Extents =>
         !OwnsBlocks ? [] : Map ?? (Now.Count > 0 && Now.Depth == 0 ? [new RepairExtent(0, Now.Start, Now.Count, TreeEntryKind.Contents)] : []);
 
+    /// <summary>Two records of one inode agree in what never changes.</summary>
+    public bool WasBornAs(RepairRecord other) => Now.Kind == other.Now.Kind && Now.BirthTime == other.Now.BirthTime;
+
     /// <summary>Two records that lead to the same blocks: one inode, found twice.</summary>
     public bool LeadsWhere(RepairRecord other) =>
         Now.Count == other.Now.Count && Now.Depth == other.Now.Depth && Now.Start == other.Now.Start && Now.Size == other.Now.Size && Now.Kind == other.Now.Kind;

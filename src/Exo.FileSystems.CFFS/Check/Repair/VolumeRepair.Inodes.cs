@@ -35,7 +35,7 @@ internal sealed partial class VolumeRepair
                 _byInode[second.Now.Inode] = second;
                 Remove(first, "stale", "it was found without a way to it, and its inode has another record");
             }
-            else if ((_isUnclean || first.LeadsWhere(second)) && (first.Owner == Superblock.ExternalInode) != (second.Owner == Superblock.ExternalInode))
+            else if ((_isUnclean || first.LeadsWhere(second)) && first.WasBornAs(second) && (first.Owner == Superblock.ExternalInode) != (second.Owner == Superblock.ExternalInode))
             {
                 // It was moving out to the external table when the crash came: the table's record counts, and the directory's becomes a name of it.
                 (RepairRecord outside, RepairRecord inside) = first.Owner == Superblock.ExternalInode ? (first, second) : (second, first);

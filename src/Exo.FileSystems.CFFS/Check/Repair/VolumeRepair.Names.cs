@@ -117,6 +117,13 @@ internal sealed partial class VolumeRepair
                 link.IsDirty = true;
             }
 
+            if (((link.Now.Mode ^ target.Record.Now.Mode) & ModeBits.TypeMask) != 0)
+            {
+                Act("mode", $"a name of inode {link.Now.Inode} says of what kind it is", link.Now.Inode, link.Block);
+                link.Now.Mode = target.Record.Now.Mode;
+                link.IsDirty = true;
+            }
+
             counts[link.Now.Inode] = counts.GetValueOrDefault(link.Now.Inode) + 1;
         }
 
