@@ -14,7 +14,7 @@ public sealed class DamagedUseTests
 {
     private const int Batches = 5;
 
-    private static readonly int s_seeds = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_SEEDS"), out int seeds) ? seeds : 150;
+    private static readonly int s_seeds = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_SEEDS"), out int seeds) ? seeds : 100;
     private static readonly int s_first = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_FIRST"), out int first) ? first : 1;
 
     public static TheoryData<int> BatchNumbers => [.. Enumerable.Range(0, Batches)];

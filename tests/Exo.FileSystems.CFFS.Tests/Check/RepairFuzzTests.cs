@@ -13,7 +13,7 @@ public sealed class RepairFuzzTests
 {
     private const int Batches = 10;
 
-    private static readonly int s_seeds = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_SEEDS"), out int seeds) ? seeds : 250;
+    private static readonly int s_seeds = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_SEEDS"), out int seeds) ? seeds : 160;
     private static readonly int s_first = int.TryParse(Environment.GetEnvironmentVariable("EXO_FUZZ_FIRST"), out int first) ? first : 1;
 
     public static TheoryData<int> BatchNumbers => [.. Enumerable.Range(0, Math.Min(Batches, s_seeds))];
