@@ -31,7 +31,8 @@ public sealed class DamagedUseTests
             clean += Run(seed) ? 1 : 0;
         }
 
-        Assert.True(runs < 20 || clean is > 0 && clean < runs, $"{clean} of {runs} were clean");
+        // Of many some are damaged where it does not show, such as in a time; of a few, perhaps none.
+        Assert.True((runs < 20 || clean < runs) && (runs < 100 || clean > 0), $"{clean} of {runs} were clean");
     }
 
     private static bool Run(int seed)
