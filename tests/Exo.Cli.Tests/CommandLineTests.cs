@@ -56,6 +56,7 @@ public sealed class CommandLineTests
     [InlineData(2, "udf", "verify", "--memory", "-1")]
     [InlineData(16, "fsck")]
     [InlineData(16, "fsck", "--bogus")]
+    [InlineData(16, "fsck", "--dry-run", "disk.img")]
     public void Wrong_usage_is_one_line_and_its_own_exit_code(int exitCode, params string[] args)
     {
         string line = ExoProcess.Exo(args).Refused(exitCode);

@@ -119,6 +119,30 @@ public sealed class ImageTests : IDisposable
     }
 
     [Fact]
+    public void A_damaged_image_is_repaired()
+    {
+        byte[] bytes = File.ReadAllBytes(_image);
+        int at = bytes.AsSpan().IndexOf("readme.txt"u8);
+        bytes[at] ^= 0x20;
+        File.WriteAllBytes(_image, bytes);
+        ExoResult plan = ExoProcess.Exo("fsck", "--repair", "--dry-run", _image);
+        Assert.Equal(4, plan.ExitCode);
+        Assert.Contains("would repair: ", plan.Output, StringComparison.Ordinal);
+        Assert.Equal(bytes, File.ReadAllBytes(_image));
+
+        ExoResult repair = ExoProcess.Exo("fsck", "--repair", _image);
+        Assert.Equal(1, repair.ExitCode);
+        Assert.Contains("repair: sector-emptied: ", repair.Output, StringComparison.Ordinal);
+        ExoProcess.Exo("fsck", _image).Succeeded();
+        ExoProcess.Exo("tree", _image).Succeeded();
+
+        // What is clean is left as it is.
+        byte[] clean = File.ReadAllBytes(_image);
+        ExoProcess.Exo("fsck", "--repair", "--json", _image).Succeeded();
+        Assert.Equal(clean, File.ReadAllBytes(_image));
+    }
+
+    [Fact]
     public void Looking_changes_nothing()
     {
         byte[] before = File.ReadAllBytes(_image);

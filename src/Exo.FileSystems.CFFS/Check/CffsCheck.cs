@@ -5,7 +5,7 @@ using Exo.Core.Memory;
 namespace Exo.FileSystems.CFFS;
 
 /// <summary>
-/// fsck, read-only: reads everything that a file system is made of straight from the disk, with code of its own (it shares only the offsets with the file system), and says what does
+/// fsck, read-only (<see cref="CffsRepair"/> writes): reads everything that a file system is made of straight from the disk, with code of its own (it shares only the offsets with the file system), and says what does
 /// not fit. It proves that a volume needs no repair; a crash never leaves more than Info findings.
 /// </summary>
 public static class CffsCheck

@@ -36,6 +36,9 @@ public sealed class CffsCheckOptions
 
     /// <summary>After this many findings the check only counts.</summary>
     public int FindingsMax { get; init; } = 1000;
+
+    /// <summary>Ends the check early.</summary>
+    public CancellationToken CancellationToken { get; init; }
 }
 
 /// <summary>The result of a check.</summary>

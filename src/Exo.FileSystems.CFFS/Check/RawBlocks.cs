@@ -10,15 +10,21 @@ internal sealed class RawBlocks : IDisposable
     public const int BatchBlocks = 128;
 
     private readonly BlockDevice _device;
-    private readonly FrameNumber[] _frames = new FrameNumber[BatchBlocks];
+    private readonly FrameNumber[] _frames;
 
-    public RawBlocks(BlockDevice device)
+    public RawBlocks(BlockDevice device, int batchBlocks = BatchBlocks)
     {
         _device = device;
-        for (int i = 0; i < BatchBlocks; i++)
+        _frames = new FrameNumber[batchBlocks];
+        for (int i = 0; i < batchBlocks; i++)
         {
             if (!device.Frames.TryAllocate(device.Frames.RootCredential, out _frames[i]))
             {
+                for (int k = 0; k < i; k++)
+                {
+                    device.Frames.Release(_frames[k]);
+                }
+
                 throw new CffsException(CffsError.Busy, "the frame pool is exhausted");
             }
         }
@@ -40,9 +46,9 @@ internal sealed class RawBlocks : IDisposable
     /// <summary>Reads sorted blocks and hands each to <paramref name="visit"/>: its index in the list, its bytes (empty when the device could not read it).</summary>
     public void ReadAll(IReadOnlyList<ulong> sorted, BlockVisitor visit)
     {
-        for (int from = 0; from < sorted.Count; from += BatchBlocks)
+        for (int from = 0; from < sorted.Count; from += _frames.Length)
         {
-            int count = Math.Min(BatchBlocks, sorted.Count - from);
+            int count = Math.Min(_frames.Length, sorted.Count - from);
             List<BlockRequest> requests = [];
             int start = 0;
             for (int i = 1; i <= count; i++)
@@ -55,7 +61,13 @@ internal sealed class RawBlocks : IDisposable
             }
 
             BlockRequest[] batch = [.. requests];
-            _ = TryExecute(batch);
+            if (!TryExecute(batch) && batch.Length < count)
+            {
+                // One bad block fails the run that it lies in: each block by itself, then.
+                batch = [.. Enumerable.Range(0, count).Select(i => BlockRequest.Read(new BlockNumber(sorted[from + i]), _frames.AsMemory(i, 1)))];
+                _ = TryExecute(batch);
+            }
+
             int at = 0;
             foreach (BlockRequest request in batch)
             {

@@ -7,43 +7,87 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>Second pass: directories, level by level, each sector and each record in it.</content>
 internal sealed partial class VolumeCheck
 {
-    /// <summary>Looks at the directories of one level and returns those below.</summary>
+    /// <summary>
+    /// Looks at the directories of one level and returns those below. Two readers fetch and verify blocks ahead, each on its own thread; this one judges what they bring, in the order
+    /// of directories and blocks, so that findings have always the same order.
+    /// </summary>
     private List<DirectoryVisit> CheckLevel(List<DirectoryVisit> level)
     {
-        List<DirectoryVisit> next = [];
         foreach (DirectoryVisit directory in level)
         {
             _report.Directories += directory.Inode is Superblock.OrphanInode or Superblock.ExternalInode ? 0 : 1;
-            Dictionary<uint, List<(byte[] Name, uint Sequence)>> names = [];
-            List<(ulong Logical, ulong Block)> blocks = directory.Blocks;
-            blocks.Sort(static (a, b) => a.Block.CompareTo(b.Block));
-            _blocks.ReadAll([.. blocks.Select(item => item.Block)], (index, bytes) =>
-            {
-                if (bytes.IsEmpty)
-                {
-                    Find(CffsSeverity.Error, "unreadable", $"a block of directory {directory.Path}/ cannot be read", directory.Inode, blocks[index].Block);
-                    return;
-                }
-
-                CheckSlots(directory, blocks[index], bytes.ToArray(), names, next);
-                if (++_visited % 256 == 0)
-                {
-                    progress?.Report(new CffsCheckProgress("directories", _visited, (long)_xn.BlockCount));
-                }
-            });
-            CheckNames(directory, names);
+            directory.Extents.Sort(static (a, b) => a.Start.CompareTo(b.Start));
         }
 
-        return next;
+        List<DirectoryVisit> next = [];
+        Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names = [];
+        using SlotReader even = new(device, _guard.ChecksumSeed);
+        using SlotReader odd = new(device, _guard.ChecksumSeed);
+        SlotReader[] readers = [even, odd];
+        using IEnumerator<SlotBlock> items = BlocksOf(level).GetEnumerator();
+        foreach (SlotReader reader in readers)
+        {
+            reader.Start(items);
+        }
+
+        int last = -1;
+        for (int turn = 0; ; turn++)
+        {
+            options.CancellationToken.ThrowIfCancellationRequested();
+            SlotReader reader = readers[turn % readers.Length];
+            ReadOnlySpan<SlotBlock> batch = reader.Wait();
+            if (batch.IsEmpty)
+            {
+                return next;
+            }
+
+            for (int i = 0; i < batch.Length; i++)
+            {
+                DirectoryVisit directory = level[batch[i].Visit];
+                if (batch[i].Visit != last)
+                {
+                    names.Clear();
+                    last = batch[i].Visit;
+                }
+
+                _visited++;
+                if (reader.IsRead(i))
+                {
+                    CheckSlots(directory, batch[i], reader, i, names, next);
+                }
+                else
+                {
+                    Find(CffsSeverity.Error, "unreadable", $"a block of directory {directory.Path}/ cannot be read", directory.Inode, batch[i].Block);
+                }
+            }
+
+            progress?.Report(new CffsCheckProgress("directories", _visited, (long)_xn.BlockCount));
+            reader.Start(items);
+        }
+    }
+
+    private static IEnumerable<SlotBlock> BlocksOf(List<DirectoryVisit> level)
+    {
+        for (int visit = 0; visit < level.Count; visit++)
+        {
+            foreach (RepairExtent extent in level[visit].Extents)
+            {
+                for (uint i = 0; i < extent.Count; i++)
+                {
+                    yield return new SlotBlock(level[visit].Inode, visit, extent.Logical + i, extent.Start + i);
+                }
+            }
+        }
     }
 
     private void CheckSlots(
-        DirectoryVisit directory, (ulong Logical, ulong Block) at, byte[] bytes, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names, List<DirectoryVisit> next)
+        DirectoryVisit directory, SlotBlock at, SlotReader reader, int index, Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names, List<DirectoryVisit> next)
     {
+        byte[] bytes = reader.Block(index);
         for (int s = 0; s < Sector.PerBlock; s++)
         {
             ReadOnlySpan<byte> sector = bytes.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
-            if (!Sector.IsValid(sector, _guard.ChecksumSeed, (at.Block * Sector.PerBlock) + (uint)s, SectorKind.Slots, directory.Inode))
+            if (!reader.IsValid(index, s))
             {
                 Find(CffsSeverity.Error, "slot-checksum", $"sector {s} of a block of {directory.Path}/ is damaged", directory.Inode, at.Block);
                 continue;
@@ -75,9 +119,14 @@ internal sealed partial class VolumeCheck
     }
 
     private void CheckRecord(
-        DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names, List<DirectoryVisit> next)
+        DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names, List<DirectoryVisit> next)
     {
         bool isExternal = directory.Inode == Superblock.ExternalInode;
+        if (_replaced.Contains(directory.Inode))
+        {
+            Find(CffsSeverity.Error, "duplicate-name", $"{directory.Path}/ was replaced by another, and is not empty", record.Inode, block);
+        }
+
         string path = isExternal ? $"<inode {record.Inode}>" : $"{directory.Path}/{Encoding.UTF8.GetString(name)}";
         if (isExternal != (name.Length == 0) || name.AsSpan().ContainsAny((byte)'/', (byte)0) || name.AsSpan().SequenceEqual("."u8) || name.AsSpan().SequenceEqual(".."u8))
         {
@@ -99,21 +148,26 @@ internal sealed partial class VolumeCheck
             Find(CffsSeverity.Error, "inode-number", $"{path}: inode number {record.Inode} was never given out", record.Inode, block);
         }
 
-        if (record.InlineLength > 0 && (record.Count > 0 || record.Size != record.InlineLength))
+        if (record.InlineLength > 0 && (record.Count > 0 || record.Size != record.InlineLength || record.Kind is not (SlotKind.File or SlotKind.SymbolicLink)))
         {
             Find(CffsSeverity.Error, "inline", $"{path}: inline contents of {record.InlineLength} bytes do not fit size {record.Size}", record.Inode, block);
+        }
+
+        if (record.Kind == SlotKind.File && record.Size > VolumeRepair.FileSizeMax)
+        {
+            Find(CffsSeverity.Error, "size", $"{path}: a size of {record.Size} bytes", record.Inode, block);
         }
 
         bool isMovingOut = _isUnclean && !isExternal && record.Kind != SlotKind.ExternalLink && _externals.ContainsKey(record.Inode);
         bool isMoving = isMovingOut || (_isUnclean && _movingInodes.Contains(record.Inode));
         if (!isExternal)
         {
-            if (!names.TryGetValue(record.NameHash, out List<(byte[] Name, uint Sequence)>? same))
+            if (!names.TryGetValue(record.NameHash, out List<(byte[] Name, uint Sequence, ulong Inode)>? same))
             {
                 names.Add(record.NameHash, same = []);
             }
 
-            foreach ((byte[] other, uint sequence) in same)
+            foreach ((byte[] other, uint sequence, ulong inode) in same)
             {
                 if (other.AsSpan().SequenceEqual(name))
                 {
@@ -121,18 +175,35 @@ internal sealed partial class VolumeCheck
                     Find(
                         explained ? CffsSeverity.Info : CffsSeverity.Error, explained ? "unfinished-rename" : "duplicate-name",
                         $"{path}: the name stands twice", record.Inode, block);
+                    if (explained)
+                    {
+                        // Only an empty directory is ever replaced: which of the two was, is in docs/cffs-format.md, NameSequence.
+                        bool isLater = (int)(record.NameSequence - sequence) > 0;
+                        bool counts = isLater ? !record.YieldsToEarlier : (sequence & 1) == 0;
+                        _replaced.Add(counts ? inode : record.Inode);
+                    }
                 }
             }
 
-            same.Add((name, record.NameSequence));
+            same.Add((name, record.NameSequence, record.Inode));
+        }
+
+        if (record.Kind == SlotKind.ExternalLink && isExternal)
+        {
+            Find(CffsSeverity.Error, "kind", $"{path}: a record of kind {record.Kind} does not belong here", record.Inode, block);
+            return;
         }
 
         if (record.Kind == SlotKind.ExternalLink)
         {
             _linksFound[record.Inode] = _linksFound.GetValueOrDefault(record.Inode) + 1;
-            if (!_externals.TryGetValue(record.Inode, out (ulong Address, uint Links) external) || external.Address != record.Start)
+            if (!_externals.TryGetValue(record.Inode, out (ulong Address, uint Links, ushort Mode) external) || external.Address != record.Start)
             {
                 Find(CffsSeverity.Error, "link-target", $"{path}: points to no external inode", record.Inode, block);
+            }
+            else if (((record.Mode ^ external.Mode) & ModeBits.TypeMask) != 0)
+            {
+                Find(CffsSeverity.Error, "mode", $"{path}: the name of an inode of mode {Convert.ToString(external.Mode, 8)} says {Convert.ToString(record.Mode, 8)}", record.Inode, block);
             }
 
             return;
@@ -161,7 +232,7 @@ internal sealed partial class VolumeCheck
 
         if (isExternal)
         {
-            _externals[record.Inode] = (address, record.Links);
+            _externals[record.Inode] = (address, record.Links, record.Mode);
         }
         else if (record.Kind != SlotKind.Directory && record.Links != 1)
         {
@@ -183,8 +254,8 @@ internal sealed partial class VolumeCheck
                     _report.Others++;
                 }
 
-                List<(ulong, ulong)> map = MapOf(record, block, path, countOnly: true);
-                if (record.Kind == SlotKind.SymbolicLink && (record.Size is 0 or > 4095))
+                _ = MapOf(record, block, path, countOnly: true);
+                if (record.Kind == SlotKind.SymbolicLink && (record.Size is 0 or > 4095 || (record.InlineLength == 0 && record.Count == 0)))
                 {
                     Find(CffsSeverity.Error, "symbolic-link", $"{path}: a target of {record.Size} bytes", record.Inode, block);
                 }
@@ -200,7 +271,7 @@ internal sealed partial class VolumeCheck
 
         if (record.Attributes != 0 && record.Kind != SlotKind.Special)
         {
-            Own(record.Attributes, 1, record.Inode, isAnnounced: isMoving);
+            CheckAttributes(record, path, isMoving);
         }
     }
 
@@ -213,12 +284,4 @@ internal sealed partial class VolumeCheck
         SlotKind.ExternalLink => true,
         _ => false,
     };
-
-    private void CheckNames(DirectoryVisit directory, Dictionary<uint, List<(byte[] Name, uint Sequence)>> names)
-    {
-        if (directory.Inode == Superblock.ExternalInode && names.Count > 0)
-        {
-            Find(CffsSeverity.Error, "name", "the external inode table holds names", directory.Inode, 0);
-        }
-    }
 }

@@ -6,20 +6,20 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>What inodes own: extents, tree nodes, and that no block has two owners.</content>
 internal sealed partial class VolumeCheck
 {
-    /// <summary>Takes an inode's blocks into account, tree nodes included, and returns its logical to physical map (empty when only counting).</summary>
-    private List<(ulong Logical, ulong Block)> MapOf(in Record record, ulong block, string path, bool countOnly = false)
+    /// <summary>Takes an inode's blocks into account, tree nodes included, and returns its extents of contents (empty when only counting).</summary>
+    private List<RepairExtent> MapOf(in Record record, ulong block, string path, bool countOnly = false)
     {
-        List<(ulong Logical, ulong Block)> map = [];
+        List<RepairExtent> map = [];
         List<(ulong Logical, ulong Count)> extents = [];
         bool isAnnounced = _isUnclean && _movingInodes.Contains(record.Inode);
-        if (record.Count == 0)
+        if (record.Count == 0 && record.Depth == 0)
         {
             return map;
         }
 
         if (record.Depth == 0)
         {
-            AddExtent(record.Inode, 0, record.Start, record.Count, isAnnounced, countOnly ? null : map);
+            AddExtent(record, 0, record.Start, record.Count, isAnnounced, countOnly ? null : map);
             return map;
         }
 
@@ -43,7 +43,7 @@ internal sealed partial class VolumeCheck
     }
 
     private void WalkNode(
-        in Record record, ulong node, int level, string path, bool isAnnounced, List<(ulong Logical, ulong Count)> extents, List<(ulong Logical, ulong Block)>? map)
+        in Record record, ulong node, int level, string path, bool isAnnounced, List<(ulong Logical, ulong Count)> extents, List<RepairExtent>? map)
     {
         if (!Own(node, 1, record.Inode, isAnnounced))
         {
@@ -84,9 +84,9 @@ internal sealed partial class VolumeCheck
                 {
                     WalkNode(record, entry.Start, level - 1, path, isAnnounced, extents, map);
                 }
-                else if (level == 1 && entry.Count > 0 && entry.Kind is TreeEntryKind.Contents or TreeEntryKind.Unwritten or TreeEntryKind.Index)
+                else if (level == 1 && VolumeRepair.IsLeafEntry(record.Kind, entry))
                 {
-                    AddExtent(record.Inode, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
+                    AddExtent(record, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
                     extents.Add((entry.Logical, entry.Count));
                 }
                 else
@@ -97,19 +97,34 @@ internal sealed partial class VolumeCheck
         }
     }
 
-    private void AddExtent(ulong inode, ulong logical, ulong start, uint count, bool isAnnounced, List<(ulong Logical, ulong Block)>? map)
+    private void AddExtent(in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<RepairExtent>? map)
     {
-        if (Own(start, count, inode, isAnnounced) && map is not null)
+        if (Own(start, count, record.Inode, isAnnounced, record.Kind is SlotKind.File or SlotKind.SymbolicLink) && map is not null)
         {
-            for (uint i = 0; i < count; i++)
-            {
-                map.Add((logical + i, start + i));
-            }
+            map.Add(new RepairExtent(logical, start, count, TreeEntryKind.Contents));
+        }
+    }
+
+    private void CheckAttributes(in Record record, string path, bool isAnnounced)
+    {
+        byte[] bytes = new byte[4096];
+        if (!Own(record.Attributes, 1, record.Inode, isAnnounced))
+        {
+            return;
+        }
+
+        if (!_blocks.TryRead(record.Attributes, bytes))
+        {
+            Find(CffsSeverity.Error, "unreadable", $"{path}: the block of extended attributes cannot be read", record.Inode, record.Attributes);
+        }
+        else if (!AttributeBlock.IsValid(bytes, record.Inode, _guard.ChecksumSeed, record.Attributes))
+        {
+            Find(CffsSeverity.Error, "attributes", $"{path}: the block of extended attributes is damaged", record.Inode, record.Attributes);
         }
     }
 
     /// <summary>Marks blocks as owned. False when they lie outside the disk, or one of them is owned already: then they are not looked at again.</summary>
-    private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced)
+    private bool Own(ulong start, ulong count, ulong inode, bool isAnnounced, bool isContents = false)
     {
         bool isXn = inode == 0;
         if (start >= _xn.BlockCount || count > _xn.BlockCount - start || (!isXn && start < _xn.DataStart))
@@ -118,26 +133,13 @@ internal sealed partial class VolumeCheck
             return false;
         }
 
-        bool fresh = true;
-        for (ulong block = start; block < start + count; block++)
+        bool fresh = _owned.TryOwn(start, count, isContents, [], out ulong block);
+        if (!fresh)
         {
-            ulong bit = 1UL << (int)(block & 63);
-            if ((_owned[block >> 6] & bit) != 0)
-            {
-                if (fresh)
-                {
-                    Find(isAnnounced ? CffsSeverity.Info : CffsSeverity.Error, isAnnounced ? "unfinished-move" : "block-twice", $"block {block} has a second owner, inode {inode}", inode, block);
-                }
-
-                fresh = false;
-            }
-            else
-            {
-                _owned[block >> 6] |= bit;
-                _report.BlocksInUse++;
-            }
+            Find(isAnnounced ? CffsSeverity.Info : CffsSeverity.Error, isAnnounced ? "unfinished-move" : "block-twice", $"block {block} has a second owner, inode {inode}", inode, block);
         }
 
+        _report.BlocksInUse = _owned.Count;
         return fresh;
     }
 }

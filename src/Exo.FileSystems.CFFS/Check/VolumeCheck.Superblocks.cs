@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Text;
+using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.Storage.XN;
 
@@ -9,7 +10,7 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>First pass: where everything begins. XN's superblock and roots, the superblock of C-FFS, the built-in records, the intents.</content>
 internal sealed partial class VolumeCheck
 {
-    private ulong CheckXn()
+    private ulong? CheckXn()
     {
         byte[] block = new byte[4096];
         bool found = false;
@@ -32,10 +33,6 @@ internal sealed partial class VolumeCheck
             else
             {
                 problems += $"copy {copy}: {problem}; ";
-                if (block.AsSpan(XnSuperblock.SignatureOffset, 8).SequenceEqual(XnSuperblock.Signature))
-                {
-                    Find(CffsSeverity.Error, "xn-superblock", $"XN superblock copy {copy}: {problem}", 0, copy);
-                }
             }
         }
 
@@ -44,14 +41,21 @@ internal sealed partial class VolumeCheck
             throw new CffsException(CffsError.NotCffs, $"not an XN volume: {problems.TrimEnd(' ', ';')}");
         }
 
+        if (problems.Length > 0)
+        {
+            Find(CffsSeverity.Error, "xn-superblock", $"XN superblock {problems.TrimEnd(' ', ';')}", 0, 0);
+        }
+
         if (_xn.BlockCount > device.Geometry.BlockCount)
         {
             throw new CffsException(CffsError.NotCffs, "the volume is truncated");
         }
 
         _isUnclean = _xn.Clean == 0;
+        string?[] templates = CheckTemplates();
         ulong? root = null;
         ulong newest = 0;
+        bool isGood = false;
         for (ulong copy = 0; copy < 2; copy++)
         {
             if (!_blocks.TryRead(_xn.RootsStart + copy, block) || !XnChecksum.IsValid(block, _xn.RootsStart + copy)
@@ -63,27 +67,85 @@ internal sealed partial class VolumeCheck
 
             ulong generation = BinaryPrimitives.ReadUInt64LittleEndian(block.AsSpan(RootBlock.GenerationOffset));
             uint count = BinaryPrimitives.ReadUInt32LittleEndian(block.AsSpan(RootBlock.CountOffset));
-            if (generation < newest || count > RootBlock.EntriesMax)
+            if (count > RootBlock.EntriesMax)
+            {
+                Find(CffsSeverity.Error, "xn-roots", $"copy {copy} of the root catalogue is damaged", 0, _xn.RootsStart + copy);
+                continue;
+            }
+
+            isGood = true;
+            if (generation < newest)
             {
                 continue;
             }
 
             newest = generation;
             root = null;
+            _others = [];
             for (int i = 0; i < count; i++)
             {
                 ReadOnlySpan<byte> entry = block.AsSpan(RootBlock.EntriesOffset + (i * RootBlock.EntryBytes), RootBlock.EntryBytes);
                 int length = (int)Math.Min(RootBlock.NameBytesMax, BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryNameLengthOffset..]));
-                if (Encoding.UTF8.GetString(entry.Slice(RootBlock.EntryNameOffset, length)) == options.RootName)
+                string name = Encoding.UTF8.GetString(entry.Slice(RootBlock.EntryNameOffset, length));
+                ulong at = BinaryPrimitives.ReadUInt64LittleEndian(entry[RootBlock.EntryBlockOffset..]);
+                uint template = BinaryPrimitives.ReadUInt32LittleEndian(entry[RootBlock.EntryTemplateOffset..]);
+                bool hasTemplate = template - 1 < (uint)templates.Length && templates[template - 1] is not null;
+                if (length == 0 || at < _xn.DataStart || at >= _xn.BlockCount || !hasTemplate
+                    || (name == options.RootName && !TemplateCopies.AreOurs(templates.AsSpan((int)template - 1))))
                 {
-                    root = BinaryPrimitives.ReadUInt64LittleEndian(entry[RootBlock.EntryBlockOffset..]);
+                    Find(CffsSeverity.Error, "xn-roots", $"root {i} in copy {copy} of the root catalogue has a block or template that cannot be", 0, _xn.RootsStart + copy);
+                }
+                else if (name == options.RootName)
+                {
+                    root = at;
+                }
+                else
+                {
+                    _others.Add(new RootEntry(name, new TemplateId(template), new BlockNumber(at)));
                 }
             }
         }
 
-        return root is { } at && at >= _xn.DataStart && at < _xn.BlockCount
-            ? at
-            : throw new CffsException(CffsError.NotCffs, $"the XN volume has no file system '{options.RootName}'");
+        if (root is null && isGood && _report.IsClean)
+        {
+            throw new CffsException(CffsError.NotCffs, $"the XN volume has no file system '{options.RootName}'");
+        }
+
+        return root;
+    }
+
+    /// <summary>XN refuses a disk on which a template has no good copy.</summary>
+    private string?[] CheckTemplates()
+    {
+        byte[] block = new byte[4096];
+        int slots = (int)_xn.TemplateSlots;
+        string?[] names = new string?[slots];
+        bool[] isUsed = new bool[slots];
+        for (int at = 0; at < 2 * slots; at++)
+        {
+            ulong number = _xn.TemplateStart + (ulong)at;
+            bool isRead = _blocks.TryRead(number, block);
+            bool isBlank = isRead && !block.AsSpan().ContainsAnyExcept((byte)0);
+            string name = "";
+            bool isWhole = isRead && !isBlank && TemplateCopies.TryRead(block, number, at % slots, out name);
+            names[at % slots] ??= isWhole ? name : null;
+            if (!isBlank && !isWhole)
+            {
+                Find(CffsSeverity.Error, isRead ? "xn-templates" : "unreadable", $"a copy of template {(at % slots) + 1} is damaged", 0, number);
+            }
+
+            isUsed[at % slots] |= !isBlank;
+        }
+
+        for (int slot = 0; slot < slots; slot++)
+        {
+            if (isUsed[slot] && names[slot] is null)
+            {
+                Find(CffsSeverity.Error, "xn-templates", $"no copy of template {slot + 1} is whole", 0, _xn.TemplateStart + (ulong)slot);
+            }
+        }
+
+        return names;
     }
 
     private bool CheckSuperblock(ulong number, ReadOnlySpan<byte> block)
@@ -108,7 +170,8 @@ internal sealed partial class VolumeCheck
                 continue;
             }
 
-            if (!Sector.IsValid(sector, guard.ChecksumSeed, first + (ulong)i, SectorKind.State, 0) || !VolumeState.TryParse(sector, out VolumeState state))
+            if (!Sector.IsValid(sector, guard.ChecksumSeed, first + (ulong)i, SectorKind.State, 0) || !VolumeState.TryParse(sector, out VolumeState state)
+                || !VolumeRepair.IsPlausible(state))
             {
                 Find(CffsSeverity.Error, "superblock-state", $"state sector {i} is damaged", 0, number);
             }
@@ -152,7 +215,10 @@ internal sealed partial class VolumeCheck
         for (int slot = Slot.PerSector - 1; slot >= 0; slot--)
         {
             ulong expected = Superblock.RootInode + (ulong)slot;
-            if (!Record.TryParse(sector, slot, out Record record) || record.Inode != expected)
+            if (!Record.TryParse(sector, slot, out Record record) || record.Inode != expected || record.Slots != 1 || record.InlineLength != 0
+                || (slot == Superblock.LogSlot
+                    ? record.Kind != SlotKind.Log || record.Depth != 0 || record.Count != Intent.LogBlocks
+                    : record.Kind != SlotKind.Directory || ModeBits.KindOf(record.Mode) != CffsKind.Directory))
             {
                 Find(CffsSeverity.Error, "superblock-records", $"built-in record {slot} is damaged", expected, number);
                 continue;
@@ -166,6 +232,11 @@ internal sealed partial class VolumeCheck
             {
                 string name = slot == Superblock.RootSlot ? "" : slot == Superblock.OrphanSlot ? "<orphans>" : "<externals>";
                 level.Add(new DirectoryVisit(record.Inode, name, MapOf(record, number, name)));
+            }
+
+            if (record.Attributes != 0)
+            {
+                CheckAttributes(record, $"built-in record {slot}", isAnnounced: false);
             }
         }
 

@@ -8,10 +8,10 @@ internal sealed partial class VolumeCheck
 {
     private void CheckLinks()
     {
-        foreach ((ulong inode, (ulong _, uint links)) in _externals)
+        foreach ((ulong inode, (ulong _, uint links, ushort _)) in _externals)
         {
             uint found = _linksFound.GetValueOrDefault(inode);
-            if (found != links)
+            if (found != links || links == 0)
             {
                 Find(_isUnclean ? CffsSeverity.Info : CffsSeverity.Error, "link-count", $"inode {inode} counts {links} links and has {found}", inode, 0);
             }
@@ -34,7 +34,7 @@ internal sealed partial class VolumeCheck
         {
             ulong number = _xn.FreeMapStart + index;
             ulong firstWord = index * (ulong)words.Length;
-            int take = (int)Math.Min((ulong)words.Length, (ulong)_owned.Length - firstWord);
+            int take = (int)Math.Min((ulong)words.Length, (ulong)_owned.Words.Length - firstWord);
             if (!_blocks.TryRead(number, block) || !FreeMapBlock.TryRead(block, number, _xn.Epoch, index, words.AsSpan(0, take)))
             {
                 Find(CffsSeverity.Warning, "free-map", $"block {index} of the free map is damaged; the next mount rebuilds it", 0, number);
@@ -43,7 +43,7 @@ internal sealed partial class VolumeCheck
 
             for (int w = 0; w < take; w++)
             {
-                ulong owned = _owned[firstWord + (ulong)w];
+                ulong owned = _owned.Words[(int)firstWord + w];
                 ulong wrong = words[w] & owned;
                 ulong lost = ~(words[w] | owned);
                 for (int bit = 0; bit < 64 && (wrong | lost) != 0; bit++)

@@ -7,7 +7,7 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Check;
 
 /// <summary>
-/// One run of fsck: XN's superblock, catalogues and free map; C-FFS's superblock; then directories level by level (each level's blocks sorted and read in batches), extent trees on the way;
+/// One run of fsck: XN's superblock, catalogues and free map; C-FFS's superblock; then directories level by level (their blocks read and verified ahead by two threads), extent trees on the way;
 /// at the end what can be judged only as a whole: links, duplicates, leaks.
 /// </summary>
 internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions options, IProgress<CffsCheckProgress>? progress)
@@ -16,10 +16,12 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private readonly HashSet<ulong> _inodes = [];
     private readonly Dictionary<ulong, uint> _linksFound = [];
 
-    private readonly Dictionary<ulong, (ulong Address, uint Links)> _externals = [];
+    private readonly Dictionary<ulong, (ulong Address, uint Links, ushort Mode)> _externals = [];
 
     private readonly HashSet<ulong> _movingInodes = [];
-    private ulong[] _owned = [];
+    private readonly HashSet<ulong> _replaced = [];
+    private OwnershipMap _owned = null!;
+    private List<RootEntry> _others = [];
     private XnSuperblock _xn;
     private VolumeGuard _guard = null!;
     private VolumeState _state;
@@ -27,32 +29,38 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private RawBlocks _blocks = null!;
     private long _visited;
 
-    /// <summary>A directory to be looked at: its blocks, in the order of its logical blocks.</summary>
-    private sealed record DirectoryVisit(ulong Inode, string Path, List<(ulong Logical, ulong Block)> Blocks);
+    /// <summary>A directory to be looked at: its blocks, as extents.</summary>
+    private sealed record DirectoryVisit(ulong Inode, string Path, List<RepairExtent> Extents);
 
     public CffsCheckReport Run()
     {
         using RawBlocks blocks = new(device);
         _blocks = blocks;
-        ulong superblock = CheckXn();
-        _owned = new ulong[(_xn.BlockCount + 63) / 64];
+        ulong? root = CheckXn();
+        _owned = new OwnershipMap(_xn.BlockCount, VolumeRepair.SharesContents);
         _report.BlocksTotal = (long)_xn.BlockCount;
+        if (root is not { } superblock)
+        {
+            return _report;
+        }
+
         Own(0, _xn.DataStart, 0, isAnnounced: false);
-        byte[] root = new byte[4096];
-        if (!_blocks.TryRead(superblock, root))
+        OwnForeign();
+        byte[] block = new byte[4096];
+        if (!_blocks.TryRead(superblock, block))
         {
             Find(CffsSeverity.Error, "unreadable", "the superblock cannot be read", 0, superblock);
             return _report;
         }
 
         Own(superblock, 1, 0, isAnnounced: false);
-        if (!CheckSuperblock(superblock, root))
+        if (!CheckSuperblock(superblock, block))
         {
             return _report;
         }
 
         List<DirectoryVisit> level = [];
-        CheckBuiltIns(superblock, root, level);
+        CheckBuiltIns(superblock, block, level);
         while (level.Count > 0)
         {
             level = CheckLevel(level);
@@ -62,6 +70,21 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
         CheckFreeMap();
         _report.WasUnmounted = !_isUnclean;
         return _report;
+    }
+
+    /// <summary>Other file systems share the disk: what they own is in use.</summary>
+    private void OwnForeign()
+    {
+        if (_others.Count > 0 && ForeignBlocks.Find(device, _xn, _others) is { } free)
+        {
+            for (ulong block = _xn.DataStart; block < _xn.BlockCount; block++)
+            {
+                if (!free.IsFree(block))
+                {
+                    _owned.TryOwn(block, isContents: false);
+                }
+            }
+        }
     }
 
     private void Find(CffsSeverity severity, string code, FormattableString message, ulong inode, ulong block) =>

@@ -30,6 +30,7 @@ internal sealed class DamagedVolume : IDisposable
             volume.CreateSymbolicLink("link", "file");
             volume.WriteAllBytes("two-names", new byte[5000]);
             volume.CreateHardLink("two-names", "second-name");
+            volume.SetExtendedAttribute("file", "user.note", "kept"u8.ToArray());
 
             // Pieces far apart: an extent tree.
             using CffsFile sparse = volume.OpenFile("sparse", CffsOpenMode.Write | CffsOpenMode.Create);
@@ -53,7 +54,24 @@ internal sealed class DamagedVolume : IDisposable
     /// <summary>The block of C-FFS's superblock.</summary>
     public ulong Root { get; }
 
+    public SimulatedBlockDevice Disk => _disk;
+
     public CffsCheckReport Check() => CffsCheck.Run(_disk);
+
+    public CffsRepairReport Repair() => CffsRepair.Run(_disk);
+
+    /// <summary>The volume mounts for writing, everything on it can be read, and it takes something new.</summary>
+    public void AssertWhole()
+    {
+        using (CffsVolume volume = CffsVolume.Open(_disk))
+        {
+            ReadAll(volume, "");
+            volume.WriteAllBytes("something new", new byte[20_000]);
+            volume.CreateDirectory("a new directory");
+        }
+
+        Assert.Empty(Check().Findings);
+    }
 
     /// <summary>A mount gives a volume or a typed error, and so does reading all of it.</summary>
     public void MountAndReadAll()
@@ -136,7 +154,7 @@ internal sealed class DamagedVolume : IDisposable
             {
                 ReadAll(volume, child);
             }
-            else if (entry.Kind == CffsKind.File)
+            else if (entry.Kind == CffsKind.File && volume.Stat(child).Size < 1 << 30)
             {
                 volume.ReadAllBytes(child);
             }

@@ -22,13 +22,13 @@ public sealed class FindingTests : IDisposable
 
     [Fact]
     public void An_inode_number_that_was_never_given_out() =>
-        Expect(["inode-number"], () => _volume.EditRecord("file", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Inode..], 1UL << 50)));
+        Expect(["inode-number", "attributes"], () => _volume.EditRecord("file", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Inode..], 1UL << 50)));
 
     [Fact]
     public void Two_records_with_one_inode_number()
     {
         byte[] other = _volume.ReadRecord("other");
-        Expect(["duplicate-inode"], () => _volume.EditRecord("file", slot => other.AsSpan(Slot.Inode, 8).CopyTo(slot[Slot.Inode..])));
+        Expect(["duplicate-inode", "attributes"], () => _volume.EditRecord("file", slot => other.AsSpan(Slot.Inode, 8).CopyTo(slot[Slot.Inode..])));
     }
 
     [Fact]
@@ -131,6 +131,53 @@ public sealed class FindingTests : IDisposable
     [Fact]
     public void A_tree_deeper_than_any() => Expect(["tree-depth", "block-leaked"], () => _volume.EditRecord("sparse", slot => slot[Slot.Depth] = 9));
 
+    [Fact]
+    public void Extended_attributes_whose_checksum_is_wrong() =>
+        Expect(["attributes"], () => _volume.EditBlock(BinaryPrimitives.ReadUInt64LittleEndian(_volume.ReadRecord("file").AsSpan(Slot.Attributes)), bytes => bytes[50] ^= 1));
+
+    [Fact]
+    public void A_pointer_to_extended_attributes_of_another_file()
+    {
+        byte[] file = _volume.ReadRecord("file");
+        Expect(["block-twice", "attributes"], () => _volume.EditRecord("other", slot => file.AsSpan(Slot.Attributes, 8).CopyTo(slot[Slot.Attributes..])));
+        Assert.Equal(file.AsSpan(Slot.Attributes, 8), _volume.ReadRecord("file").AsSpan(Slot.Attributes, 8));
+    }
+
+    [Fact]
+    public void A_size_that_no_file_has() =>
+        Expect(["size"], () => _volume.EditRecord("file", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Size..], 1UL << 50)));
+
+    [Fact]
+    public void A_name_of_a_name() => Expect(["kind", "link-target", "link-count", "block-leaked"], () => _volume.EditRecord("", slot => slot[Slot.Kind] = (byte)SlotKind.ExternalLink));
+
+    [Fact]
+    public void A_file_among_the_orphans_of_a_volume_that_was_unmounted()
+    {
+        // The table of external inodes becomes the orphan directory's: what is in it was unlinked while open.
+        ulong block = _volume.Find("").Block;
+        Expect(["slot-checksum", "orphan", "link-target", "link-count", "block-leaked", "duplicate-inode", "block-twice", "name", "name-hash"], () =>
+        {
+            _volume.EditBlock(_volume.Root, bytes =>
+            {
+                Span<byte> sector = bytes.Slice(Superblock.RecordSector * Sector.SizeBytes, Sector.SizeBytes);
+                sector.Slice((Superblock.ExternalSlot * Slot.SizeBytes) + Slot.Count, 12).CopyTo(sector[((Superblock.OrphanSlot * Slot.SizeBytes) + Slot.Count)..]);
+                sector.Slice((Superblock.ExternalSlot * Slot.SizeBytes) + Slot.Count, 12).Clear();
+                _volume.Seal(sector, _volume.Root, Superblock.RecordSector);
+            });
+            _volume.EditBlock(block, bytes =>
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(bytes[Sector.Owner..], Superblock.OrphanInode);
+                _volume.Seal(bytes[..Sector.SizeBytes], block, 0);
+            });
+        }, "orphan");
+    }
+
+    [Fact]
+    public void A_name_that_says_another_kind_than_its_inode_has() => Expect(["mode"], () => _volume.EditRecord("second-name", slot => slot[Slot.Mode + 1] = 0xA1));
+
+    [Fact]
+    public void A_damaged_template() => Expect(["xn-templates"], () => _volume.EditBlock(70, bytes => bytes[500] ^= 1));
+
     [Theory]
     [InlineData(0, "superblock-state")]
     [InlineData(1, "superblock-state")]
@@ -167,5 +214,14 @@ public sealed class FindingTests : IDisposable
         Assert.Contains(report.Findings, finding => finding.Code == (first ?? codes[0]));
         Assert.All(report.Findings, finding => Assert.Contains(finding.Code, codes));
         _volume.MountAndReadAll();
+        bool hasGuard = !report.Findings.Any(finding => finding.Code == "superblock-guard");
+        CffsRepairReport repair = _volume.Repair();
+        Assert.Equal(hasGuard, repair.IsClean);
+        Assert.True(repair.ActionCount > 0);
+        if (hasGuard)
+        {
+            Assert.Empty(_volume.Check().Findings);
+            _volume.AssertWhole();
+        }
     }
 }

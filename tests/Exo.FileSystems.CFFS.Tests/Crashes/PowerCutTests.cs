@@ -39,7 +39,7 @@ public sealed class PowerCutTests
         Assert.True(states > 40, $"{states} states");
     }
 
-    private static DiskRecording Record(int seed, out CffsOpenOptions open)
+    internal static DiskRecording Record(int seed, out CffsOpenOptions open)
     {
         Random random = new(seed);
         open = new CffsOpenOptions();
@@ -75,7 +75,7 @@ public sealed class PowerCutTests
         return disk.Recording;
     }
 
-    private static CrashPromise? PromiseOf(CrashState state)
+    internal static CrashPromise? PromiseOf(CrashState state)
     {
         CrashPromise? promise = null;
         foreach (DiskMark mark in state.Marks)

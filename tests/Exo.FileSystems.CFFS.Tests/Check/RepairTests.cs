@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.Simulation.Disks;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Tests.Check;
+
+/// <summary>What a repair keeps, where it puts it, and what it leaves alone.</summary>
+public sealed class RepairTests : IDisposable
+{
+    private readonly DamagedVolume _volume = new();
+
+    public void Dispose() => _volume.Dispose();
+
+    [Fact]
+    public void A_clean_volume_is_not_written_to()
+    {
+        DiskContents before = _volume.Disk.Snapshot();
+        CffsRepairReport report = _volume.Repair();
+        Assert.True(report.IsClean);
+        Assert.False(report.HasWritten);
+        Assert.Empty(report.Actions);
+        AssertSame(before, _volume.Disk.Snapshot());
+    }
+
+    [Fact]
+    public void A_dry_run_says_what_would_be_done_and_writes_nothing()
+    {
+        _volume.EditRecord("file", slot => slot[Slot.NameHash] ^= 1);
+        _volume.EditRecord("other", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Start..], 5000));
+        DiskContents before = _volume.Disk.Snapshot();
+        CffsRepairReport report = CffsRepair.Run(_volume.Disk, new CffsRepairOptions { DryRun = true });
+        Assert.Equal(["name-hash", "pointer"], report.Actions.Select(action => action.Code).Order());
+        Assert.False(report.IsClean);
+        Assert.False(report.HasWritten);
+        AssertSame(before, _volume.Disk.Snapshot());
+    }
+
+    [Fact]
+    public void A_directory_whose_name_is_lost_is_found_by_its_sectors()
+    {
+        (ulong block, int slot) = _volume.Find("dir");
+        ulong inode = Slot.InodeOf(_volume.ReadRecord("dir"));
+        _volume.EditBlock(block, bytes => bytes[(slot / 4 * 512) + 70] ^= 1);
+        CffsRepairReport report = _volume.Repair();
+        Assert.Contains(report.Actions, action => action is { Code: "salvaged-directory" } && action.Inode == inode);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(new byte[100], volume.ReadAllBytes($"/lost+found/#{inode}/inside"));
+    }
+
+    [Fact]
+    public void The_root_directory_gets_its_blocks_back()
+    {
+        _volume.EditBlock(_volume.Root, bytes => bytes[(Superblock.RecordSector * 512) + 9] ^= 1);
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(9000, volume.Stat("/file").Size);
+        Assert.Equal(100, volume.Stat("/dir/inside").Size);
+        Assert.Equal(2u, volume.Stat("/second-name").Links);
+        Assert.Equal(5000, volume.ReadAllBytes("/two-names").Length);
+        Assert.False(volume.Exists("/lost+found"));
+    }
+
+    [Fact]
+    public void An_inode_without_names_gets_one()
+    {
+        ulong inode = Slot.InodeOf(_volume.ReadRecord("second-name"));
+        foreach (string name in (string[])["two-names", "second-name"])
+        {
+            _volume.EditRecord(name, slot => slot[Slot.Kind] = 99);
+        }
+
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(new byte[5000], volume.ReadAllBytes($"/lost+found/#{inode}"));
+        Assert.Equal(1u, volume.Stat($"/lost+found/#{inode}").Links);
+    }
+
+    [Fact]
+    public void Blocks_found_twice_go_to_what_was_changed_last_and_the_other_keeps_its_size()
+    {
+        byte[] other = _volume.ReadRecord("other");
+        _volume.EditRecord("file", slot =>
+        {
+            other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..]);
+            BinaryPrimitives.WriteInt64LittleEndian(slot[Slot.ChangeTime..], 5);
+        });
+        CffsRepairReport report = _volume.Repair();
+        Assert.Contains(report.Actions, action => action is { Code: "block-twice" } && action.Inode == Slot.InodeOf(_volume.ReadRecord("file")));
+        Assert.Equal(other[..24], _volume.ReadRecord("other")[..24]);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(9000, volume.Stat("/file").Size);
+    }
+
+    [Fact]
+    public void A_second_record_of_a_name_goes_to_lost_and_found_with_its_contents()
+    {
+        byte[] file = _volume.ReadRecord("file");
+        ulong inode = Slot.InodeOf(_volume.ReadRecord("tiny"));
+        _volume.EditRecord("tiny", slot =>
+        {
+            slot[Slot.NameLength] = file[Slot.NameLength];
+            file.AsSpan(Slot.NameHash, 4).CopyTo(slot[Slot.NameHash..]);
+            file.AsSpan(Slot.Contents, 4).CopyTo(slot[Slot.Contents..]);
+            BinaryPrimitives.WriteUInt32LittleEndian(slot[Slot.NameSequence..], 0);
+        });
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(new byte[] { 1, 2, 3 }, volume.ReadAllBytes($"/lost+found/#{inode}"));
+        Assert.Equal(9000, volume.Stat("/file").Size);
+    }
+
+    [Theory]
+    [InlineData(130, 2)]
+    [InlineData(2, 128)]
+    [InlineData(2, 130)]
+    public void What_XN_has_two_copies_of_is_made_anew_when_both_are_gone(ulong first, ulong count)
+    {
+        for (ulong block = first; block < first + count; block++)
+        {
+            _volume.EditBlock(block, bytes => bytes.Fill(0xA5));
+        }
+
+        if (first + count <= 130)
+        {
+            Assert.Contains(_volume.Check().Findings, finding => finding.Code == "xn-templates");
+        }
+
+        CffsRepairReport report = _volume.Repair();
+
+        // Without any template and any root nothing says which numbers the templates had.
+        Assert.Equal(count < 130, report.IsClean);
+        if (count < 130)
+        {
+            _volume.AssertWhole();
+        }
+    }
+
+    [Theory]
+    [InlineData("superblock")]
+    [InlineData("template")]
+    [InlineData("roots")]
+    [InlineData("free map")]
+    [InlineData("directory")]
+    [InlineData("tree")]
+    public void Blocks_that_cannot_be_read(string what)
+    {
+        ulong block = what switch
+        {
+            "superblock" => 1,
+            "template" => 3,
+            "roots" => 131,
+            "free map" => 132,
+            "directory" => _volume.Find("inside").Block,
+            _ => BinaryPrimitives.ReadUInt64LittleEndian(_volume.ReadRecord("sparse").AsSpan(Slot.Start)),
+        };
+        using BadBlockDevice disk = new(_volume.Disk, block);
+        CffsCheckReport before = CffsCheck.Run(disk);
+        Assert.Contains(before.Findings, finding => finding.Code is "unreadable" or "xn-superblock" or "xn-roots" or "free-map");
+        CffsRepairReport report = CffsRepair.Run(disk);
+        Assert.True(report.IsClean, string.Join("; ", report.After.Findings));
+        using CffsVolume volume = CffsVolume.Open(disk);
+        Assert.Equal(new byte[9000], volume.ReadAllBytes("/file"));
+        Assert.Equal(400_001, volume.Stat("/sparse").Size);
+    }
+
+    [Fact]
+    public void Another_file_system_on_the_disk_is_left_alone()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using SimulatedBlockDevice device = new(frames, DiskContents.Zeroes(2048));
+        ulong block;
+        using (XnVolume disk = XnVolume.Format(device))
+        {
+            foreach (string name in (string[])["other", CffsVolume.DefaultRootName])
+            {
+                using CffsVolume volume = CffsVolume.Create(disk, name, new CffsCreateOptions { Seed = name.Length });
+                volume.WriteAllBytes("file", new byte[30_000]);
+            }
+
+            Assert.Equal(XnStatus.Ok, disk.Unmount());
+            block = disk.Roots.First(root => root.Name == "other").Block.Value;
+        }
+
+        Assert.Empty(CffsCheck.Run(device).Findings);
+        Assert.Empty(CffsCheck.Run(device, new CffsCheckOptions { RootName = "other" }).Findings);
+
+        // A pointer of ours to a block of theirs.
+        PointFileTo(device, block);
+        CffsRepairReport report = CffsRepair.Run(device);
+        Assert.True(report.IsClean, string.Join("; ", report.After.Findings));
+        Assert.Empty(CffsCheck.Run(device, new CffsCheckOptions { RootName = "other" }).Findings);
+    }
+
+    [Fact]
+    public void Findings_come_in_the_same_order_every_time_and_progress_is_told()
+    {
+        FuzzVolume fuzz = FuzzVolume.Clean.Value;
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using SimulatedBlockDevice disk = new(frames, fuzz.Contents);
+        Mutation mutation = new(fuzz, disk, frames, new Random(11));
+        for (int i = 0; i < 12; i++)
+        {
+            mutation.Apply();
+        }
+
+        Steps steps = new();
+        IReadOnlyList<CffsFinding> first = CffsCheck.Run(disk, null, steps).Findings;
+        Assert.NotEmpty(first);
+        Assert.True(steps.Count > 2);
+        for (int i = 0; i < 10; i++)
+        {
+            Assert.Equal(first, CffsCheck.Run(disk).Findings);
+        }
+    }
+
+    [Fact]
+    public void A_check_and_a_repair_can_be_cancelled_before_anything_is_written()
+    {
+        _volume.EditRecord("file", slot => slot[Slot.NameHash] ^= 1);
+        DiskContents before = _volume.Disk.Snapshot();
+        using CancellationTokenSource cancel = new();
+        cancel.Cancel();
+        Assert.Throws<OperationCanceledException>(() => CffsCheck.Run(_volume.Disk, new CffsCheckOptions { CancellationToken = cancel.Token }));
+        Assert.Throws<OperationCanceledException>(() => CffsRepair.Run(_volume.Disk, new CffsRepairOptions { CancellationToken = cancel.Token }));
+        AssertSame(before, _volume.Disk.Snapshot());
+    }
+
+    /// <summary>Lets the record of 'file' in the default root point somewhere.</summary>
+    private static void PointFileTo(SimulatedBlockDevice device, ulong start)
+    {
+        FrameNumber[] frame = new FrameNumber[1];
+        Assert.True(device.Frames.TryAllocate(device.Frames.RootCredential, out frame[0]));
+        DiskContents contents = device.Snapshot();
+        ulong[] guards = [.. Enumerable.Range(0, (int)contents.BlockCount).Select(i => (ulong)i).Where(i => BinaryPrimitives.ReadUInt32LittleEndian(contents[i][((3 * 512) + Sector.Magic)..]) == (uint)SectorKind.Guard)];
+        ulong seed = VolumeGuard.TryParse(contents[guards[^1]].Slice(3 * 512, 512))!.ChecksumSeed;
+        int edits = 0;
+        for (ulong block = 0; block < (ulong)contents.BlockCount; block++)
+        {
+            if (block == guards[^1] || !Sector.IsValid(contents[block][..512], seed, block * 8, SectorKind.Slots, Superblock.RootInode) || Sector.IsEmpty(contents[block][..512]))
+            {
+                continue;
+            }
+
+            Span<byte> bytes = device.Frames.Bytes(frame[0]);
+            contents[block].CopyTo(bytes);
+            BinaryPrimitives.WriteUInt64LittleEndian(bytes[Slot.Start..], start);
+            Sector.Seal(bytes[..512], seed, block * 8, SectorKind.Slots, Superblock.RootInode);
+            BlockRequest[] write = [BlockRequest.Write(new BlockNumber(block), frame)];
+            device.Execute(write);
+            edits++;
+        }
+
+        device.Frames.Release(frame[0]);
+        Assert.Equal(1, edits);
+    }
+
+    private static void AssertSame(DiskContents expected, DiskContents actual)
+    {
+        for (ulong block = 0; block < (ulong)expected.BlockCount; block++)
+        {
+            Assert.True(expected[block].SequenceEqual(actual[block]), $"block {block} was written");
+        }
+    }
+
+    private sealed class Steps : IProgress<CffsCheckProgress>
+    {
+        public int Count { get; private set; }
+
+        public void Report(CffsCheckProgress value) => Count++;
+    }
+}
