@@ -9,8 +9,8 @@ namespace Exo.Tests;
 internal sealed class Mounted : IDisposable
 {
     private readonly TempFolder _folder = new();
-    private readonly FuseMount _mount;
-    private readonly CffsVolume _volume;
+    private FuseMount _mount;
+    private CffsVolume _volume;
     private readonly Timer _watch;
     private int _wasCutOff;
 
@@ -58,17 +58,21 @@ internal sealed class Mounted : IDisposable
         return Run(start);
     }
 
+    /// <summary>Unmounts, checks, opens the volume anew and mounts it again.</summary>
+    public void Remount(FuseMountOptions? options = null)
+    {
+        End();
+        _volume = CffsVolume.Open(Image);
+        _mount = FuseMount.Start(_volume, Directory, options);
+    }
+
     public void Dispose()
     {
         try
         {
-            _mount.Dispose();
+            End();
             _watch.Dispose();
             Assert.True(_wasCutOff == 0, $"the mount was cut off after {Limit.TotalSeconds} s: a call hung");
-            Assert.True(_mount.Completion.Wait(Limit), "the mount did not end");
-            _volume.Dispose();
-            ExoResult check = ExoProcess.Exo("fsck", Image);
-            Assert.True(check.ExitCode == 0, check.Output + check.Error);
         }
         finally
         {
@@ -93,6 +97,15 @@ internal sealed class Mounted : IDisposable
 
         Assert.True(process.ExitCode == 0, $"exit code {process.ExitCode}\n{output.Result}\n{error.Result}");
         return output.Result;
+    }
+
+    private void End()
+    {
+        _mount.Dispose();
+        Assert.True(_mount.Completion.Wait(Limit), "the mount did not end");
+        _volume.Dispose();
+        ExoResult check = ExoProcess.Exo("fsck", Image);
+        Assert.True(check.ExitCode == 0, check.Output + check.Error);
     }
 
     // MNT_FORCE is what abort in the FUSE control file system does: everybody who waits for an answer gets an error.

@@ -21,6 +21,7 @@ internal sealed partial class FuseSession
         Size = 1 << 3,
         AccessTime = 1 << 4,
         ModifyTime = 1 << 5,
+        Values = Mode | User | Group | Size | AccessTime | ModifyTime,
         AccessNow = 1 << 7,
         ModifyNow = 1 << 8,
         ChangeTime = 1 << 10,
@@ -48,7 +49,10 @@ internal sealed partial class FuseSession
             ModifyTimeNs = (valid & Changes.ModifyTime) == 0 ? null : (valid & Changes.ModifyNow) != 0 ? now : TimeAt(request, 40, 60),
         };
         Changed();
-        _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, (valid & Changes.KillSetId) != 0);
+
+        // A change of nothing but the change time is how the kernel says that the set-id bits go: before FALLOCATE by another user, and for chown(-1, -1).
+        bool dropSetId = (valid & Changes.KillSetId) != 0 || (valid & Changes.Values) == 0;
+        _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, dropSetId);
         FuseStructures.WriteAttributesOut(reply.Add(16 + FuseStructures.AttributesBytes), _door.Stat(inode));
     }
 

@@ -83,7 +83,7 @@ internal sealed partial class NameOperations
             Record record = core.Directories.RecordAt(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
-                await DropLinkAsync(directory, place, inode, io).ConfigureAwait(false);
+                await DropLinkAsync(directory, place, inode, core.Now(), io).ConfigureAwait(false);
             }
             else if (inode.Opens > 0)
             {
