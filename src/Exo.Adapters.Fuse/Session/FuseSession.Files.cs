@@ -79,14 +79,15 @@ internal sealed partial class FuseSession
             throw new CffsException(CffsError.NotFound, "removed while it was opened");
         }
 
-        AddOpen(inode, reply);
+        AddOpen(inode, request.BodyWord(0), reply);
     }
 
-    private void AddOpen(Inode inode, FuseReply reply)
+    private void AddOpen(Inode inode, uint flags, FuseReply reply)
     {
+        const uint AccessMask = 3;
         const uint KeepCache = 1 << 1;
         Span<byte> body = reply.Add(16);
-        FuseStructures.PutLong(body, 0, _handles.Add(inode));
+        FuseStructures.PutLong(body, 0, _handles.Add(inode, writes: (flags & AccessMask) != 0));
         FuseStructures.PutWord(body, 8, KeepCache);
     }
 
@@ -193,6 +194,10 @@ internal sealed partial class FuseSession
             ArrayPool<byte>.Shared.Return(buffer);
         }
     }
+
+    /// <summary>Whether the kernel may hold pages of the open file a message is about that it has not written here yet.</summary>
+    public bool IsWrittenBehind(in FuseRequest request) =>
+        writebackCache && request.Body.Length >= 8 && _handles.Find(request.BodyLong(0)) is { } inode && _handles.IsWritten(inode);
 
     private void Seek(in FuseRequest request, FuseReply reply)
     {

@@ -91,7 +91,7 @@ internal sealed partial class FuseSession
         }
 
         AddEntry(inode, reply);
-        AddOpen(inode, reply);
+        AddOpen(inode, flags, reply);
     }
 
     /// <summary>O_TMPFILE. The name in the message means nothing.</summary>
@@ -100,7 +100,7 @@ internal sealed partial class FuseSession
         Changed();
         Inode inode = _door.CreateUnnamed(NodeOf(request), (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), request.User, request.Group);
         AddEntry(inode, reply);
-        AddOpen(inode, reply);
+        AddOpen(inode, request.BodyWord(0), reply);
     }
 
     private void Remove(in FuseRequest request, bool isDirectory)
