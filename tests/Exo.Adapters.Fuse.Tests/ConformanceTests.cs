@@ -33,9 +33,9 @@ public sealed class ConformanceTests(ITestOutputHelper output)
         Requires.Root();
         string program = CProgram.Compile("Conformance");
         using Mounted at = new(new FuseMountOptions { AllowOther = true });
-        Report(program, at.Directory, "prepare", 7);
+        Report(program, at.Directory, "prepare", 4);
         at.Remount(new FuseMountOptions { ReadOnly = true, AllowOther = true });
-        Report(program, at.Directory, "read-only", 90);
+        Report(program, at.Directory, "read-only", 55);
     }
 
     private void Report(string program, string directory, string what, int atLeast)

@@ -87,7 +87,7 @@ static void truncate_to(long length) {
 static void map_range(long offset, long length, int writes) {
   note("map%s %ld+%ld", writes ? "write" : "read", offset, length);
   if (writes && offset + length > size) truncate_to(offset + length);
-  if (offset >= size) return;
+  if (offset >= size || length == 0) return;
   if (offset + length > size) length = size - offset;
   long start = offset & ~4095L, bytes = length + (offset - start);
   char *map = mmap(0, bytes, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, start);

@@ -35,7 +35,7 @@ static const char *random_path(char *to) {
 static void did(int result, const char *what, const char *path) {
   if (result >= 0) { done_well++; return; }
   switch (errno) {
-    case ENOENT: case EEXIST: case ENOTDIR: case EISDIR: case ENOTEMPTY: case EINVAL: case ELOOP: case EBUSY: case ENXIO: case EPERM: case ENODEV: case ENOSPC: case EXDEV:
+    case ENOENT: case EEXIST: case ENOTDIR: case EISDIR: case ENOTEMPTY: case EINVAL: case ELOOP: case EBUSY: case ENXIO: case EPERM: case ENODEV: case ENOSPC: case EXDEV: case EBADF:
     case EOPNOTSUPP: case ETXTBSY: case EMLINK: return;
     default: printf("%s %s: %s\n", what, path, strerror(errno)); fflush(stdout); _exit(1);
   }

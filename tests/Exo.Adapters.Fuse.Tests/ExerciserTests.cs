@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Exo.Tests;
+
+namespace Exo.Adapters.Fuse.Tests;
+
+/// <summary>
+/// Random operations: on one file against a model of it, maps included, and by several processes in one tree. <c>EXO_FSX_OPERATIONS</c> and <c>EXO_STRESS_OPERATIONS</c>
+/// make the runs longer, <c>EXO_SEED</c> repeats one.
+/// </summary>
+public sealed class ExerciserTests(ITestOutputHelper output)
+{
+    private static readonly string Seed = Environment.GetEnvironmentVariable("EXO_SEED") is { Length: > 0 } given
+        ? given
+        : Random.Shared.Next(1, 1_000_000).ToString(CultureInfo.InvariantCulture);
+
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    public void One_file_is_what_its_model_is(bool writeback, bool direct)
+    {
+        string operations = Environment.GetEnvironmentVariable("EXO_FSX_OPERATIONS") is { Length: > 0 } given ? given : "8000";
+        string program = CProgram.Compile("exerciser");
+        using Mounted at = new(new FuseMountOptions { WritebackCache = writeback }, sizeBytes: 64 << 20, limit: TimeSpan.FromHours(1));
+        output.WriteLine(at.Run(program, [at["f"], Seed, operations, direct ? "direct" : "cached"]));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_tree_that_many_change_at_once_stays_whole(bool writeback)
+    {
+        Requires.Root();
+        string operations = Environment.GetEnvironmentVariable("EXO_STRESS_OPERATIONS") is { Length: > 0 } given ? given : "3000";
+        string program = CProgram.Compile("stress");
+        using Mounted at = new(new FuseMountOptions { WritebackCache = writeback }, sizeBytes: 512 << 20, limit: TimeSpan.FromHours(1));
+        output.WriteLine(at.Run(program, [at.Directory, Seed, operations, "4"]));
+        const string Sums = "find . -type f -exec cksum {} + | LC_ALL=C sort; find . ! -type f -printf '%p %y %m %n %l\\n' | LC_ALL=C sort";
+        string before = at.Shell(Sums);
+        at.Remount();
+        Assert.Equal(before, at.Shell(Sums));
+    }
+}
