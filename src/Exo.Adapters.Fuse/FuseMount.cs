@@ -34,7 +34,7 @@ public sealed class FuseMount : IDisposable
     {
         Directory = directory;
         bool isReadOnly = options.ReadOnly || volume.IsReadOnly;
-        _session = new FuseSession(volume, options.WritebackCache && !isReadOnly);
+        _session = new FuseSession(volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes);
         _seeks = new FuseSeekQueue(_session);
         int connection = FuseDevice.Mount(directory, options, isReadOnly);
         _descriptors.Add(connection);

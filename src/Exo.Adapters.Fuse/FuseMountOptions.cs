@@ -24,6 +24,11 @@ public sealed record FuseMountOptions
     /// <summary>The kernel collects small writes and sends them later (<c>writeback</c>, the default; <c>nowriteback</c> sends each at once).</summary>
     public bool WritebackCache { get; init; } = true;
 
+    /// <summary>
+    /// The mount has extended attributes (<c>xattr</c>, the default). Without them (<c>noxattr</c>) the kernel need not ask, at the first write to a file, whether it has capabilities to lose.
+    /// </summary>
+    public bool ExtendedAttributes { get; init; } = true;
+
     /// <summary>Mount through the helper <c>fusermount3</c> even as root. Ordinary users always do.</summary>
     public bool UseHelper { get; init; }
 
@@ -58,6 +63,8 @@ public sealed record FuseMountOptions
                 "noexec" => options with { NoExecute = true },
                 "writeback" => options with { WritebackCache = true },
                 "nowriteback" => options with { WritebackCache = false },
+                "xattr" => options with { ExtendedAttributes = true },
+                "noxattr" => options with { ExtendedAttributes = false },
                 _ when option.StartsWith("threads=", StringComparison.Ordinal)
                     && int.TryParse(option.AsSpan(8), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads is >= 1 and <= 64
                     => options with { Threads = threads },

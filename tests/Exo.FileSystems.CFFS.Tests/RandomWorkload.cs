@@ -58,27 +58,58 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
                 }
 
                 break;
-            case < 88:
+            case < 87:
                 Rename(fresh);
                 break;
-            case < 92 when files.Count > 0 && !model.Has(fresh):
+            case < 91 when files.Count > 0 && !model.Has(fresh):
                 string target = files[random.Next(files.Count)];
                 volume.CreateHardLink(target, fresh);
                 TreeModel.Node linked = model.Find(target);
                 linked.Links++;
                 Put(fresh, linked);
                 break;
-            case < 95 when !model.Has(fresh):
+            case < 94 when !model.Has(fresh):
                 string text = new('t', random.Next(1, random.Next(10) == 0 ? 1000 : 60));
                 volume.CreateSymbolicLink(fresh, text);
                 Put(fresh, new TreeModel.Node { Target = text });
                 break;
-            case < 97:
+            case < 96:
                 volume.Sync();
                 break;
             default:
+                SetAttribute(model.Paths(_ => true));
                 break;
         }
+    }
+
+    private void SetAttribute(List<string> all)
+    {
+        string path = all[random.Next(all.Count)];
+        if (path.Length == 0)
+        {
+            return;
+        }
+
+        TreeModel.Node node = model.Find(path);
+        string name = $"{(node.Target is null ? "user" : "trusted")}.k{random.Next(6)}";
+        if (random.Next(3) == 0)
+        {
+            if (node.Attributes.ContainsKey(name))
+            {
+                volume.RemoveExtendedAttribute(path, name, followSymbolicLink: false);
+                node.Attributes.Remove(name);
+            }
+            else
+            {
+                Assert.Equal(CffsError.NoAttribute, Assert.Throws<CffsException>(() => volume.RemoveExtendedAttribute(path, name, followSymbolicLink: false)).Error);
+            }
+
+            return;
+        }
+
+        byte[] value = Bytes(random.Next(4) == 0 ? random.Next(1500) : random.Next(40));
+        volume.SetExtendedAttribute(path, name, value, CffsAttributeSet.Always, followSymbolicLink: false);
+        node.Attributes[name] = value;
     }
 
     private void Overwrite(string path)

@@ -14,9 +14,22 @@ internal sealed class TreeModel
 
         public int Links { get; set; } = 1;
 
+        public SortedDictionary<string, byte[]> Attributes { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>The attributes as text, to compare them.</summary>
+        public string AttributeText => Text(Attributes);
+
         /// <summary>The volume's number for it, once a test has asked.</summary>
         public ulong Inode { get; set; }
     }
+
+    public static string Text(IEnumerable<KeyValuePair<string, byte[]>> attributes) =>
+        string.Join(' ', attributes.OrderBy(item => item.Key, StringComparer.Ordinal).Select(item => $"{item.Key}={Convert.ToHexString(item.Value)}"));
+
+    /// <summary>The attributes that a volume holds, as text.</summary>
+    public static string AttributesOf(CffsVolume volume, string path) =>
+        Text(volume.ListExtendedAttributes(path, followSymbolicLink: false)
+            .Select(name => KeyValuePair.Create(name, volume.GetExtendedAttribute(path, name, followSymbolicLink: false)!)));
 
     public Node Root { get; } = new() { Entries = new(StringComparer.Ordinal) };
 
@@ -68,6 +81,7 @@ internal sealed class TreeModel
         {
             string child = $"{path}/{name}";
             CffsStat stat = volume.Stat(child, followSymbolicLink: false);
+            Assert.Equal(node.AttributeText, AttributesOf(volume, child));
             if (node.Entries is not null)
             {
                 Assert.Equal(CffsKind.Directory, stat.Kind);

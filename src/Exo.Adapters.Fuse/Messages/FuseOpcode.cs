@@ -22,6 +22,10 @@ internal enum FuseOpcode : uint
     StatFileSystem = 17,
     Release = 18,
     FileSync = 20,
+    SetExtendedAttribute = 21,
+    GetExtendedAttribute = 22,
+    ListExtendedAttributes = 23,
+    RemoveExtendedAttribute = 24,
     Flush = 25,
     Initialise = 26,
     OpenDirectory = 27,
@@ -72,6 +76,7 @@ internal static class FuseErrno
     public const int EBADF = 9;
     public const int EINVAL = 22;
     public const int ENOTTY = 25;
+    public const int ERANGE = 34;
     public const int ENOSYS = 38;
     public const int EPROTO = 71;
     public const int EOPNOTSUPP = 95;

@@ -10,6 +10,7 @@ namespace Exo.Adapters.Fuse.Session;
 internal sealed partial class FuseSession
 {
     private const uint OpenKillSetId = 1;
+    private const uint NoAccessTime = 0x40000;
     private const long SizeMax = long.MaxValue;
 
     [Flags]
@@ -112,7 +113,8 @@ internal sealed partial class FuseSession
         const int InlineBytesMax = 512;
         int length = (int)Math.Min(request.BodyWord(16), FuseSessionLimits.WriteBytesMax);
         Span<byte> inline = reply.Add(InlineBytesMax);
-        int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, out int pages);
+        bool isNoted = (request.BodyWord(32) & NoAccessTime) == 0;
+        int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, isNoted, out int pages);
         bool isInline = pages == 0;
         reply.Shorten(isInline ? InlineBytesMax - there : InlineBytesMax);
         if (!isInline)

@@ -10,7 +10,7 @@ namespace Exo.Adapters.Fuse.Session;
 /// Answers the kernel's messages from one volume. It knows nothing of descriptors and threads: a message in, an answer out, from as many threads as there are.
 /// The kernel checks permissions (<c>default_permissions</c>); what it must not rely on it for are the lengths in its messages, which are checked.
 /// </summary>
-internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache)
+internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true)
 {
     private readonly NodeDoor _door = new(volume);
     private readonly HandleTable _handles = new();
@@ -97,6 +97,10 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             case FuseOpcode.Allocate: Allocate(request, reply); break;
             case FuseOpcode.CopyFileRange: CopyFileRange(request, reply); break;
             case FuseOpcode.IoControl: reply.Fail(FuseErrno.ENOTTY); break;
+            case FuseOpcode.GetExtendedAttribute when extendedAttributes: GetExtendedAttribute(request, reply); break;
+            case FuseOpcode.ListExtendedAttributes when extendedAttributes: ListExtendedAttributes(request, reply); break;
+            case FuseOpcode.SetExtendedAttribute when extendedAttributes: SetExtendedAttribute(request); break;
+            case FuseOpcode.RemoveExtendedAttribute when extendedAttributes: RemoveExtendedAttribute(request); break;
             case FuseOpcode.StatFileSystem: StatFileSystem(reply); break;
             case FuseOpcode.FileSync or FuseOpcode.DirectorySync or FuseOpcode.SyncFileSystem: Sync(); break;
             case FuseOpcode.ReadDirectory: ReadDirectory(request, reply, plus: false); break;

@@ -96,6 +96,11 @@ internal sealed partial class NodeDoor(CffsVolume volume)
                 core.Files.SetLengthAsync(inode, size, IoMode.Sync).Take();
             }
 
+            if (change.Size is not null || change.User is not null || change.Group is not null)
+            {
+                core.Attributes.DropCapabilitiesAsync(inode, IoMode.Sync).Take();
+            }
+
             lock (core.Metadata)
             {
                 AttributeRules.Apply(ref inode.Record, change, CffsIdentity.Superuser, core.Now());

@@ -52,6 +52,12 @@ public enum CffsError
     /// <summary>More than 40 symbolic links on one path (ELOOP).</summary>
     Loop = 40,
 
+    /// <summary>The inode has no such extended attribute (ENODATA).</summary>
+    NoAttribute = 61,
+
+    /// <summary>The volume does not keep this kind of thing (EOPNOTSUPP).</summary>
+    NotSupported = 95,
+
     /// <summary>A structure on the disk contradicts itself or its checksum (EUCLEAN).</summary>
     Corrupt = 117,
 

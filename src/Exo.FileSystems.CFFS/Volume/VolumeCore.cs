@@ -3,6 +3,7 @@ using Exo.Capabilities;
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Attributes;
 using Exo.FileSystems.CFFS.Cache;
 using Exo.FileSystems.CFFS.Commit;
 using Exo.FileSystems.CFFS.Directories;
@@ -54,6 +55,7 @@ internal sealed class VolumeCore
         Directories = new DirectoryStore(this);
         Paths = new PathWalk(this);
         Files = new FileStore(this);
+        Attributes = new AttributeStore(this);
         Names = new NameOperations(this);
         Cache.WriteBack = Committer.CommitAsync;
     }
@@ -91,6 +93,8 @@ internal sealed class VolumeCore
     public PathWalk Paths { get; }
 
     public FileStore Files { get; }
+
+    public AttributeStore Attributes { get; }
 
     public NameOperations Names { get; }
 

@@ -31,6 +31,12 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
     /// <summary>Blocks of freed trees, below what the claims name; valid after a verdict of Ok.</summary>
     public List<(TypedExtent Extent, BlockNumber Heir)> FreedBelow { get; } = [];
 
+    // Metadata blocks that the transaction gives up, with whether a freed tree above them takes them along.
+    private readonly Dictionary<ulong, bool> _givenUp = [];
+
+    // New metadata blocks and the blocks above them.
+    private readonly Dictionary<ulong, ulong> _freshParents = [];
+
     public OwnsRunner Owns { get; } = new();
 
     public XnStatus Decide(XnTransaction transaction)
@@ -38,6 +44,8 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         _touched.Clear();
         _fresh.Clear();
         FreedBelow.Clear();
+        _givenUp.Clear();
+        _freshParents.Clear();
 #if XN_UNCHECKED
         return Believe(transaction);
 #else
@@ -66,13 +74,20 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             }
 
             shares |= claim.Kind == ClaimKind.Share;
-            status = claim.Kind switch
+            status = claim.Kind is ClaimKind.Free or ClaimKind.FreeTree && _givenUp.ContainsKey(claim.Block.Value) ? RefuseOrphan(transaction, claim) : claim.Kind switch
             {
                 ClaimKind.Free => CheckFree(transaction, claim),
                 ClaimKind.FreeTree => CheckFreeTree(transaction, claim),
                 ClaimKind.Move => CheckMove(transaction, claim),
                 _ => XnStatus.Ok,
             };
+        }
+
+        for (int i = 0; _givenUp.Count > 0 && status == XnStatus.Ok && i < transaction.Claims.Count; i++)
+        {
+            Claim claim = transaction.Claims[i];
+            bool isTakenAlong = claim.Kind is ClaimKind.Free or ClaimKind.FreeTree && _givenUp.TryGetValue(claim.Block.Value, out bool below) && below;
+            status = isTakenAlong ? RefuseOrphan(transaction, claim) : status;
         }
 
         // Last: what is freed is known now, with all that lies below it.
@@ -156,7 +171,40 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 for (uint b = 0; b < extent.Count; b++)
                 {
                     _fresh.Add(new Fresh(extent.First + b, template));
+                    _freshParents[extent.First.Value + b] = claim.Block.Value;
                 }
+            }
+        }
+
+        return _freshParents.Count == 0 ? XnStatus.Ok : CheckFreshHang(transaction);
+    }
+
+    /// <summary>New blocks hang from what was there before, in the end: not from one another in a ring.</summary>
+    private XnStatus CheckFreshHang(XnTransaction transaction)
+    {
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind != ClaimKind.Allocate)
+            {
+                continue;
+            }
+
+            // Each link is followed once: what is known to hang is known by a parent of 0.
+            ulong at = claim.Block.Value;
+            int steps = 0;
+            while (_freshParents.TryGetValue(at, out ulong above) && above != 0)
+            {
+                if (++steps > _freshParents.Count)
+                {
+                    return Refuse(transaction, XnStatus.Cycle, $"{claim.Extent} would hang from itself");
+                }
+
+                at = above;
+            }
+
+            for (at = claim.Block.Value; _freshParents.TryGetValue(at, out ulong next) && next != 0; at = next)
+            {
+                _freshParents[at] = 0;
             }
         }
 
@@ -276,6 +324,12 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
     {
         foreach (Claim claim in transaction.Claims)
         {
+            if (claim.Extent.Extent.Count == 0 || volume.Template(claim.Extent.Template) is null)
+            {
+                // It would vanish among the others of its partition.
+                return Refuse(transaction, XnStatus.TypeError, $"{claim.Kind} of {claim.Extent}: no blocks, or no such template");
+            }
+
             bool source = Touches(claim.Block, claim.Partition);
             bool target = claim.Kind != ClaimKind.Move || Touches(claim.ToBlock, claim.ToPartition);
             if (!source || !target)
@@ -390,10 +444,16 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             {
                 return Refuse(transaction, XnStatus.HasPointers, $"{block} still owns {_walk}");
             }
+
+            _givenUp[block.Value] = false;
         }
 
         return XnStatus.Ok;
     }
+
+    /// <summary>What hangs below is given up before what it hangs from, or with it.</summary>
+    private static XnStatus RefuseOrphan(XnTransaction transaction, in Claim claim) =>
+        Refuse(transaction, XnStatus.TypeError, $"{claim.Extent} is given up by {claim.Block}, which is given up before it");
 
     private XnStatus CheckFreeTree(XnTransaction transaction, in Claim claim)
     {
@@ -425,6 +485,12 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 if (status != XnStatus.Ok)
                 {
                     return status;
+                }
+
+                // In a tree that stands each block has one path. With writes that are not accepted yet it may lead into itself, or twice to the same blocks and twice from there ...
+                if (!_givenUp.TryAdd(block.Value, next != claim.Extent))
+                {
+                    return Refuse(transaction, XnStatus.Cycle, $"what is freed leads to {block} twice");
                 }
 
                 foreach (TypedExtent below in _walk.Items)

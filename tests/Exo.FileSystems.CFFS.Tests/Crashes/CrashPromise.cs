@@ -25,14 +25,16 @@ internal sealed class CrashPromise(TreeSnapshot synced)
     /// <summary>What is wrong with the tree that was found, or null.</summary>
     public string? Violation(TreeSnapshot found)
     {
-        // Every place and every content that an inode has had since the sync.
+        // Every place and every set of attributes that an inode has had since the sync.
         Dictionary<ulong, HashSet<(ulong, string)>> places = [];
+        Dictionary<ulong, HashSet<string>> attributes = [];
         HashSet<ulong> removed = [];
         HashSet<ulong> written = [];
         HashSet<ulong> moved = [];
         foreach ((ulong inode, TreeSnapshot.Entry entry) in synced.Inodes)
         {
             places[inode] = [.. entry.Names];
+            attributes[inode] = [entry.Attributes];
         }
 
         foreach (Step step in _since)
@@ -51,6 +53,8 @@ internal sealed class CrashPromise(TreeSnapshot synced)
 
                 places.TryAdd(inode, []);
                 places[inode].UnionWith(after.Names);
+                attributes.TryAdd(inode, []);
+                attributes[inode].Add(after.Attributes);
                 if (before is null || !before.Contents.AsSpan().SequenceEqual(after.Contents))
                 {
                     written.Add(inode);
@@ -101,6 +105,11 @@ internal sealed class CrashPromise(TreeSnapshot synced)
             if (!entry.Names.IsSubsetOf(allowed))
             {
                 return $"inode {inode} {Describe(entry)} is where it never was";
+            }
+
+            if (!attributes[inode].Contains(entry.Attributes))
+            {
+                return $"inode {inode} {Describe(entry)} has attributes that it never had: {entry.Attributes}";
             }
 
             // A rename is one name or the other, never both: a file or directory that never had two names at a time has one now.

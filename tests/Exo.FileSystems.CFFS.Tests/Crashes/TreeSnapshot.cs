@@ -6,9 +6,9 @@ internal sealed class TreeSnapshot
 {
     public Dictionary<ulong, Entry> Inodes { get; } = [];
 
-    public sealed record Entry(CffsKind Kind, SortedSet<(ulong Directory, string Name)> Names, byte[] Contents, string? Target)
+    public sealed record Entry(CffsKind Kind, SortedSet<(ulong Directory, string Name)> Names, byte[] Contents, string? Target, string Attributes)
     {
-        public bool Equals(Entry? other) => other is not null && Kind == other.Kind && Target == other.Target && Names.SetEquals(other.Names)
+        public bool Equals(Entry? other) => other is not null && Kind == other.Kind && Target == other.Target && Attributes == other.Attributes && Names.SetEquals(other.Names)
             && Contents.AsSpan().SequenceEqual(other.Contents);
 
         public override int GetHashCode() => HashCode.Combine(Kind, Names.Count, Contents.Length);
@@ -31,11 +31,11 @@ internal sealed class TreeSnapshot
         return snapshot;
     }
 
-    private void Add(ulong inode, CffsKind kind, ulong directory, string name, byte[] contents, string? target)
+    private void Add(ulong inode, CffsKind kind, ulong directory, string name, byte[] contents, string? target, string attributes)
     {
         if (!Inodes.TryGetValue(inode, out Entry? entry))
         {
-            Inodes[inode] = entry = new Entry(kind, [], contents, target);
+            Inodes[inode] = entry = new Entry(kind, [], contents, target, attributes);
         }
 
         entry.Names.Add((directory, name));
@@ -49,7 +49,7 @@ internal sealed class TreeSnapshot
         }
 
         CffsKind kind = node.Entries is not null ? CffsKind.Directory : node.Target is not null ? CffsKind.SymbolicLink : CffsKind.File;
-        Add(node.Inode, kind, directory, name, node.Contents, node.Target);
+        Add(node.Inode, kind, directory, name, node.Contents, node.Target, node.AttributeText);
         foreach ((string child, TreeModel.Node below) in node.Entries ?? [])
         {
             Add(below, node.Inode, child, inodeOf, $"{path}/{child}");
@@ -61,7 +61,7 @@ internal sealed class TreeSnapshot
         CffsStat stat = volume.Stat(path, followSymbolicLink: false);
         byte[] contents = stat.Kind == CffsKind.File ? volume.ReadAllBytes(path) : [];
         string? target = stat.Kind == CffsKind.SymbolicLink ? System.Text.Encoding.UTF8.GetString(volume.ReadSymbolicLink(path)) : null;
-        Add(stat.Inode, stat.Kind, directory, name, contents, target);
+        Add(stat.Inode, stat.Kind, directory, name, contents, target, TreeModel.AttributesOf(volume, path));
         if (stat.Kind == CffsKind.Directory)
         {
             foreach (CffsDirectoryEntry entry in volume.ReadDirectory(path))

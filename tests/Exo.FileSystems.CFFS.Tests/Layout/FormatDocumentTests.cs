@@ -9,7 +9,7 @@ namespace Exo.FileSystems.CFFS.Tests.Layout;
 /// <summary>docs/cffs-format.md and the Layout code say the same, field by field.</summary>
 public sealed partial class FormatDocumentTests
 {
-    public static TheoryData<string> Structures => ["SectorTrailer", "VolumeState", "VolumeGuard", "Slot", "TreeEntry", "TreeHeader", "IndexBucket", "Intent"];
+    public static TheoryData<string> Structures => ["SectorTrailer", "VolumeState", "VolumeGuard", "Slot", "TreeEntry", "TreeHeader", "IndexBucket", "AttributeBlock", "Intent"];
 
     [Theory]
     [MemberData(nameof(Structures))]
@@ -24,6 +24,7 @@ public sealed partial class FormatDocumentTests
             "TreeEntry" => TreeEntry.Fields,
             "TreeHeader" => TreeNode.HeaderFields,
             "IndexBucket" => IndexBucket.Fields,
+            "AttributeBlock" => AttributeBlock.Fields,
             "Intent" => Intent.Fields,
             _ => throw new ArgumentOutOfRangeException(nameof(structure)),
         };

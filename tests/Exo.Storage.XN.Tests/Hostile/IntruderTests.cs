@@ -79,6 +79,103 @@ public sealed class IntruderTests : IDisposable
         StillGood();
     }
 
+    /// <summary>With writes that will be refused later, what is to be freed leads into itself: looking for its end must end.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Freeing_a_tree_that_leads_into_itself(bool fromTheTop)
+    {
+        StampedTree.Item below = Mine.Kids[6];
+        StampedTree.Item target = fromTheTop ? Mine : below;
+        Write(Intruder.Root, Mine.Entry, new byte[StampedFormat.EntryBytes]);
+        _transaction.ClaimFreeTree(Mine.Extent, Intruder.NodeTemplate, Intruder.Root.Block, Mine.Entry);
+        foreach (int entry in (int[])[50, 51])
+        {
+            _transaction.Write(below.Block, StampedFormat.OffsetOf(entry), StampedFormat.Entry(target.Extent, StampedFormat.Node, target.Serial));
+            _transaction.ClaimShare(target.Extent, Intruder.NodeTemplate, target.Parent!.Block, target.Entry, below.Block, entry);
+        }
+
+        Refused(XnStatus.Cycle);
+        StillGood();
+    }
+
+    /// <summary>A claim of nothing, or of an unknown kind of thing, beside an honest one in the same partition.</summary>
+    [Fact]
+    public void Claims_of_nothing_and_of_no_template()
+    {
+        BlockExtent free = _tenants.Free(1, 300);
+        BlockExtent nothing = new(free.First, 0);
+        TemplateId unknown = new(999);
+        foreach (Action claim in (Action[])
+            [
+                () => _transaction.ClaimFree(nothing, Intruder.NodeTemplate, Mine.Block, 50),
+                () => _transaction.ClaimFree(nothing, unknown, Mine.Block, 50),
+                () => _transaction.ClaimFreeTree(nothing, unknown, Mine.Block, 50),
+                () => _transaction.ClaimShare(nothing, unknown, Mine.Block, 50, Mine.Block, 51),
+                () => _transaction.ClaimMove(nothing, unknown, Mine.Block, 50, Mine.Block, 50),
+            ])
+        {
+            Point(free, StampedFormat.Data);
+            _transaction.ClaimAllocate(free, Intruder.DataTemplate, Mine.Block, 50);
+            claim();
+            Refused(XnStatus.TypeError);
+        }
+
+        StillGood();
+    }
+
+    [Fact]
+    public void New_blocks_that_hang_from_one_another()
+    {
+        BlockExtent one = _tenants.Free(1, 300);
+        BlockExtent two = _tenants.Free(1, one.First.Value + 1);
+        foreach (BlockExtent above in new[] { one, two })
+        {
+            _transaction.Write(above.First, StampedFormat.OffsetOf(3), StampedFormat.Entry(one, StampedFormat.Node, 7));
+            _transaction.ClaimAllocate(one, Intruder.NodeTemplate, above.First, 3, [_tenants.Frame()]);
+            if (above == two)
+            {
+                _transaction.Write(one.First, StampedFormat.OffsetOf(3), StampedFormat.Entry(two, StampedFormat.Node, 8));
+                _transaction.ClaimAllocate(two, Intruder.NodeTemplate, one.First, 3, [_tenants.Frame()]);
+            }
+
+            Refused(XnStatus.Cycle);
+        }
+
+        StillGood();
+    }
+
+    /// <summary>Giving up a block and, after it or with the tree above it, something that only that block held.</summary>
+    [Fact]
+    public void Giving_up_what_hangs_from_nothing_any_more()
+    {
+        byte[] nothing = new byte[StampedFormat.EntryBytes];
+        StampedTree.Item below = Mine.Kids[6];
+        StampedTree.Item data = below.Kids[0];
+
+        // After the node that held it.
+        Write(Mine, below.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(below.Extent, Intruder.NodeTemplate, Mine.Block, below.Entry);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        Refused(XnStatus.TypeError);
+
+        // Before the tree that takes the node along.
+        Write(Intruder.Root, Mine.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        _transaction.ClaimFreeTree(Mine.Extent, Intruder.NodeTemplate, Intruder.Root.Block, Mine.Entry);
+        Refused(XnStatus.TypeError);
+
+        // In order it is no harm.
+        Write(Mine, below.Entry, nothing);
+        Write(below, data.Entry, nothing);
+        _transaction.ClaimFree(data.Extent, Intruder.DataTemplate, below.Block, data.Entry);
+        _transaction.ClaimFree(below.Extent, Intruder.NodeTemplate, Mine.Block, below.Entry);
+        Refused(XnStatus.Ok);
+        StillGood();
+    }
+
     [Fact]
     public void Every_door_with_the_others_blocks()
     {

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Attributes;
+
+/// <summary>
+/// Extended attributes: one block per inode that has any. A change writes a new block and moves the record's pointer to it in one sector write, so that a crash leaves
+/// all of the old attributes or all of the new ones. Methods run under the inode's lock.
+/// </summary>
+internal sealed class AttributeStore(VolumeCore core)
+{
+    /// <summary>The value of an attribute, or null.</summary>
+    public async ValueTask<byte[]?> GetAsync(Inode inode, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        if (inode.Record.Attributes == 0 || inode.Record.Kind == SlotKind.Special)
+        {
+            return null;
+        }
+
+        FrameNumber frame = await BlockAsync(inode, mode).ConfigureAwait(false);
+        try
+        {
+            ReadOnlySpan<byte> rest = AttributeBlock.Entries(core.Cache.Bytes(frame));
+            while (AttributeBlock.TryNext(ref rest, out ReadOnlySpan<byte> found, out ReadOnlySpan<byte> value))
+            {
+                if (found.SequenceEqual(name.Span))
+                {
+                    return value.ToArray();
+                }
+            }
+
+            return null;
+        }
+        finally
+        {
+            core.Cache.Release(frame);
+        }
+    }
+
+    /// <summary>All names, in the order in which they were first set.</summary>
+    public async ValueTask<IReadOnlyList<byte[]>> ListAsync(Inode inode, IoMode mode)
+    {
+        if (inode.Record.Attributes == 0 || inode.Record.Kind == SlotKind.Special)
+        {
+            return [];
+        }
+
+        FrameNumber frame = await BlockAsync(inode, mode).ConfigureAwait(false);
+        try
+        {
+            List<byte[]> names = [];
+            ReadOnlySpan<byte> rest = AttributeBlock.Entries(core.Cache.Bytes(frame));
+            while (AttributeBlock.TryNext(ref rest, out ReadOnlySpan<byte> found, out _))
+            {
+                names.Add(found.ToArray());
+            }
+
+            return names;
+        }
+        finally
+        {
+            core.Cache.Release(frame);
+        }
+    }
+
+    /// <summary>Sets an attribute, or removes it where <paramref name="value"/> is null. The caller has begun writing.</summary>
+    /// <exception cref="CffsException">Exists or NoAttribute, as <paramref name="when"/> says; NoSpace: the attributes of an inode share one block, or the volume is full.</exception>
+    public async ValueTask SetAsync(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, IoMode mode)
+    {
+        if (inode.Record.Kind == SlotKind.Special)
+        {
+            throw new CffsException(CffsError.NotPermitted, "devices, FIFOs and sockets have no extended attributes");
+        }
+
+        byte[] block = new byte[AttributeBlock.SizeBytes];
+        int entryBytes = 0;
+        bool found = false;
+        if (inode.Record.Attributes != 0)
+        {
+            FrameNumber old = await BlockAsync(inode, mode).ConfigureAwait(false);
+            try
+            {
+                found = !TryCopy(core.Cache.Bytes(old), block, ref entryBytes, name.Span, value);
+            }
+            finally
+            {
+                core.Cache.Release(old);
+            }
+        }
+
+        if (found ? when == CffsAttributeSet.Create : when == CffsAttributeSet.Replace)
+        {
+            throw new CffsException(found ? CffsError.Exists : CffsError.NoAttribute, $"attribute '{Paths.PathName.Display(name)}' {(found ? "is there already" : "is not there")}");
+        }
+
+        if (value is { } added && !found && !AttributeBlock.TryAppend(block, ref entryBytes, name.Span, added.Span))
+        {
+            throw Full();
+        }
+
+        await ReplaceAsync(inode, block, entryBytes, mode).ConfigureAwait(false);
+    }
+
+    /// <summary>Removes the file capabilities that a change of contents or owner takes away (capabilities(7)).</summary>
+    public async ValueTask DropCapabilitiesAsync(Inode inode, IoMode mode)
+    {
+        if (inode.Record.Attributes != 0 && await GetAsync(inode, CapabilityName, mode).ConfigureAwait(false) is not null)
+        {
+            await SetAsync(inode, CapabilityName, null, CffsAttributeSet.Replace, mode).ConfigureAwait(false);
+        }
+    }
+
+    private static readonly byte[] CapabilityName = "security.capability"u8.ToArray();
+
+    /// <summary>Copies entries, the named one with its new value or, where that is null, not at all. True when the name is not among them.</summary>
+    private static bool TryCopy(ReadOnlySpan<byte> from, Span<byte> to, ref int entryBytes, ReadOnlySpan<byte> name, ReadOnlyMemory<byte>? value)
+    {
+        bool isNew = true;
+        ReadOnlySpan<byte> rest = AttributeBlock.Entries(from);
+        while (AttributeBlock.TryNext(ref rest, out ReadOnlySpan<byte> found, out ReadOnlySpan<byte> old))
+        {
+            bool isIt = found.SequenceEqual(name);
+            isNew &= !isIt;
+            if (isIt && value is null)
+            {
+                continue;
+            }
+
+            if (!AttributeBlock.TryAppend(to, ref entryBytes, found, isIt ? value!.Value.Span : old))
+            {
+                throw Full();
+            }
+        }
+
+        return isNew;
+    }
+
+    private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode)
+    {
+        bool triedCommit = false;
+        while (true)
+        {
+            FrameNumber frame = entryBytes > 0 ? await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false) : default;
+            if (TryReplace(inode, contents, entryBytes, frame))
+            {
+                return;
+            }
+
+            core.Cache.Release(frame);
+            if (triedCommit || core.Disk.WillFreeBlocks == 0)
+            {
+                throw new CffsException(CffsError.NoSpace, "no free block for extended attributes");
+            }
+
+            // Blocks freed lately become free when their removal is durable.
+            triedCommit = true;
+            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>False when no block is free.</summary>
+    private bool TryReplace(Inode inode, byte[] contents, int entryBytes, FrameNumber frame)
+    {
+        lock (core.Metadata)
+        {
+            BlockExtent place = default;
+            if (entryBytes > 0)
+            {
+                if (!core.Allocator.TryFind(inode.SlotBlock.Value, 1, out place))
+                {
+                    return false;
+                }
+
+                AttributeBlock.Seal(contents, entryBytes, inode.Number, core.Seed, place.First.Value);
+                contents.CopyTo(core.Cache.Frames.Bytes(frame));
+            }
+
+            Record record = inode.Record;
+            ulong old = record.Attributes;
+            record.Attributes = place.First.Value;
+            record.ChangeTime = core.Now();
+            int partition = MapLoader.PartitionOf(inode);
+            core.Edit.Begin();
+            core.Edit.Stage(inode, record);
+            if (old != 0)
+            {
+                core.Edit.Transaction.ClaimFree(new BlockExtent(new BlockNumber(old), 1), core.Templates.Attributes, inode.SlotBlock, partition);
+            }
+
+            if (entryBytes > 0)
+            {
+                core.Edit.Transaction.ClaimAllocate(place, core.Templates.Attributes, inode.SlotBlock, partition, [frame]);
+            }
+
+            core.Edit.Apply();
+            inode.Record = record;
+            core.NamesVersion++;
+            if (entryBytes > 0)
+            {
+                core.Cache.Remember(frame, place.First);
+            }
+
+            return true;
+        }
+    }
+
+    /// <summary>The frame of the block, retained, and checked when it is read.</summary>
+    private async ValueTask<FrameNumber> BlockAsync(Inode inode, IoMode mode)
+    {
+        BlockNumber block = new(inode.Record.Attributes);
+        FrameNumber frame;
+        bool wasRead = false;
+        while (!core.Cache.TryGet(block, out frame))
+        {
+            await core.Cache.ReadAsync(new[] { new XnReadRequest(inode.SlotBlock, MapLoader.PartitionOf(inode), new BlockExtent(block, 1)) }, mode).ConfigureAwait(false);
+            wasRead = true;
+        }
+
+        if (wasRead && !AttributeBlock.IsValid(core.Cache.Bytes(frame), inode.Number, core.Seed, block.Value))
+        {
+            core.Cache.Release(frame);
+            _ = core.Disk.Unbind(core.Key, block);
+            throw new CffsException(CffsError.Corrupt, $"the extended attributes of inode {inode.Number} ({block}) are damaged");
+        }
+
+        return frame;
+    }
+
+    private static CffsException Full() => new(CffsError.NoSpace, $"the extended attributes of one inode have {AttributeBlock.EntriesBytesMax} bytes");
+}
