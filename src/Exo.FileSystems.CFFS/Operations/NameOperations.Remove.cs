@@ -135,8 +135,6 @@ internal sealed partial class NameOperations
             core.Orphans.Directory!.Names.Add(next.NameHash, target.Address);
             lock (core.Metadata)
             {
-                inode.Record = next;
-                Relocate(inode, core.Orphans, target);
                 inode.IsUnlinked = true;
             }
 
