@@ -10,6 +10,22 @@ namespace Exo.FileSystems.CFFS;
 /// <content>Operations on names, each once synchronous and once asynchronous over one body.</content>
 public sealed partial class CffsVolume
 {
+    /// <summary>Opens a directory, to confine identities to it. Searching the path needs the usual permissions; what is confined afterwards does not walk it.</summary>
+    /// <exception cref="CffsException">NotFound, NotDirectory, AccessDenied, Loop.</exception>
+    public CffsDirectory OpenDirectory(string path, CffsIdentity? identity = null) => OpenDirectory(PathName.Encode(path), identity);
+
+    /// <summary>Opens a directory, to confine identities to it.</summary>
+    /// <inheritdoc cref="OpenDirectory(string, CffsIdentity?)"/>
+    public CffsDirectory OpenDirectory(ReadOnlyMemory<byte> path, CffsIdentity? identity = null) => OpenDirectoryCoreAsync(path, identity, IoMode.Sync).Take();
+
+    /// <summary>Opens a directory, to confine identities to it.</summary>
+    /// <inheritdoc cref="OpenDirectory(string, CffsIdentity?)"/>
+    public ValueTask<CffsDirectory> OpenDirectoryAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return OpenDirectoryCoreAsync(path, identity, IoMode.Async);
+    }
+
     /// <summary>Opens a file, creating it where <paramref name="mode"/> says so.</summary>
     /// <param name="path">The file.</param>
     /// <param name="mode">What for.</param>
@@ -517,6 +533,19 @@ public sealed partial class CffsVolume
                 Core.Inodes.Release(toParent);
             }
         }
+    }
+
+    private async ValueTask<CffsDirectory> OpenDirectoryCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    {
+        CheckOpen();
+        Inode inode = await Core.Paths.ResolveAsync(path, followLast: true, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
+        if (!inode.IsDirectory)
+        {
+            Core.Inodes.Release(inode);
+            throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+        }
+
+        return new CffsDirectory(Core, inode);
     }
 
     private async ValueTask RemoveCoreAsync(ReadOnlyMemory<byte> path, bool isDirectory, CffsIdentity? identity, IoMode io)

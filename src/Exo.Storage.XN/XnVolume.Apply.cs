@@ -650,17 +650,7 @@ public sealed partial class XnVolume
         }
 
         // 3. Ownership. Parents have their new versions now.
-        foreach (Claim claim in transaction.Claims)
-        {
-            if (claim.Kind == ClaimKind.Allocate)
-            {
-                int parent = _registry.Find(claim.Block.Value);
-                for (uint i = 0; i < claim.Extent.Extent.Count; i++)
-                {
-                    Attach(_registry.Find(claim.Extent.Extent.First.Value + i), parent, claim.Partition);
-                }
-            }
-        }
+        AttachNew(transaction);
 
         foreach (Claim claim in transaction.Claims)
         {
@@ -700,6 +690,45 @@ public sealed partial class XnVolume
             {
                 Free(claim.Extent, claim.Block.Value);
             }
+        }
+    }
+
+    /// <summary>Hangs new blocks below their parents, from the top down: a block has its guard from the one above.</summary>
+    private void AttachNew(XnTransaction transaction)
+    {
+        bool again = true;
+        while (again)
+        {
+            again = false;
+            bool progress = false;
+            foreach (Claim claim in transaction.Claims)
+            {
+                if (claim.Kind != ClaimKind.Allocate)
+                {
+                    continue;
+                }
+
+                int first = _registry.Find(claim.Extent.Extent.First.Value);
+                int parent = _registry.Find(claim.Block.Value);
+                if (_registry[first].Parent != 0)
+                {
+                    continue;
+                }
+
+                if (_registry[parent].Parent == 0 && _check.IsFresh(claim.Block))
+                {
+                    again = true;
+                    continue;
+                }
+
+                progress = true;
+                for (uint i = 0; i < claim.Extent.Extent.Count; i++)
+                {
+                    Attach(i == 0 ? first : _registry.Find(claim.Extent.Extent.First.Value + i), parent, claim.Partition);
+                }
+            }
+
+            Invariant.Check(progress || !again);
         }
     }
 

@@ -24,7 +24,7 @@ internal static class CProgram
         string source = Path.Combine(AppContext.BaseDirectory, "Programs", name);
         string[] files = Directory.Exists(source) ? Directory.GetFiles(source, "*.c") : [source + ".c"];
         string program = source + ".out";
-        Mounted.Run(new ProcessStartInfo("gcc", ["-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-o", program, .. files]));
+        Mounted.Run(new ProcessStartInfo("gcc", ["-O1", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-o", program, .. files]));
         return program;
     }
 }

@@ -8,7 +8,8 @@ internal static partial class Posix
 {
     public const int EPERM = 1, ENOENT = 2, EAGAIN = 11, EACCES = 13, ENOTTY = 25, ENOSPC = 28, ENODATA = 61, EOPNOTSUPP = 95, EEXIST = 17, ENOTDIR = 20, EISDIR = 21, EINVAL = 22, EFBIG = 27, ENAMETOOLONG = 36, ENOTEMPTY = 39, ELOOP = 40;
 
-    public static int Open(string path, int flags, uint mode = 0x1A4) => Of(open(path, flags, mode));
+    // Close-on-exec: programs that other tests start meanwhile must not keep the file open, and its locks.
+    public static int Open(string path, int flags, uint mode = 0x1A4) => Of(open(path, flags | 0x80000, mode));
 
     public static int Close(int fd) => Of(close(fd));
 

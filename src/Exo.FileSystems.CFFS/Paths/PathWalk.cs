@@ -41,8 +41,9 @@ internal sealed class PathWalk(VolumeCore core)
     /// <summary>The directory of a path's last name (held), and that name; the name is empty when the path is the root.</summary>
     public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode)
     {
-        core.Inodes.Hold(core.Root);
-        return WalkAsync(core.Root, path, 0, identity, mode);
+        Inode root = RootOf(identity);
+        core.Inodes.Hold(root);
+        return WalkAsync(root, path, 0, identity, mode);
     }
 
     /// <summary>One step: the inode of a name in a directory, held, or null. <c>..</c> is the directory above.</summary>
@@ -56,9 +57,7 @@ internal sealed class PathWalk(VolumeCore core)
         Permissions.Require(directory, identity, Permissions.Execute);
         if (name.Span.SequenceEqual(".."u8))
         {
-            Inode above = directory.Container ?? directory;
-            core.Inodes.Hold(above);
-            return above;
+            return HoldAbove(directory, identity);
         }
 
         if (name.Length > Slot.NameBytesMax)
@@ -75,6 +74,29 @@ internal sealed class PathWalk(VolumeCore core)
         finally
         {
             directory.Lock.Exit();
+        }
+    }
+
+    private Inode RootOf(CffsIdentity identity) => identity.Root is { } confined ? confined.RootOn(core) : core.Root;
+
+    /// <summary>The directory above, held; for the root, itself. A directory that has been moved out from beneath the identity's root since the walk came to it leads nowhere.</summary>
+    private Inode HoldAbove(Inode directory, CffsIdentity identity)
+    {
+        Inode root = RootOf(identity);
+        lock (core.Metadata)
+        {
+            for (Inode at = directory; identity.Root is not null && at != root; at = at.Container!)
+            {
+                if (at.Container is null)
+                {
+                    throw new CffsException(CffsError.NotFound, "the directory has left the one that the identity is confined to");
+                }
+            }
+
+            // Within the lock: a move would let go of the one above.
+            Inode above = directory == root ? directory : directory.Container ?? directory;
+            core.Inodes.Hold(above);
+            return above;
         }
     }
 
@@ -131,8 +153,8 @@ internal sealed class PathWalk(VolumeCore core)
         if (target.Length > 0 && target[0] == '/')
         {
             core.Inodes.Release(directory);
-            core.Inodes.Hold(core.Root);
-            directory = core.Root;
+            directory = RootOf(identity);
+            core.Inodes.Hold(directory);
         }
 
         (Inode parent, ReadOnlyMemory<byte> name) = await WalkAsync(directory, target, links, identity, mode).ConfigureAwait(false);

@@ -17,8 +17,9 @@ public sealed class CffsIdentity
     {
     }
 
-    private CffsIdentity(uint user, uint group, uint[] groups, bool isSuperuser)
+    private CffsIdentity(uint user, uint group, uint[] groups, bool isSuperuser, CffsDirectory? root = null)
     {
+        Root = root;
         User = user;
         Group = group;
         _groups = groups;
@@ -36,6 +37,11 @@ public sealed class CffsIdentity
 
     /// <summary>True when permission bits do not bind this identity.</summary>
     public bool IsSuperuser { get; }
+
+    /// <summary>The directory that the identity is confined to (<see cref="CffsDirectory.Confine"/>); null is the whole volume.</summary>
+    public CffsDirectory? Root { get; }
+
+    internal CffsIdentity Beneath(CffsDirectory root) => new(User, Group, _groups, IsSuperuser, root);
 
     /// <summary>A user and a group as owners of what is made, with all permissions: somebody else has checked them.</summary>
     internal static CffsIdentity Trusted(uint user, uint group) => new(user, group, [], isSuperuser: true);

@@ -8,7 +8,8 @@ namespace Exo.Net.Cheetah;
 /// Documents that are files of a C-FFS volume. The cache's frames are the file system's own: what is read from the disk into a frame leaves through
 /// the network from that frame. Only contents that lie inside a directory sector are copied, once. Give the server the volume's frame pool.
 /// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing. Symbolic links
-/// are followed wherever they lead on the volume, also out of <paramref name="root"/>: it is the identity that limits, not the root.
+/// are followed beneath <paramref name="root"/> and never out of it: one that begins with <c>/</c> begins there. The root itself may be a symbolic link; it is looked up again for each document
+/// that is not cached, so that pointing it elsewhere publishes another tree at once.
 /// Files of 2 GiB or more are not served.</para>
 /// </summary>
 /// <param name="volume">The volume; it outlives the server.</param>
@@ -19,20 +20,21 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
     // How often a document is taken again that changed while it was being taken.
     private const int MaxAttempts = 8;
 
-    private readonly byte[] _root = Encoding.UTF8.GetBytes(root.TrimEnd('/'));
+    private readonly byte[] _root = Encoding.UTF8.GetBytes(root);
     private readonly CffsIdentity _identity = identity ?? new CffsIdentity(65534, 65534);
 
     /// <inheritdoc/>
     public async ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken)
     {
-        byte[] whole = [.. _root, .. path.Span];
         CffsFile? file = null;
         CffsLease? lease = null;
         try
         {
             // Read before the file is opened: a change of names in between makes the document stale, never wrongly current.
             long names = volume.NamesVersion;
-            CffsStat stat = await volume.StatAsync(whole, followSymbolicLink: true, _identity, cancellationToken).ConfigureAwait(false);
+            using CffsDirectory directory = await volume.OpenDirectoryAsync(_root, _identity, cancellationToken).ConfigureAwait(false);
+            CffsIdentity guest = directory.Confine(_identity);
+            CffsStat stat = await volume.StatAsync(path, followSymbolicLink: true, guest, cancellationToken).ConfigureAwait(false);
             if (stat.Kind == CffsKind.Directory)
             {
                 return new DocumentLookup(DocumentLookupStatus.Folder);
@@ -43,7 +45,7 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
                 return new DocumentLookup(DocumentLookupStatus.NotFound);
             }
 
-            file = await volume.OpenFileAsync(whole, CffsOpenMode.Read, 0, _identity, cancellationToken).ConfigureAwait(false);
+            file = await volume.OpenFileAsync(path, CffsOpenMode.Read, 0, guest, cancellationToken).ConfigureAwait(false);
             for (int attempt = 0; ; attempt++)
             {
                 // Length, times and bytes of one and the same version: somebody may be writing.

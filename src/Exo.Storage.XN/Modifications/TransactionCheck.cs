@@ -39,6 +39,9 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
 
     public OwnsRunner Owns { get; } = new();
 
+    /// <summary>Whether the transaction that was decided on last allocates a block, as metadata with a frame.</summary>
+    public bool IsFresh(BlockNumber block) => _freshParents.ContainsKey(block.Value);
+
     public XnStatus Decide(XnTransaction transaction)
     {
         _touched.Clear();
@@ -112,6 +115,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 for (uint b = 0; b < claim.Extent.Extent.Count; b++)
                 {
                     _fresh.Add(new Fresh(claim.Extent.Extent.First + b, volume.Template(claim.Extent.Template)!));
+                    _freshParents[claim.Extent.Extent.First.Value + b] = claim.Block.Value;
                 }
             }
         }

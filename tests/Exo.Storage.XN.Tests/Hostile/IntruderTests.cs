@@ -145,6 +145,42 @@ public sealed class IntruderTests : IDisposable
         StillGood();
     }
 
+    /// <summary>A new block is guarded by what it hangs from, in whatever order one transaction names the two.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void New_blocks_below_new_blocks_are_guarded(bool belowFirst)
+    {
+        BlockExtent above = _tenants.Free(1, 300);
+        BlockExtent below = _tenants.Free(1, above.First.Value + 1);
+        BlockExtent data = _tenants.Free(1, below.First.Value + 1);
+        Write(Mine, 50, StampedFormat.Entry(above, StampedFormat.Node, 7));
+        _transaction.Write(above.First, StampedFormat.OffsetOf(3), StampedFormat.Entry(below, StampedFormat.Node, 8));
+        _transaction.Write(below.First, StampedFormat.OffsetOf(4), StampedFormat.Entry(data, StampedFormat.Data, 9));
+        Action[] claims =
+        [
+            () => _transaction.ClaimAllocate(above, Intruder.NodeTemplate, Mine.Block, 50, [_tenants.Frame()]),
+            () => _transaction.ClaimAllocate(below, Intruder.NodeTemplate, above.First, 3, [_tenants.Frame()]),
+            () => _transaction.ClaimAllocate(data, Intruder.DataTemplate, below.First, 4, [_tenants.Frame()]),
+        ];
+        foreach (Action claim in belowFirst ? claims.Reverse() : claims)
+        {
+            claim();
+        }
+
+        Refused(XnStatus.Ok);
+        foreach (BlockNumber block in new[] { above.First, below.First, data.First })
+        {
+            Assert.True(Disk.TryGetFrame(_tenants.Thief, block, out FrameNumber frame));
+            _tenants.Frames.Release(frame);
+            Assert.False(Disk.TryGetFrame(Victim.Key, block, out _));
+        }
+
+        Assert.Equal(XnStatus.Ok, Disk.MarkDirty(_tenants.Thief, data.First, 1));
+        Assert.Equal(XnStatus.AccessDenied, Disk.MarkDirty(Victim.Key, data.First, 1));
+        StillGood();
+    }
+
     /// <summary>Giving up a block and, after it or with the tree above it, something that only that block held.</summary>
     [Fact]
     public void Giving_up_what_hangs_from_nothing_any_more()

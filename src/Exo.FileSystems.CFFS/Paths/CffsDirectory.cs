@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <summary>
+/// An open directory, and the root for whoever is confined to it: as after chroot(2), paths and symbolic links that begin with <c>/</c> begin there, <c>..</c> ends there, and nothing
+/// outside is reached by any name, also while others rename directories (openat2(2), RESOLVE_IN_ROOT). The handle stays with the directory when that is renamed. Thread-safe.
+/// <code>
+/// using CffsDirectory site = volume.OpenDirectory("/sites/example.org");
+/// CffsIdentity guest = site.Confine(new CffsIdentity(65534, 65534));
+/// volume.ReadAllBytes("/../../etc/passwd", guest); // /sites/example.org/etc/passwd, or NotFound
+/// </code>
+/// </summary>
+public sealed class CffsDirectory : IDisposable
+{
+    private readonly VolumeCore _core;
+    private readonly Inode _inode;
+    private int _closed;
+
+    internal CffsDirectory(VolumeCore core, Inode inode)
+    {
+        _core = core;
+        _inode = inode;
+    }
+
+    /// <summary>The directory's inode number.</summary>
+    public ulong Inode => _inode.Number;
+
+    /// <summary>The identity, seeing nothing but what is beneath this directory. It is of no use once the handle is closed.</summary>
+    /// <param name="identity">Whose permissions count; null is the superuser.</param>
+    public CffsIdentity Confine(CffsIdentity? identity = null) => (identity ?? CffsIdentity.Superuser).Beneath(this);
+
+    /// <summary>Closes the handle.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) == 0)
+        {
+            _core.Inodes.Release(_inode);
+        }
+    }
+
+    /// <summary>The directory, for paths on its own volume.</summary>
+    internal Inode RootOn(VolumeCore core)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
+        return core == _core ? _inode : throw new ArgumentException("the identity is confined to a directory of another volume");
+    }
+}
