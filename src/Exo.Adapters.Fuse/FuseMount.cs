@@ -21,6 +21,7 @@ public sealed class FuseMount : IDisposable
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(20);
 
     private readonly FuseSession _session;
+    private readonly FuseSeekQueue _seeks;
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
     private readonly TaskCompletionSource _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -34,12 +35,13 @@ public sealed class FuseMount : IDisposable
         Directory = directory;
         bool isReadOnly = options.ReadOnly || volume.IsReadOnly;
         _session = new FuseSession(volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes);
+        _seeks = new FuseSeekQueue(_session);
         int connection = FuseDevice.Mount(directory, options, isReadOnly);
         _descriptors.Add(connection);
         try
         {
             // The kernel's first message is FUSE_INIT; until it is answered nobody gets through.
-            FuseWorker first = new(_session, connection);
+            FuseWorker first = new(_session, connection, _seeks);
             while (!_session.IsReady)
             {
                 if (!first.Step())
@@ -60,12 +62,15 @@ public sealed class FuseMount : IDisposable
                     _descriptors.Add(clone);
                 }
 
-                StartThread(new FuseWorker(_session, clone >= 0 ? clone : connection), i);
+                StartThread(new FuseWorker(_session, clone >= 0 ? clone : connection, _seeks), i);
             }
 
             Thread flusher = new(() => FlushUntilStopped(volume, options.SyncInterval)) { IsBackground = true, Name = "exo-fuse-flush" };
             flusher.Start();
             _threads.Add(flusher);
+            Thread seeker = new(() => ServeUntilBroken(_seeks.Step)) { IsBackground = true, Name = "exo-fuse-seek" };
+            seeker.Start();
+            _threads.Add(seeker);
         }
         catch
         {
@@ -130,6 +135,7 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Set();
+        _seeks.End();
         bool ended = true;
         foreach (Thread thread in _threads)
         {
@@ -148,6 +154,7 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Dispose();
+        _seeks.Dispose();
     }
 
     /// <summary>Cuts the connection: whoever waits for an answer gets an error.</summary>
@@ -172,11 +179,22 @@ public sealed class FuseMount : IDisposable
 
     private void Serve(FuseWorker worker)
     {
+        if (ServeUntilBroken(worker.Step) && Interlocked.Decrement(ref _running) == 0)
+        {
+            _end.TrySetResult();
+        }
+    }
+
+    /// <summary>Repeats a step until it says that it was the last. False when it was broken off by an error.</summary>
+    private bool ServeUntilBroken(Func<bool> step)
+    {
         try
         {
-            while (worker.Step())
+            while (step())
             {
             }
+
+            return true;
         }
         catch (Exception broken)
         {
@@ -188,12 +206,7 @@ public sealed class FuseMount : IDisposable
                 Abort();
             }
 
-            return;
-        }
-
-        if (Interlocked.Decrement(ref _running) == 0)
-        {
-            _end.TrySetResult();
+            return false;
         }
     }
 

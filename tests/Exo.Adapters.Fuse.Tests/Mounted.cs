@@ -9,16 +9,18 @@ namespace Exo.Tests;
 internal sealed class Mounted : IDisposable
 {
     private readonly TempFolder _folder = new();
-    private readonly FuseMount _mount;
-    private readonly CffsVolume _volume;
+    private FuseMount _mount;
+    private CffsVolume _volume;
     private readonly Timer _watch;
     private int _wasCutOff;
 
     // Longer than any test takes. A call that the mount does not answer by then gets an error instead of hanging the run.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private readonly TimeSpan _limit;
 
-    public Mounted(FuseMountOptions? options = null, long sizeBytes = 256 << 20)
+    public Mounted(FuseMountOptions? options = null, long sizeBytes = 256 << 20, TimeSpan? limit = null)
     {
+        _limit = limit ?? Limit;
         Requires.File("/dev/fuse");
         Requires.That(Environment.IsPrivilegedProcess || File.Exists("/usr/bin/fusermount3"), "mounting needs root or fusermount3");
         Image = _folder["disk.img"];
@@ -28,7 +30,7 @@ internal sealed class Mounted : IDisposable
         try
         {
             _mount = FuseMount.Start(_volume, Directory, options);
-            _watch = new Timer(_ => CutOff(), null, Limit, Timeout.InfiniteTimeSpan);
+            _watch = new Timer(_ => CutOff(), null, _limit, Timeout.InfiniteTimeSpan);
         }
         catch
         {
@@ -55,20 +57,27 @@ internal sealed class Mounted : IDisposable
         start.ArgumentList.Add("sh");
         start.ArgumentList.Add(Directory);
         start.Environment["HOME"] = _folder.Path;
-        return Run(start);
+        return Run(start, _limit);
+    }
+
+    /// <summary>Runs a program; it must succeed. Returns what it printed.</summary>
+    public string Run(string program, string[] arguments) => Run(new ProcessStartInfo(program, arguments), _limit);
+
+    /// <summary>Unmounts, checks, opens the volume anew and mounts it again.</summary>
+    public void Remount(FuseMountOptions? options = null)
+    {
+        End();
+        _volume = CffsVolume.Open(Image);
+        _mount = FuseMount.Start(_volume, Directory, options);
     }
 
     public void Dispose()
     {
         try
         {
-            _mount.Dispose();
+            End();
             _watch.Dispose();
-            Assert.True(_wasCutOff == 0, $"the mount was cut off after {Limit.TotalSeconds} s: a call hung");
-            Assert.True(_mount.Completion.Wait(Limit), "the mount did not end");
-            _volume.Dispose();
-            ExoResult check = ExoProcess.Exo("fsck", Image);
-            Assert.True(check.ExitCode == 0, check.Output + check.Error);
+            Assert.True(_wasCutOff == 0, $"the mount was cut off after {_limit.TotalSeconds} s: a call hung");
         }
         finally
         {
@@ -79,20 +88,30 @@ internal sealed class Mounted : IDisposable
     }
 
     /// <summary>Runs a program to its end, but not for ever; it must succeed. Returns what it printed.</summary>
-    public static string Run(ProcessStartInfo start)
+    public static string Run(ProcessStartInfo start, TimeSpan? limit = null)
     {
+        TimeSpan wait = limit ?? Limit;
         start.RedirectStandardOutput = start.RedirectStandardError = true;
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
-        if (!process.WaitForExit(Limit) || !Task.WaitAll([output, error], TimeSpan.FromSeconds(10)))
+        if (!process.WaitForExit(wait) || !Task.WaitAll([output, error], TimeSpan.FromSeconds(10)))
         {
             process.Kill(entireProcessTree: true);
-            Assert.Fail($"{start.FileName} did not end within {Limit.TotalSeconds} s");
+            Assert.Fail($"{start.FileName} did not end within {wait.TotalSeconds} s");
         }
 
         Assert.True(process.ExitCode == 0, $"exit code {process.ExitCode}\n{output.Result}\n{error.Result}");
         return output.Result;
+    }
+
+    private void End()
+    {
+        _mount.Dispose();
+        Assert.True(_mount.Completion.Wait(Limit), "the mount did not end");
+        _volume.Dispose();
+        ExoResult check = ExoProcess.Exo("fsck", Image);
+        Assert.True(check.ExitCode == 0, check.Output + check.Error);
     }
 
     // MNT_FORCE is what abort in the FUSE control file system does: everybody who waits for an answer gets an error.

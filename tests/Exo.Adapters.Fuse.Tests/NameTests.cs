@@ -75,6 +75,35 @@ public sealed class NameTests
     }
 
     [Fact]
+    public async Task Whoever_looks_while_two_names_change_places_finds_both()
+    {
+        const uint Exchange = 2;
+        using Mounted at = new();
+        at.Shell("mkdir d e; echo one >d/a; echo other >e/b");
+        ulong[] inodes = [Posix.Stat(at["d/a"]).Inode, Posix.Stat(at["e/b"]).Inode];
+        bool isDone = false;
+        Task<int> looking = Task.Run(() =>
+        {
+            int looks = 0;
+            for (; !Volatile.Read(ref isDone); looks++)
+            {
+                Assert.Contains(Posix.Stat(at["d/a"]).Inode, inodes);
+                Assert.Equal(["b"], Directory.GetFiles(at["e"]).Select(Path.GetFileName));
+            }
+
+            return looks;
+        });
+        for (int i = 0; i < 99; i++)
+        {
+            Assert.Equal(0, Posix.Rename(at["d/a"], at["e/b"], Exchange));
+        }
+
+        Volatile.Write(ref isDone, true);
+        Assert.True(await looking > 0);
+        Assert.Equal("other\none\n", at.Shell("cat d/a e/b"));
+    }
+
+    [Fact]
     public void A_listing_gives_each_lasting_name_once_while_others_come_and_go()
     {
         using Mounted at = new();

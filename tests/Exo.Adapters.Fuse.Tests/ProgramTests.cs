@@ -97,6 +97,69 @@ public sealed class ProgramTests
     }
 
     [Fact]
+    public void Rsync_keeps_hard_links_and_whatever_attributes_there_are()
+    {
+        // With extended attributes where the mount has them: -X and -A otherwise end with an error.
+        Requires.Program("rsync");
+        Requires.Program("setfattr");
+        using Mounted at = new();
+        string differences = at.Shell(MakeTree + """
+            chmod 4755 tree/deep/f4; chmod 1777 tree/deep
+            how=-aH; if setfattr -n user.colour -v blue tree/deep/f1 2>/dev/null; then how=-aHAX; fi
+            rsync $how tree/ copy/
+            rsync ${how}n --itemize-changes --checksum tree/ copy/
+            test "$(stat -c %i copy/deep/f1)" = "$(stat -c %i copy/deep/er/hard)"
+            if [ $how = -aHAX ]; then test "$(getfattr --only-values -n user.colour copy/deep/er/hard)" = blue; fi
+            mkdir "$HOME/out"; rsync -aH tree/ "$HOME/out/"; rsync -aHn --itemize-changes --checksum "$HOME/out/" tree/
+            """);
+        Assert.Equal("", differences);
+    }
+
+    [Fact]
+    public void Find_and_du_see_what_they_see_elsewhere()
+    {
+        using Mounted at = new();
+        at.Shell(MakeTree + """
+            mkdir "$HOME/elsewhere"; cp -a tree "$HOME/elsewhere/"
+            list() { find tree -printf '%p %y %m %n %s %U %G %T@ %l\n' | sed 's/\( d [0-9]* [0-9]*\) [0-9]*/\1/' | LC_ALL=C sort; }
+            list > here; (cd "$HOME/elsewhere"; list) > there; diff here there
+            find tree -newer tree/deep/f3 -size +1k -name 'l*' | grep -qx tree/large
+            test "$(du -s --apparent-size --exclude=er tree/deep | cut -f1)" -gt 0
+            test "$(du -sk tree/large | cut -f1)" = 5120; test "$(du -sk tree/sparse | cut -f1)" -lt 64; test "$(du -b tree/sparse | cut -f1)" = 3145728
+            find tree -depth -delete; test ! -e tree
+            """);
+    }
+
+    [Fact]
+    public void Copies_of_files_that_are_still_open_are_whole()
+    {
+        // cp asks for the holes of a file that seems to have some; what the kernel has not written back yet must not be taken for one.
+        using Mounted at = new();
+        Assert.Equal("", at.Shell("""
+            exec 3>grown; truncate -s 8M grown; head -c 300000 /dev/urandom | tee there >&3
+            for how in auto always never; do cp --sparse=$how grown copy; head -c 300000 copy | cmp - there; cmp copy grown; done
+            exec 3>&-
+            """));
+    }
+
+    [Fact]
+    public void A_dotnet_project_is_built_and_run()
+    {
+        Requires.Program("dotnet");
+        using Mounted at = new(sizeBytes: 512 << 20);
+        string said = at.Shell("""
+            mkdir app; cd app
+            printf '<Project Sdk="Microsoft.NET.Sdk"><PropertyGroup><OutputType>Exe</OutputType><TargetFramework>net10.0</TargetFramework><UseAppHost>false</UseAppHost><NuGetAudit>false</NuGetAudit></PropertyGroup></Project>' > app.csproj
+            printf '<Project/>' > Directory.Build.props; cp Directory.Build.props Directory.Build.targets; cp Directory.Build.props Directory.Packages.props
+            echo 'System.Console.WriteLine("built on C-FFS");' > Program.cs
+            export DOTNET_CLI_HOME="$HOME" DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 MSBUILDDISABLENODEREUSE=1
+            dotnet build -v q -nodereuse:false -p:UseSharedCompilation=false >build.log 2>&1 || { cat build.log; exit 1; }
+            dotnet exec bin/Debug/net10.0/app.dll
+            """);
+        Assert.Equal("built on C-FFS\n", said);
+    }
+
+    [Fact]
     public void Random_writes_read_back_through_the_cache_and_through_maps()
     {
         Requires.Program("fio");

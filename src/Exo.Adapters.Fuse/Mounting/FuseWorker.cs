@@ -15,17 +15,23 @@ internal sealed unsafe class FuseWorker
 
     private readonly FuseSession _session;
     private readonly int _connection;
+    private readonly FuseSeekQueue? _seeks;
     private readonly FuseReply _reply = new();
 
     // Pinned: the kernel writes to it, and C-FFS reads it as memory. What page it begins at does not matter to either.
-    private readonly byte[] _message = GC.AllocateUninitializedArray<byte>(MessageBytesMax, pinned: true);
+    private readonly byte[] _message;
     private readonly byte[] _zeros = GC.AllocateArray<byte>(PageBytes, pinned: true);
     private readonly IoVector[] _vectors = GC.AllocateArray<IoVector>(FuseReply.PagesMax + 1, pinned: true);
 
-    public FuseWorker(FuseSession session, int connection)
+    /// <param name="session">What answers.</param>
+    /// <param name="connection">Where messages come from; -1 for one that only answers what others have received.</param>
+    /// <param name="seeks">Who answers what must wait.</param>
+    public FuseWorker(FuseSession session, int connection, FuseSeekQueue? seeks = null)
     {
         _session = session;
         _connection = connection;
+        _seeks = seeks;
+        _message = connection < 0 ? [] : GC.AllocateUninitializedArray<byte>(MessageBytesMax, pinned: true);
     }
 
     /// <summary>Answers one message. False when the connection is over.</summary>
@@ -48,17 +54,29 @@ internal sealed unsafe class FuseWorker
             return false;
         }
 
+        ReadOnlyMemory<byte> next = _message.AsMemory(0, (int)received);
+        if (_seeks is null || !_seeks.TryTake(next, _connection))
+        {
+            Answer(next, _connection);
+        }
+
+        return true;
+    }
+
+    /// <summary>Answers a message where it came from.</summary>
+    public void Answer(ReadOnlyMemory<byte> message, int connection)
+    {
         try
         {
-            _session.Handle(_message.AsMemory(0, (int)received), _reply);
+            _session.Handle(message, _reply);
         }
         catch
         {
             // A bug. Whoever asked must not wait for ever while the mount is taken down.
             _session.GiveBack(_reply);
             _reply.Fail(FuseErrno.EIO);
-            _reply.Seal(BinaryPrimitives.ReadUInt64LittleEndian(_message.AsSpan(8)));
-            Send();
+            _reply.Seal(BinaryPrimitives.ReadUInt64LittleEndian(message.Span[8..]));
+            Send(connection);
             throw;
         }
 
@@ -66,18 +84,16 @@ internal sealed unsafe class FuseWorker
         {
             if (!_reply.IsSilent)
             {
-                Send();
+                Send(connection);
             }
         }
         finally
         {
             _session.GiveBack(_reply);
         }
-
-        return true;
     }
 
-    private void Send()
+    private void Send(int connection)
     {
         int count = 0;
         ReadOnlySpan<byte> head = _reply.Bytes;
@@ -100,7 +116,7 @@ internal sealed unsafe class FuseWorker
             fixed (IoVector* vectors = _vectors)
             {
                 // ENOENT: the asker does not wait any more. Anything else that goes wrong ends the connection, which the next read tells.
-                _ = Libc.WriteVectorHere(_connection, vectors, count);
+                _ = Libc.WriteVectorHere(connection, vectors, count);
             }
         }
     }

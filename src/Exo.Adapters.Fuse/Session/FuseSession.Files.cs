@@ -10,6 +10,7 @@ namespace Exo.Adapters.Fuse.Session;
 internal sealed partial class FuseSession
 {
     private const uint OpenKillSetId = 1;
+    private const uint NoAccessTime = 0x40000;
     private const long SizeMax = long.MaxValue;
 
     [Flags]
@@ -21,6 +22,7 @@ internal sealed partial class FuseSession
         Size = 1 << 3,
         AccessTime = 1 << 4,
         ModifyTime = 1 << 5,
+        Values = Mode | User | Group | Size | AccessTime | ModifyTime,
         AccessNow = 1 << 7,
         ModifyNow = 1 << 8,
         ChangeTime = 1 << 10,
@@ -48,7 +50,10 @@ internal sealed partial class FuseSession
             ModifyTimeNs = (valid & Changes.ModifyTime) == 0 ? null : (valid & Changes.ModifyNow) != 0 ? now : TimeAt(request, 40, 60),
         };
         Changed();
-        _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, (valid & Changes.KillSetId) != 0);
+
+        // A change of nothing but the change time is how the kernel says that the set-id bits go: before FALLOCATE by another user, and for chown(-1, -1).
+        bool dropSetId = (valid & Changes.KillSetId) != 0 || (valid & Changes.Values) == 0;
+        _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, dropSetId);
         FuseStructures.WriteAttributesOut(reply.Add(16 + FuseStructures.AttributesBytes), _door.Stat(inode));
     }
 
@@ -75,14 +80,15 @@ internal sealed partial class FuseSession
             throw new CffsException(CffsError.NotFound, "removed while it was opened");
         }
 
-        AddOpen(inode, reply);
+        AddOpen(inode, request.BodyWord(0), reply);
     }
 
-    private void AddOpen(Inode inode, FuseReply reply)
+    private void AddOpen(Inode inode, uint flags, FuseReply reply)
     {
+        const uint AccessMask = 3;
         const uint KeepCache = 1 << 1;
         Span<byte> body = reply.Add(16);
-        FuseStructures.PutLong(body, 0, _handles.Add(inode));
+        FuseStructures.PutLong(body, 0, _handles.Add(inode, writes: (flags & AccessMask) != 0));
         FuseStructures.PutWord(body, 8, KeepCache);
     }
 
@@ -107,7 +113,8 @@ internal sealed partial class FuseSession
         const int InlineBytesMax = 512;
         int length = (int)Math.Min(request.BodyWord(16), FuseSessionLimits.WriteBytesMax);
         Span<byte> inline = reply.Add(InlineBytesMax);
-        int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, out int pages);
+        bool isNoted = (request.BodyWord(32) & NoAccessTime) == 0;
+        int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, isNoted, out int pages);
         bool isInline = pages == 0;
         reply.Shorten(isInline ? InlineBytesMax - there : InlineBytesMax);
         if (!isInline)
@@ -189,6 +196,10 @@ internal sealed partial class FuseSession
             ArrayPool<byte>.Shared.Return(buffer);
         }
     }
+
+    /// <summary>Whether the kernel may hold pages of the open file a message is about that it has not written here yet.</summary>
+    public bool IsWrittenBehind(in FuseRequest request) =>
+        writebackCache && request.Body.Length >= 8 && _handles.Find(request.BodyLong(0)) is { } inode && _handles.IsWritten(inode);
 
     private void Seek(in FuseRequest request, FuseReply reply)
     {

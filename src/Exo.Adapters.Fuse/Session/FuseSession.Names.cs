@@ -20,7 +20,12 @@ internal sealed partial class FuseSession
     {
         int at = 0;
         ReadOnlyMemory<byte> name = request.Name(ref at);
-        if (_door.Lookup(NodeOf(request), name) is { } found)
+
+        // "." of a node that is not known: a file handle from before the mount began (FUSE_EXPORT_SUPPORT). Numbers are never used again, so it is the same inode or none.
+        Inode? found = Nodes.Find(request.Node) is null && name.Span.SequenceEqual("."u8)
+            ? _door.FindByNumber(request.Node) ?? throw new CffsException((CffsError)FuseErrno.ESTALE, $"inode {request.Node} does not exist")
+            : _door.Lookup(NodeOf(request), name);
+        if (found is not null)
         {
             AddEntry(found, reply);
         }
@@ -91,7 +96,7 @@ internal sealed partial class FuseSession
         }
 
         AddEntry(inode, reply);
-        AddOpen(inode, reply);
+        AddOpen(inode, flags, reply);
     }
 
     /// <summary>O_TMPFILE. The name in the message means nothing.</summary>
@@ -100,7 +105,7 @@ internal sealed partial class FuseSession
         Changed();
         Inode inode = _door.CreateUnnamed(NodeOf(request), (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), request.User, request.Group);
         AddEntry(inode, reply);
-        AddOpen(inode, reply);
+        AddOpen(inode, request.BodyWord(0), reply);
     }
 
     private void Remove(in FuseRequest request, bool isDirectory)

@@ -135,7 +135,8 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             return;
         }
 
-        FuseFeatures wanted = FuseFeatures.AsyncRead | FuseFeatures.AtomicTruncate | FuseFeatures.ExportSupport | FuseFeatures.BigWrites
+        // Not AtomicTruncate: the kernel would send OPEN with O_TRUNC before it finds out that the file is a program that runs, and refuse too late.
+        FuseFeatures wanted = FuseFeatures.AsyncRead | FuseFeatures.ExportSupport | FuseFeatures.BigWrites
             | FuseFeatures.ReadDirectoryPlus | FuseFeatures.ReadDirectoryPlusAuto | FuseFeatures.AsyncDirectIO | FuseFeatures.ParallelDirectoryOperations
             | FuseFeatures.MaxPages | FuseFeatures.CacheSymbolicLinks | FuseFeatures.NoOpenDirectory | FuseFeatures.HandleKillPrivilegesV2
             | (writebackCache ? FuseFeatures.WritebackCache : FuseFeatures.None);

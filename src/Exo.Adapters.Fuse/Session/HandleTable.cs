@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
 using Exo.FileSystems.CFFS.Inodes;
 
 namespace Exo.Adapters.Fuse.Session;
@@ -8,10 +9,20 @@ internal sealed class HandleTable
 {
     private readonly Lock _lock = new();
     private readonly Stack<int> _free = [];
-    private Inode?[] _open = new Inode?[64];
+    private readonly Dictionary<ulong, int> _writers = [];
+    private (Inode? Inode, bool Writes)[] _open = new (Inode?, bool)[64];
     private int _used;
 
-    public ulong Add(Inode inode)
+    /// <summary>Whether a handle of the inode is open for writing.</summary>
+    public bool IsWritten(Inode inode)
+    {
+        lock (_lock)
+        {
+            return _writers.ContainsKey(inode.Number);
+        }
+    }
+
+    public ulong Add(Inode inode, bool writes)
     {
         lock (_lock)
         {
@@ -25,7 +36,12 @@ internal sealed class HandleTable
                 index = _used++;
             }
 
-            _open[index] = inode;
+            _open[index] = (inode, writes);
+            if (writes)
+            {
+                CollectionsMarshal.GetValueRefOrAddDefault(_writers, inode.Number, out _)++;
+            }
+
             return (ulong)index + 1;
         }
     }
@@ -34,7 +50,7 @@ internal sealed class HandleTable
     {
         lock (_lock)
         {
-            return handle - 1 < (ulong)_used ? _open[handle - 1] : null;
+            return handle - 1 < (ulong)_used ? _open[handle - 1].Inode : null;
         }
     }
 
@@ -42,12 +58,17 @@ internal sealed class HandleTable
     {
         lock (_lock)
         {
-            if (handle - 1 >= (ulong)_used || _open[handle - 1] is not { } inode)
+            if (handle - 1 >= (ulong)_used || _open[handle - 1] is not ({ } inode, var writes))
             {
                 return null;
             }
 
-            _open[handle - 1] = null;
+            _open[handle - 1] = default;
+            if (writes && --CollectionsMarshal.GetValueRefOrNullRef(_writers, inode.Number) == 0)
+            {
+                _writers.Remove(inode.Number);
+            }
+
             _free.Push((int)(handle - 1));
             return inode;
         }

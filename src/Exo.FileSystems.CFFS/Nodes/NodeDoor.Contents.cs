@@ -56,8 +56,9 @@ internal sealed partial class NodeDoor
     /// <summary>
     /// Reads without a copy: the cache's own pages from the one that <paramref name="offset"/> lies in. Returns the bytes that are there, at most <paramref name="lengthBytes"/>.
     /// Contents that lie in the directory are copied to <paramref name="inline"/> instead, and <paramref name="pageCount"/> is 0.
+    /// The access time is left alone where the read is not to be noted (<c>O_NOATIME</c>).
     /// </summary>
-    public int Borrow(Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, out int pageCount)
+    public int Borrow(Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, bool isNoted, out int pageCount)
     {
         pageCount = 0;
         inode.Lock.Enter();
@@ -65,7 +66,11 @@ internal sealed partial class NodeDoor
         {
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
-            core.Files.Accessed(inode);
+            if (isNoted)
+            {
+                core.Files.Accessed(inode);
+            }
+
             if (length == 0)
             {
                 return 0;

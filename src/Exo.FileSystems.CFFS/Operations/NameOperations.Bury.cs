@@ -37,7 +37,10 @@ internal sealed partial class NameOperations
             }
             else
             {
+                // It has a link less from now on; that its record goes later is no change of it.
                 replaced.BuriedLinks++;
+                replaced.Record.ChangeTime = core.Now();
+                core.Committer.AddDirty(replaced);
             }
 
             core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, place.Address, replaced, ground, io));
@@ -59,7 +62,7 @@ internal sealed partial class NameOperations
                 }
 
                 SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-                await DropLinkAsync(directory, place, replaced, io).ConfigureAwait(false);
+                await DropLinkAsync(directory, place, replaced, replaced.Record.ChangeTime, io).ConfigureAwait(false);
                 core.Cache.Release(place.Frame);
             }
             else if (replaced.Opens > 0)

@@ -155,7 +155,7 @@ internal sealed partial class NameOperations
     };
 
     /// <summary>Removes one of several names: the name first, the count when that is durable or ordered behind it.</summary>
-    private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, IoMode io)
+    private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, long changeTimeNs, IoMode io)
     {
         await core.RecentLinks.OrderAsync(inode, place.Block, io).ConfigureAwait(false);
         if (inode.Record.Links == 1 && core.Intents.IsMoving(inode.Number))
@@ -177,7 +177,7 @@ internal sealed partial class NameOperations
         lock (core.Metadata)
         {
             inode.Record.Links--;
-            inode.Record.ChangeTime = core.Now();
+            inode.Record.ChangeTime = changeTimeNs;
             if (inode.Record.Links == 0)
             {
                 inode.IsUnlinked = true;

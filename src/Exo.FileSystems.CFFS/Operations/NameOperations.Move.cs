@@ -12,7 +12,7 @@ internal sealed partial class NameOperations
 {
     /// <summary>
     /// Moves a record to another block: the intent, then the new record, then the removal of the old one, each durable before the next (intent log; XN's rule three).
-    /// In core it is one step. Returns the new place, its frame retained.
+    /// In core it is one step; the inode is at its new place with it, unless the record is a mere name of it. Returns the new place, its frame retained.
     /// </summary>
     private async ValueTask<SlotPlace> MoveRecordAsync(
         Inode from, SlotPlace source, Inode to, Inode inode, Record record, Record next, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
@@ -65,6 +65,13 @@ internal sealed partial class NameOperations
                     status = core.Edit.TryApply();
                     if (status == XnStatus.Ok)
                     {
+                        // Under the same lock: a commit that runs meanwhile writes what it finds of a dirty inode to where it finds it.
+                        if (record.Kind != SlotKind.ExternalLink)
+                        {
+                            inode.Record = next;
+                            Relocate(inode, to, target);
+                        }
+
                         return target;
                     }
                 }

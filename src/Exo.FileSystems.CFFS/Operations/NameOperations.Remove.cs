@@ -83,7 +83,7 @@ internal sealed partial class NameOperations
             Record record = core.Directories.RecordAt(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
-                await DropLinkAsync(directory, place, inode, io).ConfigureAwait(false);
+                await DropLinkAsync(directory, place, inode, core.Now(), io).ConfigureAwait(false);
             }
             else if (inode.Opens > 0)
             {
@@ -135,8 +135,6 @@ internal sealed partial class NameOperations
             core.Orphans.Directory!.Names.Add(next.NameHash, target.Address);
             lock (core.Metadata)
             {
-                inode.Record = next;
-                Relocate(inode, core.Orphans, target);
                 inode.IsUnlinked = true;
             }
 

@@ -152,7 +152,7 @@ internal sealed partial class NameOperations
             Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
 
             SlotPlace target = source;
-            bool inPlace = from == to && TryRenameInPlace(from, source, record, next, toName.Span, inline);
+            bool inPlace = from == to && TryRenameInPlace(from, source, inode, record, next, toName.Span, inline);
             if (!inPlace)
             {
                 target = await MoveRecordAsync(from, source, to, inode, record, next, toName, inline, io).ConfigureAwait(false);
@@ -171,15 +171,7 @@ internal sealed partial class NameOperations
 
             lock (core.Metadata)
             {
-                if (record.Kind != SlotKind.ExternalLink)
-                {
-                    inode.Record = next;
-                    if (!inPlace)
-                    {
-                        Relocate(inode, to, target);
-                    }
-                }
-                else
+                if (record.Kind == SlotKind.ExternalLink)
                 {
                     inode.Record.ChangeTime = next.ChangeTime;
                     core.Committer.AddDirty(inode);
@@ -213,7 +205,7 @@ internal sealed partial class NameOperations
     }
 
     /// <summary>Rewrites a record's name where it is, if its sector has room: one sector, atomic.</summary>
-    private bool TryRenameInPlace(Inode directory, SlotPlace place, in Record record, in Record next, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
+    private bool TryRenameInPlace(Inode directory, SlotPlace place, Inode inode, in Record record, in Record next, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
     {
         if (place.InSector + next.Slots > Slot.PerSector)
         {
@@ -235,6 +227,12 @@ internal sealed partial class NameOperations
             sector.Slice(place.InSector * Slot.SizeBytes, record.Slots * Slot.SizeBytes).Clear();
             DirectoryStore.StageInto(sector, place.InSector, next, name, inline);
             core.Edit.Apply();
+            if (record.Kind != SlotKind.ExternalLink)
+            {
+                // Under the same lock: a commit that runs meanwhile writes a dirty inode's fields over those of its record.
+                inode.Record = next;
+            }
+
             return true;
         }
     }

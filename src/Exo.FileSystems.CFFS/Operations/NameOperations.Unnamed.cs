@@ -66,8 +66,6 @@ internal sealed partial class NameOperations
         directory.Directory!.Names.Add(next.NameHash, target.Address);
         lock (core.Metadata)
         {
-            inode.Record = next;
-            Relocate(inode, directory, target);
             inode.IsUnlinked = false;
             Touch(directory);
         }
