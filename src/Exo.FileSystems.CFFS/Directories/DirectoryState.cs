@@ -47,6 +47,11 @@ internal sealed class DirectoryState
 
     public bool IsEmpty => Names.Count == 0;
 
+    /// <summary>
+    /// The stamp of the last removal of a record, or -1. Until it is durable the disk may still show the record: a directory that another is to replace must not look full then.
+    /// </summary>
+    public long LastRemoval { get; set; } = -1;
+
     public ulong RoomFrom(int slots) => _roomFrom[slots];
 
     public void NoRoomBefore(int slots, ulong logical) => _roomFrom[slots] = Math.Max(_roomFrom[slots], logical);

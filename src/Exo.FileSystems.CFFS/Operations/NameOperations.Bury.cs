@@ -80,6 +80,7 @@ internal sealed partial class NameOperations
 
             directory.Directory!.Dead.Remove(address);
             directory.Directory.RoomIn(address / Slot.PerBlock);
+            directory.Directory.LastRemoval = core.Committer.Stamp;
             lock (core.Metadata)
             {
                 core.Committer.AfterCommit(io => CloseGroundAsync(directory, ground, io));

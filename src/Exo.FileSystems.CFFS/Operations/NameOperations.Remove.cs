@@ -98,6 +98,7 @@ internal sealed partial class NameOperations
             DirectoryState state = directory.Directory!;
             state.Names.Remove(record.NameHash, place.Address);
             state.RoomIn(place.Address / Slot.PerBlock);
+            state.LastRemoval = core.Committer.Stamp;
             if (record.Kind == SlotKind.Directory)
             {
                 state.Subdirectories--;

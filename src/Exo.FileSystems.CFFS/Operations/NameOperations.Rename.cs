@@ -102,7 +102,23 @@ internal sealed partial class NameOperations
                 inode.IsDirectory ? CffsError.NotDirectory : CffsError.IsDirectory, $"'{PathName.Display(toName)}' is {(replaced.IsDirectory ? "a" : "no")} directory");
         }
 
-        return !replaced.IsDirectory || await RequireEmptyAsync(replaced, io).ConfigureAwait(false);
+        if (!replaced.IsDirectory)
+        {
+            return true;
+        }
+
+        if (!await RequireEmptyAsync(replaced, io).ConfigureAwait(false))
+        {
+            return false;
+        }
+
+        // A crash must not show a directory that was replaced and is not empty: nobody could tell which of the two is to be given up.
+        if (!core.Committer.IsDurable(replaced.Directory!.LastRemoval))
+        {
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
+        return true;
     }
 
     /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
@@ -162,6 +178,7 @@ internal sealed partial class NameOperations
             DirectoryState toState = to.Directory!;
             fromState.Names.Remove(oldHash, source.Address);
             fromState.Leave(oldHash, core.Committer.Stamp);
+            fromState.LastRemoval = core.Committer.Stamp;
             toState.Names.Add(next.NameHash, target.Address);
             if (inode.IsDirectory)
             {
