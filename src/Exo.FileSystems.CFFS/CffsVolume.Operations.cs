@@ -574,7 +574,7 @@ public sealed partial class CffsVolume
         Inode inode = await Core.Paths.ResolveAsync(path, follow, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
         try
         {
-            if (inode.Directory is null && (inode.IsDirectory || inode.Record.Depth > 0))
+            if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.Depth > 0)
             {
                 await inode.Lock.EnterAsync(io).ConfigureAwait(false);
                 try

@@ -235,7 +235,10 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
         bool isReadOnly = options.ReadOnly || disk.IsReadOnly;
         CffsTemplateIds templates = CffsTemplateIds.Find(disk, root.Template);
-        VolumeCore core = new(disk, key, disk.Frames, templates, root.Block, options.Time, isReadOnly);
+        VolumeCore core = new(disk, key, disk.Frames, templates, root.Block, options.Time, isReadOnly)
+        {
+            IndexSplitAt = options.IndexSplitAt, IndexFromBlocks = options.IndexFromBlocks,
+        };
         core.LoadSuperblock();
         core.LoadIntentLog();
         CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
@@ -243,12 +246,15 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         {
             // A new epoch, also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.
             ulong crashedEpoch = core.State.Epoch;
+            core.BelieveIndexes(repair);
             core.BeginWritingAsync(IoMode.Sync).Take();
             repair.RunAsync(core, crashedEpoch, IoMode.Sync).Take();
             while (!core.Committer.IsIdle)
             {
                 core.Committer.SyncAsync(IoMode.Sync).Take();
             }
+
+            core.IndexesAreComplete();
         }
 
         return volume;

@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Allocation;
+
 namespace Exo.FileSystems.CFFS.Directories;
 
-/// <summary>What is known of a directory's entries once it has been loaded. Guarded by the directory's lock.</summary>
+/// <summary>
+/// What is known of a directory's entries once it has been loaded: either all names (<see cref="Names"/>, small directories), or that the index on the disk is to be believed
+/// (<see cref="IsIndexed"/>). Guarded by the directory's lock.
+/// </summary>
 internal sealed class DirectoryState
 {
-    // For records of 1 to 4 slots: the first logical block that may have room for one.
-    private readonly ulong[] _roomFrom = new ulong[5];
+    private readonly HashSet<uint> _left = [];
+    private long _leftStamp;
 
-    /// <summary>Name hash to slot address of every live record.</summary>
-    public NameIndex Names { get; } = new();
+    /// <summary>Name hash to slot address of every live record; null when the directory is indexed on the disk, or has to be read first.</summary>
+    public NameIndex? Names { get; set; }
+
+    /// <summary>Names are found through the buckets on the disk.</summary>
+    public bool IsIndexed { get; set; }
+
+    /// <summary>Neither: the index has been given up, and all slots must be read.</summary>
+    public bool MustRead => Names is null && !IsIndexed;
 
     /// <summary>Live records that are directories.</summary>
     public uint Subdirectories { get; set; }
+
+    /// <summary>Where records fit.</summary>
+    public RoomMap Room { get; } = new();
 
     /// <summary>Slot addresses of records that have lost their name to another and wait for their removal.</summary>
     public HashSet<uint> Dead { get; } = [];
@@ -22,8 +36,29 @@ internal sealed class DirectoryState
     /// </summary>
     public Dictionary<uint, BurialGround> Burials { get; } = [];
 
-    private readonly HashSet<uint> _left = [];
-    private long _leftStamp;
+    /// <summary>
+    /// Entries of the index (hash in the upper half, slot address in the lower) whose records are gone in core, with the stamp of the removal. They leave the index when the removal is
+    /// durable: a crash before that brings the record back, and it must be found.
+    /// </summary>
+    public Dictionary<ulong, long> Leaving { get; } = [];
+
+    /// <summary>A removal of such entries is noted for after the next commit.</summary>
+    public bool IsLeavingNoted { get; set; }
+
+    /// <summary>By bucket: the stamp of its last split. When that is durable the entries that went to the new bucket may go from the old one.</summary>
+    public Dictionary<uint, long> SplitStamps { get; } = [];
+
+    /// <summary>Buckets of the index.</summary>
+    public uint Buckets { get; set; }
+
+    /// <summary>Blocks set aside for slots of a large directory.</summary>
+    public AllocationWindow SlotWindow;
+
+    /// <summary>Blocks set aside for buckets.</summary>
+    public AllocationWindow IndexWindow;
+
+    /// <summary>An index could not be built; the next attempt is when the directory has this many blocks.</summary>
+    public ulong IndexRefusedBelow { get; set; }
 
     /// <summary>
     /// A rename has taken a name away. Until that is durable the disk may still show the inode under the name: who takes it next must not look as if it had replaced that inode.
@@ -45,24 +80,10 @@ internal sealed class DirectoryState
         return _left.Contains(hash);
     }
 
-    public bool IsEmpty => Names.Count == 0;
-
     /// <summary>
     /// The stamp of the last removal of a record, or -1. Until it is durable the disk may still show the record: a directory that another is to replace must not look full then.
     /// </summary>
     public long LastRemoval { get; set; } = -1;
-
-    public ulong RoomFrom(int slots) => _roomFrom[slots];
-
-    public void NoRoomBefore(int slots, ulong logical) => _roomFrom[slots] = Math.Max(_roomFrom[slots], logical);
-
-    public void RoomIn(ulong logical)
-    {
-        for (int slots = 1; slots < _roomFrom.Length; slots++)
-        {
-            _roomFrom[slots] = Math.Min(_roomFrom[slots], logical);
-        }
-    }
 }
 
 /// <summary>How many dead records of one name are not durably gone. Guarded by the directory's lock.</summary>

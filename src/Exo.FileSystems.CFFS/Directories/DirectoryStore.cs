@@ -11,38 +11,70 @@ namespace Exo.FileSystems.CFFS.Directories;
 
 /// <summary>
 /// Entries of directories: load, find, make room, put in, take out. Every method runs under the directory's lock.
-/// A directory's blocks are a heap of slots; the index in memory is built when the directory is first used.
+/// A directory's blocks are a heap of slots; of a small one the names are in memory from its first use on, a large one has an index on the disk (<see cref="DirectoryIndex"/>).
 /// </summary>
-internal sealed class DirectoryStore(VolumeCore core)
+internal sealed partial class DirectoryStore(VolumeCore core)
 {
     private const int LoadBatchBlocks = 64;
+    private const ulong WindowBlocksMax = 2048;
 
-    /// <summary>Loads a directory: its map, and the names of all its records.</summary>
-    public async ValueTask<DirectoryState> EnsureLoadedAsync(Inode directory, IoMode mode)
+    public DirectoryIndex Index { get; } = new(core);
+
+    /// <summary>
+    /// Loads a directory: its map, and, unless it has an index on the disk that can be believed, the names of all its records. After a crash the index lacks the names that recovery has seen as new
+    /// ones: they are put in here.
+    /// </summary>
+    public ValueTask<DirectoryState> EnsureLoadedAsync(Inode directory, IoMode mode) =>
+        directory.Directory is { MustRead: false } loaded ? new ValueTask<DirectoryState>(loaded) : LoadAsync(directory, mode);
+
+    private async ValueTask<DirectoryState> LoadAsync(Inode directory, IoMode mode)
     {
-        if (directory.Directory is { } loaded)
+        await core.Maps.EnsureAsync(directory, mode).ConfigureAwait(false);
+        if (directory.Directory is null && Index.IsTrusted(directory))
         {
-            return loaded;
+            directory.Directory = new DirectoryState
+            {
+                IsIndexed = true, Buckets = DirectoryIndex.CountOf(directory), Subdirectories = core.AfterCrash?.SubdirectoriesOf(directory.Number) ?? directory.Record.Links,
+            };
+            try
+            {
+                await EnterNewNamesAsync(directory, mode).ConfigureAwait(false);
+                return directory.Directory;
+            }
+            catch (CffsException damaged) when (damaged.Error is CffsError.Corrupt or CffsError.NoSpace or CffsError.Busy)
+            {
+                directory.Directory = null;
+            }
         }
 
-        await core.Maps.EnsureAsync(directory, mode).ConfigureAwait(false);
-        DirectoryState state = new();
+        // What is known already of dead records and of burials stays.
+        DirectoryState state = directory.Directory ?? new DirectoryState();
+        state.Names = null;
+        state.Subdirectories = 0;
+        NameIndex names = new();
+        List<(uint Address, uint Twin)> unseen = [];
         for (int e = 0; e < directory.Map.Count; e++)
         {
             MappedExtent extent = directory.Map[e];
             for (uint from = 0; from < extent.Count; from += LoadBatchBlocks)
             {
                 uint count = Math.Min(LoadBatchBlocks, extent.Count - from);
-                await ReadAheadAsync(extent, from, count, mode).ConfigureAwait(false);
+                await ReadAheadAsync(directory, extent.Logical + from, count, mode).ConfigureAwait(false);
                 for (uint i = 0; i < count; i++)
                 {
                     FrameNumber frame = await GetBlockAsync(directory, extent.Logical + from + i, mode).ConfigureAwait(false);
-                    Enter(directory, state, extent.Logical + from + i, new BlockNumber(extent.Start + from + i), frame);
+                    Enter(directory, state, names, unseen, extent.Logical + from + i, new BlockNumber(extent.Start + from + i), frame);
                     core.Cache.Release(frame);
                 }
             }
         }
 
+        foreach ((uint address, uint twin) in unseen)
+        {
+            await CompareUnseenAsync(directory, state, names, address, twin, mode).ConfigureAwait(false);
+        }
+
+        state.Names = names;
         directory.Directory = state;
         return state;
     }
@@ -59,26 +91,6 @@ internal sealed class DirectoryStore(VolumeCore core)
             new BlockNumber(extent.Start + (logical - extent.Logical)), extent.Parent, extent.Partition, SectorKind.Slots, directory.Number, mode);
     }
 
-    /// <summary>Finds a name. The place's frame is retained for the caller.</summary>
-    public async ValueTask<SlotPlace?> FindAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode mode)
-    {
-        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-        uint hash = NameHash.Compute(name.Span, core.Guard.HashSeed);
-        int cursor = -1;
-        while (state.Names.TryNext(hash, ref cursor, out uint address))
-        {
-            SlotPlace place = await PlaceAsync(directory, address, mode).ConfigureAwait(false);
-            if (Record.NameEquals(SectorOf(place), place.InSector, name.Span))
-            {
-                return place;
-            }
-
-            core.Cache.Release(place.Frame);
-        }
-
-        return null;
-    }
-
     /// <summary>The place of a slot address, its frame retained.</summary>
     public async ValueTask<SlotPlace> PlaceAsync(Inode directory, uint address, IoMode mode)
     {
@@ -89,7 +101,7 @@ internal sealed class DirectoryStore(VolumeCore core)
     }
 
     /// <summary>
-    /// Finds adjacent free slots in one sector for a record, appending a block to the directory when there are none. The place's frame is retained for the caller.
+    /// Finds adjacent free slots in one sector for a record, appending a block to the directory when no place is known (<see cref="RoomMap"/>). The place's frame is retained for the caller.
     /// </summary>
     /// <param name="directory">The directory, loaded.</param>
     /// <param name="slots">1 to 4.</param>
@@ -97,80 +109,37 @@ internal sealed class DirectoryStore(VolumeCore core)
     /// <param name="mode">The door.</param>
     public async ValueTask<SlotPlace> MakeRoomAsync(Inode directory, int slots, BlockNumber exclude, IoMode mode)
     {
-        DirectoryState state = directory.Directory!;
+        RoomMap room = directory.Directory!.Room;
+        room.Extend(directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd);
+        ulong from = 0;
+        bool hasProbed = false;
         while (true)
         {
-            ulong logical = directory.Map.NextMapped(state.RoomFrom(slots));
-            bool skipped = false;
-            while (logical != ulong.MaxValue)
+            if (!room.TryKnown(slots, from, out ulong logical) && (hasProbed || !(hasProbed = room.TryProbe(out logical))))
             {
-                FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
-                directory.Map.TryFind(logical, out MappedExtent extent);
-                BlockNumber block = new(extent.Start + (logical - extent.Logical));
-                if (block == exclude)
-                {
-                    skipped = true;
-                }
-                else if (TryFindRun(core.Cache.Bytes(frame), slots, out int index))
-                {
-                    return new SlotPlace(block, frame, index, (uint)((logical * Slot.PerBlock) + (uint)index));
-                }
-
-                core.Cache.Release(frame);
-                if (!skipped)
-                {
-                    state.NoRoomBefore(slots, logical + 1);
-                }
-
-                logical = directory.Map.NextMapped(logical + 1);
+                await AppendBlockAsync(directory, mode).ConfigureAwait(false);
+                continue;
             }
 
-            await AppendBlockAsync(directory, mode).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>The live entries after a position, in the order of their slot addresses.</summary>
-    public async ValueTask<IReadOnlyList<CffsDirectoryEntry>> ListAsync(Inode directory, long afterPosition, IoMode mode)
-    {
-        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-        List<CffsDirectoryEntry> entries = [];
-        ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
-        for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
-        {
-            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
-            List(core.Cache.Bytes(frame), (uint)(logical * Slot.PerBlock), afterPosition, state, entries);
-            core.Cache.Release(frame);
-        }
-
-        return entries;
-    }
-
-    /// <summary>As <see cref="ListAsync"/>, but stops after the block with which <paramref name="most"/> entries are reached.</summary>
-    public async ValueTask ListSomeAsync(Inode directory, long afterPosition, int most, List<CffsDirectoryEntry> entries, IoMode mode)
-    {
-        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-        ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
-        for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue && entries.Count < most; logical = directory.Map.NextMapped(logical + 1))
-        {
-            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
-            List(core.Cache.Bytes(frame), (uint)(logical * Slot.PerBlock), afterPosition, state, entries);
-            core.Cache.Release(frame);
-        }
-    }
-
-    private static void List(ReadOnlySpan<byte> block, uint firstAddress, long afterPosition, DirectoryState state, List<CffsDirectoryEntry> entries)
-    {
-        for (int index = 0; index < Slot.PerBlock; index++)
-        {
-            uint address = firstAddress + (uint)index;
-            ReadOnlySpan<byte> sector = block.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-            if (address > afterPosition && Slot.IsHead(sector[((index & 3) * Slot.SizeBytes)..]) && !state.Dead.Contains(address)
-                && Record.TryParse(sector, index & 3, out Record record))
+            if (!directory.Map.TryFind(logical, out MappedExtent extent))
             {
-                byte[] name = new byte[record.NameLength];
-                Record.ReadContents(sector, index & 3, 0, name);
-                entries.Add(new CffsDirectoryEntry(name, record.Inode, ModeBits.KindOf(record.Mode), address));
+                room.Found(logical, 0);
+                continue;
             }
+
+            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
+            BlockNumber block = new(extent.Start + (logical - extent.Logical));
+            if (block == exclude)
+            {
+                from = logical + 1;
+            }
+            else if (TryFindRun(core.Cache.Bytes(frame), slots, out int index))
+            {
+                return new SlotPlace(block, frame, index, (uint)((logical * Slot.PerBlock) + (uint)index));
+            }
+
+            room.Found(logical, LongestRun(core.Cache.Bytes(frame)));
+            core.Cache.Release(frame);
         }
     }
 
@@ -228,129 +197,15 @@ internal sealed class DirectoryStore(VolumeCore core)
         return false;
     }
 
-    private ValueTask ReadAheadAsync(in MappedExtent extent, uint from, uint count, IoMode mode)
+    private static int LongestRun(ReadOnlySpan<byte> block)
     {
-        for (uint i = 0; i < count; i++)
+        int slots = Slot.PerSector;
+        while (slots > 0 && !TryFindRun(block, slots, out _))
         {
-            if (core.Cache.TryGet(new BlockNumber(extent.Start + from + i), out FrameNumber frame))
-            {
-                // Some of it is in core: the blocks are fetched one by one where they are missing.
-                core.Cache.Release(frame);
-                return default;
-            }
+            slots--;
         }
 
-        return ReadRunAsync(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + from), count)), mode);
-    }
-
-    private async ValueTask ReadRunAsync(XnReadRequest request, IoMode mode)
-    {
-        await core.Cache.ReadAsync(new[] { request }, mode).ConfigureAwait(false);
-        for (uint i = 0; i < request.Extent.Count; i++)
-        {
-            BlockNumber block = request.Extent.First + i;
-            if (core.Cache.TryGet(block, out FrameNumber frame))
-            {
-                ulong owner = 0;
-                ReadOnlySpan<byte> bytes = core.Cache.Bytes(frame);
-                for (int s = 0; s < Sector.PerBlock && owner == 0; s++)
-                {
-                    owner = System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(bytes[((s * Sector.SizeBytes) + Sector.Owner)..]);
-                }
-
-                core.Maps.Verify(block, frame, SectorKind.Slots, owner);
-                core.Cache.Release(frame);
-            }
-        }
-    }
-
-    private void Enter(Inode directory, DirectoryState state, ulong logical, BlockNumber block, FrameNumber frame)
-    {
-        ReadOnlySpan<byte> bytes = core.Cache.Bytes(frame);
-        for (int index = 0; index < Slot.PerBlock; index++)
-        {
-            ReadOnlySpan<byte> sector = bytes.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-            if ((index & 3) == 0 && !Sector.IsEmpty(sector)
-                && System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]) != directory.Number)
-            {
-                throw new CffsException(CffsError.Corrupt, $"{block} belongs to another directory than {directory.Number}");
-            }
-
-            if (!Slot.IsHead(sector[((index & 3) * Slot.SizeBytes)..]))
-            {
-                continue;
-            }
-
-            if (!Record.TryParse(sector, index & 3, out Record record))
-            {
-                throw new CffsException(CffsError.Corrupt, $"slot {index} of {block} in directory {directory.Number} is damaged");
-            }
-
-            uint address = (uint)((logical * Slot.PerBlock) + (uint)index);
-            if (directory.Number != Superblock.ExternalInode)
-            {
-                if (FindTwin(directory, state, sector, index & 3, record, out uint twin, out Record other))
-                {
-                    // A crash came between the two steps of a rename over an existing name: the later name counts. Or between a rename
-                    // away from a name and its next use: the earlier one counts.
-                    bool isLater = (int)(record.NameSequence - other.NameSequence) > 0;
-                    bool counts = isLater ? !record.YieldsToEarlier : other.YieldsToEarlier;
-                    uint dead = counts ? twin : address;
-                    uint living = counts ? address : twin;
-                    state.Dead.Add(dead);
-                    state.Burials.Remove(twin, out BurialGround? ground);
-                    ground ??= new BurialGround();
-                    ground.Count++;
-                    state.Burials.Add(living, ground);
-                    if (!core.IsReadOnly)
-                    {
-                        core.Names.BuryAtLoad(directory, dead, ground);
-                    }
-
-                    if (!counts)
-                    {
-                        continue;
-                    }
-
-                    state.Names.Remove(record.NameHash, twin);
-                }
-
-                state.Names.Add(record.NameHash, address);
-                if (record.Kind == SlotKind.Directory)
-                {
-                    state.Subdirectories++;
-                }
-            }
-        }
-    }
-
-    private bool FindTwin(Inode directory, DirectoryState state, ReadOnlySpan<byte> sector, int inSector, in Record record, out uint twin, out Record found)
-    {
-        int cursor = -1;
-        Span<byte> name = stackalloc byte[record.NameLength];
-        while (state.Names.TryNext(record.NameHash, ref cursor, out twin))
-        {
-            directory.Map.TryFind(twin / Slot.PerBlock, out MappedExtent extent);
-            BlockNumber block = new(extent.Start + ((twin / Slot.PerBlock) - extent.Logical));
-            if (!core.Cache.TryGet(block, out FrameNumber frame))
-            {
-                continue;
-            }
-
-            int index = (int)(twin % Slot.PerBlock);
-            ReadOnlySpan<byte> other = core.Cache.Bytes(frame).Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-            Record.ReadContents(sector, inSector, 0, name);
-            bool same = Record.TryParse(other, index & 3, out Record parsed) && Record.NameEquals(other, index & 3, name);
-            core.Cache.Release(frame);
-            if (same)
-            {
-                found = parsed;
-                return true;
-            }
-        }
-
-        found = default;
-        return false;
+        return slots;
     }
 
     private async ValueTask AppendBlockAsync(Inode directory, IoMode mode)
@@ -361,7 +216,11 @@ internal sealed class DirectoryStore(VolumeCore core)
         {
             lock (core.Metadata)
             {
-                if (!core.Allocator.TryTake(ref directory.Window, directory.SlotBlock.Value, 1, BlockAllocator.DirectoryWindowBlocks, out BlockExtent place))
+                // A small directory's slots lie in its group, beside its files. Those of a large one have a window of their own that grows with it: few extents, and a tree of one node.
+                bool isLarge = logical >= core.IndexFromBlocks && directory.Directory is not null;
+                ref AllocationWindow window = ref isLarge ? ref directory.Directory!.SlotWindow : ref directory.Window;
+                uint windowBlocks = isLarge ? (uint)Math.Clamp(logical / 4, 16, WindowBlocksMax) : BlockAllocator.DirectoryWindowBlocks;
+                if (!core.Allocator.TryTake(ref window, directory.SlotBlock.Value, 1, windowBlocks, out BlockExtent place))
                 {
                     core.Cache.Release(frame);
                     throw new CffsException(CffsError.NoSpace, $"no free block for directory {directory.Number}");
@@ -373,7 +232,7 @@ internal sealed class DirectoryStore(VolumeCore core)
                 {
                     directory.Record = record;
                     core.Cache.Remember(frame, place.First);
-                    directory.Directory?.RoomIn(logical);
+                    directory.Directory?.Room.Freed(logical);
                     return;
                 }
             }

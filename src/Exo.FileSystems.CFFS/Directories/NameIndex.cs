@@ -22,6 +22,21 @@ internal sealed class NameIndex
 
     public int Count { get; private set; }
 
+    /// <summary>All entries, in no order.</summary>
+    public IEnumerable<(uint Hash, uint Address)> Entries
+    {
+        get
+        {
+            for (int i = 0; i < _slots.Length; i++)
+            {
+                if (_slots[i] != 0)
+                {
+                    yield return (_hashes[i], _slots[i] - 1);
+                }
+            }
+        }
+    }
+
     public void Add(uint hash, uint address)
     {
         if ((Count + 1) * 4L > _slots.Length * 3L)

@@ -25,12 +25,19 @@ internal sealed class BlockMap
 {
     private readonly List<MappedExtent> _extents = [];
     private int _last;
+    private BlockMap? _index;
 
     public IReadOnlyList<MappedExtent> Extents => _extents;
 
     public List<MappedNode> Nodes { get; } = [];
 
     public int Count => _extents.Count;
+
+    /// <summary>A directory's index buckets, which lie in the same tree (docs/cffs-format.md, "Directory index").</summary>
+    public BlockMap Index => _index ??= new BlockMap();
+
+    /// <summary>Whether there are index buckets.</summary>
+    public bool HasIndex => _index is { Count: > 0 };
 
     /// <summary>Blocks of all extents.</summary>
     public ulong TotalBlocks { get; private set; }
@@ -111,6 +118,7 @@ internal sealed class BlockMap
         Nodes.Clear();
         TotalBlocks = 0;
         _last = 0;
+        _index = null;
     }
 
     /// <summary>The record that pointed to the extent or the tree has moved.</summary>

@@ -359,7 +359,7 @@ internal sealed class MapEdits(VolumeCore core)
 
     private static int LevelOf(Inode inode, BlockNumber node) => inode.Map.Nodes.Find(item => item.Block == node).Level;
 
-    private void StageEntry(Inode inode, BlockNumber node, int entry, in TreeEntry value, int level)
+    internal void StageEntry(Inode inode, BlockNumber node, int entry, in TreeEntry value, int level)
     {
         int at = inode.Map.Nodes.FindIndex(item => item.Block == node);
         Span<byte> sector = core.Edit.Sector(node, inode.NodeFrames[at], entry / TreeNode.EntriesPerSector, SectorKind.Tree, inode.Number);
@@ -367,7 +367,7 @@ internal sealed class MapEdits(VolumeCore core)
         sector[TreeNode.Level] = (byte)level;
     }
 
-    private bool TryFindFreeEntry(Inode inode, int levelMin, out BlockNumber node, out int entry)
+    internal bool TryFindFreeEntry(Inode inode, int levelMin, out BlockNumber node, out int entry)
     {
         for (int n = inode.Map.Nodes.Count - 1; n >= 0; n--)
         {

@@ -89,6 +89,9 @@ internal sealed class MapLoader(VolumeCore core)
                 case TreeEntryKind.Contents or TreeEntryKind.Unwritten when level == 1 && entry.Count > 0 && !Overlaps(inode.Map, entry):
                     inode.Map.Insert(new MappedExtent(entry.Logical, entry.Start, entry.Count, entry.Kind, node, i));
                     break;
+                case TreeEntryKind.Index when level == 1 && inode.IsDirectory && entry.Count > 0 && entry.Logical >> 32 != 0 && !Overlaps(inode.Map.Index, entry):
+                    inode.Map.Index.Insert(new MappedExtent(entry.Logical, entry.Start, entry.Count, entry.Kind, node, i));
+                    break;
                 default:
                     throw new CffsException(CffsError.Corrupt, $"entry {i} of extent tree node {node.Value} of inode {inode.Number} is damaged");
             }

@@ -13,6 +13,7 @@ internal enum SectorKind : uint
     Slots = 0x544F4C53,
     Tree = 0x45455254,
     Intent = 0x4E544E49,
+    Index = 0x58444E49,
 }
 
 /// <summary>

@@ -41,6 +41,11 @@ internal struct VolumeState
     public const int NameSequenceOffset = 56;
     public const int CleanOffset = 60;
     public const int LastWriteTimeOffset = 64;
+    public const int IndexedSequenceOffset = 72;
+    public const int IndexTrustOffset = 76;
+
+    /// <summary>ReadOnlyFeatures: directories may have indexes, which whoever writes must keep.</summary>
+    public const uint DirectoryIndexes = 1;
 
     public const uint CurrentVersion = 1;
 
@@ -58,6 +63,8 @@ internal struct VolumeState
         new(nameof(NameSequence), NameSequenceOffset, 4),
         new(nameof(Clean), CleanOffset, 4),
         new(nameof(LastWriteTime), LastWriteTimeOffset, 8),
+        new(nameof(IndexedSequence), IndexedSequenceOffset, 4),
+        new(nameof(IndexTrust), IndexTrustOffset, 4),
     ];
 
     public uint Version;
@@ -71,6 +78,8 @@ internal struct VolumeState
     public uint NameSequence;
     public uint Clean;
     public long LastWriteTime;
+    public uint IndexedSequence;
+    public uint IndexTrust;
 
     /// <summary>The eight bytes that begin a state sector.</summary>
     public static ReadOnlySpan<byte> Signature => "EXOCFFS1"u8;
@@ -94,6 +103,8 @@ internal struct VolumeState
         state.NameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[NameSequenceOffset..]);
         state.Clean = BinaryPrimitives.ReadUInt32LittleEndian(sector[CleanOffset..]);
         state.LastWriteTime = BinaryPrimitives.ReadInt64LittleEndian(sector[LastWriteTimeOffset..]);
+        state.IndexedSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[IndexedSequenceOffset..]);
+        state.IndexTrust = BinaryPrimitives.ReadUInt32LittleEndian(sector[IndexTrustOffset..]);
         return true;
     }
 
@@ -112,6 +123,8 @@ internal struct VolumeState
         BinaryPrimitives.WriteUInt32LittleEndian(sector[NameSequenceOffset..], NameSequence);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[CleanOffset..], Clean);
         BinaryPrimitives.WriteInt64LittleEndian(sector[LastWriteTimeOffset..], LastWriteTime);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[IndexedSequenceOffset..], IndexedSequence);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[IndexTrustOffset..], IndexTrust);
     }
 }
 

@@ -15,12 +15,8 @@ internal sealed partial class NameOperations
     {
         Record record = core.Directories.RecordAt(directory, place);
         DirectoryState state = directory.Directory!;
-        state.Names.Remove(record.NameHash, place.Address);
+        core.Directories.HideName(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory);
         state.Dead.Add(place.Address);
-        if (record.Kind == SlotKind.Directory)
-        {
-            state.Subdirectories--;
-        }
 
         // Who was buried under the name before is buried under the new record now.
         state.Burials.Remove(place.Address, out BurialGround? ground);
@@ -43,11 +39,11 @@ internal sealed partial class NameOperations
                 core.Committer.AddDirty(replaced);
             }
 
-            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, place.Address, replaced, ground, io));
+            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, record.NameHash, place.Address, replaced, ground, io));
         }
     }
 
-    private async ValueTask RemoveBuriedAsync(Inode directory, uint address, Inode replaced, BurialGround ground, IoMode io)
+    private async ValueTask RemoveBuriedAsync(Inode directory, uint hash, uint address, Inode replaced, BurialGround ground, IoMode io)
     {
         await _moves.EnterAsync(io).ConfigureAwait(false);
         bool external = replaced.Container == core.Externals;
@@ -78,8 +74,8 @@ internal sealed partial class NameOperations
                 RemoveRecord(replaced);
             }
 
-            directory.Directory!.Dead.Remove(address);
-            directory.Directory.RoomIn(address / Slot.PerBlock);
+            core.Directories.ForgetName(directory, hash, address);
+            directory.Directory!.Room.Freed(address / Slot.PerBlock);
             directory.Directory.LastRemoval = core.Committer.Stamp;
             lock (core.Metadata)
             {

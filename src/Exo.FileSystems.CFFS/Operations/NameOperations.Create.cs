@@ -69,14 +69,9 @@ internal sealed partial class NameOperations
             Touch(directory);
         }
 
-        directory.Directory!.Names.Add(record.NameHash, place.Address);
-        if (record.Kind == SlotKind.Directory)
-        {
-            directory.Directory.Subdirectories++;
-        }
-
         Inode inode = core.AddInode(directory, place, record);
         inode.IsMapLoaded = true;
+        await core.Directories.AddNameAsync(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory, io).ConfigureAwait(false);
         return inode;
     }
 

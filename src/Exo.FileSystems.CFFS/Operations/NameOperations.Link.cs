@@ -76,8 +76,8 @@ internal sealed partial class NameOperations
                 Touch(directory);
             }
 
-            directory.Directory!.Names.Add(link.NameHash, place.Address);
             core.Cache.Release(place.Frame);
+            await core.Directories.AddNameAsync(directory, link.NameHash, place.Address, isDirectory: false, io).ConfigureAwait(false);
         }
         finally
         {

@@ -96,13 +96,9 @@ internal sealed partial class NameOperations
             }
 
             DirectoryState state = directory.Directory!;
-            state.Names.Remove(record.NameHash, place.Address);
-            state.RoomIn(place.Address / Slot.PerBlock);
+            core.Directories.RemoveName(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory);
+            state.Room.Freed(place.Address / Slot.PerBlock);
             state.LastRemoval = core.Committer.Stamp;
-            if (record.Kind == SlotKind.Directory)
-            {
-                state.Subdirectories--;
-            }
 
             lock (core.Metadata)
             {
@@ -133,7 +129,7 @@ internal sealed partial class NameOperations
             next.NameSequence = core.NextNameSequence();
             next.Slots = (byte)Slot.SlotsFor(Math.Min(Slot.ContentBytesMax, next.ContentBytes));
             SlotPlace target = await MoveRecordAsync(directory, source, core.Orphans, inode, record, next, name, inline, io).ConfigureAwait(false);
-            core.Orphans.Directory!.Names.Add(next.NameHash, target.Address);
+            await core.Directories.AddNameAsync(core.Orphans, next.NameHash, target.Address, isDirectory: false, io).ConfigureAwait(false);
             lock (core.Metadata)
             {
                 inode.IsUnlinked = true;
@@ -190,6 +186,12 @@ internal sealed partial class NameOperations
     private void RemoveRecordLocked(Inode inode)
     {
         core.Allocator.Close(ref inode.Window);
+        if (inode.Directory is { } large)
+        {
+            core.Allocator.Close(ref large.SlotWindow);
+            core.Allocator.Close(ref large.IndexWindow);
+        }
+
         ClearRecord(inode, isTwiceOwned: false);
         inode.IsUnlinked = true;
         inode.IsRemoved = true;
@@ -197,10 +199,10 @@ internal sealed partial class NameOperations
         inode.IsMapLoaded = true;
         if (inode.Container is { Directory: { } state } container)
         {
-            state.RoomIn(inode.SlotAddress / Slot.PerBlock);
+            state.Room.Freed(inode.SlotAddress / Slot.PerBlock);
             if (container == core.Orphans)
             {
-                state.Names.Remove(inode.Record.NameHash, inode.SlotAddress);
+                core.Directories.HideName(container, inode.Record.NameHash, inode.SlotAddress, isDirectory: false);
             }
         }
     }

@@ -175,17 +175,9 @@ internal sealed partial class NameOperations
             }
 
             DirectoryState fromState = from.Directory!;
-            DirectoryState toState = to.Directory!;
-            fromState.Names.Remove(oldHash, source.Address);
+            core.Directories.RemoveName(from, oldHash, source.Address, inode.IsDirectory);
             fromState.Leave(oldHash, core.Committer.Stamp);
             fromState.LastRemoval = core.Committer.Stamp;
-            toState.Names.Add(next.NameHash, target.Address);
-            if (inode.IsDirectory)
-            {
-                fromState.Subdirectories--;
-                toState.Subdirectories++;
-            }
-
             lock (core.Metadata)
             {
                 if (record.Kind == SlotKind.ExternalLink)
@@ -200,7 +192,7 @@ internal sealed partial class NameOperations
 
             if (!inPlace)
             {
-                fromState.RoomIn(source.Address / Slot.PerBlock);
+                fromState.Room.Freed(source.Address / Slot.PerBlock);
                 core.Cache.Release(target.Frame);
             }
 
@@ -209,6 +201,7 @@ internal sealed partial class NameOperations
                 Bury(to, dead, replaced!, target.Address);
             }
 
+            await core.Directories.AddNameAsync(to, next.NameHash, target.Address, inode.IsDirectory, io).ConfigureAwait(false);
             return true;
         }
         finally

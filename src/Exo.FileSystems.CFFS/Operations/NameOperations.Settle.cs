@@ -65,7 +65,7 @@ internal sealed partial class NameOperations
             return;
         }
 
-        directory.Directory!.Dead.Remove(address);
-        directory.Directory.RoomIn(address / Slot.PerBlock);
+        core.Directories.ForgetName(directory, record.NameHash, address);
+        directory.Directory!.Room.Freed(address / Slot.PerBlock);
     }
 }

@@ -61,9 +61,9 @@ internal sealed partial class NameOperations
         byte[] inline = new byte[record.InlineLength];
         Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
         SlotPlace target = await MoveRecordAsync(core.Orphans, source, directory, inode, record, next, name, inline, io).ConfigureAwait(false);
-        core.Orphans.Directory!.Names.Remove(record.NameHash, source.Address);
-        core.Orphans.Directory.RoomIn(source.Address / Slot.PerBlock);
-        directory.Directory!.Names.Add(next.NameHash, target.Address);
+        core.Directories.RemoveName(core.Orphans, record.NameHash, source.Address, isDirectory: false);
+        core.Orphans.Directory!.Room.Freed(source.Address / Slot.PerBlock);
+        await core.Directories.AddNameAsync(directory, next.NameHash, target.Address, isDirectory: false, io).ConfigureAwait(false);
         lock (core.Metadata)
         {
             inode.IsUnlinked = false;

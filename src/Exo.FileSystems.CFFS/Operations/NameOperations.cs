@@ -36,7 +36,7 @@ internal sealed partial class NameOperations(VolumeCore core) : IDisposable
     private async ValueTask<bool> RequireEmptyAsync(Inode directory, IoMode io)
     {
         DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
-        if (!state.IsEmpty)
+        if (!await core.Directories.IsEmptyAsync(directory, io).ConfigureAwait(false))
         {
             throw new CffsException(CffsError.NotEmpty, $"directory {directory.Number} is not empty");
         }

@@ -51,6 +51,15 @@ public sealed class CffsOpenOptions
     /// <summary>Told how far recovery after a crash has come; not at all when the volume was left clean. Volumes opened on an <see cref="XnVolume"/> are recovered already.</summary>
     public IProgress<XnRecoveryProgress>? RecoveryProgress { get; init; }
 
+    internal const int IndexSplitAtDefault = 420;
+    internal const ulong IndexFromBlocksDefault = 64;
+
+    /// <summary>Entries with which a bucket of a directory's index is too long. Tests make it small.</summary>
+    internal int IndexSplitAt { get; init; } = IndexSplitAtDefault;
+
+    /// <summary>Slot blocks beyond which a directory is indexed on the disk. Tests make it small.</summary>
+    internal ulong IndexFromBlocks { get; init; } = IndexFromBlocksDefault;
+
     /// <summary>Source of the times that are stored in inodes.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

@@ -12,7 +12,7 @@ namespace Exo.FileSystems.CFFS.Volume;
 /// What C-FFS mends after a crash, beside XN's free map (docs/cffs-format.md, last table). While XN's recovery traverses the disk, this watches it: it counts the links to external
 /// inodes and notes which directory lies in which. Then, on the open volume, it finishes renames between directories, sets link counts right and empties the orphan directory.
 /// </summary>
-internal sealed class CrashRepair : IXnRecoveryObserver
+internal sealed partial class CrashRepair : IXnRecoveryObserver
 {
     private readonly Dictionary<ulong, uint> _links = [];
 
@@ -27,6 +27,8 @@ internal sealed class CrashRepair : IXnRecoveryObserver
     /// <inheritdoc/>
     public void Visit(BlockNumber block, TemplateId template, BlockNumber parent, int parentPartition, ReadOnlySpan<byte> bytes)
     {
+        NoteSequence(block, bytes);
+
         // Blocks of other file systems on the disk have no slot sectors; a false match only adds an unused count.
         for (int index = 0; index < Slot.PerBlock; index++)
         {
@@ -37,6 +39,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             }
 
             ulong owner = BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]);
+            NoteName(owner, block, index, record);
             if (record.NameLength > 0 && !_names.Add((owner * 0x9E3779B97F4A7C15UL) ^ record.NameHash))
             {
                 _suspects.Add(owner);
@@ -73,6 +76,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             }
         }
 
+        await CompleteIndexesAsync(core, io).ConfigureAwait(false);
         foreach (ulong suspect in _suspects)
         {
             await LoadSuspectAsync(core, suspect, io).ConfigureAwait(false);
@@ -172,12 +176,8 @@ internal sealed class CrashRepair : IXnRecoveryObserver
             SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
             Record record = core.Directories.RecordAt(directory, place);
             core.Cache.Release(place.Frame);
-            directory.Directory!.Names.Remove(record.NameHash, address);
-            if (record.Kind == SlotKind.Directory)
-            {
-                directory.Directory.Subdirectories--;
-            }
-            else if (record.Kind == SlotKind.ExternalLink)
+            core.Directories.HideName(directory, record.NameHash, address, record.Kind == SlotKind.Directory);
+            if (record.Kind == SlotKind.ExternalLink)
             {
                 // Recovery has seen this name at both of its places.
                 _links[record.Inode]--;
@@ -333,7 +333,7 @@ internal sealed class CrashRepair : IXnRecoveryObserver
                     await core.BeginWritingAsync(io).ConfigureAwait(false);
                     if (!orphans.Directory!.Dead.Contains(place.Address))
                     {
-                        orphans.Directory.Names.Remove(record.NameHash, place.Address);
+                        core.Directories.HideName(orphans, record.NameHash, place.Address, record.Kind == SlotKind.Directory);
                     }
 
                     await core.Names.RemoveDeadAsync(orphans, place.Address, io).ConfigureAwait(false);

@@ -34,6 +34,7 @@ internal sealed class VolumeCore
     private ulong _nextInode;
     private uint _nextNameSequence;
     private volatile bool _writing;
+    private bool _distrustsIndexes;
 
     public VolumeCore(XnVolume disk, Credential key, FramePool frames, CffsTemplateIds templates, BlockNumber root, TimeProvider time, bool isReadOnly)
     {
@@ -161,7 +162,7 @@ internal sealed class VolumeCore
             throw new CffsException(CffsError.Corrupt, "both state sectors of the C-FFS superblock are damaged");
         }
 
-        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || (found.ReadOnlyFeatures != 0 && !IsReadOnly))
+        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || ((found.ReadOnlyFeatures & ~VolumeState.DirectoryIndexes) != 0 && !IsReadOnly))
         {
             throw new CffsException(
                 CffsError.NotCffs,
@@ -171,11 +172,45 @@ internal sealed class VolumeCore
         State = found;
         _nextInode = found.InodeLimit;
         _nextNameSequence = (found.NameSequence + 1) & ~1u;
+
+        // After a crash nobody knows what an index lacks, until recovery says so (BelieveIndexes).
+        IndexTrust = found.Clean == 1 ? found.IndexTrust : _nextNameSequence;
         Root = BuiltIn(block, Superblock.RootSlot, Superblock.RootInode);
         Orphans = BuiltIn(block, Superblock.OrphanSlot, Superblock.OrphanInode);
         Externals = BuiltIn(block, Superblock.ExternalSlot, Superblock.ExternalInode);
         _ = BuiltIn(block, Superblock.LogSlot, Superblock.LogInode);
     }
+
+    /// <summary>Indexes of directories older than this are not believed: a name sequence number.</summary>
+    public uint IndexTrust { get; private set; }
+
+    /// <summary>A bucket of a directory's index with this many entries has others split.</summary>
+    public int IndexSplitAt { get; init; } = CffsOpenOptions.IndexSplitAtDefault;
+
+    /// <summary>Directories of more slot blocks than this are indexed on the disk.</summary>
+    public ulong IndexFromBlocks { get; init; } = CffsOpenOptions.IndexFromBlocksDefault;
+
+    /// <summary>What recovery has seen in the slots, while it is needed: from the opening after a crash until all of it is in its indexes.</summary>
+    public CrashRepair? AfterCrash { get; private set; }
+
+    /// <summary>Recovery has watched XN's: the indexes lack nothing but the names that it has seen.</summary>
+    public void BelieveIndexes(CrashRepair crash)
+    {
+        AfterCrash = crash;
+        IndexTrust = State.IndexTrust;
+    }
+
+    /// <summary>All that recovery has seen is durably in the indexes.</summary>
+    public void IndexesAreComplete()
+    {
+        VolumeState state = State;
+        state.IndexedSequence = _nextNameSequence;
+        WriteState(state);
+        AfterCrash = null;
+    }
+
+    /// <summary>An index that is wrong could not be given up: from the next mount on none is believed.</summary>
+    public void DistrustIndexes() => _distrustsIndexes = true;
 
     /// <summary>A fresh inode number. <see cref="BeginWritingAsync"/> has made sure that there is one.</summary>
     public ulong NextInode()
@@ -302,6 +337,8 @@ internal sealed class VolumeCore
             state.Clean = 1;
             state.InodeLimit = _nextInode;
             state.NameSequence = _nextNameSequence;
+            state.IndexedSequence = _nextNameSequence;
+            state.IndexTrust = _distrustsIndexes ? _nextNameSequence : IndexTrust;
             WriteState(state);
             _writing = false;
         }
@@ -325,6 +362,8 @@ internal sealed class VolumeCore
 
                     state.Epoch++;
                     state.Clean = 0;
+                    state.ReadOnlyFeatures |= VolumeState.DirectoryIndexes;
+                    state.IndexTrust = IndexTrust;
                 }
 
                 state.InodeLimit = _nextInode + InodeBatch;

@@ -17,7 +17,7 @@ internal sealed partial class VolumeRepair
         ? entry.Kind switch
         {
             TreeEntryKind.Contents => entry.Logical < DirectoryBlocksMax && entry.Count <= DirectoryBlocksMax - entry.Logical,
-            TreeEntryKind.Index => entry.Logical >= IndexBucket.FirstLogicalBlock && entry.Logical - IndexBucket.FirstLogicalBlock + entry.Count <= 1UL << IndexBucket.BucketBitsMax,
+            TreeEntryKind.Index => IndexBucket.IncarnationOf(entry.Logical) > 0 && (uint)entry.Logical + (ulong)entry.Count <= 1UL << IndexBucket.BucketBitsMax,
             _ => false,
         }
         : entry.Kind is TreeEntryKind.Contents or TreeEntryKind.Unwritten && entry.Logical < FileBlocksMax && entry.Count <= FileBlocksMax - entry.Logical);

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Directories;
+
+/// <content>Names: found, put in, taken out; in memory for small directories, through the index for large ones.</content>
+internal sealed partial class DirectoryStore
+{
+    /// <summary>Finds a name. The place's frame is retained for the caller.</summary>
+    public async ValueTask<SlotPlace?> FindAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        uint hash = NameHash.Compute(name.Span, core.Guard.HashSeed);
+        while (true)
+        {
+            DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+            if (state.Names is { } names)
+            {
+                int cursor = -1;
+                while (names.TryNext(hash, ref cursor, out uint address))
+                {
+                    if (await TryPlaceAsync(directory, address, hash, name, mode).ConfigureAwait(false) is { } place)
+                    {
+                        return place;
+                    }
+                }
+
+                return null;
+            }
+
+            if (await Index.FindAsync(directory, hash, mode).ConfigureAwait(false) is not { } bucket)
+            {
+                // It cannot be believed: all slots are read, now and until something is written.
+                state.IsIndexed = false;
+                continue;
+            }
+
+            SlotPlace? found = await FindInAsync(directory, state, bucket, hash, name, mode).ConfigureAwait(false);
+            core.Cache.Release(bucket);
+            return found;
+        }
+    }
+
+    /// <summary>A record has been put in.</summary>
+    public async ValueTask AddNameAsync(Inode directory, uint hash, uint address, bool isDirectory, IoMode mode)
+    {
+        DirectoryState state = directory.Directory!;
+        CountSubdirectories(directory, isDirectory ? 1 : 0);
+        try
+        {
+            if (state.IsIndexed)
+            {
+                if (!state.Leaving.Remove(DirectoryIndex.KeyOf(hash, address)))
+                {
+                    await Index.AddAsync(directory, hash, address, mode).ConfigureAwait(false);
+                }
+
+                return;
+            }
+        }
+        catch (Exception failure) when (failure is CffsException or BlockDeviceException)
+        {
+            // The record is there; the index is not worth more than it is.
+            state.IsIndexed = false;
+        }
+
+        state.Names?.Add(hash, address);
+        if (directory.Map.HasIndex)
+        {
+            // It lacks this name.
+            Index.Drop(directory);
+        }
+
+        ulong blocks = directory.Map.TotalBlocks;
+        if (state.Names is not null && blocks > core.IndexFromBlocks && blocks >= state.IndexRefusedBelow && directory.Number is not (Superblock.OrphanInode or Superblock.ExternalInode))
+        {
+            await BuildIndexAsync(directory, state, mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>A record is no longer to be found, but still lies in its slot.</summary>
+    public void HideName(Inode directory, uint hash, uint address, bool isDirectory)
+    {
+        directory.Directory!.Names?.Remove(hash, address);
+        CountSubdirectories(directory, isDirectory ? -1 : 0);
+    }
+
+    /// <summary>A hidden record has left its slot.</summary>
+    public void ForgetName(Inode directory, uint hash, uint address)
+    {
+        DirectoryState state = directory.Directory!;
+        state.Dead.Remove(address);
+        if (!state.IsIndexed)
+        {
+            return;
+        }
+
+        state.Leaving[DirectoryIndex.KeyOf(hash, address)] = core.Committer.Stamp;
+        if (!state.IsLeavingNoted)
+        {
+            state.IsLeavingNoted = true;
+            core.Inodes.Hold(directory);
+            lock (core.Metadata)
+            {
+                core.Committer.AfterCommit(io => DrainAsync(directory, io));
+            }
+        }
+    }
+
+    /// <summary>A record has left its slot, or has got another name there.</summary>
+    public void RemoveName(Inode directory, uint hash, uint address, bool isDirectory)
+    {
+        HideName(directory, hash, address, isDirectory);
+        ForgetName(directory, hash, address);
+    }
+
+    /// <summary>Whether there is no live record.</summary>
+    public async ValueTask<bool> IsEmptyAsync(Inode directory, IoMode mode)
+    {
+        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        if (state.Names is { } names)
+        {
+            return names.Count == 0;
+        }
+
+        for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
+        {
+            await ReadAheadAsync(directory, logical, LoadBatchBlocks, mode).ConfigureAwait(false);
+            FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
+            bool isEmpty = HasNoneBut(state.Dead, core.Cache.Bytes(frame), (uint)(logical * Slot.PerBlock));
+            core.Cache.Release(frame);
+            if (!isEmpty)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool HasNoneBut(HashSet<uint> dead, ReadOnlySpan<byte> block, uint firstAddress)
+    {
+        for (int index = 0; index < Slot.PerBlock; index++)
+        {
+            if (Slot.IsHead(block[Slot.OffsetInBlock(index)..]) && !dead.Contains(firstAddress + (uint)index))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private ValueTask<SlotPlace?> FindInAsync(Inode directory, DirectoryState state, FrameNumber bucket, uint hash, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        int cursor = 0;
+        while (IndexBucket.TryNext(core.Cache.Bytes(bucket), hash, ref cursor, out _, out uint address))
+        {
+            if (IsGone(state, hash, address))
+            {
+                continue;
+            }
+
+            ValueTask<SlotPlace?> trying = TryPlaceAsync(directory, address, hash, name, mode);
+            if (!trying.IsCompletedSuccessfully)
+            {
+                return FindRestAsync(directory, state, bucket, cursor, trying, hash, name, mode);
+            }
+
+            if (trying.Result is { } place)
+            {
+                return new ValueTask<SlotPlace?>(place);
+            }
+        }
+
+        return default;
+    }
+
+    private async ValueTask<SlotPlace?> FindRestAsync(
+        Inode directory, DirectoryState state, FrameNumber bucket, int cursor, ValueTask<SlotPlace?> trying, uint hash, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        while (true)
+        {
+            if (await trying.ConfigureAwait(false) is { } place)
+            {
+                return place;
+            }
+
+            uint address;
+            do
+            {
+                if (!IndexBucket.TryNext(core.Cache.Bytes(bucket), hash, ref cursor, out _, out address))
+                {
+                    return null;
+                }
+            }
+            while (IsGone(state, hash, address));
+            trying = TryPlaceAsync(directory, address, hash, name, mode);
+        }
+    }
+
+    private static bool IsGone(DirectoryState state, uint hash, uint address) =>
+        (state.Dead.Count > 0 && state.Dead.Contains(address)) || (state.Leaving.Count > 0 && state.Leaving.ContainsKey(DirectoryIndex.KeyOf(hash, address)));
+
+    /// <summary>The place of a slot address, if the record there has this name.</summary>
+    private ValueTask<SlotPlace?> TryPlaceAsync(Inode directory, uint address, uint hash, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        ulong logical = address / Slot.PerBlock;
+        if (!directory.Map.TryFind(logical, out MappedExtent extent))
+        {
+            return default;
+        }
+
+        BlockNumber block = new(extent.Start + (logical - extent.Logical));
+        return core.Cache.TryGet(block, out FrameNumber frame)
+            ? new ValueTask<SlotPlace?>(Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name))
+            : ReadPlaceAsync(directory, address, hash, name, mode);
+    }
+
+    private async ValueTask<SlotPlace?> ReadPlaceAsync(Inode directory, uint address, uint hash, ReadOnlyMemory<byte> name, IoMode mode) =>
+        Compared(await PlaceAsync(directory, address, mode).ConfigureAwait(false), hash, name);
+
+    /// <summary>The place if its record has the name; else null, and its frame is released. An index leads to slots that hold other records by now, or none.</summary>
+    private SlotPlace? Compared(in SlotPlace place, uint hash, ReadOnlyMemory<byte> name)
+    {
+        ReadOnlySpan<byte> sector = SectorOf(place);
+        ReadOnlySpan<byte> slot = sector[(place.InSector * Slot.SizeBytes)..];
+        if (Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, place.InSector, name.Span))
+        {
+            return place;
+        }
+
+        core.Cache.Release(place.Frame);
+        return null;
+    }
+
+    private void CountSubdirectories(Inode directory, int change)
+    {
+        if (change == 0)
+        {
+            return;
+        }
+
+        DirectoryState state = directory.Directory!;
+        state.Subdirectories = (uint)(state.Subdirectories + change);
+        if (state.IsIndexed)
+        {
+            lock (core.Metadata)
+            {
+                directory.Record.Links = state.Subdirectories;
+                core.Committer.AddDirty(directory);
+            }
+        }
+    }
+
+    private async ValueTask BuildIndexAsync(Inode directory, DirectoryState state, IoMode mode)
+    {
+        if (!await Index.TryBuildAsync(directory, mode).ConfigureAwait(false))
+        {
+            state.IndexRefusedBelow = directory.Map.TotalBlocks * 2;
+            return;
+        }
+
+        state.IsIndexed = true;
+        state.Names = null;
+        lock (core.Metadata)
+        {
+            directory.Record.Links = state.Subdirectories;
+            core.Committer.AddDirty(directory);
+        }
+    }
+
+    private async ValueTask DrainAsync(Inode directory, IoMode mode)
+    {
+        await directory.Lock.EnterAsync(mode).ConfigureAwait(false);
+        DirectoryState state = directory.Directory!;
+        bool again = false;
+        try
+        {
+            if (state.IsIndexed && !directory.IsRemoved)
+            {
+                await Index.DrainAsync(directory, mode).ConfigureAwait(false);
+                again = state.Leaving.Count > 0;
+            }
+            else
+            {
+                state.Leaving.Clear();
+            }
+        }
+        catch (CffsException damaged) when (damaged.Error == CffsError.Corrupt)
+        {
+            state.IsIndexed = false;
+            state.Leaving.Clear();
+        }
+        finally
+        {
+            state.IsLeavingNoted = again;
+            if (again)
+            {
+                lock (core.Metadata)
+                {
+                    core.Committer.AfterCommit(io => DrainAsync(directory, io));
+                }
+            }
+
+            directory.Lock.Exit();
+        }
+
+        if (!again)
+        {
+            core.Inodes.Release(directory);
+        }
+    }
+
+    /// <summary>After a crash: the names that recovery has seen as new ones, and of two records of one name the one that counts.</summary>
+    private async ValueTask EnterNewNamesAsync(Inode directory, IoMode mode)
+    {
+        DirectoryState state = directory.Directory!;
+        if (core.AfterCrash is not { } crash)
+        {
+            return;
+        }
+
+        if (state.Subdirectories != directory.Record.Links)
+        {
+            lock (core.Metadata)
+            {
+                directory.Record.Links = state.Subdirectories;
+                core.Committer.AddDirty(directory);
+            }
+        }
+
+        foreach ((ulong block, int index) in crash.NewNamesOf(directory.Number))
+        {
+            if (!TryFindLogical(directory, block, out ulong logical))
+            {
+                continue;
+            }
+
+            uint address = (uint)((logical * Slot.PerBlock) + (ulong)index);
+            SlotPlace place = await PlaceAsync(directory, address, mode).ConfigureAwait(false);
+            try
+            {
+                if (!state.Dead.Contains(address) && Record.TryParse(SectorOf(place), place.InSector, out Record record) && record.NameLength > 0)
+                {
+                    byte[] name = new byte[record.NameLength];
+                    Record.ReadContents(SectorOf(place), place.InSector, 0, name);
+                    await BuryTwinAsync(directory, state, address, record, name, mode).ConfigureAwait(false);
+                    await Index.AddAsync(directory, record.NameHash, address, mode).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                core.Cache.Release(place.Frame);
+            }
+        }
+    }
+
+    private async ValueTask BuryTwinAsync(Inode directory, DirectoryState state, uint address, Record record, byte[] name, IoMode mode)
+    {
+        FrameNumber bucket = await Index.FindAsync(directory, record.NameHash, mode).ConfigureAwait(false)
+            ?? throw new CffsException(CffsError.Corrupt, $"the index of directory {directory.Number} is damaged");
+        try
+        {
+            int cursor = 0;
+            while (IndexBucket.TryNext(core.Cache.Bytes(bucket), record.NameHash, ref cursor, out _, out uint twin))
+            {
+                if (twin == address || state.Dead.Contains(twin) || state.Dead.Contains(address)
+                    || await TryPlaceAsync(directory, twin, record.NameHash, name, mode).ConfigureAwait(false) is not { } other)
+                {
+                    continue;
+                }
+
+                Record found = RecordAt(directory, other);
+                core.Cache.Release(other.Frame);
+                uint dead = BuryOneOf(directory, state, address, record, twin, found);
+                if ((dead == address ? record : found).Kind == SlotKind.Directory)
+                {
+                    CountSubdirectories(directory, -1);
+                }
+            }
+        }
+        finally
+        {
+            core.Cache.Release(bucket);
+        }
+    }
+
+    /// <summary>
+    /// Of two records of one name one is dead. A crash came between the two steps of a rename over an existing name: the later name counts. Or between a rename away from a name and
+    /// its next use: the earlier one counts.
+    /// </summary>
+    private uint BuryOneOf(Inode directory, DirectoryState state, uint address, in Record record, uint twin, in Record other)
+    {
+        bool isLater = (int)(record.NameSequence - other.NameSequence) > 0;
+        bool counts = isLater ? !record.YieldsToEarlier : other.YieldsToEarlier;
+        uint dead = counts ? twin : address;
+        uint living = counts ? address : twin;
+        state.Dead.Add(dead);
+        state.Burials.Remove(twin, out BurialGround? ground);
+        ground ??= new BurialGround();
+        ground.Count++;
+        state.Burials.Add(living, ground);
+        if (!core.IsReadOnly)
+        {
+            core.Names.BuryAtLoad(directory, dead, ground);
+        }
+
+        return dead;
+    }
+
+    private static bool TryFindLogical(Inode directory, ulong block, out ulong logical)
+    {
+        for (int e = 0; e < directory.Map.Count; e++)
+        {
+            if (block - directory.Map[e].Start < directory.Map[e].Count)
+            {
+                logical = directory.Map[e].Logical + (block - directory.Map[e].Start);
+                return true;
+            }
+        }
+
+        logical = 0;
+        return false;
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+
+namespace Exo.FileSystems.CFFS.Volume;
+
+/// <content>
+/// What the indexes of directories lack after a crash: names that were made since the last mount (docs/cffs-format.md, IndexedSequence). Recovery sees every record anyway; these are remembered with
+/// their places, 32 bytes each, and put into the indexes when their directories are loaded.
+/// </content>
+internal sealed partial class CrashRepair
+{
+    private readonly Dictionary<ulong, List<(ulong Block, int Index)>> _newNames = [];
+    private readonly Dictionary<ulong, uint> _subdirectories = [];
+
+    // Directories that are large enough to have an index, and what they count as subdirectories.
+    private readonly Dictionary<ulong, uint> _largeDirectories = [];
+    private uint _indexedSequence;
+    private int _superblocks;
+
+    /// <summary>Records in a directory that are directories, dead ones too.</summary>
+    public uint SubdirectoriesOf(ulong directory) => _subdirectories.GetValueOrDefault(directory);
+
+    /// <summary>Places of the records in a directory that its index may lack.</summary>
+    public IReadOnlyList<(ulong Block, int Index)> NewNamesOf(ulong directory) => _newNames.TryGetValue(directory, out List<(ulong, int)>? places) ? places : [];
+
+    /// <summary>The superblock is among the first that recovery visits. Where there are several of C-FFS, every name is taken for a new one.</summary>
+    private void NoteSequence(BlockNumber block, ReadOnlySpan<byte> bytes)
+    {
+        ReadOnlySpan<byte> guardSector = bytes.Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes);
+        ulong first = block.Value * Sector.PerBlock;
+        if (BinaryPrimitives.ReadUInt32LittleEndian(guardSector[Sector.Magic..]) != (uint)SectorKind.Guard || VolumeGuard.TryParse(guardSector) is not { } guard
+            || !Sector.IsValid(guardSector, guard.ChecksumSeed, first + Superblock.GuardSector, SectorKind.Guard, 0))
+        {
+            return;
+        }
+
+        _superblocks++;
+        ulong newest = 0;
+        for (int i = 0; i < 2; i++)
+        {
+            ReadOnlySpan<byte> sector = bytes.Slice(i * Sector.SizeBytes, Sector.SizeBytes);
+            if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, guard.ChecksumSeed, first + (ulong)i, SectorKind.State, 0)
+                && VolumeState.TryParse(sector, out VolumeState state) && state.Generation > newest)
+            {
+                newest = state.Generation;
+                _indexedSequence = state.IndexedSequence;
+            }
+        }
+    }
+
+    private void NoteName(ulong owner, BlockNumber block, int index, in Record record)
+    {
+        if (record.Kind == SlotKind.Directory)
+        {
+            _subdirectories[owner] = _subdirectories.GetValueOrDefault(owner) + 1;
+            if (record.Depth > 0)
+            {
+                _largeDirectories[record.Inode] = record.Links;
+            }
+        }
+
+        if (record.NameLength == 0 || owner is 0 or Superblock.OrphanInode or Superblock.ExternalInode
+            || (_superblocks == 1 && IsEarlier(record.NameSequence, _indexedSequence)))
+        {
+            return;
+        }
+
+        if (!_newNames.TryGetValue(owner, out List<(ulong, int)>? places))
+        {
+            _newNames.Add(owner, places = []);
+        }
+
+        places.Add((block.Value, index));
+    }
+
+    /// <summary>Loads every directory whose index may lack something: that puts it in.</summary>
+    private async ValueTask CompleteIndexesAsync(VolumeCore core, IoMode io)
+    {
+        foreach ((ulong number, uint links) in _largeDirectories)
+        {
+            if ((_newNames.ContainsKey(number) || SubdirectoriesOf(number) != links) && await OpenDirectoryAsync(core, number, io).ConfigureAwait(false) is { } directory)
+            {
+                await core.Maps.EnsureAsync(directory, io).ConfigureAwait(false);
+                if (directory.Map.HasIndex)
+                {
+                    await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
+                }
+
+                core.Inodes.Release(directory);
+            }
+        }
+    }
+}
