@@ -20,6 +20,7 @@ internal static class BlockPicture
         (CffsBlockKind.Superblock, 'S', "C-FFS superblock", Color.Magenta1),
         (CffsBlockKind.Slots, 'd', "directories with their inodes", Color.Green),
         (CffsBlockKind.Tree, 'e', "extent trees", Color.Teal),
+        (CffsBlockKind.Index, 'i', "hash buckets of large directories", Color.Aqua),
         (CffsBlockKind.Log, 'l', "intent log", Color.Purple),
         (CffsBlockKind.Data, '#', "contents of files", Color.Blue),
         (CffsBlockKind.Other, '?', "waiting to become free", Color.Grey),

@@ -15,15 +15,14 @@ internal sealed partial class DirectoryIndex
     private const uint WindowBlocksMax = 1024;
 
     /// <summary>Builds an index from all names. False when there is no room for it: then nothing has changed that matters.</summary>
-    public async ValueTask<bool> TryBuildAsync(Inode directory, IoMode mode)
+    public async ValueTask<bool> TryBuildAsync(Inode directory, List<(uint Hash, uint Address)> names, IoMode mode)
     {
-        NameIndex names = directory.Directory!.Names!;
         uint wanted = (uint)Math.Max(1, names.Count / (core.IndexSplitAt / 2));
         int depth = BitOperations.Log2(BitOperations.RoundUpToPowerOf2(wanted));
         uint count = 1u << depth;
         (uint Hash, uint Address)[] sorted = new (uint, uint)[names.Count];
         int[] ends = new int[count];
-        foreach ((uint hash, _) in names.Entries)
+        foreach ((uint hash, _) in names)
         {
             ends[hash & IndexBucket.Mask(depth)]++;
         }
@@ -34,7 +33,7 @@ internal sealed partial class DirectoryIndex
         }
 
         int[] at = [.. ends];
-        foreach ((uint hash, uint address) in names.Entries)
+        foreach ((uint hash, uint address) in names)
         {
             sorted[--at[hash & IndexBucket.Mask(depth)]] = (hash, address);
         }

@@ -93,6 +93,7 @@ internal sealed partial class DirectoryStore
     {
         DirectoryState state = directory.Directory!;
         state.Dead.Remove(address);
+        state.LastRemoval = core.Committer.Stamp;
         if (!state.IsIndexed)
         {
             return;
@@ -258,7 +259,22 @@ internal sealed partial class DirectoryStore
 
     private async ValueTask BuildIndexAsync(Inode directory, DirectoryState state, IoMode mode)
     {
-        if (!await Index.TryBuildAsync(directory, mode).ConfigureAwait(false))
+        if (!core.Committer.IsDurable(state.LastRemoval))
+        {
+            // A crash would bring back what has just been removed, under a name that the index never had.
+            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+
+        // For the same reason the dead are in it.
+        List<(uint Hash, uint Address)> names = [.. state.Names!.Entries];
+        foreach (uint address in state.Dead)
+        {
+            SlotPlace place = await PlaceAsync(directory, address, mode).ConfigureAwait(false);
+            names.Add((RecordAt(directory, place).NameHash, address));
+            core.Cache.Release(place.Frame);
+        }
+
+        if (!await Index.TryBuildAsync(directory, names, mode).ConfigureAwait(false))
         {
             state.IndexRefusedBelow = directory.Map.TotalBlocks * 2;
             return;

@@ -113,6 +113,11 @@ internal static class BlockCensus
             Mark(kinds, new BlockExtent(new BlockNumber(extent.Start), extent.Count), kind);
         }
 
+        for (int e = 0; inode.Map.HasIndex && e < inode.Map.Index.Count; e++)
+        {
+            Mark(kinds, new BlockExtent(new BlockNumber(inode.Map.Index[e].Start), inode.Map.Index[e].Count), CffsBlockKind.Index);
+        }
+
         foreach (MappedNode node in inode.Map.Nodes)
         {
             Mark(kinds, new BlockExtent(node.Block, 1), CffsBlockKind.Tree);

@@ -45,6 +45,9 @@ public enum CffsBlockKind
     /// <summary>Contents of files.</summary>
     Data,
 
+    /// <summary>Hash buckets of large directories.</summary>
+    Index,
+
     /// <summary>In use by something else on the same disk, or waiting to become free.</summary>
     Other,
 }
