@@ -278,25 +278,31 @@ public sealed partial class CffsVolume
     {
         Record record = inode.Record;
         uint links = record.Kind == SlotKind.Directory ? 2 + (inode.Directory?.Subdirectories ?? 0) : record.Links - inode.BuriedLinks;
-        return new CffsStat
+        return StatOf(record, links) with
         {
-            Inode = inode.Number,
-            Kind = ModeBits.KindOf(record.Mode),
-            Mode = record.Mode,
-            Permissions = (ushort)(record.Mode & ModeBits.PermissionMask),
-            Links = links,
-            User = record.User,
-            Group = record.Group,
-            Size = (long)record.Size,
             AllocatedBlocks = inode.IsMapLoaded ? inode.Map.TotalBlocks : record.Depth == 0 && record.Kind != SlotKind.Special ? record.Count : 0,
-            AccessTimeNs = record.AccessTime,
-            ModifyTimeNs = record.ModifyTime,
-            ChangeTimeNs = record.ChangeTime,
-            BirthTimeNs = record.BirthTime,
-            DeviceNumber = record.Kind == SlotKind.Special ? record.Start : 0,
             Version = Volatile.Read(ref inode.Version),
         };
     }
+
+    /// <summary>The attributes that a record states. What is in core may be newer.</summary>
+    internal static CffsStat StatOf(in Record record, uint links) => new()
+    {
+        Inode = record.Inode,
+        Kind = ModeBits.KindOf(record.Mode),
+        Mode = record.Mode,
+        Permissions = (ushort)(record.Mode & ModeBits.PermissionMask),
+        Links = links,
+        User = record.User,
+        Group = record.Group,
+        Size = (long)record.Size,
+        AllocatedBlocks = record.Kind != SlotKind.Special ? record.Count : 0,
+        AccessTimeNs = record.AccessTime,
+        ModifyTimeNs = record.ModifyTime,
+        ChangeTimeNs = record.ChangeTime,
+        BirthTimeNs = record.BirthTime,
+        DeviceNumber = record.Kind == SlotKind.Special ? record.Start : 0,
+    };
 
     internal async ValueTask CloseAsync(Inode inode, IoMode mode)
     {
@@ -571,35 +577,46 @@ public sealed partial class CffsVolume
     private async ValueTask<CffsStat> StatCoreAsync(ReadOnlyMemory<byte> path, bool follow, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
-        Inode inode = await Core.Paths.ResolveAsync(path, follow, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
+        identity ??= CffsIdentity.Superuser;
+        if (await Core.Paths.TryStatAsync(path, follow, identity, io).ConfigureAwait(false) is { } stat)
+        {
+            return stat;
+        }
+
+        Inode inode = await Core.Paths.ResolveAsync(path, follow, identity, io).ConfigureAwait(false);
         try
         {
-            if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.Depth > 0)
-            {
-                await inode.Lock.EnterAsync(io).ConfigureAwait(false);
-                try
-                {
-                    if (inode.IsDirectory)
-                    {
-                        await Core.Directories.EnsureLoadedAsync(inode, io).ConfigureAwait(false);
-                    }
-                    else
-                    {
-                        await Core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
-                    }
-                }
-                finally
-                {
-                    inode.Lock.Exit();
-                }
-            }
-
-            return StatOf(inode);
+            return await StatInodeAsync(Core, inode, io).ConfigureAwait(false);
         }
         finally
         {
             Core.Inodes.Release(inode);
         }
+    }
+
+    internal static async ValueTask<CffsStat> StatInodeAsync(VolumeCore core, Inode inode, IoMode io)
+    {
+        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.Depth > 0)
+        {
+            await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+            try
+            {
+                if (inode.IsDirectory)
+                {
+                    await core.Directories.EnsureLoadedAsync(inode, io).ConfigureAwait(false);
+                }
+                else
+                {
+                    await core.Maps.EnsureAsync(inode, io).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                inode.Lock.Exit();
+            }
+        }
+
+        return StatOf(inode);
     }
 
     private async ValueTask SetAttributesCoreAsync(ReadOnlyMemory<byte> path, CffsAttributeChange change, bool follow, CffsIdentity? identity, IoMode io)

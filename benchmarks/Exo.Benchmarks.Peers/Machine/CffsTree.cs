@@ -4,10 +4,10 @@ using Exo.FileSystems.CFFS;
 namespace Exo.Benchmarks.Peers.Machine;
 
 /// <summary>C-FFS in this process, on an image file.</summary>
-internal sealed class CffsTree(string image) : IFileTree
+internal sealed class CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20) : IFileTree
 {
-    private static readonly CffsOpenOptions Options = new() { CacheBytes = 256L << 20 };
-    private CffsVolume _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = 1L << 30, Overwrite = true, Open = Options });
+    private readonly CffsOpenOptions _options = new() { CacheBytes = cacheBytes };
+    private CffsVolume _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = new CffsOpenOptions { CacheBytes = cacheBytes } });
 
     public void MakeDirectory(byte[] path) => _volume.CreateDirectory(Path(path));
 
@@ -34,6 +34,21 @@ internal sealed class CffsTree(string image) : IFileTree
 
     public long Stat(byte[] path) => _volume.Stat(Path(path)).Size;
 
+    public (long Entries, long Bytes) Walk(byte[] path)
+    {
+        using CffsDirectory directory = _volume.OpenDirectory(Path(path));
+        using CffsDirectoryReader entries = directory.Read();
+        long count = 0;
+        long bytes = 0;
+        while (entries.Next())
+        {
+            count++;
+            bytes += entries.Stat().Size;
+        }
+
+        return (count, bytes);
+    }
+
     public void Delete(byte[] path) => _volume.RemoveFile(Path(path));
 
     public void RemoveDirectory(byte[] path) => _volume.RemoveDirectory(Path(path));
@@ -44,7 +59,7 @@ internal sealed class CffsTree(string image) : IFileTree
     {
         _volume.Dispose();
         Tool.DropCaches();
-        _volume = CffsVolume.Open(image, Options);
+        _volume = CffsVolume.Open(image, _options);
     }
 
     public void Dispose()

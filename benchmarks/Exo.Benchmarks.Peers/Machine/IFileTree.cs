@@ -19,6 +19,9 @@ internal interface IFileTree : IDisposable
     /// <summary>The length of a file.</summary>
     long Stat(byte[] path);
 
+    /// <summary>Goes over a directory and asks every entry for its attributes.</summary>
+    (long Entries, long Bytes) Walk(byte[] path);
+
     void Delete(byte[] path);
 
     void RemoveDirectory(byte[] path);

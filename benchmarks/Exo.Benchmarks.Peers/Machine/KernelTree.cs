@@ -33,6 +33,37 @@ internal sealed partial class KernelTree(string root) : IFileTree
         return BitConverter.ToInt64(status[48..]);
     }
 
+    public (long Entries, long Bytes) Walk(byte[] path)
+    {
+        // struct linux_dirent64: d_ino 8, d_off 8, d_reclen 2, d_type 1, d_name.
+        int folder = (int)Check(open(path, O_CLOEXEC, 0), path);
+        byte[] entries = new byte[1 << 18];
+        Span<byte> status = stackalloc byte[256];
+        long count = 0;
+        long bytes = 0;
+        while (true)
+        {
+            int length = (int)Check(getdents64(folder, entries, entries.Length), path);
+            if (length == 0)
+            {
+                break;
+            }
+
+            for (int at = 0; at < length; at += BitConverter.ToUInt16(entries, at + 16))
+            {
+                if (entries[at + 19] != '.')
+                {
+                    Check(fstatat(folder, ref entries[at + 19], ref MemoryMarshal.GetReference(status), 0x100), path);
+                    count++;
+                    bytes += BitConverter.ToInt64(status[48..]);
+                }
+            }
+        }
+
+        Check(close(folder), path);
+        return (count, bytes);
+    }
+
     public void Delete(byte[] path) => Check(unlink(path), path);
 
     public void RemoveDirectory(byte[] path) => Check(rmdir(path), path);
@@ -105,4 +136,10 @@ internal sealed partial class KernelTree(string root) : IFileTree
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fstatat(int directory, byte[] path, ref byte status, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int fstatat(int directory, ref byte path, ref byte status, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint getdents64(int directory, byte[] entries, nint length);
 }

@@ -26,7 +26,7 @@ internal sealed class WorkFolder : IDisposable
     }
 
     /// <summary>An ext4 file system on a loop device over a file here, mounted; its mount point.</summary>
-    public string MountExt4(string name, long sizeBytes)
+    public string MountExt4(string name, long sizeBytes, int inodes = 200_000)
     {
         string image = this[name + ".ext4"];
         using (FileStream file = File.Create(image))
@@ -34,7 +34,7 @@ internal sealed class WorkFolder : IDisposable
             file.SetLength(sizeBytes);
         }
 
-        Tool.Run("mkfs.ext4", "-q", "-F", "-N", "200000", image);
+        Tool.Run("mkfs.ext4", "-q", "-F", "-N", inodes.ToString(System.Globalization.CultureInfo.InvariantCulture), image);
         string device = Tool.Run("losetup", "-f", "--show", image).Trim();
         Undo(() => Tool.Run("losetup", "-d", device));
         string mount = Directory.CreateDirectory(this[name]).FullName;

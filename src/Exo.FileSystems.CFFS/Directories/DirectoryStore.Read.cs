@@ -33,9 +33,10 @@ internal sealed partial class DirectoryStore
         }
     }
 
-    /// <summary>Copies the next slot block at or after a logical one. False when there is none.</summary>
+    /// <summary>Copies the next slot block at or after a logical one, without the records that are dead; its number, or null when there is none.</summary>
     public async ValueTask<ulong?> CopyBlockAsync(Inode directory, ulong from, byte[] into, IoMode mode)
     {
+        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
         ulong logical = directory.Map.NextMapped(from);
         if (logical == ulong.MaxValue)
         {
@@ -50,6 +51,14 @@ internal sealed partial class DirectoryStore
         }
 
         core.Cache.Release(frame);
+        foreach (uint address in state.Dead)
+        {
+            if (address / Slot.PerBlock == logical)
+            {
+                into[Slot.OffsetInBlock((int)(address % Slot.PerBlock))] = (byte)SlotKind.Free;
+            }
+        }
+
         return logical;
     }
 

@@ -18,6 +18,15 @@ internal sealed class InodeTable(BlockCache cache)
 
     public int Count => _inodes.Count;
 
+    /// <summary>Whether an inode is in memory.</summary>
+    public bool Contains(ulong number)
+    {
+        lock (_lock)
+        {
+            return _inodes.ContainsKey(number);
+        }
+    }
+
     /// <summary>The inode, held, if it is in memory.</summary>
     public Inode? TryHold(ulong number)
     {

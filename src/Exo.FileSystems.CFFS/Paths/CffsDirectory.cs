@@ -32,6 +32,17 @@ public sealed class CffsDirectory : IDisposable
     /// <param name="identity">Whose permissions count; null is the superuser.</param>
     public CffsIdentity Confine(CffsIdentity? identity = null) => (identity ?? CffsIdentity.Superuser).Beneath(this);
 
+    /// <summary>Goes over the directory's entries without allocating for each; see <see cref="CffsDirectoryReader"/>.</summary>
+    /// <param name="afterPosition">Begins after the entry of this <see cref="CffsDirectoryReader.Position"/>; -1: with the first.</param>
+    /// <param name="identity">Whose permissions count; null is the superuser.</param>
+    /// <exception cref="CffsException">AccessDenied.</exception>
+    public CffsDirectoryReader Read(long afterPosition = -1, CffsIdentity? identity = null)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
+        Permissions.Require(_inode, identity ?? CffsIdentity.Superuser, Permissions.Read);
+        return new CffsDirectoryReader(_core, _inode, afterPosition);
+    }
+
     /// <summary>Closes the handle.</summary>
     public void Dispose()
     {

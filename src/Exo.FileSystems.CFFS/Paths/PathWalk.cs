@@ -38,6 +38,44 @@ internal sealed class PathWalk(VolumeCore core)
         return found;
     }
 
+    /// <summary>
+    /// The attributes of what a path leads to, if they can be had from its record alone: without an inode in memory, so that asking for many is cheap. Null when they cannot, for whatever reason.
+    /// </summary>
+    public async ValueTask<CffsStat?> TryStatAsync(ReadOnlyMemory<byte> path, bool followLast, CffsIdentity identity, IoMode mode)
+    {
+        (Inode parent, ReadOnlyMemory<byte> name) = await ResolveParentAsync(path, identity, mode).ConfigureAwait(false);
+        try
+        {
+            if (name.IsEmpty || name.Length > Slot.NameBytesMax || !parent.IsDirectory || name.Span.SequenceEqual(".."u8))
+            {
+                return null;
+            }
+
+            Permissions.Require(parent, identity, Permissions.Execute);
+            await parent.Lock.EnterAsync(mode).ConfigureAwait(false);
+            try
+            {
+                if (await core.Directories.FindAsync(parent, name, mode).ConfigureAwait(false) is not { } place)
+                {
+                    throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: not found");
+                }
+
+                Record record = core.Directories.RecordAt(parent, place);
+                core.Cache.Release(place.Frame);
+                bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
+                return isPlain && record.Depth == 0 && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
+            }
+            finally
+            {
+                parent.Lock.Exit();
+            }
+        }
+        finally
+        {
+            core.Inodes.Release(parent);
+        }
+    }
+
     /// <summary>The directory of a path's last name (held), and that name; the name is empty when the path is the root.</summary>
     public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode)
     {
