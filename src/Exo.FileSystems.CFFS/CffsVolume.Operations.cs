@@ -156,7 +156,9 @@ public sealed partial class CffsVolume
 
     /// <inheritdoc cref="Stat(string, bool, CffsIdentity?)"/>
     public CffsStat Stat(ReadOnlyMemory<byte> path, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
-        StatCoreAsync(path, followSymbolicLink, identity, IoMode.Sync).Take();
+        !IsClosed && Core.Paths.TryStatInCore(path.Span, followSymbolicLink, identity ?? CffsIdentity.Superuser, out CffsStat stat)
+            ? stat
+            : StatCoreAsync(path, followSymbolicLink, identity, IoMode.Sync).Take();
 
     /// <inheritdoc cref="Stat(string, bool, CffsIdentity?)"/>
     public ValueTask<CffsStat> StatAsync(string path, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)

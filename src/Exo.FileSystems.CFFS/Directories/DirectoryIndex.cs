@@ -48,10 +48,14 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
     public ValueTask<FrameNumber?> FindAsync(Inode directory, uint hash, IoMode mode)
     {
         uint bucket = IndexBucket.Of(hash, directory.Directory!.Buckets);
-        return TryGetInCore(directory, bucket, out FrameNumber frame) && Covers(core.Cache.Bytes(frame)[IndexBucket.Depth], bucket, hash)
+        return TryGetInCore(directory, bucket, out FrameNumber frame)
             ? new ValueTask<FrameNumber?>(frame)
             : FindSlowlyAsync(directory, bucket, hash, mode);
     }
+
+    /// <summary>As <see cref="FindAsync"/>, without input.</summary>
+    public bool TryFindInCore(Inode directory, uint hash, out FrameNumber frame) =>
+        TryGetInCore(directory, IndexBucket.Of(hash, directory.Directory!.Buckets), out frame);
 
     /// <summary>Puts an entry in.</summary>
     /// <exception cref="CffsException">Corrupt: the index cannot be believed; NoSpace, Busy: it cannot grow.</exception>
@@ -220,9 +224,12 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
         FrameNumber frame;
         while (!core.Cache.TryGet(block, out frame))
         {
+            // Neighbours too, when many are asked for. Those that are there and are wrong are let go again at once, so that what is in core can be believed.
+            BlockExtent run = directory.Directory!.Misses.Around(extent, IndexBucket.LogicalOf(IncarnationOf(directory), bucket), core.Cache.Frames.FrameCount, directory.Map.Index.TotalBlocks);
+            uint first = bucket - (uint)(block.Value - run.First.Value);
             try
             {
-                await core.Cache.ReadAsync(new[] { new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(block, 1)) }, mode).ConfigureAwait(false);
+                await core.Cache.ReadAsync(new[] { new XnReadRequest(extent.Parent, extent.Partition, run) }, mode).ConfigureAwait(false);
             }
             catch (BlockDeviceException)
             {
@@ -230,20 +237,39 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
                 return null;
             }
 
-            if (core.Cache.TryGet(block, out frame))
+            bool isGood = true;
+            for (uint i = 0; i < run.Count; i++)
             {
-                if (!IndexBucket.IsValid(core.Cache.Bytes(frame), core.Seed, block.Value, directory.Number, IncarnationOf(directory), bucket))
-                {
-                    core.Cache.Release(frame);
-                    _ = core.Disk.Unbind(core.Key, block);
-                    return null;
-                }
+                isGood &= Verify(directory, first + i, run.First + i) || first + i != bucket;
+            }
 
-                break;
+            if (!isGood)
+            {
+                return null;
             }
         }
 
         return frame;
+    }
+
+    /// <summary>Looks at a block that may just have been read. False, and no longer in core, when it is not the bucket, or one from which more has been split off than there are buckets.</summary>
+    private bool Verify(Inode directory, uint bucket, BlockNumber block)
+    {
+        if (!core.Cache.TryGet(block, out FrameNumber frame))
+        {
+            return true;
+        }
+
+        bool isValid = bucket < directory.Directory!.Buckets
+            && IndexBucket.IsValid(core.Cache.Bytes(frame), core.Seed, block.Value, directory.Number, IncarnationOf(directory), bucket)
+            && IndexBucket.DeepestOf(core.Cache.Bytes(frame)) <= IndexBucket.DepthOf(bucket, directory.Directory.Buckets);
+        core.Cache.Release(frame);
+        if (!isValid)
+        {
+            _ = core.Disk.Unbind(core.Key, block);
+        }
+
+        return isValid;
     }
 
     /// <summary>A bucket that a split had made and a crash has lost: the one it was split from still has what was to be in it.</summary>

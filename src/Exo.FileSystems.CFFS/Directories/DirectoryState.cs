@@ -24,6 +24,9 @@ internal sealed class DirectoryState
     /// <summary>Live records that are directories.</summary>
     public uint Subdirectories { get; set; }
 
+    /// <summary>How many neighbours are read with a block.</summary>
+    public ReadAround Misses { get; } = new();
+
     /// <summary>Where records fit.</summary>
     public RoomMap Room { get; } = new();
 

@@ -44,6 +44,63 @@ internal sealed partial class DirectoryStore
         }
     }
 
+    /// <summary>The record of a name, when everything that leads to it is in core. False says nothing.</summary>
+    public bool TryFindInCore(Inode directory, ReadOnlySpan<byte> name, out Record record)
+    {
+        record = default;
+        if (directory.Directory is not { MustRead: false } state)
+        {
+            return false;
+        }
+
+        uint hash = NameHash.Compute(name, core.Guard.HashSeed);
+        if (state.Names is { } names)
+        {
+            int at = -1;
+            while (names.TryNext(hash, ref at, out uint address))
+            {
+                if (TryReadInCore(directory, address, hash, name, out record))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+
+        if (!Index.TryFindInCore(directory, hash, out FrameNumber bucket))
+        {
+            return false;
+        }
+
+        bool found = false;
+        int cursor = 0;
+        while (!found && IndexBucket.TryNext(core.Cache.Bytes(bucket), hash, ref cursor, out _, out uint address))
+        {
+            found = !IsGone(state, hash, address) && TryReadInCore(directory, address, hash, name, out record);
+        }
+
+        core.Cache.Release(bucket);
+        return found;
+    }
+
+    private bool TryReadInCore(Inode directory, uint address, uint hash, ReadOnlySpan<byte> name, out Record record)
+    {
+        ulong logical = address / Slot.PerBlock;
+        record = default;
+        if (!directory.Map.TryFind(logical, out MappedExtent extent) || !core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
+        {
+            return false;
+        }
+
+        int index = (int)(address % Slot.PerBlock);
+        ReadOnlySpan<byte> sector = core.Cache.Bytes(frame).Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
+        ReadOnlySpan<byte> slot = sector[((index & 3) * Slot.SizeBytes)..];
+        bool found = Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, index & 3, name) && Record.TryParse(sector, index & 3, out record);
+        core.Cache.Release(frame);
+        return found;
+    }
+
     /// <summary>A record has been put in.</summary>
     public async ValueTask AddNameAsync(Inode directory, uint hash, uint address, bool isDirectory, IoMode mode)
     {
@@ -221,8 +278,19 @@ internal sealed partial class DirectoryStore
             : ReadPlaceAsync(directory, address, hash, name, mode);
     }
 
-    private async ValueTask<SlotPlace?> ReadPlaceAsync(Inode directory, uint address, uint hash, ReadOnlyMemory<byte> name, IoMode mode) =>
-        Compared(await PlaceAsync(directory, address, mode).ConfigureAwait(false), hash, name);
+    private async ValueTask<SlotPlace?> ReadPlaceAsync(Inode directory, uint address, uint hash, ReadOnlyMemory<byte> name, IoMode mode)
+    {
+        if (directory.Directory is { } state && directory.Map.TryFind(address / Slot.PerBlock, out MappedExtent extent))
+        {
+            BlockExtent run = state.Misses.Around(extent, address / Slot.PerBlock, core.Cache.Frames.FrameCount, directory.Map.TotalBlocks);
+            if (run.Count > 1)
+            {
+                await ReadRunAsync(directory, new XnReadRequest(extent.Parent, extent.Partition, run), mode).ConfigureAwait(false);
+            }
+        }
+
+        return Compared(await PlaceAsync(directory, address, mode).ConfigureAwait(false), hash, name);
+    }
 
     /// <summary>The place if its record has the name; else null, and its frame is released. An index leads to slots that hold other records by now, or none.</summary>
     private SlotPlace? Compared(in SlotPlace place, uint hash, ReadOnlyMemory<byte> name)

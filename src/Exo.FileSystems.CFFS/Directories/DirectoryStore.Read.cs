@@ -107,16 +107,34 @@ internal sealed partial class DirectoryStore
             : ReadRunAsync(directory, new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + from), count)), mode);
     }
 
+    /// <summary>Reads blocks ahead. What cannot be read, or is damaged, is not in core afterwards: whoever wants that very block is told when he asks for it.</summary>
     private async ValueTask ReadRunAsync(Inode directory, XnReadRequest request, IoMode mode)
     {
-        await core.Cache.ReadAsync(new[] { request }, mode).ConfigureAwait(false);
+        try
+        {
+            await core.Cache.ReadAsync(new[] { request }, mode).ConfigureAwait(false);
+        }
+        catch (BlockDeviceException) when (request.Extent.Count > 1)
+        {
+            return;
+        }
+
         for (uint i = 0; i < request.Extent.Count; i++)
         {
             BlockNumber block = request.Extent.First + i;
-            if (core.Cache.TryGet(block, out FrameNumber frame))
+            if (!core.Cache.TryGet(block, out FrameNumber frame))
+            {
+                continue;
+            }
+
+            try
             {
                 core.Maps.Verify(block, frame, SectorKind.Slots, directory.Number);
                 core.Cache.Release(frame);
+            }
+            catch (CffsException)
+            {
+                // Verify has let go of it.
             }
         }
     }

@@ -22,6 +22,9 @@ internal sealed class NodeLock : IDisposable
 
     public void Enter() => _gate.Wait();
 
+    /// <summary>Enters if nobody is in.</summary>
+    public bool TryEnter() => _gate.Wait(0);
+
     public void Exit() => _gate.Release();
 
     public void Dispose() => _gate.Dispose();

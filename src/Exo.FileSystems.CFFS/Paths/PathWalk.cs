@@ -7,7 +7,7 @@ using Exo.FileSystems.CFFS.Volume;
 namespace Exo.FileSystems.CFFS.Paths;
 
 /// <summary>From paths to inodes. Inodes returned are held; the caller releases them. Locks one directory at a time.</summary>
-internal sealed class PathWalk(VolumeCore core)
+internal sealed partial class PathWalk(VolumeCore core)
 {
     private const int SymbolicLinksMax = 40;
 
@@ -43,6 +43,7 @@ internal sealed class PathWalk(VolumeCore core)
     /// </summary>
     public async ValueTask<CffsStat?> TryStatAsync(ReadOnlyMemory<byte> path, bool followLast, CffsIdentity identity, IoMode mode)
     {
+        long namesVersion = Volatile.Read(ref core.NamesVersion);
         (Inode parent, ReadOnlyMemory<byte> name) = await ResolveParentAsync(path, identity, mode).ConfigureAwait(false);
         try
         {
@@ -62,6 +63,11 @@ internal sealed class PathWalk(VolumeCore core)
 
                 Record record = core.Directories.RecordAt(parent, place);
                 core.Cache.Release(place.Frame);
+                if (path.Span.EndsWith(name.Span))
+                {
+                    Remember(path.Span, identity, namesVersion, parent);
+                }
+
                 bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
                 return isPlain && record.Depth == 0 && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
             }
