@@ -38,6 +38,7 @@ internal sealed partial class VolumeCheck
             ReadOnlySpan<SlotBlock> batch = reader.Wait();
             if (batch.IsEmpty)
             {
+                EndIndex(last < 0 ? null : level[last]);
                 return next;
             }
 
@@ -46,6 +47,8 @@ internal sealed partial class VolumeCheck
                 DirectoryVisit directory = level[batch[i].Visit];
                 if (batch[i].Visit != last)
                 {
+                    EndIndex(last < 0 ? null : level[last]);
+                    BeginIndex(directory);
                     names.Clear();
                     last = batch[i].Visit;
                 }
@@ -133,6 +136,7 @@ internal sealed partial class VolumeCheck
             Find(CffsSeverity.Error, "name", $"{path}: not a legal name", record.Inode, block);
         }
 
+        CheckIndexed(directory, address, record, block);
         if (!isExternal && record.NameHash != NameHash.Compute(name, _guard.HashSeed))
         {
             Find(CffsSeverity.Error, "name-hash", $"{path}: the name hash is wrong", record.Inode, block);
@@ -242,7 +246,7 @@ internal sealed partial class VolumeCheck
         switch (record.Kind)
         {
             case SlotKind.Directory when !isExternal:
-                next.Add(new DirectoryVisit(record.Inode, path, MapOf(record, block, path)));
+                next.Add(Visit(record, block, path));
                 break;
             case SlotKind.File or SlotKind.SymbolicLink:
                 if (record.Kind == SlotKind.File)

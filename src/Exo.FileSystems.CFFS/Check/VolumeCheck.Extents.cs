@@ -86,7 +86,7 @@ internal sealed partial class VolumeCheck
                 }
                 else if (level == 1 && VolumeRepair.IsLeafEntry(record.Kind, entry))
                 {
-                    AddExtent(record, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind == TreeEntryKind.Contents ? map : null);
+                    AddExtent(record, entry.Logical, entry.Start, entry.Count, isAnnounced, entry.Kind is TreeEntryKind.Contents or TreeEntryKind.Index ? map : null, entry.Kind);
                     extents.Add((entry.Logical, entry.Count));
                 }
                 else
@@ -97,11 +97,12 @@ internal sealed partial class VolumeCheck
         }
     }
 
-    private void AddExtent(in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<RepairExtent>? map)
+    private void AddExtent(
+        in Record record, ulong logical, ulong start, uint count, bool isAnnounced, List<RepairExtent>? map, TreeEntryKind kind = TreeEntryKind.Contents)
     {
         if (Own(start, count, record.Inode, isAnnounced, record.Kind is SlotKind.File or SlotKind.SymbolicLink) && map is not null)
         {
-            map.Add(new RepairExtent(logical, start, count, TreeEntryKind.Contents));
+            map.Add(new RepairExtent(logical, start, count, kind));
         }
     }
 

@@ -231,7 +231,7 @@ internal sealed partial class VolumeCheck
             else
             {
                 string name = slot == Superblock.RootSlot ? "" : slot == Superblock.OrphanSlot ? "<orphans>" : "<externals>";
-                level.Add(new DirectoryVisit(record.Inode, name, MapOf(record, number, name)));
+                level.Add(Visit(record, number, name));
             }
 
             if (record.Attributes != 0)

@@ -30,7 +30,11 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private long _visited;
 
     /// <summary>A directory to be looked at: its blocks, as extents.</summary>
-    private sealed record DirectoryVisit(ulong Inode, string Path, List<RepairExtent> Extents);
+    private sealed record DirectoryVisit(ulong Inode, string Path, List<RepairExtent> Extents)
+    {
+        /// <summary>The entries of its index; null when it has none that is to be believed.</summary>
+        public IndexImage? Index { get; init; }
+    }
 
     public CffsCheckReport Run()
     {

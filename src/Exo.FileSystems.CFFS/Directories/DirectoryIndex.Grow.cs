@@ -151,7 +151,7 @@ internal sealed partial class DirectoryIndex
 
         if (!state.SplitStamps.TryGetValue(bucket, out long stamp))
         {
-            // Split in an earlier mount. What was split off must be there, or a crash has lost it: then it is made again.
+            // Split in an earlier mount. What was split off must be there before it goes from here.
             for (int bits = found; bits < depth; bits++)
             {
                 core.Cache.Release(await RequireAsync(directory, bucket + (1u << bits), mode).ConfigureAwait(false));
@@ -193,7 +193,19 @@ internal sealed partial class DirectoryIndex
         state.SplitStamps.Remove(bucket);
     }
 
-    /// <summary>A bucket's frame, retained. One that a crash has lost is made again from the bucket that it was split from.</summary>
+    /// <summary>
+    /// Goes through all buckets after a crash, and makes those again that splits had made and the crash has lost. Later nobody can tell them from buckets that the medium has lost, and
+    /// that had other entries.
+    /// </summary>
+    public async ValueTask RecoverAsync(Inode directory, IoMode mode)
+    {
+        for (uint bucket = 0; bucket < directory.Directory!.Buckets; bucket++)
+        {
+            core.Cache.Release(await RequireAsync(directory, bucket, mode).ConfigureAwait(false));
+        }
+    }
+
+    /// <summary>A bucket's frame, retained. While recovery goes on, one that a crash has lost is made again from the bucket that it was split from.</summary>
     private async ValueTask<FrameNumber> RequireAsync(Inode directory, uint bucket, IoMode mode)
     {
         if (TryGetInCore(directory, bucket, out FrameNumber frame))
@@ -208,7 +220,7 @@ internal sealed partial class DirectoryIndex
 
         uint ancestor = bucket;
         FrameNumber? source = null;
-        while (source is null && ancestor > 0)
+        while (source is null && ancestor > 0 && core.AfterCrash is not null)
         {
             ancestor = IndexBucket.ParentOf(ancestor);
             source = await TryGetAsync(directory, ancestor, mode).ConfigureAwait(false);

@@ -50,7 +50,7 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
         uint bucket = IndexBucket.Of(hash, directory.Directory!.Buckets);
         return TryGetInCore(directory, bucket, out FrameNumber frame)
             ? new ValueTask<FrameNumber?>(frame)
-            : FindSlowlyAsync(directory, bucket, hash, mode);
+            : TryGetAsync(directory, bucket, mode);
     }
 
     /// <summary>As <see cref="FindAsync"/>, without input.</summary>
@@ -270,30 +270,5 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
         }
 
         return isValid;
-    }
-
-    /// <summary>A bucket that a split had made and a crash has lost: the one it was split from still has what was to be in it.</summary>
-    private async ValueTask<FrameNumber?> FindSlowlyAsync(Inode directory, uint bucket, uint hash, IoMode mode)
-    {
-        while (true)
-        {
-            if (await TryGetAsync(directory, bucket, mode).ConfigureAwait(false) is { } frame)
-            {
-                if (Covers(IndexBucket.DeepestOf(core.Cache.Bytes(frame)), bucket, hash))
-                {
-                    return frame;
-                }
-
-                core.Cache.Release(frame);
-                return null;
-            }
-
-            if (bucket == 0)
-            {
-                return null;
-            }
-
-            bucket = IndexBucket.ParentOf(bucket);
-        }
     }
 }

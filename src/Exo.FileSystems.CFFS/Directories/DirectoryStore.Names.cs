@@ -417,6 +417,11 @@ internal sealed partial class DirectoryStore
             }
         }
 
+        if (crash.NewNamesOf(directory.Number).Count > 0)
+        {
+            await Index.RecoverAsync(directory, mode).ConfigureAwait(false);
+        }
+
         foreach ((ulong block, int index) in crash.NewNamesOf(directory.Number))
         {
             if (!TryFindLogical(directory, block, out ulong logical))

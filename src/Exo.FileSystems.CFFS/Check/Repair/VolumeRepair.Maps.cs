@@ -55,6 +55,12 @@ internal sealed partial class VolumeRepair
             isWhole = false;
         }
 
+        if (_isStateNew && extents.RemoveAll(extent => extent.Kind == TreeEntryKind.Index) > 0)
+        {
+            // Which indexes can be believed was in the state that is lost.
+            record.IsMapDirty = true;
+        }
+
         isWhole &= TrimOverlaps(extents);
         if (!isWhole)
         {

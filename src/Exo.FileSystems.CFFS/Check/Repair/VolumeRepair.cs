@@ -87,6 +87,11 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
 
     private void PlanState()
     {
+        if (report.After.Findings.FirstOrDefault(finding => finding.Code.StartsWith("index-", StringComparison.Ordinal) && finding.Severity != CffsSeverity.Info) is { } wrong)
+        {
+            Act("index", $"indexes of directories are no longer believed, and made anew when their directories are changed", wrong.Inode, wrong.Block);
+        }
+
         bool isWanted = report.ActionCount > _actionsBefore || _state.InodeLimit <= _inodeMax;
         if (!isWanted)
         {
@@ -99,6 +104,7 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
         state.Generation++;
         state.Epoch++;
         state.LastUncleanEpoch = state.Epoch;
+        state.IndexTrust = state.NameSequence;
 
         // Where the counter is lost, numbers that lost records had must not be given out again.
         state.InodeLimit = Math.Max(state.InodeLimit, _inodeMax + (_isStateNew ? 1UL << 32 : 1));
