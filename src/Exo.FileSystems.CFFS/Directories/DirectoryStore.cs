@@ -135,6 +135,11 @@ internal sealed partial class DirectoryStore(VolumeCore core)
             }
             else if (TryFindRun(core.Cache.Bytes(frame), slots, out int index))
             {
+                if (hasProbed)
+                {
+                    room.Found(logical, LongestRun(core.Cache.Bytes(frame)));
+                }
+
                 return new SlotPlace(block, frame, index, (uint)((logical * Slot.PerBlock) + (uint)index));
             }
 

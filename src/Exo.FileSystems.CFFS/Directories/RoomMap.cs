@@ -43,6 +43,12 @@ internal sealed class RoomMap
     {
         Extend(logical + 1);
         _room[logical] = (byte)run;
+        if (run > 0 && (int)logical == _probe - 1)
+        {
+            // Where there is one hole there are others.
+            _fruitless = _wait = 0;
+        }
+
         for (int slots = 1; slots <= run; slots++)
         {
             _from[slots] = Math.Min(_from[slots], (int)logical);
@@ -66,15 +72,10 @@ internal sealed class RoomMap
         return at >= 0;
     }
 
-    /// <summary>A block that nobody has looked at, when one is due. Its result is told with <see cref="Found"/>, and here the next time.</summary>
+    /// <summary>A block that nobody has looked at, when one is due. Its result is told with <see cref="Found"/>.</summary>
     public bool TryProbe(out ulong logical)
     {
         logical = 0;
-        if (_probe > 0 && _probe <= _count && _room[_probe - 1] is > 0 and < Unknown)
-        {
-            _fruitless = _wait = 0;
-        }
-
         if (_probe >= _count || _waited++ < _wait)
         {
             return false;
