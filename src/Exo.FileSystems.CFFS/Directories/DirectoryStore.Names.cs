@@ -157,6 +157,7 @@ internal sealed partial class DirectoryStore
         }
 
         state.Leaving[DirectoryIndex.KeyOf(hash, address)] = core.Committer.Stamp;
+        core.NoteLeaving();
         if (!state.IsLeavingNoted)
         {
             state.IsLeavingNoted = true;

@@ -148,6 +148,46 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         }
     }
 
+    /// <summary>
+    /// Gives up most blocks of an empty directory, from its end: what remains fits into the cache, as XN asks of what goes in one step. Under its lock.
+    /// </summary>
+    public async ValueTask ShrinkEmptyAsync(Inode directory, IoMode mode)
+    {
+        if (directory.Map.TotalBlocks <= (ulong)core.Cache.Frames.FrameCount / 8)
+        {
+            return;
+        }
+
+        await core.PrepareFreeAsync(directory, mode).ConfigureAwait(false);
+        while (directory.Map.TotalBlocks > LoadBatchBlocks && directory.Map[directory.Map.Count - 1].LogicalEnd > LoadBatchBlocks)
+        {
+            MappedExtent last = directory.Map[directory.Map.Count - 1];
+            ulong from = last.LogicalEnd - Math.Min(LoadBatchBlocks, last.Count);
+            FrameNumber[] held = new FrameNumber[last.LogicalEnd - from];
+            await ReadAheadAsync(directory, from, LoadBatchBlocks, mode).ConfigureAwait(false);
+            for (int i = 0; i < held.Length; i++)
+            {
+                held[i] = await GetBlockAsync(directory, from + (ulong)i, mode).ConfigureAwait(false);
+            }
+
+            lock (core.Metadata)
+            {
+                Record record = directory.Record;
+                record.Size = from * 4096;
+                core.MapEdits.RemoveFrom(directory, ref record, from);
+                directory.Record = record;
+                core.Committer.AddDirty(directory);
+            }
+
+            Array.ForEach(held, core.Cache.Release);
+        }
+
+        for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
+        {
+            core.Cache.Release(await GetBlockAsync(directory, logical, mode).ConfigureAwait(false));
+        }
+    }
+
     /// <summary>A record's sector, in core.</summary>
     public ReadOnlySpan<byte> SectorOf(in SlotPlace place) =>
         core.Cache.Bytes(place.Frame).Slice(place.SectorIndex * Sector.SizeBytes, Sector.SizeBytes);

@@ -51,6 +51,11 @@ internal sealed partial class NameOperations
                     throw new CffsException(CffsError.Invalid, "this directory cannot be removed");
                 }
 
+                if (isDirectory)
+                {
+                    await core.Directories.ShrinkEmptyAsync(inode, io).ConfigureAwait(false);
+                }
+
                 return await RemoveNameAsync(directory, name, inode, io).ConfigureAwait(false);
             }
             finally

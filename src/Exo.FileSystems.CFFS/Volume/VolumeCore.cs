@@ -30,6 +30,10 @@ internal sealed class VolumeCore
     // Replaced files that wait for their removal.
     private const int ActionsMax = 512;
 
+    // Names that have left large directories and wait to leave their indexes.
+    private const int LeavingMax = 50_000;
+    private int _leaving;
+
     private readonly Lock _state = new();
     private ulong _nextInode;
     private uint _nextNameSequence;
@@ -235,10 +239,24 @@ internal sealed class VolumeCore
         }
 
         return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (2 * (uint)InodeReserve) < State.NameSequence
-            ? (Committer.ActionsWaiting > ActionsMax || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
+            ? (Committer.ActionsWaiting > ActionsMax || TooManyLeave() || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
                 ? Committer.SyncAsync(mode)
                 : Committer.WaitForTurnAsync(mode))
             : OpenEpochAsync(mode);
+    }
+
+    /// <summary>A name is to leave an index when that may happen (<see cref="DirectoryState.Leaving"/>).</summary>
+    public void NoteLeaving() => Interlocked.Increment(ref _leaving);
+
+    private bool TooManyLeave()
+    {
+        if (Volatile.Read(ref _leaving) <= LeavingMax)
+        {
+            return false;
+        }
+
+        Volatile.Write(ref _leaving, 0);
+        return true;
     }
 
     /// <summary>Recovery found the block twice, after an interrupted move.</summary>

@@ -79,6 +79,28 @@ public sealed class DirectoryReaderTests
     }
 
     [Fact]
+    public void A_directory_that_is_larger_than_the_cache_can_be_emptied_and_removed()
+    {
+        using FramePool large = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        DiskContents contents = Make(large);
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 2 << 20 });
+        using SimulatedBlockDevice disk = new(frames, contents);
+        using (CffsVolume volume = CffsVolume.Open(disk))
+        {
+            for (int i = 0; i < Names; i++)
+            {
+                volume.RemoveFile($"/large/name {i}");
+            }
+
+            Assert.Empty(volume.ReadDirectory("/large"));
+            volume.RemoveDirectory("/large");
+            Assert.False(volume.Exists("/large"));
+        }
+
+        Assert.Empty(CffsCheck.Run(disk).Findings);
+    }
+
+    [Fact]
     public void A_walk_allocates_nothing_for_an_entry_and_sees_each_once_with_its_attributes()
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
