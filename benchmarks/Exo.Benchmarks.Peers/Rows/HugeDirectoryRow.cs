@@ -20,6 +20,7 @@ internal sealed class HugeDirectoryRow(string name, HugeDirectoryWork work) : IP
 {
     private const int Files = 1_000_000;
     private const int Asked = 20_000;
+    private const int Passes = 10;
     private const long CacheBytes = 512L << 20;
     private CffsTree? _exo;
     private KernelTree? _peer;
@@ -32,7 +33,7 @@ internal sealed class HugeDirectoryRow(string name, HugeDirectoryWork work) : IP
     public string Work => work switch
     {
         HugeDirectoryWork.StatCold => $"{Asked} random names of a directory of {Files} asked for their attributes, with cold caches",
-        HugeDirectoryWork.StatWarm => "the same, a second time",
+        HugeDirectoryWork.StatWarm => "the same, with all of them in core",
         _ => $"a directory of {Files} listed with the attributes of all, with cold caches",
     };
 
@@ -91,8 +92,19 @@ internal sealed class HugeDirectoryRow(string name, HugeDirectoryWork work) : IP
 
         if (work == HugeDirectoryWork.StatWarm)
         {
-            Stat(tree, names);
-            Stat(tree, names);
+            // Until the compiler is done with what is measured, and long enough to be measured.
+            for (int pass = 0; pass < Passes; pass++)
+            {
+                Stat(tree, names);
+            }
+
+            return (long)Passes * names.Length / Tool.Seconds(() =>
+            {
+                for (int pass = 0; pass < Passes; pass++)
+                {
+                    Stat(tree, names);
+                }
+            });
         }
 
         return names.Length / Tool.Seconds(() => Stat(tree, names));
