@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.ExceptionServices;
 using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Volume;
@@ -8,18 +9,27 @@ namespace Exo.FileSystems.CFFS.Commit;
 
 /// <summary>
 /// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
-/// While a commit runs, new changes wait for it at their start, so that it ends.
+/// While a commit runs, new changes wait for it at their start, so that it ends; they are let go all at once, and the next commit does not overtake those of them that
+/// will ask for it.
 /// <para>A commit repeats { list what XN lets be written, write it, flush } until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
 /// </summary>
-internal sealed class Committer(VolumeCore core) : IDisposable
+internal sealed class Committer(VolumeCore core)
 {
-    private readonly SemaphoreSlim _turn = new(1, 1);
+    // How often the next commit lets others run first, so that those who wait for one are served by one.
+    private const int YieldsMax = 64;
+
+    private readonly Lock _turns = new();
     private readonly BlockNumber[] _plan = new BlockNumber[4096];
     private List<Inode> _dirty = [];
     private readonly List<(long AddedIn, Func<IoMode, ValueTask> Action)> _afterCommit = [];
     private long _started;
     private long _completed;
     private BlockDeviceException? _failure;
+
+    // Under _turns. The commit that runs; the one that callers gather for, whose first caller leads it; how many the last one served.
+    private volatile Turn? _running;
+    private volatile Turn? _gathering;
+    private int _lastServed;
 
     /// <summary>Notes that an inode's record is newer than its sector. Under the metadata lock.</summary>
     public void AddDirty(Inode inode)
@@ -45,6 +55,9 @@ internal sealed class Committer(VolumeCore core) : IDisposable
 
     /// <summary>Whether everything is durable that was changed when a stamp was taken.</summary>
     public bool IsDurable(long stamp) => stamp < Volatile.Read(ref _completed);
+
+    /// <summary>Callers that wait for the commit after the one that runs.</summary>
+    public int Gathered => _gathering is { } turn ? Volatile.Read(ref turn.Callers) : 0;
 
     /// <summary>How many such actions wait.</summary>
     public int ActionsWaiting => _afterCommit.Count;
@@ -73,16 +86,8 @@ internal sealed class Committer(VolumeCore core) : IDisposable
         }
     }
 
-    /// <summary>Waits while a commit runs.</summary>
-    public ValueTask WaitForTurnAsync(IoMode mode)
-    {
-        if (_turn.CurrentCount > 0)
-        {
-            return default;
-        }
-
-        return PassAsync(mode);
-    }
+    /// <summary>Waits while a commit runs. Whether it succeeds is not the affair of who waits here.</summary>
+    public ValueTask WaitForTurnAsync(IoMode mode) => _running is { } running ? running.WaitAsync(mode) : default;
 
     /// <summary>Commits. A failed write is reported to every caller until a commit succeeds; what failed stays dirty.</summary>
     public async ValueTask CommitAsync(IoMode mode)
@@ -92,15 +97,39 @@ internal sealed class Committer(VolumeCore core) : IDisposable
             return;
         }
 
-        if (mode == IoMode.Sync)
+        Turn turn;
+        Turn? before;
+        bool leads;
+        lock (_turns)
         {
-            _turn.Wait();
-        }
-        else
-        {
-            await _turn.WaitAsync().ConfigureAwait(false);
+            leads = _gathering is null;
+            turn = _gathering ??= new Turn();
+            turn.Callers++;
+            before = _running;
         }
 
+        if (!leads)
+        {
+            await turn.WaitAsync(mode).ConfigureAwait(false);
+            turn.ThrowIfFailed();
+            return;
+        }
+
+        if (before is not null)
+        {
+            await before.WaitAsync(mode).ConfigureAwait(false);
+        }
+
+        await GatherAsync(turn, mode).ConfigureAwait(false);
+        lock (_turns)
+        {
+            Invariant.Check(_running is null && _gathering == turn);
+            _gathering = null;
+            _running = turn;
+            _lastServed = turn.Callers;
+        }
+
+        Exception? thrown = null;
         try
         {
             long number;
@@ -113,14 +142,20 @@ internal sealed class Committer(VolumeCore core) : IDisposable
             Volatile.Write(ref _completed, number);
             _failure = null;
         }
-        catch (BlockDeviceException failure)
+        catch (Exception exception)
         {
-            _failure = failure;
+            thrown = exception;
+            _failure = exception as BlockDeviceException ?? _failure;
             throw;
         }
         finally
         {
-            _turn.Release();
+            lock (_turns)
+            {
+                _running = null;
+            }
+
+            turn.End(thrown);
         }
     }
 
@@ -139,20 +174,23 @@ internal sealed class Committer(VolumeCore core) : IDisposable
     /// <summary>The error of the last commit, if it failed.</summary>
     public BlockDeviceException? Failure => _failure;
 
-    public void Dispose() => _turn.Dispose();
-
-    private async ValueTask PassAsync(IoMode mode)
+    /// <summary>
+    /// Whoever the last commit served has just been let go, and may soon be back with the next change to commit: one commit for all of them takes as long as one for the first.
+    /// Bounded, and without a clock: each step lets other threads run.
+    /// </summary>
+    private async ValueTask GatherAsync(Turn turn, IoMode mode)
     {
-        if (mode == IoMode.Sync)
+        for (int i = 0; i < YieldsMax && Volatile.Read(ref turn.Callers) < Volatile.Read(ref _lastServed); i++)
         {
-            _turn.Wait();
+            if (mode == IoMode.Sync)
+            {
+                Thread.Yield();
+            }
+            else
+            {
+                await Task.Yield();
+            }
         }
-        else
-        {
-            await _turn.WaitAsync().ConfigureAwait(false);
-        }
-
-        _turn.Release();
     }
 
     private async ValueTask RunAsync(IoMode mode)
@@ -225,6 +263,42 @@ internal sealed class Committer(VolumeCore core) : IDisposable
         foreach (Inode inode in dirty)
         {
             core.Inodes.Release(inode);
+        }
+    }
+
+    /// <summary>One commit, and those who wait for its end.</summary>
+    private sealed class Turn
+    {
+        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private Exception? _thrown;
+
+        /// <summary>Callers that this commit serves. Changed under the lock of the turns.</summary>
+        public int Callers;
+
+        public void End(Exception? thrown)
+        {
+            _thrown = thrown;
+            _ended.SetResult();
+        }
+
+        public ValueTask WaitAsync(IoMode mode)
+        {
+            if (mode == IoMode.Async)
+            {
+                return new ValueTask(_ended.Task);
+            }
+
+            _ended.Task.Wait();
+            return default;
+        }
+
+        /// <summary>The leader's error, for those it led.</summary>
+        public void ThrowIfFailed()
+        {
+            if (_thrown is not null)
+            {
+                ExceptionDispatchInfo.Throw(_thrown);
+            }
         }
     }
 }

@@ -341,7 +341,6 @@ internal sealed class VolumeCore
     {
         Intents.ReleaseFrames();
         Inodes.ReleaseAll();
-        Committer.Dispose();
         Names.Dispose();
         Cache.Release(RootFrame);
     }
