@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Core.Net;
+
+/// <summary>What a device has done since it was opened. Read from any thread; changing under the reader.</summary>
+/// <param name="TransmittedPackets">Accepted; a super-packet counts as one.</param>
+/// <param name="TransmittedBytes">Bytes of those.</param>
+/// <param name="TransmitDropped">Of those, how many the kernel or the wire refused afterwards (interface down, packet longer than an MTU that shrank).</param>
+/// <param name="TransmitFull">Times that <see cref="NetworkDevice.Transmit(ReadOnlySpan{TransmitPacket}, ReadOnlySpan{PacketSlice})"/> accepted less than it was given.</param>
+/// <param name="ReceivedPackets">Delivered in batches.</param>
+/// <param name="ReceivedBytes">Bytes of those.</param>
+/// <param name="ReceiveDropped">Lost for want of room or frames, or cut short, as far as the device can tell.</param>
+/// <param name="SystemCalls">Calls into the kernel to transmit, receive and wait.</param>
+public readonly record struct NetworkDeviceCounters(
+    long TransmittedPackets, long TransmittedBytes, long TransmitDropped, long TransmitFull,
+    long ReceivedPackets, long ReceivedBytes, long ReceiveDropped, long SystemCalls);
