@@ -19,6 +19,7 @@ internal sealed record ArchitectureAbi
         SYS_io_destroy = 207,
         SYS_io_getevents = 208,
         SYS_io_submit = 209,
+        SYS_userfaultfd = 323,
         EpollEventBytes = 12,
     };
 
@@ -32,6 +33,7 @@ internal sealed record ArchitectureAbi
         SYS_io_destroy = 1,
         SYS_io_submit = 2,
         SYS_io_getevents = 4,
+        SYS_userfaultfd = 282,
         EpollEventBytes = 16,
     };
 
@@ -58,6 +60,8 @@ internal sealed record ArchitectureAbi
     public required nint SYS_io_getevents { get; init; }
 
     public required nint SYS_io_submit { get; init; }
+
+    public required nint SYS_userfaultfd { get; init; }
 
     /// <summary>struct epoll_event is packed on x64 only.</summary>
     public required int EpollEventBytes { get; init; }

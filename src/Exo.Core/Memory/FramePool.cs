@@ -3,6 +3,7 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Text;
 using Exo.Capabilities;
+using Exo.Core.AddressSpaces;
 using Exo.Core.Environments;
 using Exo.Core.Linux;
 using Exo.Core.Predicates;
@@ -16,7 +17,7 @@ namespace Exo.Core.Memory;
 /// <code>
 /// Base                                            frame i is at Base + i * 4096
 ///  | frame 0 | frame 1 | frame 2 | ...            consecutive numbers are contiguous bytes
-/// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, and one bit in the exported free map
+/// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, pages it is bound to 4 B, and one bit in the exported free map
 /// </code>
 /// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
 /// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
@@ -46,6 +47,8 @@ public sealed class FramePool : IRevocable, IDisposable
 
     // Where sleepers are listed; made by the first predicate over a frame and kept.
     private readonly ConcurrentDictionary<uint, FrameWatch> _watches = new();
+    // The address spaces whose pages frames may be bound to; replaced as a whole.
+    private AddressSpace[] _spaces = [];
     private int _users = 1;
     private int _disposed;
 
@@ -424,8 +427,59 @@ public sealed class FramePool : IRevocable, IDisposable
 
     private void EndBindings(FrameNumber frame) => CloseBindings(frame)?.WaitUntilDrained();
 
-    private BindingEpoch? CloseBindings(FrameNumber frame) =>
-        (Volatile.Read(ref State(frame).Bound) & WasBound) != 0 ? PointOf(frame).Close() : null;
+    private BindingEpoch? CloseBindings(FrameNumber frame)
+    {
+        EndMappings(frame);
+        return (Volatile.Read(ref State(frame).Bound) & WasBound) != 0 ? PointOf(frame).Close() : null;
+    }
+
+    /// <summary>
+    /// Whoever binds to a page counts first and checks the right second, under the lock of its space; here the right has changed, and the count is looked at second. So either the count is seen and the
+    /// space is asked, which waits for that lock, or the check fails.
+    /// </summary>
+    private void EndMappings(FrameNumber frame)
+    {
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref State(frame).Mappings) == 0)
+        {
+            return;
+        }
+
+        foreach (AddressSpace space in Volatile.Read(ref _spaces))
+        {
+            space.Revoke(frame);
+        }
+    }
+
+    /// <summary>A space whose pages frames can be bound to. It keeps the memory until <see cref="Detach"/>.</summary>
+    internal void Attach(AddressSpace space)
+    {
+        AddUser();
+        lock (_bindingPoints)
+        {
+            Volatile.Write(ref _spaces, [.. _spaces, space]);
+        }
+    }
+
+    /// <summary>The counterpart of <see cref="Attach"/>: nothing is bound to its pages any more.</summary>
+    internal void Detach(AddressSpace space)
+    {
+        lock (_bindingPoints)
+        {
+            Volatile.Write(ref _spaces, [.. _spaces.Where(other => other != space)]);
+        }
+
+        RemoveUser();
+    }
+
+    /// <summary>One page more that the frame is, or is about to be, bound to; a full fence.</summary>
+    internal void AddMapping(FrameNumber frame) => Interlocked.Increment(ref State(frame).Mappings);
+
+    internal void RemoveMapping(FrameNumber frame)
+    {
+        int left = Interlocked.Decrement(ref State(frame).Mappings);
+        Invariant.Check(left >= 0);
+    }
 
     private BindingPoint PointOf(FrameNumber frame) => _bindingPoints.GetOrAdd(frame.Value, static _ => new BindingPoint());
 
@@ -496,11 +550,12 @@ public sealed class FramePool : IRevocable, IDisposable
         return ref _states[frame.Value];
     }
 
-    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own; bit 0 of Bound says that the frame was ever bound, the rest counts sleepers.</summary>
+    /// <summary>What a frame costs in managed memory: 16 bytes. Owner is negative once the frame has a list of its own; bit 0 of Bound says that the frame was ever bound, the rest counts sleepers.</summary>
     private struct FrameState
     {
         public int References;
         public int Owner;
         public int Bound;
+        public int Mappings;
     }
 }
