@@ -27,6 +27,7 @@ Func<IPeerRow>[] rows =
     () => new HugeDirectoryRow("huge-stat-warm", HugeDirectoryWork.StatWarm),
     () => new HugeDirectoryRow("huge-walk-cold", HugeDirectoryWork.WalkCold),
     () => new ProtectionRow(),
+    () => new PageFaultRow(),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
