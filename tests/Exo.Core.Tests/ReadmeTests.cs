@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.RegularExpressions;
 using Exo.Capabilities;
+using Exo.Core.AddressSpaces;
 using Exo.Core.Blocks;
 using Exo.Core.Blocks.Nbd;
 using Exo.Core.Environments;
@@ -25,6 +27,7 @@ public sealed class ReadmeTests
         {
             Assert.Matches(@"^42 through (io_uring|pread), direct: (True|False)\n1 through, cookie 1, error 0\n$", await Run(console => Disk(console, image)));
             Assert.Equal("woken by product 1\n", await Run(Environments));
+            Assert.Equal("parent, 1 page\n", await Run(console => Task.Run(() => Spaces(console))));
             Assert.Equal("Overlap with filter 1\nTrue\n", await Run(console => Task.Run(() => Filters(console))));
             Assert.Equal("1024 blocks through nbd\n", await Run(console => Task.Run(() => Remote(console, socket))));
         }
@@ -98,6 +101,35 @@ public sealed class ReadmeTests
             use.WritableBytes()[0] = 1;
         }                                                     // the end of the use rings
         Console.WriteLine($"woken by product {await sleep}");
+        // </sample>
+    }
+
+    private static void Spaces(TextWriter Console)
+    {
+        // <sample>
+        using FramePool frames = FramePool.Create();
+        PageFaultUpcall resolve = (in PageFault fault) =>
+        {
+            frames.TryAllocate(frames.RootCredential, out FrameNumber fresh, zero: fault.Kind == PageFaultKind.Missing);
+            if (fault.Kind == PageFaultKind.CopyOnWrite)
+            {
+                fault.Space.CopyPage(frames.RootCredential, fault.Page, fresh);
+            }
+            else
+            {
+                fault.Space.Bind(frames.RootCredential, fault.Page, fresh, PageAccess.Write);
+            }
+
+            frames.Release(fresh);                            // the page holds it
+            return true;
+        };
+        using AddressSpace parent = AddressSpace.Reserve(frames, lengthBytes: 1 << 30, resolve);
+        parent.Write(offsetBytes: 5000, "parent"u8);
+        using AddressSpace child = parent.Fork(resolve);
+        child.Write(5000, "child!"u8);
+        byte[] text = new byte[6];
+        parent.Read(5000, text);
+        Console.WriteLine($"{Encoding.ASCII.GetString(text)}, {parent.BoundPages} page");
         // </sample>
     }
 

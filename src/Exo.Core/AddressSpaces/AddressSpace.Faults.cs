@@ -7,6 +7,8 @@ namespace Exo.Core.AddressSpaces;
 /// <content>Faults: delivered, resolved or refused; and the software door.</content>
 public sealed partial class AddressSpace
 {
+    private const int PagesAround = 16;
+
     // Order of locks: _serving, _faulting, _lock. The upcall runs under _faulting only.
     private readonly Lock _serving = new();
     private readonly Lock _faulting = new();
@@ -155,7 +157,7 @@ public sealed partial class AddressSpace
             {
                 lock (_lock)
                 {
-                    Show(page, 1);
+                    ShowAround(page);
                     window.Wake(page, 1);
                 }
 
@@ -169,6 +171,20 @@ public sealed partial class AddressSpace
         }
 
         Refuse(window, page);
+    }
+
+    /// <summary>What lies around a page that is shown is likely to be touched next, and costs less now than a fault each. The lock is held.</summary>
+    private void ShowAround(int page)
+    {
+        Translation entry = _table[page];
+        int last = Math.Min(_table.Length, (page / PagesAround + 1) * PagesAround);
+        int count = 1;
+        while (page + count < last && _table[page + count] is { IsBound: true } next && next.Frame == At(entry.Frame, count) && next.TakesWrites == entry.TakesWrites)
+        {
+            count++;
+        }
+
+        Show(page, count);
     }
 
     private void Refuse(PageWindow window, int page)

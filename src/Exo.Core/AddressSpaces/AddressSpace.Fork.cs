@@ -6,7 +6,8 @@ public sealed partial class AddressSpace
 {
     /// <summary>
     /// Makes a second space with the same contents, copy-on-write: both hold every frame; pages that could be written become <see cref="PageAccess.CopyOnWrite"/> in both, so that who writes first
-    /// gets a copy. Costs a table entry and a count for each page and a few system calls for each run of frames that follow one another; nothing is copied. The new space shows one moment of this one.
+    /// gets a copy. Costs a table entry and a count for each page and a few system calls for each run of frames that follow one another; nothing is copied. The first touch of a page through the new
+    /// window is a fault that the space answers by itself. The new space shows one moment of this one.
     /// </summary>
     /// <param name="upcall">Who resolves the new space's faults.</param>
     /// <param name="withWindow">Whether the new space is to be virtual memory too.</param>
@@ -31,7 +32,6 @@ public sealed partial class AddressSpace
                             continue;
                         }
 
-                        Frames.AddMapping(entry.Frame);
                         Frames.Retain(entry.Frame);
                         PageAccess access = entry.Access == PageAccess.Write ? PageAccess.CopyOnWrite : entry.Access;
                         _table[page] = entry.With(access, entry.IsDirty);
@@ -39,7 +39,7 @@ public sealed partial class AddressSpace
                         child._boundPages++;
                     }
 
-                    child.Show(0, PageCount);
+                    child.Show(0, PageCount, isLazy: true);
                 }
             }
         }

@@ -106,21 +106,11 @@ public sealed partial class AddressSpace : IDisposable
         {
             ThrowIfDisposed();
 
-            // The mapping count first, the right second: who takes the right away changes it first and looks at the count second (see FramePool.EndMappings).
+            // The note first, the right second: see FramePool.EndMappings.
             for (int i = 0; i < count; i++)
             {
-                FrameNumber frame = At(firstFrame, i);
-                Frames.AddMapping(frame);
-                AccessRefusal refusal = Frames.Check(credential, frame, access == PageAccess.Write ? Rights.Write : Rights.Read);
-                if (refusal != AccessRefusal.None)
-                {
-                    for (; i >= 0; i--)
-                    {
-                        Frames.RemoveMapping(At(firstFrame, i));
-                    }
-
-                    throw new AccessDeniedException(frame.ToString(), access == PageAccess.Write ? Rights.Write : Rights.Read, refusal);
-                }
+                Frames.NoteMapping(At(firstFrame, i));
+                ThrowUnlessGranted(credential, At(firstFrame, i), access);
             }
 
             for (int i = 0; i < count; i++)
@@ -173,12 +163,11 @@ public sealed partial class AddressSpace : IDisposable
         lock (_lock)
         {
             ThrowIfDisposed();
-            Rights wanted = access == PageAccess.Write ? Rights.Write : Rights.Read;
             for (int page = firstPage; page < firstPage + count; page++)
             {
-                if (_table[page].IsBound && Frames.Check(credential, _table[page].Frame, wanted) is var refusal and not AccessRefusal.None)
+                if (_table[page].IsBound)
                 {
-                    throw new AccessDeniedException(_table[page].Frame.ToString(), wanted, refusal);
+                    ThrowUnlessGranted(credential, _table[page].Frame, access);
                 }
             }
 
@@ -274,7 +263,6 @@ public sealed partial class AddressSpace : IDisposable
             _table[page] = default;
             if (was.IsBound)
             {
-                Frames.RemoveMapping(was.Frame);
                 Frames.Release(was.Frame);
             }
         }
@@ -282,8 +270,11 @@ public sealed partial class AddressSpace : IDisposable
         _boundPages -= bound;
     }
 
-    /// <summary>Makes the window what the table says, in runs of frames that follow one another. The lock is held.</summary>
-    private void Show(int firstPage, int count)
+    /// <summary>
+    /// Makes the window what the table says, in runs of frames that follow one another; with <paramref name="isLazy"/> a page's first touch is still delivered, to be answered from the table.
+    /// The lock is held.
+    /// </summary>
+    private void Show(int firstPage, int count, bool isLazy = false)
     {
         if (_window is null)
         {
@@ -308,7 +299,7 @@ public sealed partial class AddressSpace : IDisposable
                     run++;
                 }
 
-                _window.Set(page, first.Frame, run, first.TakesWrites);
+                _window.Set(page, first.Frame, run, first.TakesWrites, isLazy);
                 page += run;
             }
         }
@@ -316,6 +307,16 @@ public sealed partial class AddressSpace : IDisposable
         {
             TakeAway(firstPage, count);
             throw;
+        }
+    }
+
+    private void ThrowUnlessGranted(Credential credential, FrameNumber frame, PageAccess access)
+    {
+        Rights wanted = access == PageAccess.Write ? Rights.Write : Rights.Read;
+        AccessRefusal refusal = Frames.Check(credential, frame, wanted);
+        if (refusal != AccessRefusal.None)
+        {
+            throw new AccessDeniedException(frame.ToString(), wanted, refusal);
         }
     }
 

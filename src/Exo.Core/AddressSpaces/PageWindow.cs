@@ -108,10 +108,10 @@ internal sealed unsafe class PageWindow : IDisposable
     }
 
     /// <summary>
-    /// Lets pages lead to frames that follow one another, and lets who waits for them go on. What they led to before has been taken away (<see cref="Clear"/>), or are the same frames.
+    /// Lets pages lead to frames that follow one another, and lets who waits for them go on; lazily: their first touch still faults (MINOR). What they led to before has been taken away (<see cref="Clear"/>), or are the same frames.
     /// </summary>
     /// <exception cref="IOException">The kernel refused: too many separate pieces (vm.max_map_count) or no memory. Nothing but the mapping of these pages is undefined: they fault.</exception>
-    public void Set(int firstPage, FrameNumber firstFrame, int count, bool takesWrites)
+    public void Set(int firstPage, FrameNumber firstFrame, int count, bool takesWrites, bool isLazy)
     {
         for (int done = 0; done < count;)
         {
@@ -130,8 +130,11 @@ internal sealed unsafe class PageWindow : IDisposable
             done += run;
         }
 
-        Populate(firstPage, firstFrame, count, takesWrites);
-        Wake(firstPage, count);
+        if (!isLazy)
+        {
+            Populate(firstPage, firstFrame, count, takesWrites);
+            Wake(firstPage, count);
+        }
     }
 
     /// <summary>Forbids or permits writes to pages that are set. Permitting lets who waits go on.</summary>

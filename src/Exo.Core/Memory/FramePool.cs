@@ -17,7 +17,7 @@ namespace Exo.Core.Memory;
 /// <code>
 /// Base                                            frame i is at Base + i * 4096
 ///  | frame 0 | frame 1 | frame 2 | ...            consecutive numbers are contiguous bytes
-/// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, pages it is bound to 4 B, and one bit in the exported free map
+/// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, and one bit in the exported free map
 /// </code>
 /// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
 /// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
@@ -32,7 +32,8 @@ public sealed class FramePool : IRevocable, IDisposable
     public const int FrameBytes = 4096;
 
     private const int WasBound = 1;
-    private const int OneSleeper = 2;
+    private const int WasMapped = 2;
+    private const int OneSleeper = 4;
 
     private readonly MappedRegion _region;
     private readonly SafeFileHandle _file;
@@ -418,6 +419,7 @@ public sealed class FramePool : IRevocable, IDisposable
         int before = Interlocked.Exchange(ref State(frame).Owner, root);
         Invariant.Check(before != 0);
         _acls.Forget(frame, before);
+        EndMappings(frame);
         CloseBindings(frame);
         Release(frame);
     }
@@ -425,22 +427,23 @@ public sealed class FramePool : IRevocable, IDisposable
     // By itself, so that releasing a frame nobody bound makes no closure.
     private void GiveWhenDrained(uint frame, BindingEpoch epoch) => epoch.WhenDrained(() => _freeMap.Give(frame));
 
-    private void EndBindings(FrameNumber frame) => CloseBindings(frame)?.WaitUntilDrained();
-
-    private BindingEpoch? CloseBindings(FrameNumber frame)
+    private void EndBindings(FrameNumber frame)
     {
         EndMappings(frame);
-        return (Volatile.Read(ref State(frame).Bound) & WasBound) != 0 ? PointOf(frame).Close() : null;
+        CloseBindings(frame)?.WaitUntilDrained();
     }
 
+    private BindingEpoch? CloseBindings(FrameNumber frame) =>
+        (Volatile.Read(ref State(frame).Bound) & WasBound) != 0 ? PointOf(frame).Close() : null;
+
     /// <summary>
-    /// Whoever binds to a page counts first and checks the right second, under the lock of its space; here the right has changed, and the count is looked at second. So either the count is seen and the
-    /// space is asked, which waits for that lock, or the check fails.
+    /// Every page that the frame is bound to becomes missing. Whoever binds sets the bit first and checks the right second, under the lock of its space; here the right has changed, and the bit is looked
+    /// at second. So either the bit is seen and the space is asked, which waits for that lock, or the check fails. Not needed where the last holder goes: a page is a holder.
     /// </summary>
     private void EndMappings(FrameNumber frame)
     {
         Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref State(frame).Mappings) == 0)
+        if ((Volatile.Read(ref State(frame).Bound) & WasMapped) == 0)
         {
             return;
         }
@@ -472,21 +475,15 @@ public sealed class FramePool : IRevocable, IDisposable
         RemoveUser();
     }
 
-    /// <summary>One page more that the frame is, or is about to be, bound to; a full fence.</summary>
-    internal void AddMapping(FrameNumber frame) => Interlocked.Increment(ref State(frame).Mappings);
-
-    internal void RemoveMapping(FrameNumber frame)
-    {
-        int left = Interlocked.Decrement(ref State(frame).Mappings);
-        Invariant.Check(left >= 0);
-    }
+    /// <summary>The frame is about to be bound to a page, unless the right is found to be lacking. A full fence.</summary>
+    internal void NoteMapping(FrameNumber frame) => Interlocked.Or(ref State(frame).Bound, WasMapped);
 
     private BindingPoint PointOf(FrameNumber frame) => _bindingPoints.GetOrAdd(frame.Value, static _ => new BindingPoint());
 
     /// <summary><see cref="Ring"/> by one who has just passed a full fence.</summary>
     internal void RingFenced(FrameNumber frame)
     {
-        if ((Volatile.Read(ref State(frame).Bound) & ~WasBound) != 0)
+        if (Volatile.Read(ref State(frame).Bound) >= OneSleeper)
         {
             WatchOf(frame).Ring();
         }
@@ -550,12 +547,11 @@ public sealed class FramePool : IRevocable, IDisposable
         return ref _states[frame.Value];
     }
 
-    /// <summary>What a frame costs in managed memory: 16 bytes. Owner is negative once the frame has a list of its own; bit 0 of Bound says that the frame was ever bound, the rest counts sleepers.</summary>
+    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own; bits 0 and 1 of Bound say that the frame was ever bound, and ever to a page; the rest counts sleepers.</summary>
     private struct FrameState
     {
         public int References;
         public int Owner;
         public int Bound;
-        public int Mappings;
     }
 }

@@ -33,11 +33,20 @@ public sealed unsafe class AbiTests
             #include <linux/fs.h>
             #include <linux/falloc.h>
             #include <linux/io_uring.h>
+            #include <linux/userfaultfd.h>
+            #include <poll.h>
             #ifndef STATX_DIOALIGN
             #define STATX_DIOALIGN 0x2000
             #endif
             #ifndef IORING_SETUP_NO_SQARRAY
             #define IORING_SETUP_NO_SQARRAY (1U << 16)
+            #endif
+            #ifndef UFFD_FEATURE_POISON
+            #define UFFD_FEATURE_POISON (1 << 14)
+            #define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_continue)
+            #endif
+            #ifndef UFFDIO_CONTINUE_MODE_WP
+            #define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
             #endif
             #ifndef BLOCK_URING_CMD_DISCARD
             #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
@@ -93,6 +102,7 @@ public sealed unsafe class AbiTests
                 "SYS_io_getevents: x64 208, arm64 4",
                 "SYS_io_setup: x64 206, arm64 0",
                 "SYS_io_submit: x64 209, arm64 2",
+                "SYS_userfaultfd: x64 323, arm64 282",
             ],
             differs);
         Assert.Same(RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? ArchitectureAbi.Arm64 : ArchitectureAbi.X64, ArchitectureAbi.Current);
@@ -124,6 +134,9 @@ public sealed unsafe class AbiTests
         TimeSpecification time;
         AioControlBlock block;
         AioEvent done;
+        PollEntry poll;
+        UserFaultRequest request;
+        UserFaultMessage fault;
         Unsafe.SkipInit(out statx);
         Unsafe.SkipInit(out p);
         Unsafe.SkipInit(out sqe);
@@ -134,6 +147,9 @@ public sealed unsafe class AbiTests
         Unsafe.SkipInit(out time);
         Unsafe.SkipInit(out block);
         Unsafe.SkipInit(out done);
+        Unsafe.SkipInit(out poll);
+        Unsafe.SkipInit(out request);
+        Unsafe.SkipInit(out fault);
         return
         [
             ("sizeof(struct iovec)", sizeof(IoVector)),
@@ -258,6 +274,24 @@ public sealed unsafe class AbiTests
             ("offsetof(struct io_event, res)", Offset(&done, &done.Result)),
             ("IOCB_CMD_PREAD", AioAbi.IOCB_CMD_PREAD), ("IOCB_CMD_PWRITE", AioAbi.IOCB_CMD_PWRITE), ("IOCB_CMD_FDSYNC", AioAbi.IOCB_CMD_FDSYNC),
             ("IOCB_CMD_PREADV", AioAbi.IOCB_CMD_PREADV), ("IOCB_CMD_PWRITEV", AioAbi.IOCB_CMD_PWRITEV),
+            ("MAP_FIXED", Abi.MAP_FIXED), ("SYS_userfaultfd", ArchitectureAbi.Current.SYS_userfaultfd),
+            ("sizeof(struct pollfd)", sizeof(PollEntry)),
+            ("offsetof(struct pollfd, revents)", Offset(&poll, &poll.Returned)), ("POLLIN", UserFaultAbi.POLLIN),
+            ("UFFD_API", (long)UserFaultAbi.UFFD_API),
+            ("UFFD_FEATURE_PAGEFAULT_FLAG_WP", (long)UserFaultAbi.UFFD_FEATURE_PAGEFAULT_FLAG_WP), ("UFFD_FEATURE_MINOR_SHMEM", (long)UserFaultAbi.UFFD_FEATURE_MINOR_SHMEM),
+            ("UFFD_FEATURE_WP_HUGETLBFS_SHMEM", (long)UserFaultAbi.UFFD_FEATURE_WP_HUGETLBFS_SHMEM), ("UFFD_FEATURE_POISON", (long)UserFaultAbi.UFFD_FEATURE_POISON),
+            ("UFFDIO_REGISTER_MODE_MISSING", (long)UserFaultAbi.UFFDIO_REGISTER_MODE_MISSING), ("UFFDIO_REGISTER_MODE_WP", (long)UserFaultAbi.UFFDIO_REGISTER_MODE_WP),
+            ("UFFDIO_REGISTER_MODE_MINOR", (long)UserFaultAbi.UFFDIO_REGISTER_MODE_MINOR), ("UFFDIO_WRITEPROTECT_MODE_WP", (long)UserFaultAbi.UFFDIO_WRITEPROTECT_MODE_WP),
+            ("UFFDIO_CONTINUE_MODE_DONTWAKE", (long)UserFaultAbi.UFFDIO_CONTINUE_MODE_DONTWAKE), ("UFFDIO_CONTINUE_MODE_WP", (long)UserFaultAbi.UFFDIO_CONTINUE_MODE_WP),
+            ("UFFDIO_API", (long)UserFaultAbi.UFFDIO_API), ("UFFDIO_REGISTER", (long)UserFaultAbi.UFFDIO_REGISTER), ("UFFDIO_WAKE", (long)UserFaultAbi.UFFDIO_WAKE),
+            ("UFFDIO_WRITEPROTECT", (long)UserFaultAbi.UFFDIO_WRITEPROTECT), ("UFFDIO_CONTINUE", (long)UserFaultAbi.UFFDIO_CONTINUE), ("UFFDIO_POISON", (long)UserFaultAbi.UFFDIO_POISON),
+            ("UFFD_EVENT_PAGEFAULT", UserFaultAbi.UFFD_EVENT_PAGEFAULT),
+            ("UFFD_PAGEFAULT_FLAG_WRITE", (long)UserFaultAbi.UFFD_PAGEFAULT_FLAG_WRITE), ("UFFD_PAGEFAULT_FLAG_WP", (long)UserFaultAbi.UFFD_PAGEFAULT_FLAG_WP),
+            ("sizeof(struct uffdio_api)", sizeof(UserFaultFeatures)), ("sizeof(struct uffdio_range)", sizeof(UserFaultRange)),
+            ("sizeof(struct uffdio_continue)", sizeof(UserFaultRequest)), ("offsetof(struct uffdio_continue, mode)", Offset(&request, &request.Mode)),
+            ("offsetof(struct uffdio_continue, mapped)", Offset(&request, &request.Result)), ("offsetof(struct uffdio_writeprotect, mode)", Offset(&request, &request.Mode)),
+            ("sizeof(struct uffd_msg)", sizeof(UserFaultMessage)),
+            ("offsetof(struct uffd_msg, arg.pagefault.flags)", Offset(&fault, &fault.Flags)), ("offsetof(struct uffd_msg, arg.pagefault.address)", Offset(&fault, &fault.Address)),
         ];
     }
 
