@@ -21,6 +21,7 @@ internal static class BlockPicture
         (CffsBlockKind.Slots, 'd', "directories with their inodes", Color.Green),
         (CffsBlockKind.Tree, 'e', "extent trees", Color.Teal),
         (CffsBlockKind.Index, 'i', "hash buckets of large directories", Color.Aqua),
+        (CffsBlockKind.Attributes, 'a', "extended attributes", Color.Lime),
         (CffsBlockKind.Log, 'l', "intent log", Color.Purple),
         (CffsBlockKind.Data, '#', "contents of files", Color.Blue),
         (CffsBlockKind.Other, '?', "waiting to become free", Color.Grey),

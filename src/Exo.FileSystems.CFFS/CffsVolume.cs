@@ -244,20 +244,25 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
         if (disk.Recovery is not null && repair is not null && !isReadOnly)
         {
-            // A new epoch, also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.
+            // Also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.
             ulong crashedEpoch = core.State.Epoch;
             core.BelieveIndexes(repair);
             core.BeginWritingAsync(IoMode.Sync).Take();
             repair.RunAsync(core, crashedEpoch, IoMode.Sync).Take();
-            while (!core.Committer.IsIdle)
-            {
-                core.Committer.SyncAsync(IoMode.Sync).Take();
-            }
-
-            core.IndexesAreComplete();
+            SyncUntilIdle(core);
+            core.EndRecovery();
+            SyncUntilIdle(core);
         }
 
         return volume;
+    }
+
+    private static void SyncUntilIdle(VolumeCore core)
+    {
+        while (!core.Committer.IsIdle)
+        {
+            core.Committer.SyncAsync(IoMode.Sync).Take();
+        }
     }
 
     private static (FramePool Frames, FramePool? Owned) FramesFor(CffsOpenOptions options)

@@ -19,7 +19,7 @@ internal static class TemplateCopies
 
         try
         {
-            name = Template.Verify(id, source, children).Source.Name;
+            name = VerifiedTemplates.Get(block, id, source, children).Source.Name;
             return true;
         }
         catch (XnException)

@@ -39,7 +39,8 @@ internal sealed class IntentLog(VolumeCore core)
     /// <summary>Writes an intent.</summary>
     public void Write(Intent intent)
     {
-        Invariant.Check(!IsFull && core.Metadata.IsHeldByCurrentThread);
+        // Recovery moves nothing: the intents that it reads are still needed when the power fails once more.
+        Invariant.Check(!IsFull && core.AfterCrash is null && core.Metadata.IsHeldByCurrentThread);
         int sector = _next++;
         _moving.Add(intent.Inode);
         BlockNumber block = _first + (ulong)(sector / Sector.PerBlock);

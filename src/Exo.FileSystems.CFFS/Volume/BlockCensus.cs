@@ -82,6 +82,11 @@ internal static class BlockCensus
                 continue;
             }
 
+            if (record.Kind is not (SlotKind.ExternalLink or SlotKind.Log) && record.Attributes != 0)
+            {
+                Mark(kinds, new BlockExtent(new BlockNumber(record.Attributes), 1), CffsBlockKind.Attributes);
+            }
+
             if (record.Kind == SlotKind.Directory)
             {
                 directories.Push(await core.GetInodeAsync(directory, place, io).ConfigureAwait(false));

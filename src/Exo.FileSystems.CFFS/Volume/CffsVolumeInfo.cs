@@ -48,6 +48,9 @@ public enum CffsBlockKind
     /// <summary>Hash buckets of large directories.</summary>
     Index,
 
+    /// <summary>Extended attributes.</summary>
+    Attributes,
+
     /// <summary>In use by something else on the same disk, or waiting to become free.</summary>
     Other,
 }

@@ -204,11 +204,15 @@ internal sealed class VolumeCore
         IndexTrust = State.IndexTrust;
     }
 
-    /// <summary>All that recovery has seen is durably in the indexes.</summary>
-    public void IndexesAreComplete()
+    /// <summary>
+    /// All that a crash has left is mended, durably. Only now does a new epoch begin: the intents of the crashed one count until then, for the power may fail during recovery, too.
+    /// Nothing may be changed before this is durable.
+    /// </summary>
+    public void EndRecovery()
     {
         VolumeState state = State;
         state.IndexedSequence = _nextNameSequence;
+        state.Epoch++;
         WriteState(state);
         AfterCrash = null;
     }
@@ -377,7 +381,8 @@ internal sealed class VolumeCore
                         state.LastUncleanEpoch = state.Epoch;
                     }
 
-                    state.Epoch++;
+                    // What recovery does belongs to the epoch that crashed (EndRecovery).
+                    state.Epoch += AfterCrash is null ? 1u : 0u;
                     state.Clean = 0;
                     state.ReadOnlyFeatures |= VolumeState.DirectoryIndexes;
                     state.IndexTrust = IndexTrust;

@@ -33,23 +33,30 @@ public static class CrashStates
         return Walk(recording, options);
     }
 
+    /// <summary>
+    /// All states within a bound, for short workloads that are explored in great number: at every moment every prefix of the writes since the last flush, without any one or two of
+    /// them, and with one of them torn at every place. States share what they have in common and are made when <see cref="CrashState.Contents"/> is asked for;
+    /// <see cref="CrashState.Fingerprint"/> tells which were looked at already.
+    /// </summary>
+    public static IEnumerable<CrashState> EnumerateBounded(DiskRecording recording, BoundedCrashOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(recording);
+        options ??= new BoundedCrashOptions();
+        if (options.AtomicBytes is < 512 or > 4096 || !int.IsPow2(options.AtomicBytes))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.AtomicBytes, "The atomic unit is a power of two from 512 to 4,096 bytes.");
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegative(options.WritesLostMax, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.WritesLostMax, 2, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.StatesPerCutMax, 1, nameof(options));
+        return new BoundedStates(recording, options).Walk();
+    }
+
     private static IEnumerable<CrashState> Walk(DiskRecording recording, CrashExplorationOptions options)
     {
         IReadOnlyList<DiskMark> marks = recording.Marks;
-        List<(long Tick, RecordedRequest? Submitted, RecordedRequest? Completed)> events = [];
-        foreach (RecordedRequest request in recording.Requests)
-        {
-            events.Add((request.SubmittedTick, request, null));
-            events.Add((request.CompletedTick, null, request));
-        }
-
-        foreach (DiskMark mark in marks)
-        {
-            // What a mark promises must hold at once, not only from the next request on.
-            events.Add((mark.Tick, null, null));
-        }
-
-        events.Sort((a, b) => a.Tick.CompareTo(b.Tick));
+        List<(long Tick, RecordedRequest? Submitted, RecordedRequest? Completed)> events = EventsOf(recording);
         HashSet<int> cuts = ChooseCuts(events.Count, options);
         PendingSectors cache = new(recording.Start, options.AtomicBytes);
         for (int i = -1; i < events.Count; i++)
@@ -71,6 +78,26 @@ public static class CrashStates
                 }
             }
         }
+    }
+
+    /// <summary>What happened, in order; an event with neither request is a mark.</summary>
+    internal static List<(long Tick, RecordedRequest? Submitted, RecordedRequest? Completed)> EventsOf(DiskRecording recording)
+    {
+        List<(long Tick, RecordedRequest? Submitted, RecordedRequest? Completed)> events = [];
+        foreach (RecordedRequest request in recording.Requests)
+        {
+            events.Add((request.SubmittedTick, request, null));
+            events.Add((request.CompletedTick, null, request));
+        }
+
+        foreach (DiskMark mark in recording.Marks)
+        {
+            // What a mark promises must hold at once, not only from the next request on.
+            events.Add((mark.Tick, null, null));
+        }
+
+        events.Sort((a, b) => a.Tick.CompareTo(b.Tick));
+        return events;
     }
 
     private static void Advance(PendingSectors cache, RecordedRequest? submitted, RecordedRequest? completed)
@@ -157,8 +184,9 @@ public static class CrashStates
                 }
             }
 
+            DiskContents contents = disk.ToContents();
             string description = $"power cut at tick {tick}, {reached} of {choice.Length} cached sectors reached the medium ({how}), seed {options.Seed}";
-            return new CrashState(tick, disk.ToContents(), description, marks);
+            return new CrashState(tick, () => contents, () => description, marks);
         }
     }
 

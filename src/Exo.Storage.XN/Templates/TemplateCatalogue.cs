@@ -45,7 +45,7 @@ internal sealed class TemplateCatalogue(BlockDevice device, ulong start, ulong s
 
                 try
                 {
-                    _templates[slot] = Template.Verify(id, source, children);
+                    _templates[slot] = VerifiedTemplates.Get(block, id, source, children);
                 }
                 catch (XnException refused)
                 {

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Tests.Crashes.Promise;
+
+namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
+
+/// <summary>
+/// One operation of a workload: what it does to a tree (null: it fails there, and workloads with it are left out) and to a volume. Both are told its position in the workload, so that the bytes
+/// that it writes are nobody else's.
+/// </summary>
+/// <param name="Text">As it is printed.</param>
+/// <param name="Path">What it is about; the new name where it makes one.</param>
+/// <param name="Model">On the tree.</param>
+/// <param name="Run">On the volume.</param>
+internal sealed record AceOperation(string Text, string Path, Func<PromisedTree, int, PromisedTree?> Model, Action<AceVolume, int> Run)
+{
+    /// <summary>Trees that are seen on the way, where an operation is not one step.</summary>
+    public Func<PromisedTree, PromisedTree[]>? OnTheWay { get; init; }
+
+    private const ushort FilePermissions = 0x1A4;
+
+    public override string ToString() => Text;
+
+    public static AceOperation Create(string path) => new(
+        $"creat {path}", path,
+        (tree, _) => tree.Create(path, new PromisedNode(CffsKind.File)),
+        (volume, _) => volume.Volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew, FilePermissions).Dispose());
+
+    public static AceOperation MakeDirectory(string path) => new(
+        $"mkdir {path}", path,
+        (tree, _) => tree.Create(path, new PromisedNode(CffsKind.Directory) { Permissions = 0x1ED }),
+        (volume, _) => volume.Volume.CreateDirectory(path));
+
+    public static AceOperation SymbolicLink(string path) => new(
+        $"symlink {path}", path,
+        (tree, at) => tree.Create(path, new PromisedNode(CffsKind.SymbolicLink) { Contents = Bytes(at, 0, 40), Permissions = 0x1FF }),
+        (volume, at) => volume.Volume.CreateSymbolicLink(System.Text.Encoding.UTF8.GetBytes(path), Bytes(at, 0, 40)));
+
+    public static AceOperation Unnamed(string path) => new(
+        $"tmpfile+link {path}", path,
+        (tree, at) => tree.Create(path, new PromisedNode(CffsKind.File) { Contents = Bytes(at, 0, 5000) }),
+        (volume, at) => volume.CreateUnnamed(path, Bytes(at, 0, 5000)));
+
+    public static AceOperation Link(string existing, string path) => new(
+        $"link {existing} {path}", path,
+        (tree, _) => tree.Link(existing, path),
+        (volume, _) => volume.Volume.CreateHardLink(existing, path));
+
+    public static AceOperation Unlink(string path) => new(
+        $"unlink {path}", path, (tree, _) => tree.Remove(path, isDirectory: false), (volume, _) => volume.Volume.RemoveFile(path));
+
+    public static AceOperation RemoveDirectory(string path) => new(
+        $"rmdir {path}", path, (tree, _) => tree.Remove(path, isDirectory: true), (volume, _) => volume.Volume.RemoveDirectory(path));
+
+    public static AceOperation Rename(string from, string to) => new(
+        $"rename {from} {to}", to, (tree, _) => tree.Rename(from, to), (volume, _) => volume.Volume.Rename(from, to));
+
+    public static AceOperation Exchange(string one, string other) => new(
+        $"exchange {one} {other}", other, (tree, _) => tree.Exchange(one, other), (volume, _) => volume.Exchange(one, other))
+    {
+        // Rule 10: three renames, the first of them to a name aside.
+        OnTheWay = tree =>
+        {
+            string aside = $"{one[..(one.LastIndexOf('/') + 1)]}{CrashPromises.Aside}";
+            PromisedTree first = tree.Rename(one, aside)!;
+            return [first, first.Rename(other, one)!];
+        },
+    };
+
+    /// <summary>Another value, of so many bytes.</summary>
+    public static AceOperation SetAttribute(string path, int length) => new(
+        $"setxattr {path} {length}", path,
+        (tree, at) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : node with { Attributes = node.Attributes.SetItem("user.k", Convert.ToHexString(Bytes(at, 0, length))) }),
+        (volume, at) => volume.Volume.SetExtendedAttribute(path, "user.k", Bytes(at, 0, length)));
+
+    public static AceOperation RemoveAttribute(string path) => new(
+        $"removexattr {path}", path,
+        (tree, _) => tree.Change(path, node => node.Attributes.ContainsKey("user.k") ? node with { Attributes = node.Attributes.Remove("user.k") } : null),
+        (volume, _) => volume.Volume.RemoveExtendedAttribute(path, "user.k"));
+
+    public static AceOperation ChangeMode(string path) => new(
+        $"chmod {path}", path,
+        (tree, at) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : node with { Permissions = (ushort)(0x180 + at) }),
+        (volume, at) => volume.Volume.SetAttributes(path, new CffsAttributeChange { Permissions = (ushort)(0x180 + at) }));
+
+    public static AceOperation SetTime(string path) => new(
+        $"utimens {path}", path,
+        (tree, at) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : node with { ModifyTimeNs = 1_000_000_007 * (at + 1L) }),
+        (volume, at) => volume.Volume.SetAttributes(path, new CffsAttributeChange { ModifyTimeNs = 1_000_000_007 * (at + 1L) }));
+
+    public static AceOperation Truncate(string path, int length) => new(
+        $"truncate {path} {length}", path,
+        (tree, _) => tree.Rewrite(path, old => Resized(old, length)),
+        (volume, _) => volume.SetLength(path, length));
+
+    /// <summary>Writes at an offset; -1 appends.</summary>
+    public static AceOperation Write(string path, int offset, int length) => new(
+        offset < 0 ? $"append {path} {length}" : $"write {path} {offset}+{length}", path,
+        (tree, at) => tree.Rewrite(path, old => Overwritten(old, offset < 0 ? old.Length : offset, length, at)),
+        (volume, at) =>
+        {
+            int begin = offset < 0 ? (int)volume.Volume.Stat(path).Size : offset;
+            volume.Write(path, begin, Bytes(at, begin, length));
+        });
+
+    public static AceOperation Allocate(string path, int offset, int length, bool keepSize) => new(
+        $"fallocate{(keepSize ? " keep-size" : "")} {path} {offset}+{length}", path,
+        (tree, _) => tree.Rewrite(path, old => keepSize ? old : Resized(old, Math.Max(old.Length, offset + length))),
+        (volume, _) => volume.Allocate(path, offset, length, keepSize));
+
+    public static AceOperation Punch(string path, int offset, int length) => new(
+        $"punch {path} {offset}+{length}", path,
+        (tree, _) => tree.Rewrite(path, old => Zeroed(old, offset, length)),
+        (volume, _) => volume.Punch(path, offset, length));
+
+    public static AceOperation Zero(string path, int offset, int length) => new(
+        $"zero-range {path} {offset}+{length}", path,
+        (tree, _) => tree.Rewrite(path, old => Zeroed(Resized(old, Math.Max(old.Length, offset + length)), offset, length)),
+        (volume, _) => volume.Zero(path, offset, length));
+
+    /// <summary>Bytes that tell who wrote them, and where: never zero, and no two positions of a workload write the same.</summary>
+    public static byte[] Bytes(int at, int offset, int length)
+    {
+        byte[] bytes = new byte[length];
+        for (int i = 0; i < length; i++)
+        {
+            int place = offset + i;
+            bytes[i] = (byte)(1 + (((place * 131) + ((place >> 8) * 17) + (at * 23)) % 255));
+        }
+
+        return bytes;
+    }
+
+    private static byte[] Resized(byte[] old, int length)
+    {
+        byte[] next = new byte[length];
+        old.AsSpan(0, Math.Min(length, old.Length)).CopyTo(next);
+        return next;
+    }
+
+    private static byte[] Overwritten(byte[] old, int offset, int length, int at)
+    {
+        byte[] next = Resized(old, Math.Max(old.Length, offset + length));
+        Bytes(at, offset, length).CopyTo(next.AsSpan(offset));
+        return next;
+    }
+
+    private static byte[] Zeroed(byte[] old, int offset, int length)
+    {
+        byte[] next = [.. old];
+        int begin = Math.Min(offset, next.Length);
+        next.AsSpan(begin, Math.Min(length, next.Length - begin)).Clear();
+        return next;
+    }
+}

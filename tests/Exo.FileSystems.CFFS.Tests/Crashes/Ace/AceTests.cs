@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
+
+namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
+
+/// <summary>
+/// Short workloads, all of them, with the power cut at every moment (docs/crash-promise.md). A usual run explores a slice spread over each class. <c>EXO_ACE_CLASS=seq-2</c> explores one class
+/// whole, <c>EXO_ACE_FIRST</c> and <c>EXO_ACE_COUNT</c> the workloads from an index on: a failure prints its class and index.
+/// </summary>
+public sealed class AceTests
+{
+    private const int SlicePerClass = 60;
+
+    // So many failures end an exploration: more of them seldom tell more.
+    private const int FailuresMax = 6;
+
+    [Fact]
+    public void Single_operations() => Explore("seq-1", workloads: 840);
+
+    [Fact]
+    public void Pairs() => Explore("seq-2", workloads: 121_680);
+
+    [Fact]
+    public void Triples_of_names() => Explore("seq-3-names", workloads: 127_776);
+
+    [Fact]
+    public void Triples_of_contents() => Explore("seq-3-contents", workloads: 39_304);
+
+    [Fact]
+    public void Triples_of_directories() => Explore("seq-3-nested", workloads: 210_912);
+
+    /// <summary>What spans several sectors is what recovery has to finish: here the power fails again at every moment of every recovery.</summary>
+    [Theory]
+    [InlineData("rename B/foo foo")]
+    [InlineData("rename A/foo B/bar")]
+    [InlineData("link A/foo A/bar")]
+    [InlineData("exchange A/foo B/foo")]
+    public void Recovery_may_be_interrupted(string operation)
+    {
+        AceClass kind = AceClass.All[0];
+        AceExplorer.Shared shared = new() { SecondCrashEvery = 1, SecondCrashStatesMax = 60 };
+        using AceExplorer explorer = new(shared);
+        explorer.Explore(new AceWorkload(kind, 0, [kind.Alphabet.Single(item => item.Text == operation)], [AcePersistence.Sync]));
+        TestContext.Current.TestOutputHelper?.WriteLine($"{shared.Contents} contents of the disk, {shared.SecondCrashes} cut again");
+        Assert.True(shared.SecondCrashes > 50);
+    }
+
+    private static void Explore(string name, int workloads)
+    {
+        AceClass kind = AceClass.All.Single(item => item.Name == name);
+        Assert.Equal(workloads, kind.Count);
+        int[] indexes = Choose(kind);
+        AceExplorer.Shared shared = new();
+        ConcurrentQueue<string> failures = new();
+        int next = -1;
+        long begunMs = Environment.TickCount64;
+        Thread[] threads = [.. Enumerable.Range(0, Environment.ProcessorCount).Select(_ => new Thread(Work))];
+        Array.ForEach(threads, thread => thread.Start());
+        Array.ForEach(threads, thread => thread.Join());
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{name}: {indexes.Length} of {kind.Count} workloads, in {shared.Void} an operation fails; {shared.States} states of {shared.Workloads} workloads, "
+            + $"{shared.Contents} contents of the disk, {shared.SecondCrashes} cut again; {Environment.TickCount64 - begunMs} ms");
+        Assert.True(failures.IsEmpty, string.Join("\n\n", failures));
+        Assert.Equal(indexes.Length, shared.Workloads + shared.Void);
+
+        void Work()
+        {
+            using AceExplorer explorer = new(shared);
+            while (Interlocked.Increment(ref next) is var i && i < indexes.Length && failures.Count < FailuresMax)
+            {
+                try
+                {
+                    explorer.Explore(kind[indexes[i]]);
+                }
+                catch (InvalidOperationException failure)
+                {
+                    failures.Enqueue(failure.Message);
+                }
+            }
+        }
+    }
+
+    private static int[] Choose(AceClass kind)
+    {
+        int? count = Number("EXO_ACE_COUNT");
+        if (Number("EXO_ACE_FIRST") is { } first)
+        {
+            return [.. Enumerable.Range(first, Math.Min(count ?? int.MaxValue, kind.Count - first))];
+        }
+
+        // Spread over the whole, and by a step that has no part in common with the choices of persistence.
+        int slice = Math.Min(kind.Count, count ?? (Environment.GetEnvironmentVariable("EXO_ACE_CLASS") == kind.Name ? kind.Count : SlicePerClass));
+        return [.. Enumerable.Range(0, slice).Select(i => (int)((long)i * kind.Count / slice))];
+    }
+
+    private static int? Number(string variable) => int.TryParse(Environment.GetEnvironmentVariable(variable), out int number) ? number : null;
+}
