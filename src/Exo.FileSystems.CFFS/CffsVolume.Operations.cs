@@ -37,7 +37,7 @@ public sealed partial class CffsVolume
 
     /// <inheritdoc cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>
     public CffsFile OpenFile(ReadOnlyMemory<byte> path, CffsOpenMode mode = CffsOpenMode.Read, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
-        OpenFileCoreAsync(path, mode, permissions, identity, IoMode.Sync).Take();
+        TryOpenInCore(path.Span, mode, identity ?? CffsIdentity.Superuser) ?? OpenFileCoreAsync(path, mode, permissions, identity, IoMode.Sync).Take();
 
     /// <inheritdoc cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>
     public ValueTask<CffsFile> OpenFileAsync(
@@ -235,44 +235,6 @@ public sealed partial class CffsVolume
         return ReadDirectoryCoreAsync(PathName.Encode(path), afterPosition, identity, IoMode.Async);
     }
 
-    /// <summary>The whole contents of a file.</summary>
-    public byte[] ReadAllBytes(string path, CffsIdentity? identity = null)
-    {
-        using CffsFile file = OpenFile(path, CffsOpenMode.Read, 0, identity);
-        byte[] bytes = new byte[file.Length];
-        int read = file.Read(0, bytes);
-        return read == bytes.Length ? bytes : bytes[..read];
-    }
-
-    /// <summary>Creates a file, or replaces the contents of one, in place. A new small file takes no block of its own.</summary>
-    public void WriteAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
-        WriteAllBytes(PathName.Encode(path), contents, permissions, identity);
-
-    /// <inheritdoc cref="WriteAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?)"/>
-    public void WriteAllBytes(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
-        WriteAllCoreAsync(path, contents, permissions, identity, IoMode.Sync).Take();
-
-    /// <summary>
-    /// Replaces a file's contents as a whole: readers, and every crash, see the old contents or the new ones. Writes a new file beside it, makes it durable and renames it.
-    /// </summary>
-    public void ReplaceAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null)
-    {
-        byte[] target = PathName.Encode(path);
-        int cut = target.AsSpan().TrimEnd((byte)'/').LastIndexOf((byte)'/') + 1;
-        byte[] beside = [.. target.AsSpan(0, cut), .. Encoding.ASCII.GetBytes($".{Guid.NewGuid():N}.new")];
-        WriteAllBytes(beside, contents, permissions, identity);
-        try
-        {
-            Sync();
-            Rename(beside, target, replace: true, identity);
-        }
-        catch
-        {
-            RemoveFile(beside, identity);
-            throw;
-        }
-    }
-
     /// <summary>What lies where on the disk: every block once, in runs of one kind. Reads all metadata of this file system.</summary>
     public IReadOnlyList<CffsBlockRun> MapBlocks() => BlockCensus.TakeAsync(Core, IoMode.Sync).Take();
 
@@ -306,11 +268,11 @@ public sealed partial class CffsVolume
         DeviceNumber = record.Kind == SlotKind.Special ? record.Start : 0,
     };
 
-    internal async ValueTask CloseAsync(Inode inode, IoMode mode)
+    internal ValueTask CloseAsync(Inode inode, IoMode mode)
     {
         if (IsClosed)
         {
-            return;
+            return default;
         }
 
         bool drop;
@@ -326,9 +288,16 @@ public sealed partial class CffsVolume
 
         if (drop)
         {
-            await Core.Names.DropOrphanAsync(inode, mode).ConfigureAwait(false);
+            return DropAsync(inode, mode);
         }
 
+        Core.Inodes.Release(inode);
+        return default;
+    }
+
+    private async ValueTask DropAsync(Inode inode, IoMode mode)
+    {
+        await Core.Names.DropOrphanAsync(inode, mode).ConfigureAwait(false);
         Core.Inodes.Release(inode);
     }
 
@@ -646,7 +615,8 @@ public sealed partial class CffsVolume
                 lock (Core.Metadata)
                 {
                     AttributeRules.Apply(ref inode.Record, change, identity, Core.Now());
-                    Core.NamesVersion++;
+                    Core.NoteNames();
+                    Core.Changes.NoteInode(CffsChangeKind.Attributes, inode);
                     Core.Committer.AddDirty(inode);
                 }
             }
@@ -687,58 +657,6 @@ public sealed partial class CffsVolume
         finally
         {
             Core.Inodes.Release(inode);
-        }
-    }
-
-    private async ValueTask WriteAllCoreAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, IoMode io)
-    {
-        CheckOpen();
-        identity ??= CffsIdentity.Superuser;
-        if (contents.Length <= Slot.ContentBytesMax)
-        {
-            (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
-            try
-            {
-                if (!name.IsEmpty && contents.Length <= Slot.ContentBytesMax - name.Length)
-                {
-                    Permissions.Require(parent, identity, Permissions.Execute);
-                    (Inode inode, bool created) = await Core.Names.CreateAsync(
-                        parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, contents, exclusive: false, identity, io).ConfigureAwait(false);
-                    Core.Inodes.Release(inode);
-                    if (created)
-                    {
-                        return;
-                    }
-                }
-            }
-            finally
-            {
-                Core.Inodes.Release(parent);
-            }
-        }
-
-        CffsFile file = await OpenFileCoreAsync(path, CffsOpenMode.Write | CffsOpenMode.Create | CffsOpenMode.Truncate, permissions, identity, io).ConfigureAwait(false);
-        try
-        {
-            if (io == IoMode.Sync)
-            {
-                file.Write(0, contents);
-            }
-            else
-            {
-                await file.WriteAsync(0, contents).ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            if (io == IoMode.Sync)
-            {
-                file.Dispose();
-            }
-            else
-            {
-                await file.DisposeAsync().ConfigureAwait(false);
-            }
         }
     }
 }

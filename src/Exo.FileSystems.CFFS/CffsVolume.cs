@@ -345,6 +345,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
     private void Release()
     {
+        Core.Changes.End();
         Core.ReleaseFrames();
         if (_ownsDisk)
         {

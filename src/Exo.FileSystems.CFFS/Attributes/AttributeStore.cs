@@ -199,7 +199,8 @@ internal sealed class AttributeStore(VolumeCore core)
 
             core.Edit.Apply();
             inode.Record = record;
-            core.NamesVersion++;
+            core.NoteNames(changesPaths: false);
+            core.Changes.NoteInode(CffsChangeKind.Attributes, inode);
             if (entryBytes > 0)
             {
                 core.Cache.Remember(frame, place.First);

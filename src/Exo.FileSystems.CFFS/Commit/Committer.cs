@@ -248,15 +248,12 @@ internal sealed class Committer(VolumeCore core)
         {
             dirty = _dirty;
             _dirty = [];
-            foreach (Inode inode in dirty)
+
+            // The records of one block in one change: each sector is sealed once, and the block checked once.
+            dirty.Sort(static (a, b) => a.SlotBlock != b.SlotBlock ? a.SlotBlock.Value.CompareTo(b.SlotBlock.Value) : a.SlotIndex.CompareTo(b.SlotIndex));
+            for (int from = 0; from < dirty.Count;)
             {
-                inode.IsDirty = false;
-                if (!inode.IsRemoved)
-                {
-                    core.Edit.Begin();
-                    core.Edit.Stage(inode, inode.Record);
-                    core.Edit.Apply();
-                }
+                from = StageBlock(dirty, from);
             }
         }
 
@@ -264,6 +261,32 @@ internal sealed class Committer(VolumeCore core)
         {
             core.Inodes.Release(inode);
         }
+    }
+
+    /// <summary>Stages the records of those dirty inodes that lie in one block; where the next block's begin.</summary>
+    private int StageBlock(List<Inode> dirty, int from)
+    {
+        BlockNumber block = dirty[from].SlotBlock;
+        bool any = false;
+        core.Edit.Begin();
+        int at = from;
+        for (; at < dirty.Count && dirty[at].SlotBlock == block; at++)
+        {
+            Inode inode = dirty[at];
+            inode.IsDirty = false;
+            if (!inode.IsRemoved)
+            {
+                core.Edit.Stage(inode, inode.Record);
+                any = true;
+            }
+        }
+
+        if (any)
+        {
+            core.Edit.Apply();
+        }
+
+        return at;
     }
 
     /// <summary>One commit, and those who wait for its end.</summary>

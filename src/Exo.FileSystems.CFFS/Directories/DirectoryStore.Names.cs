@@ -11,9 +11,28 @@ namespace Exo.FileSystems.CFFS.Directories;
 internal sealed partial class DirectoryStore
 {
     /// <summary>Finds a name. The place's frame is retained for the caller.</summary>
-    public async ValueTask<SlotPlace?> FindAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode mode)
+    public ValueTask<SlotPlace?> FindAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode mode)
     {
         uint hash = NameHash.Compute(name.Span, core.Guard.HashSeed);
+        if (directory.Directory?.Names is { } names)
+        {
+            int cursor = -1;
+            if (!names.TryNext(hash, ref cursor, out uint address))
+            {
+                return default;
+            }
+
+            if (TryReadInCore(directory, address, hash, name.Span, out SlotPlace place))
+            {
+                return new ValueTask<SlotPlace?>(place);
+            }
+        }
+
+        return FindAnywhereAsync(directory, hash, name, mode);
+    }
+
+    private async ValueTask<SlotPlace?> FindAnywhereAsync(Inode directory, uint hash, ReadOnlyMemory<byte> name, IoMode mode)
+    {
         while (true)
         {
             DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
@@ -48,6 +67,20 @@ internal sealed partial class DirectoryStore
     public bool TryFindInCore(Inode directory, ReadOnlySpan<byte> name, out Record record)
     {
         record = default;
+        if (!TryPlaceInCore(directory, name, out SlotPlace place))
+        {
+            return false;
+        }
+
+        bool isWhole = Record.TryParse(SectorOf(place), place.InSector, out record);
+        core.Cache.Release(place.Frame);
+        return isWhole;
+    }
+
+    /// <summary>The place of a name, when everything that leads to it is in core, with its frame retained. False says nothing.</summary>
+    public bool TryPlaceInCore(Inode directory, ReadOnlySpan<byte> name, out SlotPlace place)
+    {
+        place = default;
         if (directory.Directory is not { MustRead: false } state)
         {
             return false;
@@ -59,7 +92,7 @@ internal sealed partial class DirectoryStore
             int at = -1;
             while (names.TryNext(hash, ref at, out uint address))
             {
-                if (TryReadInCore(directory, address, hash, name, out record))
+                if (TryReadInCore(directory, address, hash, name, out place))
                 {
                     return true;
                 }
@@ -77,28 +110,31 @@ internal sealed partial class DirectoryStore
         int cursor = 0;
         while (!found && IndexBucket.TryNext(core.Cache.Bytes(bucket), hash, ref cursor, out _, out uint address))
         {
-            found = !IsGone(state, hash, address) && TryReadInCore(directory, address, hash, name, out record);
+            found = !IsGone(state, hash, address) && TryReadInCore(directory, address, hash, name, out place);
         }
 
         core.Cache.Release(bucket);
         return found;
     }
 
-    private bool TryReadInCore(Inode directory, uint address, uint hash, ReadOnlySpan<byte> name, out Record record)
+    private bool TryReadInCore(Inode directory, uint address, uint hash, ReadOnlySpan<byte> name, out SlotPlace place)
     {
         ulong logical = address / Slot.PerBlock;
-        record = default;
-        if (!directory.Map.TryFind(logical, out MappedExtent extent) || !core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
+        place = default;
+        if (!directory.Map.TryFind(logical, out MappedExtent extent))
         {
             return false;
         }
 
-        int index = (int)(address % Slot.PerBlock);
-        ReadOnlySpan<byte> sector = core.Cache.Bytes(frame).Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-        ReadOnlySpan<byte> slot = sector[((index & 3) * Slot.SizeBytes)..];
-        bool found = Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, index & 3, name) && Record.TryParse(sector, index & 3, out record);
-        core.Cache.Release(frame);
-        return found;
+        BlockNumber block = new(extent.Start + (logical - extent.Logical));
+        if (!core.Cache.TryGet(block, out FrameNumber frame)
+            || Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name) is not { } found)
+        {
+            return false;
+        }
+
+        place = found;
+        return true;
     }
 
     /// <summary>A record has been put in.</summary>
@@ -275,7 +311,7 @@ internal sealed partial class DirectoryStore
 
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
         return core.Cache.TryGet(block, out FrameNumber frame)
-            ? new ValueTask<SlotPlace?>(Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name))
+            ? new ValueTask<SlotPlace?>(Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name.Span))
             : ReadPlaceAsync(directory, address, hash, name, mode);
     }
 
@@ -290,15 +326,15 @@ internal sealed partial class DirectoryStore
             }
         }
 
-        return Compared(await PlaceAsync(directory, address, mode).ConfigureAwait(false), hash, name);
+        return Compared(await PlaceAsync(directory, address, mode).ConfigureAwait(false), hash, name.Span);
     }
 
     /// <summary>The place if its record has the name; else null, and its frame is released. An index leads to slots that hold other records by now, or none.</summary>
-    private SlotPlace? Compared(in SlotPlace place, uint hash, ReadOnlyMemory<byte> name)
+    private SlotPlace? Compared(in SlotPlace place, uint hash, ReadOnlySpan<byte> name)
     {
         ReadOnlySpan<byte> sector = SectorOf(place);
         ReadOnlySpan<byte> slot = sector[(place.InSector * Slot.SizeBytes)..];
-        if (Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, place.InSector, name.Span))
+        if (Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, place.InSector, name))
         {
             return place;
         }

@@ -165,6 +165,7 @@ internal sealed partial class FileStore
             inode.Record.ModifyTime = contents ? inode.Record.ChangeTime : inode.Record.ModifyTime;
             inode.Version++;
             core.Committer.AddDirty(inode);
+            core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }
     }
 }

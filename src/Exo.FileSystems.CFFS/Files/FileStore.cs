@@ -15,9 +15,6 @@ internal sealed partial class FileStore(VolumeCore core)
     /// <summary>Blocks moved in one step of a long read or write: 1 MiB.</summary>
     public const int StepBlocks = 256;
 
-    /// <summary>How far around a small file's blocks its directory's other small files are fetched with it: 256 KiB each way.</summary>
-    private const ulong GroupReachBlocks = 64;
-
     private const int BlockBytes = 4096;
     private const long SizeMax = 1L << 46;
 
@@ -108,27 +105,25 @@ internal sealed partial class FileStore(VolumeCore core)
     {
         ulong first = (ulong)offset / BlockBytes;
         ulong last = (ulong)(offset + lengthBytes - 1) / BlockBytes;
-        List<XnReadRequest> requests = [];
         if (inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
         {
-            CollectGroup(inode, requests);
+            return FetchGroupAsync(inode, mode);
         }
-        else
-        {
-            uint budget = StepBlocks;
-            for (ulong logical = first; logical <= last && budget > 0; logical = inode.Map.NextMapped(logical))
-            {
-                if (!inode.Map.TryFind(logical, out MappedExtent extent))
-                {
-                    logical++;
-                    continue;
-                }
 
-                uint count = (uint)Math.Min(Math.Min(extent.LogicalEnd, last + 1) - logical, budget);
-                requests.Add(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + (logical - extent.Logical)), count)));
-                budget -= count;
-                logical += count;
+        List<XnReadRequest> requests = [];
+        uint budget = StepBlocks;
+        for (ulong logical = first; logical <= last && budget > 0; logical = inode.Map.NextMapped(logical))
+        {
+            if (!inode.Map.TryFind(logical, out MappedExtent extent))
+            {
+                logical++;
+                continue;
             }
+
+            uint count = (uint)Math.Min(Math.Min(extent.LogicalEnd, last + 1) - logical, budget);
+            requests.Add(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + (logical - extent.Logical)), count)));
+            budget -= count;
+            logical += count;
         }
 
         return core.Cache.ReadAsync(requests.ToArray(), mode);
@@ -203,6 +198,7 @@ internal sealed partial class FileStore(VolumeCore core)
             inode.Record = record;
             inode.Version++;
             core.Committer.AddDirty(inode);
+            core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }
     }
 
@@ -232,29 +228,6 @@ internal sealed partial class FileStore(VolumeCore core)
             inode.SlotIndex & 3,
             inode.Record.NameLength + offset,
             destination);
-
-    private void CollectGroup(Inode inode, List<XnReadRequest> requests)
-    {
-        ulong center = inode.Record.Start;
-        ReadOnlySpan<byte> block = core.Cache.Bytes(inode.SlotFrame);
-        ulong low = center > GroupReachBlocks ? center - GroupReachBlocks : 0;
-        for (int index = 0; index < Slot.PerBlock; index++)
-        {
-            ReadOnlySpan<byte> sector = block.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-            if (Slot.KindOf(sector[((index & 3) * Slot.SizeBytes)..]) == SlotKind.File && Record.TryParse(sector, index & 3, out Record record)
-                && record.Depth == 0 && record.Count is > 0 and <= BlockAllocator.SmallFileBlocks
-                && record.Start >= low && record.Start < center + GroupReachBlocks
-                && (index == inode.SlotIndex || !core.Disk.TryGetEntry(new BlockNumber(record.Start), out _)))
-            {
-                requests.Add(new XnReadRequest(inode.SlotBlock, index, new BlockExtent(new BlockNumber(record.Start), record.Count)));
-            }
-        }
-
-        if (requests.Count == 0)
-        {
-            requests.Add(new XnReadRequest(inode.SlotBlock, inode.SlotIndex, new BlockExtent(new BlockNumber(center), inode.Record.Count)));
-        }
-    }
 
     private bool TryWriteInline(Inode inode, long offset, ReadOnlySpan<byte> source)
     {
@@ -294,6 +267,7 @@ internal sealed partial class FileStore(VolumeCore core)
             core.Edit.Apply();
             inode.Record = next;
             inode.Version++;
+            core.Changes.NoteInode(CffsChangeKind.Written, inode);
             return true;
         }
     }
@@ -366,6 +340,7 @@ internal sealed partial class FileStore(VolumeCore core)
             inode.Record.ModifyTime = inode.Record.ChangeTime = core.Now();
             inode.Version++;
             core.Committer.AddDirty(inode);
+            core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }
     }
 
@@ -442,7 +417,9 @@ internal sealed partial class FileStore(VolumeCore core)
     {
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
         long blockStart = (long)logical * BlockBytes;
-        bool whole = offset <= blockStart && offset + source.Length >= blockStart + BlockBytes;
+
+        // What lies beyond the end of the file is zeros: a block is replaced whole, without being read, when all is that lies before the end.
+        bool whole = offset <= blockStart && offset + source.Length >= Math.Min(blockStart + BlockBytes, (long)inode.Record.Size);
         FrameNumber frame;
         while (!core.Cache.TryGet(block, out frame))
         {
@@ -459,6 +436,7 @@ internal sealed partial class FileStore(VolumeCore core)
             if (bound == XnStatus.Ok)
             {
                 core.Cache.Remember(fresh, block);
+                await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
                 return;
             }
 
@@ -489,12 +467,12 @@ internal sealed partial class FileStore(VolumeCore core)
             core.Cache.Release(frame);
         }
 
-        if (offset + source.Length > (long)inode.Record.Size)
-        {
-            // The new length must not be durable before the bytes that it takes in.
-            await core.OrderAsync(block, inode.SlotBlock, mode).ConfigureAwait(false);
-        }
+        await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
     }
+
+    /// <summary>A new length must not be durable before the bytes that it takes in.</summary>
+    private ValueTask OrderLengthAsync(Inode inode, BlockNumber block, long end, IoMode mode) =>
+        end > (long)inode.Record.Size ? core.OrderAsync(block, inode.SlotBlock, mode) : default;
 
     private async ValueTask ZeroTailAsync(Inode inode, long length, IoMode mode)
     {

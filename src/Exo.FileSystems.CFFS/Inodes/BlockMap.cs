@@ -23,15 +23,18 @@ internal readonly record struct MappedNode(BlockNumber Block, BlockNumber Parent
 /// </summary>
 internal sealed class BlockMap
 {
-    private readonly List<MappedExtent> _extents = [];
+    // Most files have one extent: room for it is made with it, and doubled with each that finds none.
+    private MappedExtent[] _extents = [];
+    private int _count;
     private int _last;
     private BlockMap? _index;
+    private List<MappedNode>? _nodes;
 
-    public IReadOnlyList<MappedExtent> Extents => _extents;
+    public ReadOnlySpan<MappedExtent> Extents => _extents.AsSpan(0, _count);
 
-    public List<MappedNode> Nodes { get; } = [];
+    public List<MappedNode> Nodes => _nodes ??= [];
 
-    public int Count => _extents.Count;
+    public int Count => _count;
 
     /// <summary>A directory's index buckets, which lie in the same tree (docs/cffs-format.md, "Directory index").</summary>
     public BlockMap Index => _index ??= new BlockMap();
@@ -42,13 +45,13 @@ internal sealed class BlockMap
     /// <summary>Blocks of all extents.</summary>
     public ulong TotalBlocks { get; private set; }
 
-    public MappedExtent this[int index] => _extents[index];
+    public MappedExtent this[int index] => Extents[index];
 
     /// <summary>Finds the extent that holds a logical block.</summary>
     public bool TryFind(ulong logical, out MappedExtent extent)
     {
         int last = _last;
-        if (last < _extents.Count && logical - _extents[last].Logical < _extents[last].Count)
+        if (last < _count && logical - _extents[last].Logical < _extents[last].Count)
         {
             extent = _extents[last];
             return true;
@@ -70,7 +73,7 @@ internal sealed class BlockMap
     public int IndexAtOrBefore(ulong logical)
     {
         int low = 0;
-        int high = _extents.Count - 1;
+        int high = _count - 1;
         while (low <= high)
         {
             int middle = (low + high) >>> 1;
@@ -93,8 +96,15 @@ internal sealed class BlockMap
         int index = IndexAtOrBefore(extent.Logical) + 1;
         Invariant.Check(extent.Count > 0);
         Invariant.Check(index == 0 || _extents[index - 1].LogicalEnd <= extent.Logical);
-        Invariant.Check(index == _extents.Count || extent.LogicalEnd <= _extents[index].Logical);
-        _extents.Insert(index, extent);
+        Invariant.Check(index == _count || extent.LogicalEnd <= _extents[index].Logical);
+        if (_count == _extents.Length)
+        {
+            Array.Resize(ref _extents, Math.Max(1, _count * 2));
+        }
+
+        _extents.AsSpan(index, _count - index).CopyTo(_extents.AsSpan(index + 1));
+        _extents[index] = extent;
+        _count++;
         TotalBlocks += extent.Count;
     }
 
@@ -109,13 +119,15 @@ internal sealed class BlockMap
     public void RemoveAt(int index)
     {
         TotalBlocks -= _extents[index].Count;
-        _extents.RemoveAt(index);
+        _count--;
+        _extents.AsSpan(index + 1, _count - index).CopyTo(_extents.AsSpan(index));
     }
 
     public void Clear()
     {
-        _extents.Clear();
-        Nodes.Clear();
+        _extents = [];
+        _count = 0;
+        _nodes = null;
         TotalBlocks = 0;
         _last = 0;
         _index = null;
@@ -124,7 +136,7 @@ internal sealed class BlockMap
     /// <summary>The record that pointed to the extent or the tree has moved.</summary>
     public void Reparent(BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
     {
-        for (int i = 0; i < _extents.Count; i++)
+        for (int i = 0; i < _count; i++)
         {
             if (_extents[i].Parent == from && _extents[i].Partition == fromPartition)
             {
@@ -132,11 +144,11 @@ internal sealed class BlockMap
             }
         }
 
-        for (int i = 0; i < Nodes.Count; i++)
+        for (int i = 0; _nodes is { } nodes && i < nodes.Count; i++)
         {
-            if (Nodes[i].Parent == from && Nodes[i].Partition == fromPartition)
+            if (nodes[i].Parent == from && nodes[i].Partition == fromPartition)
             {
-                Nodes[i] = Nodes[i] with { Parent = to, Partition = toPartition };
+                nodes[i] = nodes[i] with { Parent = to, Partition = toPartition };
             }
         }
     }
@@ -150,6 +162,6 @@ internal sealed class BlockMap
             return logical;
         }
 
-        return index + 1 < _extents.Count ? _extents[index + 1].Logical : ulong.MaxValue;
+        return index + 1 < _count ? _extents[index + 1].Logical : ulong.MaxValue;
     }
 }

@@ -12,8 +12,10 @@ namespace Exo.FileSystems.CFFS.Inodes;
 /// <para><see cref="Record"/>, <see cref="SlotBlock"/>, <see cref="SlotIndex"/>, <see cref="SlotAddress"/> and <see cref="Container"/> change only
 /// under the volume's metadata lock; <see cref="Map"/>, <see cref="Directory"/> and the contents only under <see cref="Lock"/>.</para>
 /// </summary>
-internal sealed class Inode : IDisposable
+internal sealed class Inode
 {
+    private List<FrameNumber>? _nodeFrames;
+
     public Inode(ulong number)
     {
         Number = number;
@@ -46,7 +48,10 @@ internal sealed class Inode : IDisposable
     public bool IsMapLoaded { get; set; }
 
     /// <summary>Frames of the tree nodes, retained while the map is loaded.</summary>
-    public List<FrameNumber> NodeFrames { get; } = [];
+    public List<FrameNumber> NodeFrames => _nodeFrames ??= [];
+
+    /// <summary>Whether there are any.</summary>
+    public bool HasNodeFrames => _nodeFrames is { Count: > 0 };
 
     /// <summary>What is known of a directory's entries; null until loaded, and for everything else.</summary>
     public DirectoryState? Directory { get; set; }
@@ -69,13 +74,17 @@ internal sealed class Inode : IDisposable
     /// <summary>Blocks set aside for this inode: a directory's group, or a growing file's run.</summary>
     public AllocationWindow Window;
 
+    /// <summary>How often contents of a directory's small files were fetched (<see cref="Files.FileStore"/>). Racy: a hint.</summary>
+    public int GroupMisses { get; set; }
+
     /// <summary>Names that were replaced and still count in the record's links. Guarded by the metadata lock.</summary>
     public uint BuriedLinks { get; set; }
 
     /// <summary>Incremented with each change of contents.</summary>
     public long Version;
 
-    public bool IsDirectory => Record.Kind == SlotKind.Directory;
+    /// <summary>It has left the table: who still refers to it must ask for the inode anew. Guarded by the inode table.</summary>
+    public bool IsForgotten { get; set; }
 
-    public void Dispose() => Lock.Dispose();
+    public bool IsDirectory => Record.Kind == SlotKind.Directory;
 }

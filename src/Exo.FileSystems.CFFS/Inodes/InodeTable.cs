@@ -42,6 +42,41 @@ internal sealed class InodeTable(BlockCache cache)
         }
     }
 
+    /// <summary>Holds an inode that was held once, if it is still in memory.</summary>
+    public bool TryHold(Inode inode)
+    {
+        lock (_lock)
+        {
+            if (inode.IsForgotten)
+            {
+                return false;
+            }
+
+            inode.Holds++;
+            return true;
+        }
+    }
+
+    /// <summary>Sees to it that an inode is not in memory: false when somebody holds it or it is dirty. Under the lock of its container, so that nobody brings it in again.</summary>
+    public bool TryForget(ulong number)
+    {
+        lock (_lock)
+        {
+            if (!_inodes.TryGetValue(number, out Inode? inode))
+            {
+                return true;
+            }
+
+            if (inode.Holds > 0 || inode.IsDirty || inode.Container is null)
+            {
+                return false;
+            }
+
+            Forget(inode);
+            return true;
+        }
+    }
+
     /// <summary>
     /// Adds an inode that the caller has built (held once, and holding its container), or returns, held, the one that another thread added first;
     /// the caller's is then given up.
@@ -152,18 +187,21 @@ internal sealed class InodeTable(BlockCache cache)
 
     private void Discard(Inode inode, bool releaseContainer = true)
     {
+        inode.IsForgotten = true;
         cache.Release(inode.SlotFrame);
-        foreach (Exo.Core.Memory.FrameNumber frame in inode.NodeFrames)
+        if (inode.HasNodeFrames)
         {
-            cache.Release(frame);
+            foreach (Exo.Core.Memory.FrameNumber frame in inode.NodeFrames)
+            {
+                cache.Release(frame);
+            }
+
+            inode.NodeFrames.Clear();
         }
 
-        inode.NodeFrames.Clear();
         if (releaseContainer && inode.Container is { } container)
         {
             Release(container);
         }
-
-        inode.Dispose();
     }
 }

@@ -348,13 +348,16 @@ internal sealed class MapEdits(VolumeCore core)
     public void ForgetMap(Inode inode)
     {
         inode.Map.Clear();
-        foreach (FrameNumber frame in inode.NodeFrames)
-        {
-            core.Cache.Release(frame);
-        }
-
-        inode.NodeFrames.Clear();
         inode.IsMapLoaded = false;
+        if (inode.HasNodeFrames)
+        {
+            foreach (FrameNumber frame in inode.NodeFrames)
+            {
+                core.Cache.Release(frame);
+            }
+
+            inode.NodeFrames.Clear();
+        }
     }
 
     private static int LevelOf(Inode inode, BlockNumber node) => inode.Map.Nodes.Find(item => item.Block == node).Level;

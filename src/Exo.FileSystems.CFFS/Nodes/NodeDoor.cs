@@ -110,7 +110,8 @@ internal sealed partial class NodeDoor(CffsVolume volume)
                 }
 
                 inode.Record.ChangeTime = changeTimeNs ?? inode.Record.ChangeTime;
-                core.NamesVersion++;
+                core.NoteNames();
+                core.Changes.NoteInode(CffsChangeKind.Attributes, inode);
                 if (!inode.IsRemoved)
                 {
                     core.Committer.AddDirty(inode);

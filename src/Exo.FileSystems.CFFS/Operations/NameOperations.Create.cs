@@ -66,7 +66,8 @@ internal sealed partial class NameOperations
             core.Edit.Begin();
             core.Directories.Stage(directory, place, record, name.Span, inline.Span);
             core.Edit.Apply();
-            Touch(directory);
+            Touch(directory, changesPaths: false);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode);
         }
 
         Inode inode = core.AddInode(directory, place, record);

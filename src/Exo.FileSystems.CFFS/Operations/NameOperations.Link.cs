@@ -74,6 +74,7 @@ internal sealed partial class NameOperations
                 core.Edit.Apply();
                 core.RecentLinks.Add(inode, place.Block);
                 Touch(directory);
+                core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number);
             }
 
             core.Cache.Release(place.Frame);

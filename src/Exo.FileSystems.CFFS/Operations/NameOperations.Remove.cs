@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -15,7 +16,8 @@ internal sealed partial class NameOperations
     /// <summary>Removes a name; with the last name the inode goes, or, while it is open, moves to the orphan directory.</summary>
     public async ValueTask RemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
     {
-        while (!await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false))
+        while (!((isDirectory ? null : await TryRemovePlainAsync(directory, name, identity, io).ConfigureAwait(false))
+            ?? await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false)))
         {
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
@@ -107,7 +109,8 @@ internal sealed partial class NameOperations
 
             lock (core.Metadata)
             {
-                Touch(directory);
+                Touch(directory, changesPaths: record.Kind is not (SlotKind.File or SlotKind.Special));
+                core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number);
             }
 
             return true;
@@ -222,8 +225,12 @@ internal sealed partial class NameOperations
 
     private void StageClear(Inode inode, bool isTwiceOwned)
     {
-        ref Record record = ref inode.Record;
-        core.Directories.StageClear(inode.Container!.Number, inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, record.Slots);
+        StageClear(inode.Container!.Number, inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, inode.Record, isTwiceOwned);
+    }
+
+    private void StageClear(ulong owner, BlockNumber block, FrameNumber frame, int index, in Record record, bool isTwiceOwned)
+    {
+        core.Directories.StageClear(owner, block, frame, index, record.Slots);
         if (record.Kind is not (SlotKind.Special or SlotKind.ExternalLink))
         {
             if (record.Count > 0)
@@ -231,17 +238,17 @@ internal sealed partial class NameOperations
                 BlockExtent extent = new(new BlockNumber(record.Start), record.Count);
                 if (isTwiceOwned)
                 {
-                    core.Edit.Transaction.ClaimFree(extent, core.MapEdits.RootTemplate(record), inode.SlotBlock, inode.SlotIndex);
+                    core.Edit.Transaction.ClaimFree(extent, core.MapEdits.RootTemplate(record), block, index);
                 }
                 else
                 {
-                    core.Edit.Transaction.ClaimFreeTree(extent, core.MapEdits.RootTemplate(record), inode.SlotBlock, inode.SlotIndex);
+                    core.Edit.Transaction.ClaimFreeTree(extent, core.MapEdits.RootTemplate(record), block, index);
                 }
             }
 
             if (record.Attributes != 0)
             {
-                core.Edit.Transaction.ClaimFree(new BlockExtent(new BlockNumber(record.Attributes), 1), core.Templates.Attributes, inode.SlotBlock, inode.SlotIndex);
+                core.Edit.Transaction.ClaimFree(new BlockExtent(new BlockNumber(record.Attributes), 1), core.Templates.Attributes, block, index);
             }
         }
     }

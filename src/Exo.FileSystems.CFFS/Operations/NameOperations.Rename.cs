@@ -188,6 +188,7 @@ internal sealed partial class NameOperations
 
                 Touch(from);
                 Touch(to);
+                core.Changes.NoteMove(from, fromName.Span, to, toName.Span, inode.Number);
             }
 
             if (!inPlace)

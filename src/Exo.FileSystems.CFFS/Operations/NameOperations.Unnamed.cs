@@ -68,6 +68,7 @@ internal sealed partial class NameOperations
         {
             inode.IsUnlinked = false;
             Touch(directory);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number);
         }
 
         core.Cache.Release(target.Frame);

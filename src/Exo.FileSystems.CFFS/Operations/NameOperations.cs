@@ -11,11 +11,9 @@ namespace Exo.FileSystems.CFFS.Operations;
 /// Changes of the name space. Creating and removing a name is one change of one sector, hence atomic; what spans sectors is ordered so that every
 /// crash leaves the old state or the new one, or a state that the next mount or load recognises (docs/cffs-format.md, last table).
 /// </summary>
-internal sealed partial class NameOperations(VolumeCore core) : IDisposable
+internal sealed partial class NameOperations(VolumeCore core)
 {
     private readonly NodeLock _moves = new();
-
-    public void Dispose() => _moves.Dispose();
 
     private static void RequireWritable(Inode directory, CffsIdentity identity)
     {
@@ -60,11 +58,12 @@ internal sealed partial class NameOperations(VolumeCore core) : IDisposable
         await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false)
             ?? throw new CffsException(CffsError.NotFound, $"'{PathName.Display(name)}' not found");
 
-    private void Touch(Inode directory)
+    /// <summary>A directory's entries have changed. Where what goes or moves is itself no directory and no link, paths lead where they led.</summary>
+    private void Touch(Inode directory, bool changesPaths = true)
     {
         directory.Record.ModifyTime = directory.Record.ChangeTime = core.Now();
         directory.Version++;
-        core.NamesVersion++;
+        core.NoteNames(changesPaths);
         core.Committer.AddDirty(directory);
     }
 

@@ -1,46 +1,87 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
+using System.IO.Hashing;
+using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Volume;
 
 namespace Exo.FileSystems.CFFS.Paths;
 
 /// <content>
-/// Who asks for the attributes of one file of a directory often asks for those of others next: the directory that a path led to last is remembered, and is right as long as no name, owner or
-/// permission has changed on the volume.
+/// Who asks for one file of a directory often asks for others next. The directories that paths led to lately are remembered by the text before a path's last name, and are right as long as nothing
+/// has changed that a path goes through (<see cref="VolumeCore.PathsVersion"/>).
 /// </content>
 internal sealed partial class PathWalk
 {
-    private Recent? _recent;
+    private const int RecentMax = 256;
 
-    /// <summary>A directory that somebody's path led to; true while the volume's count of changes is what it was. Held, so that it stays in memory, but only until another is remembered.</summary>
-    private sealed record Recent(byte[] Prefix, CffsIdentity Identity, long NamesVersion, Inode Directory);
+    private readonly Recent?[] _recent = new Recent?[RecentMax];
 
-    /// <summary>The attributes of what a path leads to, when its directory is the last one that was asked about and everything is in core. False says nothing.</summary>
+    /// <summary>A directory that somebody's path led to. Not held: it is asked whether it is still in memory.</summary>
+    private sealed record Recent(byte[] Prefix, CffsIdentity Identity, long PathsVersion, Inode Directory);
+
+    /// <summary>
+    /// The directory of a path's last name, if it is known without a walk: held, and its lock taken. False says nothing. Whoever searches it asks for the permission to do so.
+    /// </summary>
+    public bool TryEnterParent(ReadOnlySpan<byte> path, CffsIdentity identity, [NotNullWhen(true)] out Inode? directory, out ReadOnlySpan<byte> name)
+    {
+        if (!TryRecent(path, identity, out directory, out int nameFrom))
+        {
+            name = default;
+            return false;
+        }
+
+        name = path[nameFrom..];
+        if (directory.Lock.TryEnter())
+        {
+            if (!directory.IsRemoved)
+            {
+                return true;
+            }
+
+            directory.Lock.Exit();
+        }
+
+        core.Inodes.Release(directory);
+        return false;
+    }
+
+    /// <summary>Lets go of a directory that was entered.</summary>
+    public void LeaveParent(Inode directory)
+    {
+        directory.Lock.Exit();
+        core.Inodes.Release(directory);
+    }
+
+    /// <summary>The attributes of what a path leads to, when its directory has been asked about lately and everything is in core. False says nothing.</summary>
     public bool TryStatInCore(ReadOnlySpan<byte> path, bool followLast, CffsIdentity identity, out CffsStat stat)
     {
         stat = default;
-        int cut = path.LastIndexOf((byte)'/') + 1;
-        ReadOnlySpan<byte> name = path[cut..];
-        if (Volatile.Read(ref _recent) is not { } recent || recent.NamesVersion != Volatile.Read(ref core.NamesVersion) || recent.Identity != identity
-            || !recent.Prefix.AsSpan().SequenceEqual(path[..cut]) || name.Length is 0 or > Slot.NameBytesMax || core.Inodes.TryHold(recent.Directory.Number) is not { } directory)
+        if (!TryEnterParent(path, identity, out Inode? directory, out ReadOnlySpan<byte> name))
         {
             return false;
         }
 
-        bool isInside = directory == recent.Directory && directory.Lock.TryEnter();
-
-        // Names of directories change under the directories' locks: whoever comes in here after a change sees it in the count.
         try
         {
-            if (!isInside || recent.NamesVersion != Volatile.Read(ref core.NamesVersion) || directory.IsRemoved || !core.Directories.TryFindInCore(directory, name, out Record record))
+            if (!Permissions.Allows(directory, identity, Permissions.Execute) || !core.Directories.TryFindInCore(directory, name, out Record record))
             {
                 return false;
             }
 
             bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
-            if (!isPlain || record.Depth != 0 || core.Inodes.Contains(record.Inode))
+            if (!isPlain || record.Depth != 0)
             {
                 return false;
+            }
+
+            if (core.Inodes.TryHold(record.Inode) is { } inode)
+            {
+                bool knowsBlocks = inode.Record.Depth == 0 || inode.IsMapLoaded;
+                stat = knowsBlocks ? CffsVolume.StatOf(inode) : default;
+                core.Inodes.Release(inode);
+                return knowsBlocks;
             }
 
             stat = CffsVolume.StatOf(record, record.Links);
@@ -48,33 +89,41 @@ internal sealed partial class PathWalk
         }
         finally
         {
-            if (isInside)
-            {
-                directory.Lock.Exit();
-            }
-
-            core.Inodes.Release(directory);
+            LeaveParent(directory);
         }
     }
 
-    private void Remember(ReadOnlySpan<byte> path, CffsIdentity identity, long namesVersion, Inode directory)
+    /// <summary>The directory that the text before a path's last name led to, held. The text is compared as it is: <c>a/../b</c> is another way than <c>b</c>.</summary>
+    private bool TryRecent(ReadOnlySpan<byte> path, CffsIdentity identity, [NotNullWhen(true)] out Inode? directory, out int nameFrom)
     {
-        if (identity.Root is not null)
+        nameFrom = path.LastIndexOf((byte)'/') + 1;
+        ReadOnlySpan<byte> name = path[nameFrom..];
+        ReadOnlySpan<byte> prefix = path[..nameFrom];
+        directory = null;
+        if (name.Length is 0 or > Slot.NameBytesMax || name.SequenceEqual("."u8) || name.SequenceEqual(".."u8)
+            || Volatile.Read(ref _recent[PlaceOf(prefix)]) is not { } recent
+            || recent.PathsVersion != Volatile.Read(ref core.PathsVersion) || recent.Identity != identity
+            || !recent.Prefix.AsSpan().SequenceEqual(prefix) || !core.Inodes.TryHold(recent.Directory))
         {
-            // Where its paths begin depends on a handle, which may be closed.
-            return;
+            return false;
         }
 
-        int cut = path.LastIndexOf((byte)'/') + 1;
-        if (_recent is { } same && same.Directory == directory && same.NamesVersion == namesVersion && same.Identity == identity && same.Prefix.AsSpan().SequenceEqual(path[..cut]))
-        {
-            return;
-        }
+        directory = recent.Directory;
+        return true;
+    }
 
-        core.Inodes.Hold(directory);
-        if (Interlocked.Exchange(ref _recent, new Recent(path[..cut].ToArray(), identity, namesVersion, directory)) is { } old)
+    /// <summary>Notes where a walk has led that began when the count of changes was <paramref name="pathsVersion"/>.</summary>
+    private void Remember(ReadOnlySpan<byte> path, ReadOnlySpan<byte> name, CffsIdentity identity, long pathsVersion, Inode directory)
+    {
+        int nameFrom = path.LastIndexOf((byte)'/') + 1;
+
+        // Where a confined identity's paths begin depends on a handle, which may be closed.
+        if (identity.Root is null && name.Length > 0 && path.Length - nameFrom == name.Length)
         {
-            core.Inodes.Release(old.Directory);
+            ReadOnlySpan<byte> prefix = path[..nameFrom];
+            Volatile.Write(ref _recent[PlaceOf(prefix)], new Recent(prefix.ToArray(), identity, pathsVersion, directory));
         }
     }
+
+    private static int PlaceOf(ReadOnlySpan<byte> prefix) => (int)(XxHash3.HashToUInt64(prefix) % RecentMax);
 }

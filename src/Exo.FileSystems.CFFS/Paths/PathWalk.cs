@@ -43,7 +43,6 @@ internal sealed partial class PathWalk(VolumeCore core)
     /// </summary>
     public async ValueTask<CffsStat?> TryStatAsync(ReadOnlyMemory<byte> path, bool followLast, CffsIdentity identity, IoMode mode)
     {
-        long namesVersion = Volatile.Read(ref core.NamesVersion);
         (Inode parent, ReadOnlyMemory<byte> name) = await ResolveParentAsync(path, identity, mode).ConfigureAwait(false);
         try
         {
@@ -63,11 +62,6 @@ internal sealed partial class PathWalk(VolumeCore core)
 
                 Record record = core.Directories.RecordAt(parent, place);
                 core.Cache.Release(place.Frame);
-                if (path.Span.EndsWith(name.Span))
-                {
-                    Remember(path.Span, identity, namesVersion, parent);
-                }
-
                 bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
                 return isPlain && record.Depth == 0 && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
             }
@@ -83,11 +77,19 @@ internal sealed partial class PathWalk(VolumeCore core)
     }
 
     /// <summary>The directory of a path's last name (held), and that name; the name is empty when the path is the root.</summary>
-    public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode)
+    public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode) =>
+        TryRecent(path.Span, identity, out Inode? recent, out int nameFrom)
+            ? new ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)>((recent, path[nameFrom..]))
+            : WalkFromRootAsync(path, identity, mode);
+
+    private async ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> WalkFromRootAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode)
     {
+        long pathsVersion = Volatile.Read(ref core.PathsVersion);
         Inode root = RootOf(identity);
         core.Inodes.Hold(root);
-        return WalkAsync(root, path, 0, identity, mode);
+        (Inode parent, ReadOnlyMemory<byte> name) = await WalkAsync(root, path, 0, identity, mode).ConfigureAwait(false);
+        Remember(path.Span, name.Span, identity, pathsVersion, parent);
+        return (parent, name);
     }
 
     /// <summary>One step: the inode of a name in a directory, held, or null. <c>..</c> is the directory above.</summary>

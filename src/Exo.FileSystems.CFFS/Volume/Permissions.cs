@@ -28,15 +28,21 @@ internal static class Permissions
     }
 
     /// <summary>Removing or renaming an entry needs write access to the directory and, where it is sticky, ownership of one of the two.</summary>
-    public static void RequireRemoval(Inode directory, Inode entry, CffsIdentity identity)
+    public static void RequireRemoval(Inode directory, Inode entry, CffsIdentity identity) => RequireRemoval(directory, entry.Record, identity);
+
+    /// <summary>As <see cref="RequireRemoval(Inode, Inode, CffsIdentity)"/>, by the record of the entry.</summary>
+    public static void RequireRemoval(Inode directory, in Record entry, CffsIdentity identity)
     {
         Require(directory, identity, Write | Execute);
         if ((directory.Record.Mode & ModeBits.Sticky) != 0 && !identity.IsSuperuser
-            && identity.User != directory.Record.User && identity.User != entry.Record.User)
+            && identity.User != directory.Record.User && identity.User != entry.User)
         {
-            CffsException.Throw(CffsError.NotPermitted, $"directory {directory.Number} is sticky and inode {entry.Number} belongs to another user");
+            CffsException.Throw(CffsError.NotPermitted, $"directory {directory.Number} is sticky and inode {entry.Inode} belongs to another user");
         }
     }
+
+    /// <summary>Whether an identity may.</summary>
+    public static bool Allows(Inode inode, CffsIdentity identity, int wanted) => Allows(inode.Record, identity, wanted);
 
     private static bool Allows(in Record record, CffsIdentity identity, int wanted)
     {

@@ -13,6 +13,7 @@ using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Operations;
 using Exo.FileSystems.CFFS.Paths;
 using Exo.FileSystems.CFFS.Templates;
+using Exo.FileSystems.CFFS.Watching;
 using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Volume;
@@ -62,6 +63,7 @@ internal sealed class VolumeCore
         Files = new FileStore(this);
         Attributes = new AttributeStore(this);
         Names = new NameOperations(this);
+        Changes = new ChangeFeed(this);
         Cache.WriteBack = Committer.CommitAsync;
     }
 
@@ -103,6 +105,8 @@ internal sealed class VolumeCore
 
     public NameOperations Names { get; }
 
+    public ChangeFeed Changes { get; }
+
     /// <summary>The lock of the metadata. Short: no I/O and no await under it.</summary>
     public Lock Metadata { get; } = new();
 
@@ -111,6 +115,18 @@ internal sealed class VolumeCore
 
     /// <summary>Counts changes of the name space. Changed under the metadata lock, read by anyone.</summary>
     public long NamesVersion;
+
+    /// <summary>Counts the changes of the name space and of permissions after which a path may lead to another directory. Changed under the metadata lock, read by anyone.</summary>
+    public long PathsVersion;
+
+    /// <summary>A name, an owner or a permission has changed. Under the metadata lock.</summary>
+    /// <param name="changesPaths">It may be one that a path goes through.</param>
+    public void NoteNames(bool changesPaths = true)
+    {
+        Invariant.Check(Metadata.IsHeldByCurrentThread);
+        NamesVersion++;
+        PathsVersion += changesPaths ? 1 : 0;
+    }
 
     public VolumeGuard Guard { get; private set; } = null!;
 
@@ -345,7 +361,6 @@ internal sealed class VolumeCore
     {
         Intents.ReleaseFrames();
         Inodes.ReleaseAll();
-        Names.Dispose();
         Cache.Release(RootFrame);
     }
 
@@ -418,20 +433,25 @@ internal sealed class VolumeCore
     /// <summary>
     /// The inode of a directory's record, held. Takes over the place's retained frame. Under the directory's lock.
     /// </summary>
-    public async ValueTask<Inode> GetInodeAsync(Inode directory, SlotPlace place, IoMode mode)
+    public ValueTask<Inode> GetInodeAsync(Inode directory, in SlotPlace place, IoMode mode) =>
+        GetEmbeddedInode(directory, place) is { } inode ? new ValueTask<Inode>(inode) : GetExternalInodeAsync(directory, place, mode);
+
+    /// <summary>As <see cref="GetInodeAsync"/>; null when the inode is an external one that is not in memory: then the frame stays the caller's.</summary>
+    public Inode? GetEmbeddedInode(Inode directory, in SlotPlace place)
     {
-        Record record = Directories.RecordAt(directory, place);
-        if (Inodes.TryHold(record.Inode) is { } known)
+        if (Inodes.TryHold(Slot.InodeOf(Directories.SectorOf(place)[(place.InSector * Slot.SizeBytes)..])) is { } known)
         {
             Cache.Release(place.Frame);
             return known;
         }
 
-        if (record.Kind != SlotKind.ExternalLink)
-        {
-            return AddInode(directory, place, record);
-        }
+        Record record = Directories.RecordAt(directory, place);
+        return record.Kind == SlotKind.ExternalLink ? null : AddInode(directory, place, record);
+    }
 
+    private async ValueTask<Inode> GetExternalInodeAsync(Inode directory, SlotPlace place, IoMode mode)
+    {
+        Record record = Directories.RecordAt(directory, place);
         Cache.Release(place.Frame);
         uint address = checked((uint)record.Start);
         await Externals.Lock.EnterAsync(mode).ConfigureAwait(false);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Operations;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Volume;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <content>Contents of files as a whole.</content>
+public sealed partial class CffsVolume
+{
+    /// <summary>The whole contents of a file.</summary>
+    /// <exception cref="CffsException">As of <see cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>.</exception>
+    public byte[] ReadAllBytes(string path, CffsIdentity? identity = null)
+    {
+        using CffsFile file = OpenFile(path, CffsOpenMode.Read, 0, identity);
+        byte[] bytes = new byte[file.Length];
+        int read = file.Read(0, bytes);
+        return read == bytes.Length ? bytes : bytes[..read];
+    }
+
+    /// <inheritdoc cref="ReadAllBytes(string, CffsIdentity?)"/>
+    public async ValueTask<byte[]> ReadAllBytesAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        CffsFile file = await OpenFileAsync(path, CffsOpenMode.Read, 0, identity, cancellationToken).ConfigureAwait(false);
+        await using (file.ConfigureAwait(false))
+        {
+            byte[] bytes = new byte[file.Length];
+            int read = await file.ReadAsync(0, bytes, cancellationToken).ConfigureAwait(false);
+            return read == bytes.Length ? bytes : bytes[..read];
+        }
+    }
+
+    /// <summary>
+    /// Creates a file with these contents, or replaces the contents of one in place. A new small file is one change: a crash leaves all of it or nothing. One that is replaced can be seen in between;
+    /// see <see cref="ReplaceAllBytes"/>.
+    /// </summary>
+    public void WriteAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
+        WriteAllBytes(PathName.Encode(path), contents, permissions, identity);
+
+    /// <inheritdoc cref="WriteAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?)"/>
+    public void WriteAllBytes(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
+        WriteAllCoreAsync(path, contents, permissions, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="WriteAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?)"/>
+    public async ValueTask WriteAllBytesAsync(
+        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        _ = await WriteAllCoreAsync(PathName.Encode(path), contents, permissions, identity, IoMode.Async).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Replaces a file's contents as a whole, or creates it: readers, and every crash, see the old contents or the new ones. The new ones are written to a file beside it, which is then renamed; a crash
+    /// can leave that file (<c>.NUMBER.new</c>).
+    /// </summary>
+    /// <param name="path">The file; its directory must exist. A symbolic link is replaced, not followed.</param>
+    /// <param name="contents">What the file is to hold.</param>
+    /// <param name="permissions">Permission bits of the new file.</param>
+    /// <param name="identity">Who asks; null is the superuser.</param>
+    /// <param name="durable">The new contents are durable when it returns; otherwise after the next sync.</param>
+    public void ReplaceAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false) =>
+        ReplaceAllCoreAsync(path, contents, permissions, identity, durable, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="ReplaceAllBytes"/>
+    public ValueTask ReplaceAllBytesAsync(
+        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return ReplaceAllCoreAsync(path, contents, permissions, identity, durable, IoMode.Async);
+    }
+
+    private async ValueTask ReplaceAllCoreAsync(string path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
+    {
+        byte[] target = PathName.Encode(path);
+        int cut = target.AsSpan().TrimEnd((byte)'/').LastIndexOf((byte)'/') + 1;
+        ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+        byte[] beside = [.. target.AsSpan(0, cut), .. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $".{number:x16}.new"))];
+        bool isOneChange = await WriteAllCoreAsync(beside, contents, permissions, identity, io).ConfigureAwait(false);
+        try
+        {
+            if (!isOneChange)
+            {
+                // Its contents hang on several blocks, and the name must not be durable before all of them are.
+                await Core.Committer.SyncAsync(io).ConfigureAwait(false);
+            }
+
+            await RenameCoreAsync(beside, target, replace: true, identity, io).ConfigureAwait(false);
+        }
+        catch
+        {
+            await RemoveCoreAsync(beside, isDirectory: false, identity, io).ConfigureAwait(false);
+            throw;
+        }
+
+        if (durable)
+        {
+            await Core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>True when the file was made, whole, by one change of one sector.</summary>
+    private async ValueTask<bool> WriteAllCoreAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, IoMode io)
+    {
+        CheckOpen();
+        identity ??= CffsIdentity.Superuser;
+        if (contents.Length <= NameOperations.WholeBytesMax)
+        {
+            (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
+            try
+            {
+                if (!name.IsEmpty)
+                {
+                    Permissions.Require(parent, identity, Permissions.Execute);
+                    if (await Core.Names.TryCreateWholeAsync(parent, name, permissions, contents, identity, io).ConfigureAwait(false))
+                    {
+                        return true;
+                    }
+                }
+            }
+            finally
+            {
+                Core.Inodes.Release(parent);
+            }
+        }
+
+        CffsFile file = await OpenFileCoreAsync(path, CffsOpenMode.Write | CffsOpenMode.Create | CffsOpenMode.Truncate, permissions, identity, io).ConfigureAwait(false);
+        try
+        {
+            if (io == IoMode.Sync)
+            {
+                file.Write(0, contents);
+            }
+            else
+            {
+                await file.WriteAsync(0, contents).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            if (io == IoMode.Sync)
+            {
+                file.Dispose();
+            }
+            else
+            {
+                await file.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+
+        return false;
+    }
+}
