@@ -2,13 +2,15 @@
 using System.Net;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Raw;
 using Exo.Net.Cheetah.Sockets;
 
 namespace Exo.Net.Cheetah;
 
 /// <summary>
 /// A web server for documents: HTTP/1.1 (RFC 9110, RFC 9112), GET and HEAD, whose responses leave straight from the frames
-/// its documents are kept in. It runs one thread per reactor, made by <see cref="Start"/> and ended by <see cref="StopAsync"/>.
+/// its documents are kept in. It runs one thread per reactor, or one on a raw device, made by <see cref="Start"/> and ended by <see cref="StopAsync"/>.
 /// </summary>
 public sealed class CheetahServer : IAsyncDisposable
 {
@@ -17,6 +19,7 @@ public sealed class CheetahServer : IAsyncDisposable
     private readonly DocumentCache cache;
     private readonly Lock gate = new();
     private Reactor[] reactors = [];
+    private RawReactor? raw;
     private Task? stopped;
 
     /// <summary>Makes a server that does not listen yet.</summary>
@@ -29,6 +32,11 @@ public sealed class CheetahServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(frames);
         options.Validate();
+        if (options.Device is { } device && device.Frames != frames)
+        {
+            throw new ArgumentException("The device and the documents must share one frame pool.", nameof(frames));
+        }
+
         this.options = options;
         long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
         cache = new DocumentCache(frames, source, cacheBytes, stopping.Token);
@@ -50,9 +58,8 @@ public sealed class CheetahServer : IAsyncDisposable
                 CacheBytes = cache.UsedBytes,
                 PayloadBytesCopied = cache.CopiedBytes,
             };
-            foreach (Reactor reactor in reactors)
+            foreach (CheetahCounters part in (IEnumerable<CheetahCounters>)(raw is null ? reactors.Select(reactor => reactor.Counters) : [raw.Counters]))
             {
-                CheetahCounters part = reactor.Counters;
                 sum = sum with
                 {
                     ConnectionsAccepted = sum.ConnectionsAccepted + part.ConnectionsAccepted,
@@ -61,6 +68,7 @@ public sealed class CheetahServer : IAsyncDisposable
                     RequestsRefused = sum.RequestsRefused + part.RequestsRefused,
                     BytesSent = sum.BytesSent + part.BytesSent,
                     PayloadBytesSent = sum.PayloadBytesSent + part.PayloadBytesSent,
+                    PayloadBytesCopied = sum.PayloadBytesCopied + part.PayloadBytesCopied,
                     CacheHits = sum.CacheHits + part.CacheHits,
                     TimeOuts = sum.TimeOuts + part.TimeOuts,
                     ConnectionsAborted = sum.ConnectionsAborted + part.ConnectionsAborted,
@@ -74,6 +82,8 @@ public sealed class CheetahServer : IAsyncDisposable
 
     internal Reactor[] Reactors => reactors;
 
+    internal RawReactor? Raw => raw;
+
     internal DocumentCache Cache => cache;
 
     /// <summary>Listens and serves. Returns as soon as clients can connect.</summary>
@@ -83,9 +93,15 @@ public sealed class CheetahServer : IAsyncDisposable
     {
         lock (gate)
         {
-            if (reactors.Length > 0 || stopped is not null)
+            if (reactors.Length > 0 || raw is not null || stopped is not null)
             {
                 throw new InvalidOperationException("The server was started before. Make a new one to serve again.");
+            }
+
+            if (options.Device is { } device)
+            {
+                StartRaw(device).Start();
+                return;
             }
 
             bool shared = options.Reactors > 1;
@@ -119,6 +135,15 @@ public sealed class CheetahServer : IAsyncDisposable
         }
     }
 
+    /// <summary>The raw transport without its thread: whoever calls this turns it.</summary>
+    internal RawReactor StartRaw(NetworkDevice device)
+    {
+        NetworkStackOptions network = options.Network!;
+        raw = new RawReactor(options, cache, device, network, options.EndPoint.Port);
+        EndPoint = new IPEndPoint(network.Addresses[0].Address.ToIPAddress(), options.EndPoint.Port);
+        return raw;
+    }
+
     /// <summary>
     /// Stops listening at once, lets responses under way finish for at most <paramref name="drainTimeout"/>, then cuts off
     /// what is left. Completes when all connections are closed and all documents given back. A second call shortens or
@@ -137,6 +162,8 @@ public sealed class CheetahServer : IAsyncDisposable
                 {
                     reactor.Post(new DrainMessage(drainTimeout));
                 }
+
+                raw?.Post(() => raw.BeginDrain(drainTimeout));
             }
 
             return stopped ??= FinishAsync();
@@ -153,6 +180,11 @@ public sealed class CheetahServer : IAsyncDisposable
     private async Task FinishAsync()
     {
         await Task.WhenAll(reactors.Select(reactor => reactor.Ended)).ConfigureAwait(false);
+        if (raw is not null)
+        {
+            await raw.Ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);   // a device that is gone has ended it too
+        }
+
         await stopping.CancelAsync().ConfigureAwait(false);
         await cache.WhenIdleAsync().ConfigureAwait(false);
         foreach (Reactor reactor in reactors)
@@ -160,6 +192,7 @@ public sealed class CheetahServer : IAsyncDisposable
             reactor.Dispose();
         }
 
+        raw?.Dispose();
         cache.Dispose();
     }
 }

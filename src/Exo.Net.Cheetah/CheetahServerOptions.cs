@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using Exo.Core.Net;
 
 namespace Exo.Net.Cheetah;
 
@@ -8,6 +9,16 @@ public sealed class CheetahServerOptions
 {
     /// <summary>Where to listen; port 0 = any free port. Default 127.0.0.1:8080.</summary>
     public IPEndPoint EndPoint { get; init; } = new(IPAddress.Loopback, 8080);
+
+    /// <summary>
+    /// A raw network device to serve on, with a TCP/IP stack of the server's own on it; null: ordinary sockets. Its frame pool is the one the documents lie
+    /// in. One thread serves. <see cref="Network"/> has the addresses; of <see cref="EndPoint"/> only the port counts, which must not be 0. Not
+    /// disposed by the server.
+    /// </summary>
+    public NetworkDevice? Device { get; init; }
+
+    /// <summary>Settings of the stack on <see cref="Device"/>; needed with it.</summary>
+    public NetworkStackOptions? Network { get; init; }
 
     /// <summary>Threads that serve, 1..64, each with its own listening socket. Default 1.</summary>
     public int Reactors { get; init; } = 1;
@@ -67,6 +78,11 @@ public sealed class CheetahServerOptions
         InRange(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));
         InRange(DiscardedBodyBytesMax, 0, long.MaxValue, nameof(DiscardedBodyBytesMax));
         InRange(SendBytesPerSecondMin, 0, int.MaxValue, nameof(SendBytesPerSecondMin));
+        if (Device is not null && (Network is null || EndPoint.Port == 0))
+        {
+            throw new ArgumentException("A raw device needs addresses (Network) and a port.", nameof(Device));
+        }
+
         Positive(IdleTimeout, nameof(IdleTimeout));
         Positive(RequestTimeout, nameof(RequestTimeout));
         Positive(DocumentTimeout, nameof(DocumentTimeout));

@@ -3,7 +3,9 @@ using System.Globalization;
 using System.Text;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
+using Exo.Core.Net;
 using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Tcp;
 
 namespace Exo.Net.Cheetah;
 
@@ -16,13 +18,14 @@ namespace Exo.Net.Cheetah;
 /// segments  |0..1447|1448..2895|...|last        |        one RFC 1071 partial sum each
 /// </code>
 /// </summary>
-internal sealed unsafe class Document
+internal sealed unsafe class Document : ISendSource
 {
     /// <summary>Payload bytes of a full TCP segment on Ethernet with timestamps: 1500 - 20 - 20 - 12.</summary>
     public const int SegmentBytes = 1448;
 
     private readonly FramePool frames;
     private readonly Piece[] pieces;
+    private readonly nint poolAddress;
     private readonly ushort[] segmentSums;
     private readonly byte[] entityTag;
     private int holders = 1;
@@ -31,6 +34,7 @@ internal sealed unsafe class Document
     {
         this.frames = frames;
         this.pieces = pieces;
+        poolAddress = frames.Address(new FrameNumber(0));
         Content = content;
         LengthBytes = content.LengthBytes;
         LastModifiedUnixSeconds = content.LastModified.ToUnixTimeSeconds();
@@ -193,6 +197,81 @@ internal sealed unsafe class Document
         return count;
     }
 
+    /// <inheritdoc/>
+    int ISendSource.Gather(long offsetBytes, int lengthBytes, Span<PacketSlice> slices, out int gatheredBytes)
+    {
+        Invariant.Check(offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes + lengthBytes <= LengthBytes);
+        gatheredBytes = 0;
+        int count = 0;
+        for (int at = pieces.Length > 1 ? PieceOf(offsetBytes) : 0; lengthBytes > 0 && count < slices.Length; at++)
+        {
+            ref readonly Piece piece = ref pieces[at];
+            long skip = offsetBytes - piece.StartBytes;
+            int take = (int)Math.Min(lengthBytes, piece.LengthBytes - skip);
+            nint inPool = piece.Address + (nint)skip - poolAddress;
+            slices[count++] = new PacketSlice(
+                new FrameNumber((uint)(inPool / FramePool.FrameBytes)), (int)(inPool % FramePool.FrameBytes), take);
+            offsetBytes += take;
+            lengthBytes -= take;
+            gatheredBytes += take;
+        }
+
+        return count;
+    }
+
+    /// <inheritdoc/>
+    ushort ISendSource.PartialSum(long offsetBytes, int lengthBytes)
+    {
+        ushort sum = 0;
+        for (int summed = 0; summed < lengthBytes;)
+        {
+            int index = (int)((offsetBytes + summed) / SegmentBytes);
+            int from = (int)((offsetBytes + summed) % SegmentBytes);
+            int segmentBytes = (int)Math.Min(SegmentBytes, LengthBytes - ((long)index * SegmentBytes));
+            int take = Math.Min(lengthBytes - summed, segmentBytes - from);
+            sum = InternetChecksum.Combine(sum, summed, SumWithin(index, from, take, segmentBytes));
+            summed += take;
+        }
+
+        return sum;
+    }
+
+    /// <inheritdoc/>
+    void ISendSource.Release() => Release();
+
+    // Of a part of a segment: the part itself is read, or what is left of it is and taken off the stored sum, whichever is less.
+    private ushort SumWithin(int index, int from, int take, int segmentBytes)
+    {
+        long start = (long)index * SegmentBytes;
+        if (take * 2 <= segmentBytes)
+        {
+            return SumOf(start + from, take);
+        }
+
+        int behind = segmentBytes - from - take;
+        ushort sum = segmentSums[index];
+        ushort front = from == 0 ? (ushort)0 : SumOf(start, from);
+        ushort back = behind == 0 ? (ushort)0 : SumOf(start + from + take, behind);
+        ushort others = InternetChecksum.Combine(front, from + take, back);
+        sum = InternetChecksum.Combine(sum, 0, (ushort)~others);   // one's complement: minus
+
+        // The sum of a part that begins at an odd byte is turned round, and turned back here (RFC 1071 section 2B).
+        return InternetChecksum.Combine(0, from, sum);
+    }
+
+    private ushort SumOf(long startBytes, int lengthBytes)
+    {
+        ushort sum = 0;
+        for (int summed = 0; summed < lengthBytes;)
+        {
+            ReadOnlySpan<byte> part = BytesAt(startBytes + summed, lengthBytes - summed);
+            sum = InternetChecksum.Combine(sum, summed, InternetChecksum.Partial(part));
+            summed += part.Length;
+        }
+
+        return sum;
+    }
+
     /// <summary>Bytes of the document from an offset on: as many as lie together, at most <paramref name="maxBytes"/>.</summary>
     internal ReadOnlySpan<byte> BytesAt(long offsetBytes, int maxBytes)
     {
@@ -220,13 +299,7 @@ internal sealed unsafe class Document
         for (int i = 0; i < sums.Length; i++)
         {
             long start = (long)i * SegmentBytes;
-            int segmentBytes = (int)Math.Min(SegmentBytes, LengthBytes - start);
-            for (int summed = 0; summed < segmentBytes;)
-            {
-                ReadOnlySpan<byte> part = BytesAt(start + summed, segmentBytes - summed);
-                sums[i] = InternetChecksum.Combine(sums[i], summed, InternetChecksum.Partial(part));
-                summed += part.Length;
-            }
+            sums[i] = SumOf(start, (int)Math.Min(SegmentBytes, LengthBytes - start));
         }
 
         return sums;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
-using Exo.Net.Cheetah.Sockets;
 
 namespace Exo.Net.Cheetah.Http;
 
 /// <summary>
-/// From a request and a document to the bytes of the response, written into a <see cref="SendQueue"/>: the whole of the
+/// From a request and a document to the bytes of the response, written into a <see cref="ResponseQueue"/>: the whole of the
 /// server's HTTP semantics after parsing. One per reactor; no allocation.
 /// </summary>
 internal sealed class Responder
@@ -47,16 +46,16 @@ internal sealed class Responder
         head.IsChunked || head.ContentLengthBytes > discardedBodyBytesMax || (head.ExpectsContinue && head.HasBody);
 
     /// <summary>A small prebuilt page.</summary>
-    public void Page(SendQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive)
+    public void Page(ResponseQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive)
     {
         PrebuiltHead page = Pages[status]!;
         queue.Add(page.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive), withBody: !isHead));
     }
 
     /// <summary>308, or 301 for HTTP/1.0, to the same path with a slash. False when the address would be too long.</summary>
-    public bool TryRedirectToFolder(SendQueue queue, in RequestHead head, ReadOnlySpan<byte> path, ReadOnlySpan<byte> query, bool closes, bool saysKeepAlive)
+    public bool TryRedirectToFolder(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> path, ReadOnlySpan<byte> query, bool closes, bool saysKeepAlive)
     {
-        if ((path.Length * 3) + query.Length + 512 > SendQueue.HeadBytesMax)
+        if ((path.Length * 3) + query.Length + 512 > ResponseQueue.HeadBytesMax)
         {
             return false;
         }
@@ -64,7 +63,7 @@ internal sealed class Responder
         var response = new ResponseHead(queue.Room);
         response.Status(head.IsHttp11 ? 308 : 301);
         response.Raw("Location: "u8);
-        Span<byte> encoded = stackalloc byte[SendQueue.HeadBytesMax];
+        Span<byte> encoded = stackalloc byte[ResponseQueue.HeadBytesMax];
         response.Raw(encoded[..TargetPath.Encode(path, encoded)]);
         response.Raw("/"u8);
         response.Raw(query);
@@ -74,7 +73,7 @@ internal sealed class Responder
     }
 
     /// <summary>Answers GET or HEAD with a document. The caller's hold on it passes on.</summary>
-    public void Document(SendQueue queue, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
+    public void Document(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
     {
         bool isHead = head.Method == Method.Head;
         switch (Preconditions.Evaluate(head, request, document.EntityTag, document.LastModifiedUnixSeconds, dateUnixSeconds))
@@ -121,7 +120,7 @@ internal sealed class Responder
         }
     }
 
-    private void Unsatisfiable(SendQueue queue, Document document, bool closes, bool saysKeepAlive)
+    private void Unsatisfiable(ResponseQueue queue, Document document, bool closes, bool saysKeepAlive)
     {
         var response = new ResponseHead(queue.Room);
         response.Status(416);
@@ -130,7 +129,7 @@ internal sealed class Responder
         End(queue, ref response, closes, saysKeepAlive);
     }
 
-    private void One(SendQueue queue, Document document, in ByteRange range, bool closes, bool saysKeepAlive)
+    private void One(ResponseQueue queue, Document document, in ByteRange range, bool closes, bool saysKeepAlive)
     {
         var response = new ResponseHead(queue.Room);
         response.Status(206);
@@ -145,7 +144,7 @@ internal sealed class Responder
     }
 
     // multipart/byteranges (RFC 9110 section 14.6). Part heads are written twice: once to count them for Content-Length.
-    private void Many(SendQueue queue, Document document, ReadOnlySpan<ByteRange> ranges, bool closes, bool saysKeepAlive)
+    private void Many(ResponseQueue queue, Document document, ReadOnlySpan<ByteRange> ranges, bool closes, bool saysKeepAlive)
     {
         NextBoundary();
         Span<byte> partRoom = stackalloc byte[512];
@@ -216,7 +215,7 @@ internal sealed class Responder
         response.Raw(bytes[..Encoding.ASCII.GetBytes(text, bytes)]);
     }
 
-    private void End(SendQueue queue, ref ResponseHead response, bool closes, bool saysKeepAlive) =>
+    private void End(ResponseQueue queue, ref ResponseHead response, bool closes, bool saysKeepAlive) =>
         queue.Add(Finish(ref response, queue.Room, closes, saysKeepAlive));
 
     private int Finish(ref ResponseHead response, Span<byte> room, bool closes, bool saysKeepAlive)

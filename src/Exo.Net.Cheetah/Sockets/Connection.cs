@@ -3,16 +3,6 @@ using Exo.Net.Cheetah.Http;
 
 namespace Exo.Net.Cheetah.Sockets;
 
-/// <summary>Which time is running on a connection.</summary>
-internal enum DeadlineKind : byte
-{
-    Idle,
-    Request,
-    Document,
-    Send,
-    Linger,
-}
-
 /// <summary>
 /// One client. Only its reactor's thread touches it. An idle connection keeps no buffer: bytes are kept only when a request
 /// has come in part, or must wait for the responses before it.
@@ -21,7 +11,7 @@ internal enum DeadlineKind : byte
 ///   └── close asked, error, limit ──> sends what is left ──> lingers until the peer closes ──> closed
 /// </code>
 /// </summary>
-internal sealed class Connection(int slot)
+internal sealed class Connection(int slot) : HttpConnection
 {
     /// <summary>Index in the reactor's table.</summary>
     public int Slot { get; } = slot;
@@ -32,27 +22,15 @@ internal sealed class Connection(int slot)
     /// <summary>The descriptor; -1 when closed.</summary>
     public int Socket = -1;
 
-    public RequestParser Parser;
-
     /// <summary>Bytes received and not consumed, with a buffer only while there are some.</summary>
     public byte[]? Stored;
     public int StoredBytes;
-
-    /// <summary>Bytes of a body still to be read past.</summary>
-    public long BodyBytesToSkip;
 
     /// <summary>Responses the socket did not take; no request is read while there are some.</summary>
     public SendQueue? Pending;
 
     /// <summary>The lookup being waited for; null when none, so that a late answer is known.</summary>
     public DocumentTicket? Ticket;
-
-    /// <summary>The lookup has come back; the request waiting for it is the first in <see cref="Stored"/>.</summary>
-    public bool HasArrived;
-    public DocumentResult Arrived;
-
-    /// <summary>No more requests are read; close when all is sent.</summary>
-    public bool ClosesAfterSend;
 
     /// <summary>Bytes may be unread when it closes: shut down, wait for the peer, then close, or a reset could destroy the response.</summary>
     public bool LingersBeforeClose;
@@ -68,18 +46,6 @@ internal sealed class Connection(int slot)
 
     /// <summary>In the reactor's list of connections that have more to do.</summary>
     public bool IsReady;
-
-    public DeadlineKind DeadlineKind;
-    public long DeadlineMs;
-
-    /// <summary>Bytes this connection has been sent, and how many of them when its pace was last judged.</summary>
-    public long SentBytes;
-    public long SentBytesAtJudgement;
-
-    // The wheel's links.
-    public long WheelTick = -1;
-    public Connection? WheelNext;
-    public Connection? WheelPrevious;
 
     /// <summary>Makes the object new for another client.</summary>
     public void Reset(int socket)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Net.Cheetah.Http;
+
 namespace Exo.Net.Cheetah.Sockets;
 
 /// <summary>
@@ -16,14 +18,14 @@ internal sealed class DeadlineWheel
 
     private const int SlotCount = 256;
 
-    private readonly Connection?[] slots = new Connection?[SlotCount];
+    private readonly HttpConnection?[] slots = new HttpConnection?[SlotCount];
     private long handTick;
 
     /// <summary>Starts with the hand at <paramref name="nowMs"/>.</summary>
     public DeadlineWheel(long nowMs) => handTick = nowMs / TickMs;
 
     /// <summary>Sets a connection's deadline, never earlier than it says by more than a tick.</summary>
-    public void Set(Connection connection, long deadlineMs)
+    public void Set(HttpConnection connection, long deadlineMs)
     {
         connection.DeadlineMs = deadlineMs;
         long tick = TickOf(deadlineMs);
@@ -39,7 +41,7 @@ internal sealed class DeadlineWheel
     }
 
     /// <summary>Takes a connection out.</summary>
-    public void Remove(Connection connection)
+    public void Remove(HttpConnection connection)
     {
         if (connection.WheelTick < 0)
         {
@@ -68,16 +70,16 @@ internal sealed class DeadlineWheel
     /// Turns the hand to <paramref name="nowMs"/> and gives the first connection whose deadline has passed, taken out; null
     /// when there is none left. Called until it gives null.
     /// </summary>
-    public Connection? TakeExpired(long nowMs)
+    public HttpConnection? TakeExpired(long nowMs)
     {
         long nowTick = nowMs / TickMs;
         handTick = Math.Max(handTick, nowTick - SlotCount);   // after a long sleep one full turn sees every slot
         while (handTick < nowTick)
         {
             int slot = (int)(handTick % SlotCount);
-            for (Connection? at = slots[slot]; at is not null;)
+            for (HttpConnection? at = slots[slot]; at is not null;)
             {
-                Connection? next = at.WheelNext;
+                HttpConnection? next = at.WheelNext;
                 if (at.DeadlineMs <= nowMs)
                 {
                     Remove(at);
@@ -102,9 +104,9 @@ internal sealed class DeadlineWheel
     // The tick whose passing shows the deadline has passed; far deadlines wait at the end of the turn and are moved on there.
     private long TickOf(long deadlineMs) => Math.Clamp(deadlineMs / TickMs, handTick, handTick + SlotCount - 1);
 
-    private void Link(Connection connection, long tick)
+    private void Link(HttpConnection connection, long tick)
     {
-        ref Connection? head = ref slots[tick % SlotCount];
+        ref HttpConnection? head = ref slots[tick % SlotCount];
         connection.WheelTick = tick;
         connection.WheelPrevious = null;
         connection.WheelNext = head;

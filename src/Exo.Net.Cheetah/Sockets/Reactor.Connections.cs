@@ -441,7 +441,7 @@ internal sealed unsafe partial class Reactor
 
         while (wheel.TakeExpired(nowMs) is { } connection)
         {
-            OnDeadline(connection);
+            OnDeadline((Connection)connection);
         }
 
         if (!isListening && !isDraining && openCount < options.ConnectionsMax)

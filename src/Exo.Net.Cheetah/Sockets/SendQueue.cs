@@ -15,7 +15,7 @@ namespace Exo.Net.Cheetah.Sockets;
 /// </code>
 /// Each item with a document holds it once; the hold ends when the item has been sent, or the connection given up.
 /// </summary>
-internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax)
+internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.ResponseQueue
 {
     /// <summary>Scratch and items of the queue a reactor writes responses into.</summary>
     public const int FullScratchBytes = 16384, FullItemsMax = 128;
@@ -47,17 +47,14 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax)
     /// <summary>There is room for another response: a multipart one needs the most.</summary>
     public bool HasRoom => itemCount + Http.ByteRanges.CountMax + 2 <= items.Length && scratchUsed + HeadBytesMax <= scratch.Length;
 
-    /// <summary>No response writes more head bytes than this.</summary>
-    public const int HeadBytesMax = 8192;
-
     /// <summary>Where the next head is written; only while <see cref="HasRoom"/>.</summary>
-    public Span<byte> Room => scratch.AsSpan(scratchUsed);
+    public override Span<byte> Room => scratch.AsSpan(scratchUsed);
 
     /// <summary>
     /// Adds <paramref name="headBytes"/> bytes that were written into <see cref="Room"/>, and behind them a stretch of a
     /// document, for which a hold passes to the queue.
     /// </summary>
-    public void Add(int headBytes, Document? document = null, long offsetBytes = 0, long lengthBytes = 0)
+    public override void Add(int headBytes, Document? document = null, long offsetBytes = 0, long lengthBytes = 0)
     {
         Invariant.Check(headBytes <= scratch.Length - scratchUsed);
         items[itemCount++] = new Item

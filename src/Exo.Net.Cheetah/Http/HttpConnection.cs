@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Net.Cheetah.Http;
+
+/// <summary>Which time is running on a connection.</summary>
+internal enum DeadlineKind : byte
+{
+    Idle,
+    Request,
+    Document,
+    Send,
+    Linger,
+}
+
+/// <summary>What HTTP remembers of one client, on whatever transport. One thread.</summary>
+internal abstract class HttpConnection
+{
+    public RequestParser Parser;
+
+    /// <summary>Bytes of a body still to be read past.</summary>
+    public long BodyBytesToSkip;
+
+    /// <summary>The lookup has come back; the request waiting for it is the first in what has come and is kept.</summary>
+    public bool HasArrived;
+    public DocumentResult Arrived;
+
+    /// <summary>No more requests are read; close when all is sent.</summary>
+    public bool ClosesAfterSend;
+
+    public DeadlineKind DeadlineKind;
+    public long DeadlineMs;
+
+    /// <summary>Bytes this connection has been sent, and how many of them when its pace was last judged.</summary>
+    public long SentBytes;
+    public long SentBytesAtJudgement;
+
+    // The wheel's links.
+    public long WheelTick = -1;
+    public HttpConnection? WheelNext;
+    public HttpConnection? WheelPrevious;
+}

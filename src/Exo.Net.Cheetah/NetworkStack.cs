@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Net;
+using System.Security.Cryptography;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Link;
+using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Wire;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>
+/// TCP/IP on one network device, as a library: whoever made it polls it, and everything happens in <see cref="Poll"/> on that thread. No threads, no
+/// locks, no allocation for a packet; time and chance come through the options.
+/// <code>
+/// Poll: posted work ─&gt; receive a batch ─&gt; frames ─&gt; IP ─&gt; TCP ─&gt; handlers ─&gt; timers ─&gt; connections that have something to say ─&gt; transmit
+/// </code>
+/// </summary>
+public sealed class NetworkStack : IDisposable
+{
+    private const int BatchesPerPollMax = 4;
+
+    private readonly NetworkDevice device;
+    private readonly TimeProvider time;
+    private readonly long startTimestamp;
+    private readonly LinkInterface link;
+    private readonly IpInput input;
+    private readonly ReceiveBatch arrived;
+    private readonly ConcurrentQueue<Action> posted = new();
+    private ulong randomState;
+    private bool isDisposed;
+    private long refreshUs;
+
+    /// <summary>Makes a stack on a device and announces its addresses on the link with the first poll.</summary>
+    /// <param name="device">The interface; not disposed by the stack, and used by it alone.</param>
+    /// <param name="options">Settings; checked here.</param>
+    /// <exception cref="InvalidOperationException">The device's pool has no frames for packet headers.</exception>
+    public NetworkStack(NetworkDevice device, NetworkStackOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        this.device = device;
+        time = options.Time;
+        startTimestamp = time.GetTimestamp();
+        SetTime();
+        Span<byte> secret = stackalloc byte[24];
+        if (options.Seed is { } seed)
+        {
+            randomState = seed;
+            for (int i = 0; i < 3; i++)
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(secret[(8 * i)..], NextRandom());
+            }
+        }
+        else
+        {
+            RandomNumberGenerator.Fill(secret);
+        }
+
+        randomState = BinaryPrimitives.ReadUInt64LittleEndian(secret[16..]);
+        var routes = new RouteTable(
+            options.Addresses, options.GatewayV4 is null ? null : InternetAddress.From(options.GatewayV4), options.GatewayV6 is null ? null : InternetAddress.From(options.GatewayV6));
+        link = new LinkInterface(this, device, routes);
+        Tcp = new TcpLayer(
+            this, options, link, BinaryPrimitives.ReadUInt64LittleEndian(secret), BinaryPrimitives.ReadUInt64LittleEndian(secret[8..]));
+        input = new IpInput(link, Tcp);
+        arrived = new ReceiveBatch(device.Frames);
+        posted.Enqueue(() => NeighborDiscovery.Announce(link));
+    }
+
+    /// <summary>Connections that are open or opening.</summary>
+    public int ConnectionCount => Tcp.Table.Count;
+
+    /// <summary>Connections in TIME-WAIT.</summary>
+    public int TimeWaitCount => Tcp.TimeWaits.Count;
+
+    internal NetworkDevice Device => device;
+
+    internal TcpLayer Tcp { get; }
+
+    internal LinkInterface Link => link;
+
+    internal IpInput Input => input;
+
+    /// <summary>Microseconds since a second before the stack was made, as of the last poll; never 0.</summary>
+    internal long NowUs { get; private set; }
+
+    /// <summary>How long until something is to be done even if no packet comes; zero: there is something now; infinite: nothing is.</summary>
+    public TimeSpan UntilNext
+    {
+        get
+        {
+            if (!posted.IsEmpty || (Tcp.HasDirty && !link.IsFull))
+            {
+                return TimeSpan.Zero;
+            }
+
+            long nextUs = Math.Min(Math.Min(Tcp.Wheel.NextUs, Tcp.TimeWaits.NextEndUs), Math.Min(link.Neighbors.NextUs, input.Reassembly.NextUs));
+            if (nextUs == long.MaxValue)
+            {
+                return Timeout.InfiniteTimeSpan;
+            }
+
+            long nowUs = TimeUs();
+            return nextUs <= nowUs ? TimeSpan.Zero : TimeSpan.FromMicroseconds(nextUs - nowUs);
+        }
+    }
+
+    /// <summary>Does everything there is to do now and returns.</summary>
+    /// <returns>Packets that came in; 0 = a good time to <see cref="Wait"/>.</returns>
+    /// <exception cref="NetworkDeviceException">The device is gone.</exception>
+    public int Poll()
+    {
+        ObjectDisposedException.ThrowIf(isDisposed, this);
+        SetTime();
+        link.Begin();
+        if (link.IsFull)
+        {
+            link.Flush();
+        }
+
+        if (NowUs - refreshUs > 1_000_000)
+        {
+            refreshUs = NowUs;
+            device.Refresh();
+            link.Begin();
+        }
+
+        for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left--)
+        {
+            work();
+        }
+
+        int total = 0;
+        for (int batch = 0; batch < BatchesPerPollMax; batch++)
+        {
+            int count = device.Receive(arrived);
+            ReadOnlySpan<ReceivedPacket> packets = arrived.Packets;
+            for (int i = 0; i < packets.Length; i++)
+            {
+                input.Take(new PacketBytes(arrived, i), packets[i].Checksum);
+            }
+
+            total += count;
+            Tcp.RunDirty();
+            link.Flush();
+            if (count < arrived.Capacity)
+            {
+                break;
+            }
+        }
+
+        arrived.Clear();
+        Tcp.RunTimers();
+        link.Neighbors.RunTimers(NowUs);
+        input.Reassembly.Expire(NowUs);
+        Tcp.RunDirty();
+        link.Flush();
+        return total;
+    }
+
+    /// <summary>Blocks until a packet comes, the next timer is due, <see cref="Post"/> is called, or the time is up.</summary>
+    public void Wait(TimeSpan most)
+    {
+        TimeSpan next = UntilNext;
+        TimeSpan wait = next == Timeout.InfiniteTimeSpan ? most : most == Timeout.InfiniteTimeSpan || next < most ? next : most;
+        if (wait != TimeSpan.Zero)
+        {
+            _ = device.Wait(link.IsFull ? NetworkEvents.Receivable | NetworkEvents.Transmittable : NetworkEvents.Receivable, wait);
+        }
+    }
+
+    /// <summary>Polls and waits until cancelled.</summary>
+    public void Run(CancellationToken cancellationToken)
+    {
+        using CancellationTokenRegistration registration = cancellationToken.Register(device.Wake);
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            if (Poll() == 0)
+            {
+                Wait(Timeout.InfiniteTimeSpan);
+            }
+        }
+    }
+
+    /// <summary>Has work done by the thread that polls, with its next poll. For any thread.</summary>
+    public void Post(Action work)
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        posted.Enqueue(work);
+        device.Wake();
+    }
+
+    /// <summary>Gives connections to a port to a handler.</summary>
+    /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
+    public void Listen(int port, ITcpHandler handler)
+    {
+        ArgumentNullException.ThrowIfNull(handler);
+        ArgumentOutOfRangeException.ThrowIfLessThan(port, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(port, ushort.MaxValue);
+        Tcp.Listen((ushort)port, handler);
+    }
+
+    /// <summary>Takes no more connections at a port; those that are open stay.</summary>
+    public void StopListening(int port) => Tcp.StopListening((ushort)port);
+
+    /// <summary>Begins a connection; the handler hears how it ends or opens.</summary>
+    /// <param name="remote">The peer's address and port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="tag">The handler's own, there before the first call.</param>
+    /// <exception cref="InvalidOperationException">No address of that family, or no port is left.</exception>
+    public TcpConnection Connect(IPEndPoint remote, ITcpHandler handler, object? tag = null)
+    {
+        ArgumentNullException.ThrowIfNull(remote);
+        ArgumentNullException.ThrowIfNull(handler);
+        InternetAddress address = InternetAddress.From(remote.Address);
+        return Tcp.Connect(
+            link.Routes.TrySourceFor(address, out InternetAddress own) ? own : throw new InvalidOperationException($"The interface has no address to reach {remote} from."),
+            address, (ushort)remote.Port, handler, tag);
+    }
+
+    /// <summary>Resets all connections and gives the frames back. The device stays.</summary>
+    public void Dispose()
+    {
+        if (isDisposed)
+        {
+            return;
+        }
+
+        isDisposed = true;
+        SetTime();
+        link.Begin();
+        Tcp.AbortAll();
+        link.Flush();
+        Tcp.Releases.Flush();
+        arrived.Dispose();
+        link.Dispose();
+    }
+
+    // splitmix64.
+    internal ulong NextRandom()
+    {
+        randomState += 0x9E37_79B9_7F4A_7C15;
+        ulong z = randomState;
+        z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9;
+        z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB;
+        return z ^ (z >> 31);
+    }
+
+    private void SetTime() => NowUs = TimeUs();
+
+    private long TimeUs() => 1_000_000 + (long)time.GetElapsedTime(startTimestamp).TotalMicroseconds;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using Exo.Net.Cheetah.Ip;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>Settings of a <see cref="NetworkStack"/>.</summary>
+public sealed record NetworkStackOptions
+{
+    /// <summary>The interface's addresses, at least one, of either family.</summary>
+    public required IReadOnlyList<InterfaceAddress> Addresses { get; init; }
+
+    /// <summary>Who passes on IPv4 packets for other links; null: nobody.</summary>
+    public IPAddress? GatewayV4 { get; init; }
+
+    /// <summary>Who passes on IPv6 packets for other links; null: nobody.</summary>
+    public IPAddress? GatewayV6 { get; init; }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Makes everything that is drawn (initial sequence numbers, ports, hashes) repeatable; null: drawn from the system, as it must be on a real network.</summary>
+    public ulong? Seed { get; init; }
+
+    /// <summary>The receive window of a connection in bytes, 2048 to 1 GiB. Memory is used only while bytes wait.</summary>
+    public int ReceiveWindowBytes { get; init; } = 512 * 1024;
+
+    /// <summary>Bytes that may wait on all connections together; beyond, bytes out of order and those no application takes are dropped, and come again.</summary>
+    public long ReceiveMemoryBytesMax { get; init; } = 128 * 1024 * 1024;
+
+    /// <summary>Connections at a time.</summary>
+    public int ConnectionsMax { get; init; } = 65_536;
+
+    /// <summary>Handshakes that peers have begun and not completed; beyond, SYN cookies are sent and nothing is kept.</summary>
+    public int HalfOpenMax { get; init; } = 1024;
+
+    /// <summary>Entries in TIME-WAIT, about 100 bytes each; beyond, the oldest go.</summary>
+    public int TimeWaitMax { get; init; } = 32_768;
+
+    /// <summary>How long an entry stays in TIME-WAIT.</summary>
+    public TimeSpan TimeWait { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How long an acknowledgment may wait for company (RFC 9293 section 3.8.6.3: less than half a second).</summary>
+    public TimeSpan DelayedAcknowledgment { get; init; } = TimeSpan.FromMilliseconds(40);
+
+    /// <summary>A connection silent for so long is probed; zero: never (RFC 9293 section 3.8.4).</summary>
+    public TimeSpan KeepAlive { get; init; }
+
+    /// <summary>Probes without an answer before a silent connection is given up.</summary>
+    public int KeepAliveProbes { get; init; } = 9;
+
+    /// <summary>Challenge acknowledgments a second, of all connections together (RFC 5961 section 7).</summary>
+    public int ChallengeAcksPerSecond { get; init; } = 1000;
+
+    /// <summary>Resets a second in answer to segments that belong to nothing.</summary>
+    public int ResetsPerSecond { get; init; } = 1000;
+
+    internal void Validate()
+    {
+        ArgumentNullException.ThrowIfNull(Addresses);
+        ArgumentNullException.ThrowIfNull(Time);
+        ArgumentOutOfRangeException.ThrowIfZero(Addresses.Count, nameof(Addresses));
+        ArgumentOutOfRangeException.ThrowIfLessThan(ReceiveWindowBytes, 2048);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(ReceiveWindowBytes, 1 << 30);
+        ArgumentOutOfRangeException.ThrowIfLessThan(ConnectionsMax, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(HalfOpenMax);
+        ArgumentOutOfRangeException.ThrowIfLessThan(TimeWaitMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(DelayedAcknowledgment, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(DelayedAcknowledgment, TimeSpan.FromMilliseconds(500));
+        ArgumentOutOfRangeException.ThrowIfLessThan(TimeWait, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThan(KeepAlive, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThan(ChallengeAcksPerSecond, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(ResetsPerSecond, 1);
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Tcp;
+
+namespace Exo.Net.Cheetah.Raw;
+
+/// <summary>One client on the own stack. What has come in part waits in the connection's receive queue, and what has not left in its send queue: nothing is kept here.</summary>
+internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
+{
+    public TcpConnection Tcp { get; } = tcp;
+
+    /// <summary>Bytes given to the stack.</summary>
+    public long QueuedBytes;
+
+    /// <summary>The lookup being waited for.</summary>
+    public RawTicket? Ticket;
+
+    /// <summary>No more is read until the client has taken some of what it was sent.</summary>
+    public bool WaitsForRoom;
+
+    /// <summary>The last response has been queued; the stack ends the connection.</summary>
+    public bool IsClosing;
+
+    /// <summary>Bytes the client has acknowledged.</summary>
+    public long AcknowledgedBytes => QueuedBytes - Tcp.QueuedBytes;
+}
+
+/// <summary>One connection waiting for one lookup.</summary>
+internal sealed class RawTicket(RawReactor reactor, RawConnection connection) : IDocumentWaiter
+{
+    public void Complete(DocumentResult result) => reactor.Post(() => reactor.OnDocument(this, connection, result));
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using System.Text;
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Raw;
+using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tests.Sockets;
+using Exo.Net.Cheetah.Tests.Tcp;
+using Exo.Simulation.Net;
+using Exo.Simulation.Timing;
+
+namespace Exo.Net.Cheetah.Tests.Raw;
+
+/// <summary>HTTP from the frames of the cache to a simulated wire.</summary>
+public class RawServerTests
+{
+    private sealed class Site : IDisposable
+    {
+        private readonly SimulatedWire wire;
+        private readonly SimulatedNetworkDevice inner;
+
+        public Site(SimulatedDeviceOptions? device = null)
+        {
+            Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+            Documents = new MemoryDocumentSource(Frames);
+            (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
+            Device = new WatchedDevice(inner);
+            Server = new CheetahServer(
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24"), EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time }, Documents, Frames);
+            Reactor = Server.StartRaw(Device);
+            Client = new NetworkStack(client, Network("10.0.0.1/24"));
+        }
+
+        public VirtualTime Time { get; } = new();
+
+        public SimulatedWire Wire => wire;
+
+        public FramePool Frames { get; }
+
+        public MemoryDocumentSource Documents { get; }
+
+        public WatchedDevice Device { get; }
+
+        public CheetahServer Server { get; }
+
+        public RawReactor Reactor { get; }
+
+        public NetworkStack Client { get; }
+
+        public byte[] Get(string request, TimeSpan? most = null)
+        {
+            var peer = new Peer(request);
+            Client.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), peer);
+            TimeSpan end = Time.Elapsed + (most ?? TimeSpan.FromMinutes(5));
+            while (!peer.IsClosed && Time.Elapsed < end)
+            {
+                if (Client.Poll() + Reactor.Turn() > 0)
+                {
+                    continue;
+                }
+
+                TimeSpan step = TimeSpan.FromMilliseconds(10);
+                if (wire.NextArrival is { } arrival && arrival - wire.Elapsed < step)
+                {
+                    step = arrival - wire.Elapsed;
+                }
+
+                Time.Advance(step > TimeSpan.Zero ? step : TimeSpan.FromTicks(1));
+            }
+
+            Assert.True(peer.IsClosed);
+            return [.. peer.Bytes];
+        }
+
+        public void Dispose()
+        {
+            Client.Dispose();
+            Reactor.Dispose();
+            wire.Dispose();
+            Frames.Dispose();
+        }
+
+        private NetworkStackOptions Network(string address) => new() { Addresses = [InterfaceAddress.Parse(address)], Time = Time, Seed = 5 };
+    }
+
+    private sealed class Peer(string request) : ITcpHandler
+    {
+        public List<byte> Bytes { get; } = [];
+
+        public bool IsClosed { get; private set; }
+
+        public void OnOpened(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.ASCII.GetBytes(request)));
+
+        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes)
+        {
+            Bytes.AddRange(bytes);
+            return bytes.Length;
+        }
+
+        public void OnAcknowledged(TcpConnection connection)
+        {
+        }
+
+        public void OnPeerClosed(TcpConnection connection) => connection.CloseSend();
+
+        public void OnClosed(TcpConnection connection, TcpCloseReason reason) => IsClosed = true;
+    }
+
+    private static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1000)]
+    [InlineData(100_000)]
+    [InlineData(3_000_000)]
+    public void A_document_arrives_as_it_is_and_nothing_of_it_was_copied(int lengthBytes)
+    {
+        using var site = new Site();
+        byte[] bytes = TestServer.Bytes(lengthBytes);
+        site.Documents.Set("/a", bytes);
+        byte[] response = site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        Assert.StartsWith("HTTP/1.1 200", Encoding.ASCII.GetString(response.AsSpan(0, 15)), StringComparison.Ordinal);
+        Assert.Equal(bytes, Body(response));
+        CheetahCounters counters = site.Server.Counters;
+        Assert.Equal(lengthBytes, counters.PayloadBytesSent);
+        Assert.Equal(0, counters.PayloadBytesCopied);
+        Assert.Equal(0, counters.PayloadBytesCopiedPerByteSent);
+    }
+
+    [Fact]
+    public void Without_checksum_offload_stored_sums_are_put_together_and_are_right()
+    {
+        using var site = new Site(new SimulatedDeviceOptions { Segmentation = false, TransmitChecksum = false, ReceiveChecksum = false });
+        site.Wire.Impairments = new WireImpairments { Loss = 0.03, Delay = TimeSpan.FromMilliseconds(2) };
+        byte[] bytes = TestServer.Bytes(700_001);
+        site.Documents.Set("/a", bytes);
+        Assert.Equal(bytes, Body(site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+    }
+
+    [Fact]
+    public void A_small_response_is_one_packet_with_the_acknowledgment_and_the_end_on_it()
+    {
+        using var site = new Site();
+        site.Documents.Set("/a", TestServer.Bytes(1000));
+        site.Device.Traces = true;
+        site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        string[] sent = [.. site.Device.Trace.Where(line => line.StartsWith('>') && !line.Contains("arp", StringComparison.Ordinal))];
+        Assert.Equal(1, site.Device.DataPacketsSent);
+
+        // SYN and ACK; the response, which acknowledges the request and closes; the acknowledgment of the client's FIN.
+        Assert.True(sent.Length <= 3, string.Join('\n', site.Device.Trace));
+    }
+
+    [Fact]
+    public void A_response_head_and_its_payload_leave_as_one_super_packet()
+    {
+        using var site = new Site();
+        site.Documents.Set("/a", TestServer.Bytes(10_000));
+        site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        Assert.Equal(1, site.Device.DataPacketsSent);
+    }
+
+    [Fact]
+    public void Pipelined_requests_are_answered_in_order_and_together()
+    {
+        using var site = new Site();
+        site.Documents.Set("/a", TestServer.Bytes(300, 1));
+        site.Documents.Set("/b", TestServer.Bytes(300, 2));
+        byte[] response = site.Get(
+            "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        string text = Encoding.Latin1.GetString(response);
+        Assert.Equal(2, text.Split("HTTP/1.1 200").Length - 1);
+        Assert.Contains("HTTP/1.1 404", text, StringComparison.Ordinal);
+        Assert.Equal(1, site.Device.DataPacketsSent);
+    }
+
+    [Fact]
+    public void A_request_that_never_ends_gets_408()
+    {
+        using var site = new Site();
+        Assert.Contains("408", Encoding.ASCII.GetString(site.Get("GET /a HT")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Frames_are_given_back()
+    {
+        using var site = new Site();
+        byte[] bytes = TestServer.Bytes(50_000);
+        site.Documents.Set("/a", bytes);
+        site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        int free = site.Frames.FreeCount;
+        for (int i = 0; i < 50; i++)
+        {
+            site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        }
+
+        Assert.InRange(free - site.Frames.FreeCount, 0, 64);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Wire;
+
+namespace Exo.Net.Cheetah.Tests.Tcp;
+
+/// <summary>A device whose other end is a script: what is sent is listed, what is to come is put in.</summary>
+internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script", frames)
+{
+    private readonly Queue<byte[]> arriving = new();
+
+    public Queue<(TcpSegment Segment, int PayloadBytes)> Sent { get; } = new();
+
+    public int OtherPacketsSent { get; private set; }
+
+    public override NetworkDeviceFeatures Features { get; } = new()
+    {
+        Driver = "script", Address = new MacAddress(0x02_00_00_00_00_01), MtuBytes = 1500, TransmitChecksum = true, ReceiveChecksum = true, TransmitSlicesMax = 18,
+    };
+
+    public override NetworkDeviceCounters Counters => default;
+
+    public void Arrive(byte[] frame) => arriving.Enqueue(frame);
+
+    public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout) => NetworkEvents.None;
+
+    public override void Wake()
+    {
+    }
+
+    protected override int TransmitChecked(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    {
+        foreach (TransmitPacket packet in packets)
+        {
+            ReadOnlySpan<byte> header = packet.Header.Bytes(Frames);
+            int payload = 0;
+            foreach (PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
+            {
+                payload += slice.LengthBytes;
+            }
+
+            if (EthernetFrame.TryParse(header, out EthernetFrame ethernet, out ReadOnlySpan<byte> ip) && ethernet.Type == EtherType.Ipv4
+                && Ipv4Packet.TryParseHead(ip, ushort.MaxValue, out Ipv4Packet v4, out int headerBytes) && v4.Protocol == IpProtocol.Tcp)
+            {
+                Assert.True(TcpSegment.TryParse(ip[headerBytes..], out TcpSegment segment, out _));
+                Sent.Enqueue((segment, payload));
+            }
+            else
+            {
+                OtherPacketsSent++;
+            }
+        }
+
+        return packets.Length;
+    }
+
+    protected override int ReceiveInto(ReceiveBatch batch)
+    {
+        while (batch.Count < batch.Capacity && arriving.TryDequeue(out byte[]? frame))
+        {
+            int count = (frame.Length + FramePool.FrameBytes - 1) / FramePool.FrameBytes;
+            Assert.True(Frames.TryAllocateRun(Frames.RootCredential, count, out FrameNumber first));
+            frame.CopyTo(Frames.Bytes(first, count));
+            batch.Add(null, [new PacketSlice(first, 0, frame.Length)], ChecksumState.Verified);
+        }
+
+        return batch.Count;
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+    }
+}
