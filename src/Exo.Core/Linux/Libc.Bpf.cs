@@ -21,10 +21,15 @@ internal static class BpfAbi
     public const int MAP_UPDATE_ELEM = 2;
     public const int PROG_LOAD = 5;
     public const int PROG_TEST_RUN = 10;
+    public const int LINK_CREATE = 28;
+    public const int LINK_UPDATE = 29;
 
     public const uint PROG_TYPE_XDP = 6;
     public const uint MAP_TYPE_DEVMAP = 14;
     public const uint MAP_TYPE_XSKMAP = 17;
+
+    public const uint ATTACH_XDP = 37;
+    public const uint PROG_XDP_HAS_FRAGS = 1 << 5;
 }
 
 /// <summary>The attribute of MAP_CREATE.</summary>
@@ -62,6 +67,30 @@ internal struct BpfProgramLoad
     public ulong Log;
     public uint KernelVersion;
     public uint Flags;
+    public ulong Name0;
+    public ulong Name1;
+    public uint InterfaceIndex;
+    public uint ExpectedAttachType;
+}
+
+/// <summary>The first part of the attribute of LINK_CREATE.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct BpfLinkCreate
+{
+    public uint Program;
+    public uint InterfaceIndex;
+    public uint AttachType;
+    public uint Flags;
+}
+
+/// <summary>The attribute of LINK_UPDATE.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct BpfLinkUpdate
+{
+    public uint Link;
+    public uint Program;
+    public uint Flags;
+    public uint OldProgram;
 }
 
 /// <summary>The first part of the attribute of PROG_TEST_RUN.</summary>

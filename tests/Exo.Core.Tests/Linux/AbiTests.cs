@@ -14,7 +14,7 @@ public sealed unsafe class AbiTests
     [Fact]
     public void Structures_and_constants_are_those_of_the_headers()
     {
-        List<(string Expression, long Value)> ours = Picture();
+        List<(string Expression, long Value)> ours = [.. Picture(), .. NetworkPicture.Lines()];
         var program = new StringBuilder("""
             #define _GNU_SOURCE
             #include <stdio.h>
@@ -35,6 +35,25 @@ public sealed unsafe class AbiTests
             #include <linux/io_uring.h>
             #include <linux/userfaultfd.h>
             #include <poll.h>
+            #include <net/if.h>
+            #include <sched.h>
+            #include <linux/bpf.h>
+            #include <linux/ethtool.h>
+            #include <linux/if_arp.h>
+            #include <linux/if_ether.h>
+            #include <linux/if_link.h>
+            #include <linux/if_packet.h>
+            #include <linux/if_tun.h>
+            #include <linux/if_xdp.h>
+            #include <linux/sockios.h>
+            #include <linux/virtio_net.h>
+            #ifndef XDP_USE_SG
+            #define XDP_USE_SG (1 << 4)
+            #define XDP_PKT_CONTD (1 << 0)
+            #endif
+            #ifndef BPF_F_XDP_HAS_FRAGS
+            #define BPF_F_XDP_HAS_FRAGS (1U << 5)
+            #endif
             #ifndef STATX_DIOALIGN
             #define STATX_DIOALIGN 0x2000
             #endif
@@ -82,7 +101,7 @@ public sealed unsafe class AbiTests
     public void Structures_and_constants_on_x64_are_those_written_down()
     {
         Requires.That(RuntimeInformation.ProcessArchitecture == Architecture.X64, "the golden values are those of x64");
-        Snapshot.Verify(string.Join('\n', Picture().Select(line => $"{line.Expression} = {line.Value}")));
+        Snapshot.Verify(string.Join('\n', Picture().Concat(NetworkPicture.Lines()).Select(line => $"{line.Expression} = {line.Value}")));
     }
 
     [Fact]

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
+using Exo.Core.Linux;
+using Exo.Core.Memory;
+using Microsoft.Win32.SafeHandles;
+
+namespace Exo.Core.Net;
+
+/// <summary>
+/// An interface through a packet socket (AF_PACKET) with virtio headers (PACKET_VNET_HDR): super-packets and open checksums pass in both directions. On virtual
+/// interfaces nobody ever cuts or sums them; before a real wire the kernel or the card does.
+/// <para>The kernel goes on using the interface: it gets a copy of every packet that comes in. Give the addresses used here to nobody in the kernel, or it answers too
+/// (with RST, for ports that it does not know). What is sent through the interface by others is not seen here.</para>
+/// Needs CAP_NET_RAW. Nothing is left behind when it is closed or its process dies.
+/// </summary>
+public sealed unsafe class PacketSocketDevice : NetworkDevice
+{
+    private const int TransmitPiecesMax = 64;
+    private const int SuperPacketMax = ushort.MaxValue;
+
+    private readonly NetworkLink _link;
+    private readonly SafeFileHandle _socket;
+    private readonly DeviceWait _wait = new();
+    private readonly ReceiveFrames _receiveFrames;
+    private readonly VirtioVectors _vectors;
+    private readonly bool _mayBypass;
+    private NetworkDeviceFeatures _features;
+    private DeviceTally _tally;
+    private long _kernelDrops;
+    private bool _isDisposed;
+
+    private PacketSocketDevice(NetworkLink link, SafeFileHandle socket, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, bool mayBypass)
+        : base(link.Name, frames)
+    {
+        _link = link;
+        _socket = socket;
+        _receiveFrames = receiveFrames;
+        _vectors = vectors;
+        _mayBypass = mayBypass;
+        frames.AddUser();
+        _features = Measure();
+    }
+
+    /// <inheritdoc/>
+    public override NetworkDeviceFeatures Features => Volatile.Read(ref _features);
+
+    /// <inheritdoc/>
+    public override NetworkDeviceCounters Counters
+    {
+        get
+        {
+            NetworkDeviceCounters counters = _tally.Read();
+            return counters with { ReceiveDropped = counters.ReceiveDropped + KernelDrops() };
+        }
+    }
+
+    private int Descriptor => (int)_socket.DangerousGetHandle();
+
+    /// <summary>Opens an interface of the calling thread's network namespace.</summary>
+    /// <exception cref="NetworkDeviceException">There is no such interface, it is no Ethernet, or the kernel refused (rights, an old kernel).</exception>
+    /// <exception cref="InvalidOperationException">The pool has not the frames to receive into.</exception>
+    public static PacketSocketDevice Open(string interfaceName, FramePool frames, PacketSocketOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(frames);
+        options ??= new PacketSocketOptions();
+        NetworkLink link = NetworkLink.Open(interfaceName);
+        SafeFileHandle? socket = null;
+        ReceiveFrames? receiveFrames = null;
+        try
+        {
+            _ = link.Address;
+            socket = OpenSocket(link, options);
+            receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
+            VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
+            return new PacketSocketDevice(link, socket, frames, receiveFrames, vectors, options.BypassQueueing);
+        }
+        catch
+        {
+            receiveFrames?.Dispose();
+            socket?.Dispose();
+            link.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        _tally.SystemCalls++;
+        return _wait.Wait(Descriptor, wanted, timeout);
+    }
+
+    /// <inheritdoc/>
+    public override void Wake() => _wait.Wake();
+
+    /// <inheritdoc/>
+    public override void Refresh()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        ChoosePath(_link, Descriptor, _mayBypass);
+        Volatile.Write(ref _features, Measure());
+    }
+
+    /// <inheritdoc/>
+    protected override int TransmitChecked(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        int accepted = 0;
+        while (accepted < packets.Length)
+        {
+            int count = _vectors.Build(packets[accepted..], slices);
+            int sent = 0;
+            while (sent < count)
+            {
+                _tally.SystemCalls++;
+                int done = Libc.SendMessages(Descriptor, _vectors.Sending + sent, (uint)(count - sent), Libc.MessageDontWait);
+                int errno = done < 0 ? Errno.Last : 0;
+                if (errno == Errno.EAGAIN)
+                {
+                    Count(packets.Slice(accepted, sent), slices);
+                    _tally.TransmitFull++;
+                    return accepted + sent;
+                }
+
+                if (errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV)
+                {
+                    throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.");
+                }
+
+                if (errno is not (0 or Errno.EINTR))
+                {
+                    // This packet, not the device: the interface is down, its MTU shrank, its queue is full.
+                    _tally.TransmitDropped++;
+                    done = 1;
+                }
+
+                sent += Math.Max(done, 0);
+            }
+
+            Count(packets.Slice(accepted, count), slices);
+            accepted += count;
+        }
+
+        return accepted;
+    }
+
+    /// <inheritdoc/>
+    protected override int ReceiveInto(ReceiveBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        int slots = _vectors.Fill(batch.Capacity);
+        if (slots == 0)
+        {
+            return 0;
+        }
+
+        _tally.SystemCalls++;
+        MultiMessage* messages = _vectors.Receiving;
+        int count = Libc.ReceiveMessages(Descriptor, messages, (uint)slots, Libc.MessageDontWait, null);
+        if (count < 0)
+        {
+            // ENETDOWN is told once when the interface is switched off; it may come back.
+            int errno = Errno.Last;
+            return errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV ? throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.") : 0;
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            int lengthBytes = (messages[i].Header.Flags & PacketAbi.MSG_TRUNC) == 0 ? _vectors.Take(i, (int)messages[i].LengthBytes, batch) : 0;
+            if (lengthBytes == 0)
+            {
+                _tally.ReceiveDropped++;
+                continue;
+            }
+
+            _tally.ReceivedPackets++;
+            _tally.ReceivedBytes += lengthBytes;
+        }
+
+        return batch.Count;
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (_isDisposed)
+        {
+            return;
+        }
+
+        _isDisposed = true;
+        _socket.Dispose();
+        _link.Dispose();
+        _vectors.Dispose();
+        _receiveFrames.Dispose();
+        _wait.Dispose();
+        Frames.RemoveUser();
+    }
+
+    private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options)
+    {
+        // Protocol 0 hears nothing: the queue stays empty until everything is set.
+        int fd = Libc.Socket(PacketAbi.AF_PACKET, PacketAbi.SOCK_RAW | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, 0);
+        if (fd < 0)
+        {
+            throw Refused(link.Name, "open a packet socket on", "it needs CAP_NET_RAW");
+        }
+
+        SafeFileHandle socket = new(fd, ownsHandle: true);
+        try
+        {
+            Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_VNET_HDR, 1, "use virtio headers on");
+            Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_IGNORE_OUTGOING, 1, "leave out outgoing packets on");
+            ChoosePath(link, fd, options.BypassQueueing);
+
+            // Beyond the system's limit where we may, else up to it.
+            int bytes = options.SocketBufferBytes;
+            if (Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUFFORCE, &bytes, sizeof(int)) != 0
+                || Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUFFORCE, &bytes, sizeof(int)) != 0)
+            {
+                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUF, &bytes, sizeof(int));
+                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUF, &bytes, sizeof(int));
+            }
+
+            LinkSocketAddress address = new()
+            {
+                Family = PacketAbi.AF_PACKET,
+                Protocol = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(PacketAbi.ETH_P_ALL),
+                InterfaceIndex = link.Index,
+            };
+            if (Libc.Bind(fd, (byte*)&address, (uint)sizeof(LinkSocketAddress)) != 0)
+            {
+                throw Refused(link.Name, "bind a packet socket to");
+            }
+
+            if (options.IsPromiscuous)
+            {
+                PacketMembership membership = new() { InterfaceIndex = link.Index, Kind = PacketAbi.PACKET_MR_PROMISC };
+                if (Libc.SetSocketOption(fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_ADD_MEMBERSHIP, (int*)&membership, (uint)sizeof(PacketMembership)) != 0)
+                {
+                    throw Refused(link.Name, "hear everything on");
+                }
+            }
+
+            if (options.FanoutGroup != 0)
+            {
+                Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_FANOUT, options.FanoutGroup | PacketAbi.PACKET_FANOUT_HASH << 16, "share the packets of");
+            }
+
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    // Past the queueing the kernel drops super-packets that it would have to cut (__dev_direct_xmit), so only interfaces that take them are served there.
+    private static void ChoosePath(NetworkLink link, int socket, bool mayBypass) =>
+        Set(link, socket, PacketAbi.SOL_PACKET, PacketAbi.PACKET_QDISC_BYPASS, mayBypass && link.TakesSuperPackets ? 1 : 0, "bypass the queueing of");
+
+    private static void Set(NetworkLink link, int socket, int level, int option, int value, string what)
+    {
+        if (Libc.SetSocketOption(socket, level, option, &value, sizeof(int)) != 0)
+        {
+            throw Refused(link.Name, what);
+        }
+    }
+
+    private static NetworkDeviceException Refused(string name, string what, string? hint = null)
+    {
+        int errno = Errno.Last;
+        return new NetworkDeviceException(errno, name, $"Cannot {what} {name}: {Errno.Describe(errno)}{(hint is null ? "" : "; " + hint)}.");
+    }
+
+    private NetworkDeviceFeatures Measure() => new()
+    {
+        Driver = "packet socket",
+        Address = _link.Address,
+        MtuBytes = _link.MtuBytes,
+        TransmitChecksum = true,
+        ReceiveChecksum = true,
+        SegmentationV4 = true,
+        SegmentationV6 = true,
+        ReceiveSuperPackets = true,
+        SuperPacketBytesMax = SuperPacketMax,
+        TransmitSlicesMax = TransmitPiecesMax,
+    };
+
+    // The kernel counts from the last time it was asked.
+    private long KernelDrops()
+    {
+        if (_socket.IsClosed)
+        {
+            return Volatile.Read(ref _kernelDrops);
+        }
+
+        ulong statistics = 0;
+        uint lengthBytes = sizeof(ulong);
+        bool isHeld = false;
+        try
+        {
+            _socket.DangerousAddRef(ref isHeld);
+            if (Libc.GetSocketOption(Descriptor, PacketAbi.SOL_PACKET, PacketAbi.PACKET_STATISTICS, &statistics, &lengthBytes) == 0)
+            {
+                // struct tpacket_stats: packets, drops.
+                return Interlocked.Add(ref _kernelDrops, MemoryMarshal.Cast<ulong, uint>(new ReadOnlySpan<ulong>(ref statistics))[1]);
+            }
+        }
+        catch (ObjectDisposedException)
+        {
+            // Closed meanwhile: what was counted last stands.
+        }
+        finally
+        {
+            if (isHeld)
+            {
+                _socket.DangerousRelease();
+            }
+        }
+
+        return Volatile.Read(ref _kernelDrops);
+    }
+
+    private void Count(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    {
+        _tally.TransmittedPackets += packets.Length;
+        _tally.TransmittedBytes += TransmitLength.Of(packets, slices);
+    }
+}

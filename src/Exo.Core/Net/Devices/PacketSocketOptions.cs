@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+using Exo.Capabilities;
+
+namespace Exo.Core.Net;
+
+/// <summary>How a <see cref="PacketSocketDevice"/> is opened.</summary>
+public sealed record PacketSocketOptions
+{
+    /// <summary>Whether the interface is to take packets for other addresses too, as long as the device is open.</summary>
+    public bool IsPromiscuous { get; init; }
+
+    /// <summary>
+    /// Packets go to the driver past the interface's queueing discipline: cheaper, and nothing shapes them. Off where traffic control must see them. Only for
+    /// interfaces that take super-packets as they are: for others the kernel cuts them on the ordinary way. <see cref="NetworkDevice.Refresh"/> looks again.
+    /// </summary>
+    public bool BypassQueueing { get; init; } = true;
+
+    /// <summary>
+    /// Devices of one number on one interface share its packets by flow (PACKET_FANOUT), each gets the whole of a connection. 0 = each gets all.
+    /// </summary>
+    public ushort FanoutGroup { get; init; }
+
+    /// <summary>Room in bytes for packets that have come in and were not fetched yet, and again for those on their way out.</summary>
+    public int SocketBufferBytes { get; init; } = 16 << 20;
+
+    /// <summary>Frames to receive into. The default is room for a whole batch of the longest super-packets, and half of that again for whoever keeps some.</summary>
+    public int ReceiveFrameCount { get; init; } = 64 * 17 * 3 / 2;
+
+    /// <summary>For whom they are allocated; null: the pool's root.</summary>
+    public Credential? FrameOwner { get; init; }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+using Exo.Core.Linux;
+using Exo.Tests;
+using Microsoft.Win32.SafeHandles;
+
+namespace Exo.Core.Tests.Net;
+
+/// <summary>
+/// Two network namespaces with a veth pair between them, <see cref="LinkA"/> in one and <see cref="LinkB"/> in the other, both up and with nothing of the kernel's own on them. Gone when disposed.
+/// </summary>
+public sealed unsafe class TestNetwork : IDisposable
+{
+    public const string LinkA = "exo-a";
+    public const string LinkB = "exo-b";
+
+    private static int s_number;
+
+    private readonly string _name = $"exo-netdev-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
+
+    public TestNetwork()
+    {
+        Requires.Root();
+        Requires.Program("ip");
+        try
+        {
+            Ip("netns", "add", NamespaceA);
+            Ip("netns", "add", NamespaceB);
+            Ip("-n", NamespaceA, "link", "add", LinkA, "type", "veth", "peer", "name", LinkB, "netns", NamespaceB);
+            foreach ((string space, string link) in ((string, string)[])[(NamespaceA, LinkA), (NamespaceB, LinkB)])
+            {
+                Ip("-n", space, "link", "set", "lo", "up");
+                Ip("-n", space, "link", "set", link, "addrgenmode", "none", "up");
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public string NamespaceA => _name + "a";
+
+    public string NamespaceB => _name + "b";
+
+    /// <summary>Runs the ip program.</summary>
+    public static string Ip(params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        string output = process.StandardOutput.ReadToEnd();
+        string error = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"ip {string.Join(' ', arguments)}: {error}");
+    }
+
+    /// <summary>Runs something on a thread that lives in a namespace; sockets made there stay there.</summary>
+    public static T In<T>(string space, Func<T> action)
+    {
+        T result = default!;
+        ExceptionDispatchInfo? failure = null;
+        Thread thread = new(() =>
+        {
+            try
+            {
+                using SafeFileHandle file = File.OpenHandle($"/run/netns/{space}");
+                Assert.True(Libc.SetNamespace((int)file.DangerousGetHandle(), PacketAbi.CLONE_NEWNET) == 0, Errno.Describe(Errno.Last));
+                result = action();
+            }
+            catch (Exception e)
+            {
+                failure = ExceptionDispatchInfo.Capture(e);
+            }
+        });
+        thread.Start();
+        thread.Join();
+        failure?.Throw();
+        return result;
+    }
+
+    public T InA<T>(Func<T> action) => In(NamespaceA, action);
+
+    public T InB<T>(Func<T> action) => In(NamespaceB, action);
+
+    public void Dispose()
+    {
+        foreach (string space in (string[])[NamespaceA, NamespaceB])
+        {
+            if (File.Exists($"/run/netns/{space}"))
+            {
+                Ip("netns", "del", space);
+            }
+        }
+    }
+}

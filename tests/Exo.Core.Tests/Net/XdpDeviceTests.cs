@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using Exo.Core.Environments;
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Core.PacketFilters;
+
+namespace Exo.Core.Tests.Net;
+
+/// <summary>AF_XDP beside the kernel: what the filters do not claim goes on, and nothing is left behind.</summary>
+public sealed class XdpDeviceTests : IDisposable
+{
+    private const string ChildVariable = "EXO_TEST_HOLD_XDP";
+    private const int Echo = 4000;
+    private const int Claimed = 7777;
+
+    private static readonly IPAddress AddressA = IPAddress.Parse("10.77.0.1");
+    private static readonly IPAddress AddressB = IPAddress.Parse("10.77.0.2");
+
+    private readonly TestNetwork _network = new();
+
+    public XdpDeviceTests()
+    {
+        TestNetwork.Ip("-n", _network.NamespaceA, "addr", "add", $"{AddressA}/24", "dev", TestNetwork.LinkA);
+        TestNetwork.Ip("-n", _network.NamespaceB, "addr", "add", $"{AddressB}/24", "dev", TestNetwork.LinkB);
+    }
+
+    public void Dispose() => _network.Dispose();
+
+    [Theory]
+    [InlineData(XdpMode.Driver)]
+    [InlineData(XdpMode.Generic)]
+    public void Filters_decide_what_comes_up_and_the_rest_is_the_kernels(XdpMode mode)
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        PacketFilterTree filters = new(frames.Authority);
+        using XdpDevice device = _network.InA(() => XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { Mode = mode, Filters = filters, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
+        using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo)), claimed = _network.InA(() => Udp(AddressA, Claimed));
+        using ReceiveBatch batch = new(frames);
+        Assert.True(KernelHears(sender, echo) && KernelHears(sender, claimed));
+        Assert.Equal(0, device.Receive(batch));
+
+        Assert.True(filters.TryInsert(root, ProtocolFilters.Port(ProtocolFilters.Udp, new IPEndPoint(AddressA, Claimed)), out InstalledFilter? filter).IsInstalled);
+        device.UpdateFilters();
+        Assert.True(KernelHears(sender, echo));
+        sender.SendTo("for us"u8, claimed.LocalEndPoint is IPEndPoint end ? end : throw new InvalidOperationException());
+        long start = Stopwatch.GetTimestamp();
+        while (device.Receive(batch) == 0)
+        {
+            Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), "it does not come up");
+            device.Wait(NetworkEvents.Receivable, TimeSpan.FromMilliseconds(50));
+        }
+
+        Assert.True(batch.Head(0)[42..].StartsWith("for us"u8));
+        Assert.Equal(0, claimed.Available);
+
+        filter!.Dispose();
+        device.UpdateFilters();
+        Assert.True(KernelHears(sender, claimed));
+    }
+
+    [Fact]
+    public void Killed_the_process_leaves_the_interface_as_it_was()
+    {
+        Assert.DoesNotContain("xdp", Link());
+        using Process child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!)
+        {
+            Environment = { [ChildVariable] = _network.NamespaceA }, RedirectStandardOutput = true,
+        })!;
+        try
+        {
+            Assert.Equal("ready", child.StandardOutput.ReadLine());
+            Assert.Contains("xdp", Link());
+            using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo));
+            Assert.True(KernelHears(sender, echo));
+            child.Kill();
+            child.WaitForExit();
+            long start = Stopwatch.GetTimestamp();
+            while (Link().Contains("xdp", StringComparison.Ordinal))
+            {
+                Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), Link());
+                Thread.Sleep(20);
+            }
+
+            Assert.True(KernelHears(sender, echo));
+        }
+        finally
+        {
+            child.Kill();
+        }
+
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using XdpDevice again = _network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, new XdpOptions { ReceiveRingEntries = 64, ReceiveFrameCount = 64 }));
+        Assert.Contains("AF_XDP, driver mode", again.Features.Driver);
+    }
+
+    [Fact]
+    public void A_second_program_a_missing_queue_and_a_missing_interface_are_refused_in_words()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        XdpOptions options = new() { ReceiveRingEntries = 64, ReceiveFrameCount = 64 };
+        Assert.Contains("no interface", Assert.Throws<NetworkDeviceException>(() => _network.InA(() => XdpDevice.Open("exo-none", frames, options))).Message);
+        Assert.Throws<ArgumentException>(() => XdpDevice.Open("a name/that cannot be", frames, options));
+        Assert.Contains("queue 77", Assert.Throws<NetworkDeviceException>(() => _network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, options with { Queue = 77 }))).Message);
+        using (XdpDevice first = _network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, options)))
+        {
+            Assert.Throws<NetworkDeviceException>(() => _network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, options)));
+        }
+
+        Assert.Equal(frames.FrameCount, frames.FreeCount);
+    }
+
+    // What the test for SIGKILL runs as a process of its own: before any test, and without coming back.
+    [ModuleInitializer]
+    internal static void Hold()
+    {
+        if (Environment.GetEnvironmentVariable(ChildVariable) is not { Length: > 0 } space)
+        {
+            return;
+        }
+
+        FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        PacketFilterTree filters = new(frames.Authority);
+        filters.TryInsert(root, ProtocolFilters.EtherType(0x88b5), out _);
+        XdpDevice device = TestNetwork.In(space, () => XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { Mode = XdpMode.Driver, Filters = filters, ReceiveRingEntries = 64, ReceiveFrameCount = 64 }));
+        Console.WriteLine("ready");
+        Thread.Sleep(Timeout.Infinite);
+        GC.KeepAlive(device);
+    }
+
+    private string Link() => TestNetwork.Ip("-n", _network.NamespaceA, "link", "show", TestNetwork.LinkA);
+
+    private static Socket Udp(IPAddress address, int port)
+    {
+        Socket socket = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveTimeout = 20_000 };
+        socket.Bind(new IPEndPoint(address, port));
+        return socket;
+    }
+
+    private static bool KernelHears(Socket sender, Socket receiver)
+    {
+        sender.SendTo("hello"u8, receiver.LocalEndPoint!);
+        byte[] buffer = new byte[64];
+        return buffer.AsSpan(0, receiver.Receive(buffer)).SequenceEqual("hello"u8);
+    }
+}
