@@ -131,9 +131,18 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     public static ValueTask<CffsVolume> OpenAsync(string path, CffsOpenOptions? options = null, CancellationToken cancellationToken = default) =>
         new(Task.Run(() => Open(path, options), cancellationToken));
 
-    /// <summary>Opens a file system that is a named root of an XN disk. The disk stays the caller's; it must have been attached with a crash observer of C-FFS if it was not clean.</summary>
-    public static CffsVolume Open(XnVolume disk, string rootName, CffsOpenOptions? options = null) =>
-        Open(disk, rootName, options ?? new CffsOpenOptions(), ownsDisk: false, null, null);
+    /// <summary>Opens a file system that is a named root of an XN disk. The disk stays the caller's.</summary>
+    /// <param name="disk">The disk, attached.</param>
+    /// <param name="rootName">The root's name.</param>
+    /// <param name="options">How.</param>
+    /// <param name="observer">What watched the disk while it was attached; needed for a file system that a crash has left.</param>
+    /// <exception cref="CffsException">NotCffs, Corrupt; Invalid when a crash must be mended and there is no observer.</exception>
+    public static CffsVolume Open(XnVolume disk, string rootName, CffsOpenOptions? options = null, CffsCrashObserver? observer = null)
+    {
+        ArgumentNullException.ThrowIfNull(disk);
+        ArgumentNullException.ThrowIfNull(rootName);
+        return Open(disk, rootName, options ?? new CffsOpenOptions(), ownsDisk: false, null, null, observer);
+    }
 
     /// <summary>Makes everything that was changed before the call durable.</summary>
     public void Sync() => Core.Committer.SyncAsync(IoMode.Sync).Take();
@@ -197,11 +206,11 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
     private static CffsVolume Open(BlockDevice device, CffsOpenOptions options, BlockDevice? ownedDevice, FramePool? ownedFrames)
     {
-        CrashRepair repair = new();
+        CffsCrashObserver observer = new();
         XnVolume disk;
         try
         {
-            disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = repair, Progress = options.RecoveryProgress });
+            disk = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = options.ReadOnly, Observer = observer, Progress = options.RecoveryProgress });
         }
         catch (XnFormatException notXn)
         {
@@ -210,7 +219,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
         try
         {
-            return Open(disk, DefaultRootName, options, ownsDisk: true, ownedDevice, ownedFrames, repair);
+            return Open(disk, DefaultRootName, options, ownsDisk: true, ownedDevice, ownedFrames, observer);
         }
         catch
         {
@@ -220,7 +229,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     }
 
     private static CffsVolume Open(
-        XnVolume disk, string rootName, CffsOpenOptions options, bool ownsDisk, BlockDevice? ownedDevice, FramePool? ownedFrames, CrashRepair? repair = null)
+        XnVolume disk, string rootName, CffsOpenOptions options, bool ownsDisk, BlockDevice? ownedDevice, FramePool? ownedFrames, CffsCrashObserver? observer = null)
     {
         Credential key = disk.Frames.RootCredential;
         RootEntry root;
@@ -241,6 +250,13 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         };
         core.LoadSuperblock();
         core.LoadIntentLog();
+        CrashRepair? repair = observer?.Take(root.Block);
+        if (disk.Recovery is not null && core.State.Clean == 0 && repair is null && !isReadOnly)
+        {
+            core.ReleaseFrames();
+            throw new CffsException(CffsError.Invalid, $"a crash has interrupted the file system '{rootName}': attach its disk with a {nameof(CffsCrashObserver)}, and open it with that");
+        }
+
         CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
         if (disk.Recovery is not null && repair is not null && !isReadOnly)
         {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 namespace Exo.FileSystems.CFFS.Tests;
 
-/// <summary>Random operations on a volume and on its model, side by side. A refused operation must be refused for a reason the model knows.</summary>
-internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random random)
+/// <summary>
+/// Random operations on a volume and on its model, side by side. A refused operation must be refused for a reason the model knows.
+/// The model is of the tree below a directory of the volume: nobody else changes that.
+/// </summary>
+internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random random, string below = "")
 {
     public int Refused { get; private set; }
 
@@ -28,11 +31,11 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         {
             case < 25 when !model.Has(fresh):
                 byte[] contents = Bytes(Length());
-                volume.WriteAllBytes(fresh, contents);
+                volume.WriteAllBytes(below + fresh, contents);
                 Put(fresh, new TreeModel.Node { Contents = contents });
                 break;
             case < 32 when !model.Has(fresh) && directory.Count(c => c == '/') < 6:
-                volume.CreateDirectory(fresh);
+                volume.CreateDirectory(below + fresh);
                 Put(fresh, new TreeModel.Node { Entries = new(StringComparer.Ordinal) });
                 break;
             case < 52 when files.Count > 0:
@@ -48,13 +51,13 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
                 string victim = directories[random.Next(1, directories.Count)];
                 if (model.Find(victim).Entries!.Count == 0)
                 {
-                    volume.RemoveDirectory(victim);
+                    volume.RemoveDirectory(below + victim);
                     (TreeModel.Node parent, string name) = model.Split(victim);
                     parent.Entries!.Remove(name);
                 }
                 else
                 {
-                    Assert.Equal(CffsError.NotEmpty, Assert.Throws<CffsException>(() => volume.RemoveDirectory(victim)).Error);
+                    Assert.Equal(CffsError.NotEmpty, Assert.Throws<CffsException>(() => volume.RemoveDirectory(below + victim)).Error);
                 }
 
                 break;
@@ -63,14 +66,14 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
                 break;
             case < 91 when files.Count > 0 && !model.Has(fresh):
                 string target = files[random.Next(files.Count)];
-                volume.CreateHardLink(target, fresh);
+                volume.CreateHardLink(below + target, below + fresh);
                 TreeModel.Node linked = model.Find(target);
                 linked.Links++;
                 Put(fresh, linked);
                 break;
             case < 94 when !model.Has(fresh):
                 string text = new('t', random.Next(1, random.Next(10) == 0 ? 1000 : 60));
-                volume.CreateSymbolicLink(fresh, text);
+                volume.CreateSymbolicLink(below + fresh, text);
                 Put(fresh, new TreeModel.Node { Target = text });
                 break;
             case < 96:
@@ -96,19 +99,19 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         {
             if (node.Attributes.ContainsKey(name))
             {
-                volume.RemoveExtendedAttribute(path, name, followSymbolicLink: false);
+                volume.RemoveExtendedAttribute(below + path, name, followSymbolicLink: false);
                 node.Attributes.Remove(name);
             }
             else
             {
-                Assert.Equal(CffsError.NoAttribute, Assert.Throws<CffsException>(() => volume.RemoveExtendedAttribute(path, name, followSymbolicLink: false)).Error);
+                Assert.Equal(CffsError.NoAttribute, Assert.Throws<CffsException>(() => volume.RemoveExtendedAttribute(below + path, name, followSymbolicLink: false)).Error);
             }
 
             return;
         }
 
         byte[] value = Bytes(random.Next(4) == 0 ? random.Next(1500) : random.Next(40));
-        volume.SetExtendedAttribute(path, name, value, CffsAttributeSet.Always, followSymbolicLink: false);
+        volume.SetExtendedAttribute(below + path, name, value, CffsAttributeSet.Always, followSymbolicLink: false);
         node.Attributes[name] = value;
     }
 
@@ -117,7 +120,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         TreeModel.Node node = model.Find(path);
         int offset = random.Next(node.Contents.Length + (random.Next(4) == 0 ? 30000 : 1));
         byte[] bytes = Bytes(Length());
-        using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+        using (CffsFile file = volume.OpenFile(below + path, CffsOpenMode.Write))
         {
             file.Write(offset, bytes);
         }
@@ -133,7 +136,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
     {
         TreeModel.Node node = model.Find(path);
         int length = random.Next(node.Contents.Length + 5000);
-        using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+        using (CffsFile file = volume.OpenFile(below + path, CffsOpenMode.Write))
         {
             file.SetLength(length);
         }
@@ -146,8 +149,8 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
     private void Remove(string path)
     {
         TreeModel.Node node = model.Find(path);
-        CffsFile? open = random.Next(4) == 0 ? volume.OpenFile(path) : null;
-        volume.RemoveFile(path);
+        CffsFile? open = random.Next(4) == 0 ? volume.OpenFile(below + path) : null;
+        volume.RemoveFile(below + path);
         if (open is not null)
         {
             byte[] read = new byte[node.Contents.Length];
@@ -182,11 +185,11 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
             : null;
         if (expected is { } error)
         {
-            Assert.Equal(error, Assert.Throws<CffsException>(() => volume.Rename(from, to)).Error);
+            Assert.Equal(error, Assert.Throws<CffsException>(() => volume.Rename(below + from, below + to)).Error);
             return;
         }
 
-        volume.Rename(from, to);
+        volume.Rename(below + from, below + to);
         if (node == replaced)
         {
             return;

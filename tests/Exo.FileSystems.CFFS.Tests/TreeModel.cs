@@ -69,8 +69,8 @@ internal sealed class TreeModel
         return parent.Entries!.ContainsKey(name);
     }
 
-    /// <summary>Asserts that a volume holds exactly this tree.</summary>
-    public void AssertEquals(CffsVolume volume) => AssertDirectory(volume, "", Root);
+    /// <summary>Asserts that a volume holds exactly this tree, below a directory.</summary>
+    public void AssertEquals(CffsVolume volume, string below = "") => AssertDirectory(volume, below, Root);
 
     private static void AssertDirectory(CffsVolume volume, string path, Node directory)
     {

@@ -17,39 +17,12 @@ internal sealed partial class CrashRepair
 
     // Directories that are large enough to have an index, and what they count as subdirectories.
     private readonly Dictionary<ulong, uint> _largeDirectories = [];
-    private uint _indexedSequence;
-    private int _superblocks;
 
     /// <summary>Records in a directory that are directories, dead ones too.</summary>
     public uint SubdirectoriesOf(ulong directory) => _subdirectories.GetValueOrDefault(directory);
 
     /// <summary>Places of the records in a directory that its index may lack.</summary>
     public IReadOnlyList<(ulong Block, int Index)> NewNamesOf(ulong directory) => _newNames.TryGetValue(directory, out List<(ulong, int)>? places) ? places : [];
-
-    /// <summary>The superblock is among the first that recovery visits. Where there are several of C-FFS, every name is taken for a new one.</summary>
-    private void NoteSequence(BlockNumber block, ReadOnlySpan<byte> bytes)
-    {
-        ReadOnlySpan<byte> guardSector = bytes.Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes);
-        ulong first = block.Value * Sector.PerBlock;
-        if (BinaryPrimitives.ReadUInt32LittleEndian(guardSector[Sector.Magic..]) != (uint)SectorKind.Guard || VolumeGuard.TryParse(guardSector) is not { } guard
-            || !Sector.IsValid(guardSector, guard.ChecksumSeed, first + Superblock.GuardSector, SectorKind.Guard, 0))
-        {
-            return;
-        }
-
-        _superblocks++;
-        ulong newest = 0;
-        for (int i = 0; i < 2; i++)
-        {
-            ReadOnlySpan<byte> sector = bytes.Slice(i * Sector.SizeBytes, Sector.SizeBytes);
-            if (!Sector.IsEmpty(sector) && Sector.IsValid(sector, guard.ChecksumSeed, first + (ulong)i, SectorKind.State, 0)
-                && VolumeState.TryParse(sector, out VolumeState state) && state.Generation > newest)
-            {
-                newest = state.Generation;
-                _indexedSequence = state.IndexedSequence;
-            }
-        }
-    }
 
     private void NoteName(ulong owner, BlockNumber block, int index, in Record record)
     {
@@ -63,7 +36,7 @@ internal sealed partial class CrashRepair
         }
 
         if (record.NameLength == 0 || owner is 0 or Superblock.OrphanInode or Superblock.ExternalInode
-            || (_superblocks == 1 && IsEarlier(record.NameSequence, _indexedSequence)))
+            || IsEarlier(record.NameSequence, indexedSequence))
         {
             return;
         }

@@ -9,10 +9,10 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Volume;
 
 /// <summary>
-/// What C-FFS mends after a crash, beside XN's free map (docs/cffs-format.md, last table). While XN's recovery traverses the disk, this watches it: it counts the links to external
+/// What C-FFS mends after a crash, beside XN's free map (docs/cffs-format.md, last table). While XN's recovery traverses the disk, this is told of every record (<see cref="CffsCrashObserver"/>): it counts the links to external
 /// inodes and notes which directory lies in which. Then, on the open volume, it finishes renames between directories, sets link counts right and empties the orphan directory.
 /// </summary>
-internal sealed partial class CrashRepair : IXnRecoveryObserver
+internal sealed partial class CrashRepair(uint indexedSequence)
 {
     private readonly Dictionary<ulong, uint> _links = [];
 
@@ -24,39 +24,26 @@ internal sealed partial class CrashRepair : IXnRecoveryObserver
     private readonly HashSet<ulong> _names = [];
     private readonly HashSet<ulong> _suspects = [];
 
-    /// <inheritdoc/>
-    public void Visit(BlockNumber block, TemplateId template, BlockNumber parent, int parentPartition, ReadOnlySpan<byte> bytes)
+    /// <summary>Sees a record of this file system, in the slots of directory <paramref name="owner"/>.</summary>
+    public void Note(ulong owner, BlockNumber block, int index, in Record record)
     {
-        NoteSequence(block, bytes);
-
-        // Blocks of other file systems on the disk have no slot sectors; a false match only adds an unused count.
-        for (int index = 0; index < Slot.PerBlock; index++)
+        NoteName(owner, block, index, record);
+        if (record.NameLength > 0 && !_names.Add((owner * 0x9E3779B97F4A7C15UL) ^ record.NameHash))
         {
-            ReadOnlySpan<byte> sector = bytes.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
-            if (BinaryPrimitives.ReadUInt32LittleEndian(sector[Sector.Magic..]) != (uint)SectorKind.Slots || !Record.TryParse(sector, index & 3, out Record record))
-            {
-                continue;
-            }
+            _suspects.Add(owner);
+        }
 
-            ulong owner = BinaryPrimitives.ReadUInt64LittleEndian(sector[Sector.Owner..]);
-            NoteName(owner, block, index, record);
-            if (record.NameLength > 0 && !_names.Add((owner * 0x9E3779B97F4A7C15UL) ^ record.NameHash))
-            {
-                _suspects.Add(owner);
-            }
-
-            if (record.Kind == SlotKind.ExternalLink)
-            {
-                _links[record.Inode] = _links.GetValueOrDefault(record.Inode) + 1;
-            }
-            else if (owner == Superblock.ExternalInode)
-            {
-                _external.Add(record.Inode);
-            }
-            else if (!_containers.TryGetValue(record.Inode, out (ulong Directory, uint Sequence) other) || IsEarlier(other.Sequence, record.NameSequence))
-            {
-                _containers[record.Inode] = (owner, record.NameSequence);
-            }
+        if (record.Kind == SlotKind.ExternalLink)
+        {
+            _links[record.Inode] = _links.GetValueOrDefault(record.Inode) + 1;
+        }
+        else if (owner == Superblock.ExternalInode)
+        {
+            _external.Add(record.Inode);
+        }
+        else if (!_containers.TryGetValue(record.Inode, out (ulong Directory, uint Sequence) other) || IsEarlier(other.Sequence, record.NameSequence))
+        {
+            _containers[record.Inode] = (owner, record.NameSequence);
         }
     }
 

@@ -475,8 +475,16 @@ internal sealed class VolumeCore
     }
 
     /// <summary>Makes the inode of a record that is in core, held. Takes over the place's retained frame.</summary>
+    /// <exception cref="CffsException">Corrupt: inline contents that are not the whole of the inode's.</exception>
     public Inode AddInode(Inode container, in SlotPlace place, in Record record)
     {
+        if (record.InlineLength > 0 && (record.Size != record.InlineLength || record.Count > 0))
+        {
+            // Whoever reads believes Size; where the sector has fewer bytes there is nothing to be read.
+            Cache.Release(place.Frame);
+            throw new CffsException(CffsError.Corrupt, $"inode {record.Inode} has {record.Size} bytes in {record.Count} blocks, and {record.InlineLength} bytes inline");
+        }
+
         Inodes.Hold(container);
         return Inodes.Add(new Inode(record.Inode)
         {

@@ -88,9 +88,14 @@ public sealed class AceTests
             return [.. Enumerable.Range(first, Math.Min(count ?? int.MaxValue, kind.Count - first))];
         }
 
-        // Spread over the whole, and by a step that has no part in common with the choices of persistence.
         int slice = Math.Min(kind.Count, count ?? (Environment.GetEnvironmentVariable("EXO_ACE_CLASS") == kind.Name ? kind.Count : SlicePerClass));
-        return [.. Enumerable.Range(0, slice).Select(i => (int)((long)i * kind.Count / slice))];
+        if (slice == kind.Count)
+        {
+            return [.. Enumerable.Range(0, slice)];
+        }
+
+        // Spread over the whole by a step that has no divisor in common with the number of workloads, nor with its factors.
+        return [.. Enumerable.Range(0, slice).Select(i => (int)(i * 7919L * 104_729 % kind.Count)).Order()];
     }
 
     private static int? Number(string variable) => int.TryParse(Environment.GetEnvironmentVariable(variable), out int number) ? number : null;

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.Simulation.Disks;
+using Exo.Simulation.Faults;
+
+namespace Exo.FileSystems.CFFS.Tests.Concurrency;
+
+/// <summary>
+/// Who has what he wants in the cache does not wait for the disk, whatever others do there: their requests are held at a gate while he works. A test that fails here fails by its time-out.
+/// </summary>
+public sealed class HeldDiskTests : IDisposable
+{
+    private static readonly byte[] s_page = [.. Enumerable.Repeat((byte)7, 9000)];
+
+    private readonly FramePool _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+    private readonly SimulatedBlockDevice _memory;
+    private readonly GatedBlockDevice _disk;
+    private readonly CffsVolume _volume;
+
+    public HeldDiskTests()
+    {
+        _memory = new SimulatedBlockDevice(_frames, DiskContents.Zeroes(4096));
+        using (CffsVolume made = CffsVolume.Create(_memory, new CffsCreateOptions { Seed = 1 }))
+        {
+            made.CreateDirectory("/hot");
+            made.CreateDirectory("/cold");
+            made.CreateDirectory("/cold/deep");
+            made.WriteAllBytes("/hot/page", s_page);
+            made.WriteAllBytes("/hot/tiny", new byte[50]);
+            made.WriteAllBytes("/cold/page", new byte[200_000]);
+            made.WriteAllBytes("/cold/deep/page", new byte[9000]);
+        }
+
+        _disk = new GatedBlockDevice(_memory);
+        _volume = CffsVolume.Open(_disk);
+        ReadHot();
+    }
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    public void Dispose()
+    {
+        _disk.Open();
+        _volume.Dispose();
+        _disk.Dispose();
+        _memory.Dispose();
+        _frames.Dispose();
+    }
+
+    [Theory]
+    [InlineData("/cold/page")]
+    [InlineData("/cold/deep/page")]
+    public async Task A_hit_does_not_wait_for_a_miss(string missed)
+    {
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        Task<byte[]> miss = Start(() => _volume.ReadAllBytes(missed));
+        _disk.WaitForHeld(Cancelled);
+        await ReadHotWhileHeld();
+        Assert.False(miss.IsCompleted);
+        _disk.Open();
+        await miss;
+    }
+
+    [Theory]
+    [InlineData(BlockOperation.Write)]
+    [InlineData(BlockOperation.Flush)]
+    public async Task A_hit_does_not_wait_for_a_commit(BlockOperation held)
+    {
+        _volume.WriteAllBytes("/cold/new", new byte[100_000]);
+        _volume.WriteAllBytes("/hot/new", new byte[100]);
+        _disk.Close((operation, _) => operation == held);
+        Task sync = Start(_volume.Sync);
+        _disk.WaitForHeld(Cancelled);
+
+        // Others want to change something, and wait for the commit: who only reads does not wait with them.
+        Task create = Start(() => _volume.WriteAllBytes("/hot/another", new byte[100]));
+        Task rename = Start(() => _volume.Rename("/cold/new", "/hot/renamed"));
+        await ReadHotWhileHeld();
+        Assert.False(sync.IsCompleted);
+        _disk.Open();
+        await Task.WhenAll(sync, create, rename);
+        Assert.True(_volume.Exists("/hot/renamed"));
+    }
+
+    [Fact]
+    public async Task A_hit_does_not_wait_for_a_change_that_waits_for_the_disk()
+    {
+        // The name has just been left, so it is taken again only when that is durable: the rename commits while it holds its locks.
+        _volume.WriteAllBytes("/cold/a", new byte[100]);
+        _volume.WriteAllBytes("/cold/b", new byte[100]);
+        _volume.Sync();
+        _volume.Rename("/cold/a", "/cold/deep/a");
+        _disk.Close((operation, _) => operation is BlockOperation.Write or BlockOperation.Flush);
+        Task rename = Start(() => _volume.Rename("/cold/b", "/cold/a"));
+        _disk.WaitForHeld(Cancelled);
+        await ReadHotWhileHeld();
+        Assert.False(rename.IsCompleted);
+        _disk.Open();
+        await rename;
+    }
+
+    [Fact]
+    public async Task A_hit_does_not_wait_for_a_write_that_reads_first()
+    {
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        Task write = Start(() =>
+        {
+            using CffsFile file = _volume.OpenFile("/cold/page", CffsOpenMode.Write);
+            file.Write(5000, new byte[10]);
+        });
+        _disk.WaitForHeld(Cancelled);
+        await ReadHotWhileHeld();
+        Assert.False(write.IsCompleted);
+        _disk.Open();
+        await write;
+    }
+
+    private static Task Start(Action action) => Task.Factory.StartNew(action, Cancelled, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private static Task<T> Start<T>(Func<T> action) => Task.Factory.StartNew(action, Cancelled, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private Task ReadHotWhileHeld() => Start(ReadHot).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+
+    /// <summary>Everything that a reader does, all of it in the cache.</summary>
+    private void ReadHot()
+    {
+        Assert.Equal(s_page, _volume.ReadAllBytes("/hot/page"));
+        Assert.Equal(50, _volume.ReadAllBytes("/hot/tiny").Length);
+        Assert.Equal(9000, _volume.Stat("/hot/page").Size);
+        Assert.Contains(_volume.ReadDirectory("/hot"), entry => entry.NameString == "page");
+        Assert.False(_volume.Exists("/hot/nothing"));
+        using CffsFile file = _volume.OpenFile("/hot/page");
+        using CffsLease lease = file.Lease(0, 9000);
+        Assert.Equal(9000, lease.LengthBytes);
+    }
+}
