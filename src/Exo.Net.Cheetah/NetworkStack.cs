@@ -32,6 +32,7 @@ public sealed class NetworkStack : IDisposable
     private ulong randomState;
     private bool isDisposed;
     private long refreshUs;
+    private int pollingThread;
 
     /// <summary>Makes a stack on a device and announces its addresses on the link with the first poll.</summary>
     /// <param name="device">The interface; not disposed by the stack, and used by it alone.</param>
@@ -115,6 +116,7 @@ public sealed class NetworkStack : IDisposable
     public int Poll()
     {
         ObjectDisposedException.ThrowIf(isDisposed, this);
+        Volatile.Write(ref pollingThread, Environment.CurrentManagedThreadId);
         SetTime();
         link.Begin();
         if (link.IsFull)
@@ -159,6 +161,7 @@ public sealed class NetworkStack : IDisposable
         input.Reassembly.Expire(NowUs);
         Tcp.RunDirty();
         link.Flush();
+        Volatile.Write(ref pollingThread, 0);
         return total;
     }
 
@@ -191,7 +194,10 @@ public sealed class NetworkStack : IDisposable
     {
         ArgumentNullException.ThrowIfNull(work);
         posted.Enqueue(work);
-        device.Wake();
+        if (Environment.CurrentManagedThreadId != Volatile.Read(ref pollingThread))
+        {
+            device.Wake();
+        }
     }
 
     /// <summary>Gives connections to a port to a handler.</summary>
@@ -236,6 +242,11 @@ public sealed class NetworkStack : IDisposable
         Tcp.AbortAll();
         link.Flush();
         Tcp.Releases.Flush();
+        for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left = posted.Count)
+        {
+            work();   // those who wait for the end of a connection hear of it
+        }
+
         arrived.Dispose();
         link.Dispose();
     }

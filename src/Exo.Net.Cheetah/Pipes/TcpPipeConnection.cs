@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Runtime.InteropServices;
+using Exo.Core.Memory;
+using Exo.Net.Cheetah.Tcp;
+
+namespace Exo.Net.Cheetah.Pipes;
+
+/// <summary>
+/// A TCP connection as two pipes, for any thread. Bytes written to <see cref="Output"/> leave from the frames they were written into, which are given
+/// back when the peer has acknowledged them; a flush waits while too many are not. Bytes that <see cref="Input"/> is not read of close the window.
+/// <code>
+/// application ─ Output ─&gt; frames ─ the stack's thread sends and sends again ─&gt; acknowledged ─&gt; frames free, flush goes on
+/// application &lt;─ Input ── copied once from the device's frames; what is not read holds the peer back
+/// </code>
+/// Completing <see cref="Output"/> sends what is flushed and then a FIN; completing it with an exception, or <see cref="Abort"/>, resets.
+/// </summary>
+public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
+{
+    private const int OutputPauseBytes = 512 * 1024, OutputResumeBytes = 256 * 1024;
+
+    private readonly NetworkStack stack;
+    private readonly Pipe input, output;
+    private readonly InputReader reader;
+    private readonly PipeSendSource source;
+    private readonly TaskCompletionSource<TcpCloseReason> closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly nint poolAddress;
+    private readonly int inputMaxBytes;
+    private TcpConnection? connection;
+    private long unreadBytes;
+    private long sentAheadBytes;      // of the output pipe: queued to the connection and not consumed
+    private bool waitsForReader;
+    private bool isReading;           // the pump waits for the application to flush
+    private bool isDraining;          // it has flushed its last byte: what is queued is only waited for
+    private Exception? failure;
+
+    internal TcpPipeConnection(NetworkStack stack, int inputMaxBytes)
+    {
+        this.stack = stack;
+        this.inputMaxBytes = inputMaxBytes;
+        FramePool frames = stack.Link.Frames;
+        poolAddress = frames.Address(new FrameNumber(0));
+        var scheduler = new StackScheduler(stack);
+        input = new Pipe(new PipeOptions(readerScheduler: PipeScheduler.ThreadPool, writerScheduler: PipeScheduler.Inline, pauseWriterThreshold: 0, useSynchronizationContext: false));
+        output = new Pipe(new PipeOptions(
+            new FrameMemoryPool(frames), readerScheduler: scheduler, writerScheduler: PipeScheduler.ThreadPool,
+            pauseWriterThreshold: OutputPauseBytes, resumeWriterThreshold: OutputResumeBytes, minimumSegmentSize: FrameMemoryPool.BlockBytes, useSynchronizationContext: false));
+        reader = new InputReader(this, input.Reader);
+        source = new PipeSendSource(frames, OnReleased);
+    }
+
+    /// <inheritdoc/>
+    public PipeReader Input => reader;
+
+    /// <inheritdoc/>
+    public PipeWriter Output => output.Writer;
+
+    /// <summary>This side's address and port.</summary>
+    public IPEndPoint LocalEndPoint { get; private set; } = new(IPAddress.Any, 0);
+
+    /// <summary>The peer's address and port.</summary>
+    public IPEndPoint RemoteEndPoint { get; private set; } = new(IPAddress.Any, 0);
+
+    /// <summary>Completes when the connection is over, with the reason.</summary>
+    public Task<TcpCloseReason> Closed => closed.Task;
+
+    /// <summary>Connects by way of a stack that somebody polls.</summary>
+    /// <exception cref="TcpConnectionException">The peer refused or does not answer.</exception>
+    /// <exception cref="InvalidOperationException">The stack has no address of that family, or no port is left.</exception>
+    public static async Task<TcpPipeConnection> ConnectAsync(NetworkStack stack, IPEndPoint remote, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(stack);
+        ArgumentNullException.ThrowIfNull(remote);
+        var handler = new PipeHandler(stack, null);
+        var opening = new TaskCompletionSource<TcpPipeConnection>(TaskCreationOptions.RunContinuationsAsynchronously);
+        TcpConnection? begun = null;
+        stack.Post(() =>
+        {
+            if (cancellationToken.IsCancellationRequested)
+            {
+                return;
+            }
+
+            try
+            {
+                begun = stack.Connect(remote, handler, opening);
+            }
+            catch (InvalidOperationException failure)
+            {
+                opening.TrySetException(failure);
+            }
+        });
+        using CancellationTokenRegistration registration = cancellationToken.Register(() => stack.Post(() =>
+        {
+            if (opening.TrySetCanceled(cancellationToken))
+            {
+                begun?.Abort();
+            }
+        }));
+        return await opening.Task.ConfigureAwait(false);
+    }
+
+    /// <summary>Resets the connection; both pipes end with an exception. For any thread.</summary>
+    public void Abort() => stack.Post(() => connection?.Abort());
+
+    /// <summary>Closes gracefully: what was flushed is still delivered, what comes in is thrown away.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await output.Writer.CompleteAsync().ConfigureAwait(false);
+        await reader.CompleteAsync().ConfigureAwait(false);
+    }
+
+    // From here on: the stack's thread.
+
+    internal void Begin(TcpConnection opened)
+    {
+        connection = opened;
+        opened.Tag = this;
+        LocalEndPoint = opened.LocalEndPoint;
+        RemoteEndPoint = opened.RemoteEndPoint;
+        _ = PumpAsync(opened);
+    }
+
+    internal int TakeIn(ReadOnlySpan<byte> bytes)
+    {
+        int count = (int)Math.Min(bytes.Length, Math.Max(0, inputMaxBytes - Interlocked.Read(ref unreadBytes)));
+        if (count > 0)
+        {
+            Interlocked.Add(ref unreadBytes, count);
+            input.Writer.Write(bytes[..count]);
+            ValueTask<FlushResult> flush = input.Writer.FlushAsync(CancellationToken.None);   // never waits: the pipe has no threshold
+            if (flush.IsCompletedSuccessfully && flush.Result.IsCompleted)
+            {
+                return bytes.Length;   // nobody reads any more
+            }
+        }
+
+        if (count < bytes.Length)
+        {
+            Volatile.Write(ref waitsForReader, true);
+            if (Interlocked.Read(ref unreadBytes) < inputMaxBytes / 2)
+            {
+                stack.Post(Resume);   // it was read in between
+            }
+        }
+
+        return count;
+    }
+
+    internal void PeerClosed() => input.Writer.Complete();
+
+    internal void Ended(TcpCloseReason reason)
+    {
+        Exception? failure = reason == TcpCloseReason.Graceful ? null : new TcpConnectionException(reason);
+        connection = null;
+        input.Writer.Complete(failure);
+        closed.TrySetResult(reason);
+        this.failure ??= failure;
+        OnReleased();
+    }
+
+    // Moves what is flushed into the send queue; it stays in the pipe until it is acknowledged.
+    private async Task PumpAsync(TcpConnection opened)
+    {
+        try
+        {
+            bool isCompleted = false;
+            while (!isCompleted && (connection is not null || sentAheadBytes > 0))
+            {
+                isReading = true;
+                ReadResult result = await output.Reader.ReadAsync().ConfigureAwait(false);
+                isReading = false;
+                ReadOnlySequence<byte> buffer = result.Buffer;
+                if (connection is not null && opened.CanSend)
+                {
+                    foreach (ReadOnlyMemory<byte> memory in buffer.Slice(sentAheadBytes))
+                    {
+                        Queue(opened, memory);
+                    }
+
+                    sentAheadBytes = buffer.Length;
+                }
+
+                Consume(buffer);
+                isCompleted = result.IsCompleted;
+            }
+
+            if (connection is not null)
+            {
+                opened.CloseSend();
+            }
+        }
+        catch (Exception thrown) when (thrown is not InvariantException)
+        {
+            // The application completed its end with an exception of its own: that is an abort.
+            failure = thrown;
+            connection?.Abort();
+        }
+
+        isReading = false;
+        isDraining = true;
+        OnReleased();
+    }
+
+    // A stretch has been acknowledged or given up, and no packet names it: the pipe may have its memory back.
+    private void OnReleased()
+    {
+        if (isReading)
+        {
+            output.Reader.CancelPendingRead();   // the pump consumes
+        }
+        else if (isDraining)
+        {
+            if (source.ReleasedBytes > 0 && failure is null && output.Reader.TryRead(out ReadResult result))
+            {
+                Consume(result.Buffer);
+            }
+            else
+            {
+                sentAheadBytes -= source.ReleasedBytes;
+                source.ReleasedBytes = 0;
+            }
+
+            if (sentAheadBytes == 0)
+            {
+                isDraining = false;
+                output.Reader.Complete(failure);
+            }
+        }
+    }
+
+    private void Consume(in ReadOnlySequence<byte> buffer)
+    {
+        long released = source.ReleasedBytes;
+        source.ReleasedBytes = 0;
+        sentAheadBytes -= released;
+        output.Reader.AdvanceTo(buffer.GetPosition(released), buffer.End);
+    }
+
+    private unsafe void Queue(TcpConnection opened, ReadOnlyMemory<byte> memory)
+    {
+        if (memory.IsEmpty)
+        {
+            return;
+        }
+
+        // Memory of the pool never moves; other memory is not in frames and is copied.
+        nint offset = (nint)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(memory.Span)) - poolAddress;
+        if (offset >= 0 && offset + memory.Length <= (nint)stack.Link.Frames.FrameCount * FramePool.FrameBytes)
+        {
+            source.Queue(stack.Tcp, opened, offset, memory.Length);
+        }
+        else if (!source.TryQueueCopy(stack.Tcp, opened, memory.Span))
+        {
+            opened.Abort();   // out of frames: better an end than a gap
+        }
+    }
+
+    private void Resume()
+    {
+        if (Volatile.Read(ref waitsForReader))
+        {
+            Volatile.Write(ref waitsForReader, false);
+            connection?.ResumeReceive();
+        }
+    }
+
+    private void OnRead(long bytes)
+    {
+        long left = Interlocked.Add(ref unreadBytes, -bytes);
+        if (bytes > 0 && left < inputMaxBytes / 2 && Volatile.Read(ref waitsForReader))
+        {
+            stack.Post(Resume);
+        }
+    }
+
+    private void OnReaderCompleted() => stack.Post(() => connection?.Close());
+
+    // Continuations of the pump run where the stack is polled.
+    private sealed class StackScheduler(NetworkStack stack) : PipeScheduler
+    {
+        public override void Schedule(Action<object?> action, object? state) => stack.Post(() => action(state));
+    }
+
+    // Counts what the application takes, which the pipe itself does not tell.
+    private sealed class InputReader(TcpPipeConnection owner, PipeReader inner) : PipeReader
+    {
+        private ReadOnlySequence<byte> last;
+
+        public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
+
+        public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
+        {
+            long bytes = last.Slice(0, consumed).Length;
+            last = default;
+            inner.AdvanceTo(consumed, examined);
+            owner.OnRead(bytes);
+        }
+
+        public override void CancelPendingRead() => inner.CancelPendingRead();
+
+        public override void Complete(Exception? exception = null)
+        {
+            inner.Complete(exception);
+            owner.OnReaderCompleted();
+        }
+
+        public override bool TryRead(out ReadResult result)
+        {
+            bool any = inner.TryRead(out result);
+            last = any ? result.Buffer : last;
+            return any;
+        }
+
+        public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+        {
+            ReadResult result = await inner.ReadAsync(cancellationToken).ConfigureAwait(false);
+            last = result.Buffer;
+            return result;
+        }
+    }
+}

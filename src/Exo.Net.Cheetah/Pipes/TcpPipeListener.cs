@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+using System.Threading.Channels;
+
+namespace Exo.Net.Cheetah.Pipes;
+
+/// <summary>Accepts connections at a port of a stack that somebody polls. For any thread.</summary>
+public sealed class TcpPipeListener : IAsyncDisposable
+{
+    private readonly NetworkStack stack;
+    private readonly Channel<TcpPipeConnection> waiting;
+    private readonly int port;
+
+    private TcpPipeListener(NetworkStack stack, int port, int backlog)
+    {
+        this.stack = stack;
+        this.port = port;
+        waiting = Channel.CreateBounded<TcpPipeConnection>(new BoundedChannelOptions(backlog) { FullMode = BoundedChannelFullMode.Wait });
+    }
+
+    /// <summary>Begins to listen with the stack's next poll.</summary>
+    /// <param name="stack">The stack.</param>
+    /// <param name="port">1 to 65535.</param>
+    /// <param name="backlog">Connections that may wait to be accepted; one more is reset.</param>
+    /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
+    public static async Task<TcpPipeListener> StartAsync(NetworkStack stack, int port, int backlog = 1024)
+    {
+        ArgumentNullException.ThrowIfNull(stack);
+        ArgumentOutOfRangeException.ThrowIfLessThan(backlog, 1);
+        var listener = new TcpPipeListener(stack, port, backlog);
+        var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        stack.Post(() =>
+        {
+            try
+            {
+                stack.Listen(port, new PipeHandler(stack, listener));
+                started.SetResult();
+            }
+            catch (Exception failure) when (failure is InvalidOperationException or ArgumentException)
+            {
+                started.SetException(failure);
+            }
+        });
+        await started.Task.ConfigureAwait(false);
+        return listener;
+    }
+
+    /// <summary>The next connection, when there is one.</summary>
+    /// <exception cref="ChannelClosedException">The listener was disposed.</exception>
+    public ValueTask<TcpPipeConnection> AcceptAsync(CancellationToken cancellationToken = default) => waiting.Reader.ReadAsync(cancellationToken);
+
+    /// <summary>Listens no more; connections that nobody has accepted are reset.</summary>
+    public ValueTask DisposeAsync()
+    {
+        stack.Post(() => stack.StopListening(port));
+        waiting.Writer.TryComplete();
+        while (waiting.Reader.TryRead(out TcpPipeConnection? left))
+        {
+            left.Abort();
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    internal bool TryOffer(TcpPipeConnection connection) => waiting.Writer.TryWrite(connection);
+}
