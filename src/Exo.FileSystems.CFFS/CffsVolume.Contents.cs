@@ -107,24 +107,30 @@ public sealed partial class CffsVolume
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
-        if (contents.Length <= NameOperations.WholeBytesMax)
+        (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
+        try
         {
-            (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
-            try
+            if (!name.IsEmpty)
             {
-                if (!name.IsEmpty)
+                Permissions.Require(parent, identity, Permissions.Execute);
+                if (contents.Length <= NameOperations.WholeBytesMax
+                    && await Core.Names.TryCreateWholeAsync(parent, name, permissions, contents, identity, io).ConfigureAwait(false))
                 {
-                    Permissions.Require(parent, identity, Permissions.Execute);
-                    if (await Core.Names.TryCreateWholeAsync(parent, name, permissions, contents, identity, io).ConfigureAwait(false))
-                    {
-                        return true;
-                    }
+                    return true;
+                }
+
+                (Inode inode, bool created) = await Core.Names.CreateWithContentsAsync(
+                    parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, contents, exclusive: false, identity, io).ConfigureAwait(false);
+                Core.Inodes.Release(inode);
+                if (created)
+                {
+                    return false;
                 }
             }
-            finally
-            {
-                Core.Inodes.Release(parent);
-            }
+        }
+        finally
+        {
+            Core.Inodes.Release(parent);
         }
 
         CffsFile file = await OpenFileCoreAsync(path, CffsOpenMode.Write | CffsOpenMode.Create | CffsOpenMode.Truncate, permissions, identity, io).ConfigureAwait(false);

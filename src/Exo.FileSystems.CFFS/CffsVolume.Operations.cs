@@ -438,20 +438,7 @@ public sealed partial class CffsVolume
             }
 
             Permissions.Require(parent, identity, Permissions.Execute);
-            (Inode inode, bool _) = await Core.Names.CreateAsync(parent, name, mode, device, target, exclusive: true, identity, io).ConfigureAwait(false);
-            if (inode.Record.Size < (ulong)target.Length)
-            {
-                await inode.Lock.EnterAsync(io).ConfigureAwait(false);
-                try
-                {
-                    await Core.Files.WriteAsync(inode, 0, target, io).ConfigureAwait(false);
-                }
-                finally
-                {
-                    inode.Lock.Exit();
-                }
-            }
-
+            (Inode inode, bool _) = await Core.Names.CreateWithContentsAsync(parent, name, mode, device, target, exclusive: true, identity, io).ConfigureAwait(false);
             Core.Inodes.Release(inode);
         }
         finally

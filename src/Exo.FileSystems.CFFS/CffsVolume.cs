@@ -155,7 +155,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     }
 
     /// <summary>Space on the disk.</summary>
-    public CffsSpace GetSpace() => new(Core.Disk.BlockCount, Core.Disk.FreeBlocks, Core.Disk.WillFreeBlocks);
+    public CffsSpace GetSpace() => new(Core.Disk.BlockCount, Core.Disk.FreeBlocks, Core.Disk.WillFreeBlocks, Core.Space.AvailableBlocks);
 
     /// <summary>Writes everything, marks the volume clean and closes it. If the device fails the volume stays as a crash would leave it, and the error is thrown.</summary>
     public void Dispose() => CloseVolumeAsync(IoMode.Sync).Take();
@@ -248,29 +248,42 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         {
             IndexSplitAt = options.IndexSplitAt, IndexFromBlocks = options.IndexFromBlocks,
         };
-        core.LoadSuperblock();
-        core.LoadIntentLog();
-        CrashRepair? repair = observer?.Take(root.Block);
-        if (disk.Recovery is not null && core.State.Clean == 0 && repair is null && !isReadOnly)
+        core.Space.Blocks = options.ReserveBlocks ?? core.Space.Blocks;
+        try
+        {
+            core.LoadSuperblock();
+            core.LoadIntentLog();
+            CrashRepair? repair = observer?.Take(root.Block);
+            if (disk.Recovery is not null && core.State.Clean == 0 && repair is null && !isReadOnly)
+            {
+                throw new CffsException(
+                    CffsError.Invalid, $"a crash has interrupted the file system '{rootName}': attach its disk with a {nameof(CffsCrashObserver)}, and open it with that");
+            }
+
+            if (disk.Recovery is not null && repair is not null && !isReadOnly)
+            {
+                Recover(core, repair);
+            }
+        }
+        catch
         {
             core.ReleaseFrames();
-            throw new CffsException(CffsError.Invalid, $"a crash has interrupted the file system '{rootName}': attach its disk with a {nameof(CffsCrashObserver)}, and open it with that");
+            throw;
         }
 
-        CffsVolume volume = new(core, ownsDisk, ownedDevice, ownedFrames);
-        if (disk.Recovery is not null && repair is not null && !isReadOnly)
-        {
-            // Also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.
-            ulong crashedEpoch = core.State.Epoch;
-            core.BelieveIndexes(repair);
-            core.BeginWritingAsync(IoMode.Sync).Take();
-            repair.RunAsync(core, crashedEpoch, IoMode.Sync).Take();
-            SyncUntilIdle(core);
-            core.EndRecovery();
-            SyncUntilIdle(core);
-        }
+        return new CffsVolume(core, ownsDisk, ownedDevice, ownedFrames);
+    }
 
-        return volume;
+    /// <summary>Also when there is nothing to mend: the crash is on record, and the next unmount is a clean one.</summary>
+    private static void Recover(VolumeCore core, CrashRepair repair)
+    {
+        ulong crashedEpoch = core.State.Epoch;
+        core.BelieveIndexes(repair);
+        core.BeginWritingAsync(IoMode.Sync).Take();
+        repair.RunAsync(core, crashedEpoch, IoMode.Sync).Take();
+        SyncUntilIdle(core);
+        core.EndRecovery();
+        SyncUntilIdle(core);
     }
 
     private static void SyncUntilIdle(VolumeCore core)

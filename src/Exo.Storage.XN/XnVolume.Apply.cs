@@ -264,7 +264,7 @@ public sealed partial class XnVolume
         {
             if (claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
             {
-                status = DecideHeir(transaction, claim.Extent, claim.Block.Value);
+                status = DecideHeir(transaction, claim.Extent, claim.Block.Value, claim.Partition);
                 if (status != XnStatus.Ok)
                 {
                     return status;
@@ -274,7 +274,7 @@ public sealed partial class XnVolume
 
         foreach ((TypedExtent extent, BlockNumber heir) in _check.FreedBelow)
         {
-            status = DecideHeir(transaction, extent, heir.Value);
+            status = DecideHeir(transaction, extent, heir.Value, AnyPartition);
             if (status != XnStatus.Ok)
             {
                 return status;
@@ -355,7 +355,7 @@ public sealed partial class XnVolume
     }
 
     /// <summary>The block that loses its pointer to a freed one takes over what the freed one waited for and who waited for it (<see cref="OrderEdges.Replace"/>).</summary>
-    private XnStatus DecideHeir(XnTransaction transaction, in TypedExtent freed, ulong heir)
+    private XnStatus DecideHeir(XnTransaction transaction, in TypedExtent freed, ulong heir, int partition)
     {
         if (!_templates.Find(freed.Template)!.IsMetadata)
         {
@@ -377,9 +377,15 @@ public sealed partial class XnVolume
             }
 
             int planned = _planned.Count;
+            bool isReplaced = status == XnStatus.Ok && IsReplaced(transaction, block, heir, partition);
             for (int p = 0; p < planned && status == XnStatus.Ok; p++)
             {
                 (ulong after, ulong before) = _planned[p];
+                if (isReplaced && after == block && before == heir)
+                {
+                    continue;
+                }
+
                 status = after == block ? DecideHeirWaits(transaction, heir, before) : before == block ? DecideHeirAwaited(transaction, heir, after) : status;
             }
 
@@ -390,6 +396,44 @@ public sealed partial class XnVolume
         }
 
         return XnStatus.Ok;
+    }
+
+    /// <summary>
+    /// Whether a block is given up in favour of one that the same transaction puts in its place: all that it owned moves there, and one sector of the heir loses the one pointer and gains the other. Then what
+    /// would make the heir wait for itself, that the new block is found before the old one goes, is so when that sector is written.
+    /// </summary>
+    private bool IsReplaced(XnTransaction transaction, ulong block, ulong heir, int partition)
+    {
+        int index = _registry.Find(heir);
+        if (partition == AnyPartition || index < 0)
+        {
+            return false;
+        }
+
+        foreach ((BlockNumber _, BlockNumber after) in transaction.Orders)
+        {
+            if (after.Value == block)
+            {
+                return false;
+            }
+        }
+
+        bool moves = false;
+        foreach (Claim claim in transaction.Claims)
+        {
+            if (claim.Kind == ClaimKind.Move && claim.Block.Value == block)
+            {
+                Claim allocation = FindAllocation(transaction, claim.ToBlock.Value);
+                if (allocation.Block.Value != heir || SectorOf(index, allocation.Partition) != SectorOf(index, partition))
+                {
+                    return false;
+                }
+
+                moves = true;
+            }
+        }
+
+        return moves;
     }
 
     private XnStatus DecideHeirWaits(XnTransaction transaction, ulong heir, ulong before)
@@ -427,6 +471,7 @@ public sealed partial class XnVolume
     }
 
     private const int AnySector = -1;
+    private const int AnyPartition = -1;
 
     private int SectorOf(int index, int partition) => _registry.TemplateOf(index).Offsets[partition] / 512;
 

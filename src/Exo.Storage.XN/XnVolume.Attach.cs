@@ -207,12 +207,12 @@ public sealed partial class XnVolume
     private static bool TryLoadFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap)
     {
         const int Batch = 64;
-        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks));
+        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocksUsed));
         Span<ulong> words = stackalloc ulong[FreeMapBlock.BitmapBytes / 8];
         ulong wordsTotal = (superblock.BlockCount + 63) / 64;
-        for (ulong index = 0; index < superblock.FreeMapBlocks; index += Batch)
+        for (ulong index = 0; index < superblock.FreeMapBlocksUsed; index += Batch)
         {
-            int count = (int)Math.Min(Batch, superblock.FreeMapBlocks - index);
+            int count = (int)Math.Min(Batch, superblock.FreeMapBlocksUsed - index);
             BlockRequest[] read = [BlockRequest.Read(new BlockNumber(superblock.FreeMapStart + index), scratch.Frames.AsMemory(0, count))];
             device.Execute(read);
             for (int i = 0; i < count; i++)
@@ -236,11 +236,11 @@ public sealed partial class XnVolume
     private static void StoreFreeMap(BlockDevice device, in XnSuperblock superblock, DiskFreeMap freeMap, FrameNumber[] reserve)
     {
         const int Batch = 32;
-        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocks), reserve);
+        using ScratchFrames scratch = new(device.Frames, (int)Math.Min(Batch, superblock.FreeMapBlocksUsed), reserve);
         int wordsPerBlock = FreeMapBlock.BitmapBytes / 8;
-        for (ulong index = 0; index < superblock.FreeMapBlocks; index += Batch)
+        for (ulong index = 0; index < superblock.FreeMapBlocksUsed; index += Batch)
         {
-            int count = (int)Math.Min(Batch, superblock.FreeMapBlocks - index);
+            int count = (int)Math.Min(Batch, superblock.FreeMapBlocksUsed - index);
             for (int i = 0; i < count; i++)
             {
                 ulong at = index + (ulong)i;

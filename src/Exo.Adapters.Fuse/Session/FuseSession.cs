@@ -160,7 +160,7 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         Span<byte> body = reply.Add(80);
         FuseStructures.PutLong(body, 0, space.TotalBlocks);
         FuseStructures.PutLong(body, 8, space.FreeBlocks + space.WillFreeBlocks);
-        FuseStructures.PutLong(body, 16, space.FreeBlocks + space.WillFreeBlocks);
+        FuseStructures.PutLong(body, 16, space.AvailableBlocks + space.WillFreeBlocks);
         FuseStructures.PutLong(body, 24, space.TotalBlocks * InodesPerBlock);
         FuseStructures.PutLong(body, 32, (space.FreeBlocks + space.WillFreeBlocks) * InodesPerBlock);
         FuseStructures.PutWord(body, 40, CffsSpace.BlockBytes);

@@ -40,6 +40,7 @@ internal static class SpaceVerb
                 json.WriteNumber("blockBytes", CffsSpace.BlockBytes);
                 json.WriteNumber("totalBytes", total);
                 json.WriteNumber("freeBytes", free);
+                json.WriteNumber("availableBytes", (long)space.AvailableBlocks * CffsSpace.BlockBytes);
                 json.WriteNumber("willFreeBytes", willFree);
             });
             return 0;

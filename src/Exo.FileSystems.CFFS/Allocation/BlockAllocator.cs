@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Numerics;
 using Exo.Core.Blocks;
 using Exo.Storage.XN;
 
@@ -9,6 +8,8 @@ namespace Exo.FileSystems.CFFS.Allocation;
 /// Where new blocks go. XN exports the free map; this class only reads it and proposes. Small files of one directory share a <b>window</b>, a run
 /// of free blocks set aside in memory, so that they lie next to one another (explicit grouping, USENIX '97); a growing file has a window of its own.
 /// Windows are promises among callers of this volume, not facts on the disk: <see cref="XnVolume.Apply"/> has the last word.
+/// <para>On a disk that has aged, a directory fills the holes near its own files before it takes a new window, and long runs are left to windows and large files. A search looks at a bounded part
+/// of the map from its goal on and then takes the best that it has seen; only where it has seen nothing it goes on.</para>
 /// Guarded by the volume's metadata lock.
 /// </summary>
 internal sealed class BlockAllocator(XnVolume disk)
@@ -19,45 +20,39 @@ internal sealed class BlockAllocator(XnVolume disk)
     /// <summary>Files up to this many blocks (64 KiB) live in their directory's window.</summary>
     public const uint SmallFileBlocks = 16;
 
-    private readonly ulong[] _reserved = new ulong[(disk.BlockCount + 63) / 64];
-    private ulong _reservedBlocks;
+    // How far from a directory's blocks a hole is still near them: what is read together with one of its files (FileStore).
+    private const ulong NearBlocks = 64;
+
+    // Words of the map that one search looks at before it takes what it has found: 4 GiB of disk.
+    private const long WordsMax = 1 << 14;
+
+    private readonly FreeRuns _runs = new(disk);
     private ulong _cursor;
     private uint _generation;
 
-    /// <summary>Blocks that are free and not set aside.</summary>
-    private ulong Available(ulong word) => disk.FreeMap[(int)word] & ~_reserved[word];
-
     /// <summary>
     /// Finds up to <paramref name="wanted"/> adjacent blocks: at <paramref name="goal"/> if it is free, else the first run of that length from there on,
-    /// else the longest run there is. False when no block is free.
+    /// else the longest run seen. False when no block is free.
     /// </summary>
     public bool TryFind(ulong goal, uint wanted, out BlockExtent extent)
     {
-        ulong total = disk.BlockCount;
-        if (goal == 0 || goal >= total)
+        if (goal == 0 || goal >= _runs.End)
         {
-            goal = _cursor;
+            goal = _cursor < _runs.End ? _cursor : 0;
         }
 
-        uint atGoal = RunLength(goal, wanted);
+        uint atGoal = _runs.LengthAt(goal, wanted);
         if (atGoal > 0 && (atGoal == wanted || wanted <= SmallFileBlocks))
         {
             extent = new BlockExtent(new BlockNumber(goal), atGoal);
-            _cursor = goal + atGoal;
-            return true;
         }
-
-        ulong bestStart = 0;
-        uint best = 0;
-        if (Scan(goal, total, wanted, ref bestStart, ref best) || Scan(0, goal, wanted, ref bestStart, ref best) || best > 0)
+        else if (!TrySearch(goal, wanted, out extent) && !(_runs.SetAsideBlocks > 0 && CallOffPromises() && TrySearch(goal, wanted, out extent)))
         {
-            extent = new BlockExtent(new BlockNumber(bestStart), best);
-            _cursor = bestStart + best;
-            return true;
+            return false;
         }
 
-        extent = default;
-        return false;
+        _cursor = extent.End.Value;
+        return true;
     }
 
     /// <summary>
@@ -68,35 +63,32 @@ internal sealed class BlockAllocator(XnVolume disk)
     {
         if (window.Count > 0 && window.Generation != _generation)
         {
-            window = default;
+            window = window with { Count = 0 };
         }
 
         if (window.Count < wanted && window.Count < windowBlocks / 4)
         {
-            ulong near = window.Count > 0 ? window.Next : goal;
+            ulong near = window.Next != 0 ? window.Next : goal;
+            bool isOfDirectory = windowBlocks == DirectoryWindowBlocks && wanted <= SmallFileBlocks;
+            if (isOfDirectory && window.Count == 0 && TryNear(near, goal, wanted, out extent))
+            {
+                return true;
+            }
+
             Close(ref window);
-            if (_reservedBlocks > disk.FreeBlocks / 4)
+            if (!TryFind(near, Math.Max(wanted, Affordable(windowBlocks)), out BlockExtent found))
             {
-                CallOffPromises();
+                extent = default;
+                return false;
             }
 
-            if (TryFind(near, Math.Max(wanted, windowBlocks), out BlockExtent found)
-                || (CallOffPromises() && TryFind(near, Math.Max(wanted, windowBlocks), out found)))
-            {
-                Reserve(found, reserve: true);
-                window = new AllocationWindow(found.First.Value, found.Count, _generation);
-            }
-        }
-
-        if (window.Count == 0)
-        {
-            extent = default;
-            return false;
+            _runs.Set(found, aside: true);
+            window = new AllocationWindow(found.First.Value, found.Count, _generation);
         }
 
         uint take = Math.Min(wanted, window.Count);
         extent = new BlockExtent(new BlockNumber(window.Next), take);
-        Reserve(extent, reserve: false);
+        _runs.Set(extent, aside: false);
         window = window with { Next = window.Next + take, Count = window.Count - take };
         return true;
     }
@@ -105,7 +97,37 @@ internal sealed class BlockAllocator(XnVolume disk)
     public bool TryFindAt(ulong start, uint wanted, out BlockExtent extent)
     {
         extent = new BlockExtent(new BlockNumber(start), wanted);
-        return start + wanted <= disk.BlockCount && RunLength(start, wanted) == wanted;
+        return IsFree(extent);
+    }
+
+    /// <summary>Whether all of a run is free and not set aside.</summary>
+    public bool IsFree(in BlockExtent extent) => _runs.LengthAt(extent.First.Value, extent.Count) == extent.Count;
+
+    /// <summary>The first run of so many blocks on the disk, or the longest that there is. False when none is free.</summary>
+    public bool TryFindRun(uint wanted, out BlockExtent extent)
+    {
+        extent = default;
+        long words = long.MaxValue;
+        return _runs.TryFirst(0, _runs.End, wanted, ref extent, ref words) || extent.Count > 0;
+    }
+
+    /// <summary>A free block: this one if it is free, else the last one of the first long run, so that there is room before it.</summary>
+    public bool TryFindDown(ulong block, out BlockExtent extent)
+    {
+        if (block != 0 && _runs.IsFree(block))
+        {
+            extent = new BlockExtent(new BlockNumber(block), 1);
+            return true;
+        }
+
+        if (!TryFindRun(SmallFileBlocks, out BlockExtent run))
+        {
+            extent = default;
+            return false;
+        }
+
+        extent = new BlockExtent(new BlockNumber(run.End.Value - 1), 1);
+        return true;
     }
 
     /// <summary>Gives the rest of a window back.</summary>
@@ -113,86 +135,64 @@ internal sealed class BlockAllocator(XnVolume disk)
     {
         if (window.Count > 0 && window.Generation == _generation)
         {
-            Reserve(new BlockExtent(new BlockNumber(window.Next), window.Count), reserve: false);
+            _runs.Set(new BlockExtent(new BlockNumber(window.Next), window.Count), aside: false);
         }
 
         window = default;
     }
 
-    /// <summary>Voids all windows: too much is set aside for too many, or the disk looks full only because of them.</summary>
-    private bool CallOffPromises()
+    /// <summary>From now on no block is found from a limit on. False when there is a limit already.</summary>
+    public bool TryConfine(ulong limit)
     {
-        Array.Clear(_reserved);
-        _reservedBlocks = 0;
-        _generation++;
+        if (_runs.Limit != ulong.MaxValue)
+        {
+            return false;
+        }
+
+        _runs.Limit = limit;
+        CallOffPromises();
         return true;
     }
 
-    private void Reserve(in BlockExtent extent, bool reserve)
-    {
-        for (ulong block = extent.First.Value; block < extent.First.Value + extent.Count; block++)
-        {
-            ulong bit = 1UL << (int)(block & 63);
-            if (reserve)
-            {
-                _reserved[block >> 6] |= bit;
-            }
-            else
-            {
-                _reserved[block >> 6] &= ~bit;
-            }
-        }
+    /// <summary>Lifts the limit.</summary>
+    public void Release() => _runs.Limit = ulong.MaxValue;
 
-        _reservedBlocks = reserve ? _reservedBlocks + extent.Count : _reservedBlocks - extent.Count;
+    /// <summary>A window may have an eighth of the free blocks, and nothing more is set aside than needed once half of them are.</summary>
+    private uint Affordable(uint windowBlocks)
+    {
+        ulong free = disk.FreeBlocks;
+        return _runs.SetAsideBlocks > free / 2 ? 1 : (uint)Math.Clamp(free / 8, 1, windowBlocks);
     }
 
-    private uint RunLength(ulong start, uint limit)
+    /// <summary>A hole near where the directory got its last blocks, or near its record.</summary>
+    private bool TryNear(ulong last, ulong record, uint wanted, out BlockExtent extent) =>
+        TryNear(last, wanted, out extent) || (record != last && TryNear(record, wanted, out extent));
+
+    private bool TryNear(ulong center, uint wanted, out BlockExtent extent) =>
+        _runs.TryHole(center > NearBlocks ? center - NearBlocks : 0, center + NearBlocks, wanted, SmallFileBlocks, out extent);
+
+    private bool TrySearch(ulong goal, uint wanted, out BlockExtent extent)
     {
-        uint length = 0;
-        ulong total = disk.BlockCount;
-        while (length < limit && start + length < total && (Available((start + length) >> 6) >> (int)((start + length) & 63) & 1) != 0)
+        extent = default;
+        long words = WordsMax;
+        bool found = _runs.TryFirst(goal, ulong.MaxValue, wanted, ref extent, ref words) || _runs.TryFirst(0, goal, wanted, ref extent, ref words);
+        if (!found && extent.Count == 0)
         {
-            length++;
+            words = long.MaxValue;
+            _ = _runs.TryFirst(0, _runs.End, Math.Min(wanted, SmallFileBlocks), ref extent, ref words);
         }
 
-        return length;
+        return extent.Count > 0;
     }
 
-    private bool Scan(ulong from, ulong to, uint wanted, ref ulong bestStart, ref uint best)
+    /// <summary>Voids all windows: the disk looks full only because of them.</summary>
+    private bool CallOffPromises()
     {
-        ulong block = from;
-        while (block < to)
-        {
-            ulong word = Available(block >> 6) >> (int)(block & 63);
-            if (word == 0)
-            {
-                block = (block | 63) + 1;
-                continue;
-            }
-
-            block += (uint)BitOperations.TrailingZeroCount(word);
-            if (block >= to)
-            {
-                break;
-            }
-
-            uint run = RunLength(block, wanted);
-            if (run > best)
-            {
-                best = run;
-                bestStart = block;
-                if (run == wanted)
-                {
-                    return true;
-                }
-            }
-
-            block += Math.Max(run, 1);
-        }
-
-        return false;
+        _runs.Clear();
+        _generation++;
+        return true;
     }
 }
 
-/// <summary>The unused rest of a run of blocks set aside for one directory or one growing file; void once the generation has moved on.</summary>
+/// <summary>The unused rest of a run of blocks set aside for one directory or one growing file; void once the generation has moved on. With Count 0: where the last one was.</summary>
 internal readonly record struct AllocationWindow(ulong Next, uint Count, uint Generation);

@@ -103,6 +103,11 @@ internal sealed class AttributeStore(VolumeCore core)
             throw Full();
         }
 
+        if (value is not null)
+        {
+            await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
+        }
+
         await ReplaceAsync(inode, block, entryBytes, mode).ConfigureAwait(false);
     }
 
@@ -113,6 +118,25 @@ internal sealed class AttributeStore(VolumeCore core)
         {
             await SetAsync(inode, CapabilityName, null, CffsAttributeSet.Replace, mode).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Writes the attributes to another block, unchanged. May use the reserve.</summary>
+    public async ValueTask MoveAsync(Inode inode, IoMode mode)
+    {
+        byte[] block = new byte[AttributeBlock.SizeBytes];
+        int entryBytes;
+        FrameNumber old = await BlockAsync(inode, mode).ConfigureAwait(false);
+        try
+        {
+            core.Cache.Bytes(old).CopyTo(block);
+            entryBytes = AttributeBlock.Entries(block).Length;
+        }
+        finally
+        {
+            core.Cache.Release(old);
+        }
+
+        await ReplaceAsync(inode, block, entryBytes, mode, isChange: false).ConfigureAwait(false);
     }
 
     private static readonly byte[] CapabilityName = "security.capability"u8.ToArray();
@@ -140,21 +164,25 @@ internal sealed class AttributeStore(VolumeCore core)
         return isNew;
     }
 
-    private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode)
+    private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode, bool isChange = true)
     {
         bool triedCommit = false;
         while (true)
         {
             FrameNumber frame = entryBytes > 0 ? await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false) : default;
-            if (TryReplace(inode, contents, entryBytes, frame))
+            if (TryReplace(inode, contents, entryBytes, frame, isChange))
             {
                 return;
             }
 
-            core.Cache.Release(frame);
+            if (entryBytes > 0)
+            {
+                core.Cache.Release(frame);
+            }
+
             if (triedCommit || core.Disk.WillFreeBlocks == 0)
             {
-                throw new CffsException(CffsError.NoSpace, "no free block for extended attributes");
+                throw core.Space.NoSpace();
             }
 
             // Blocks freed lately become free when their removal is durable.
@@ -164,7 +192,7 @@ internal sealed class AttributeStore(VolumeCore core)
     }
 
     /// <summary>False when no block is free.</summary>
-    private bool TryReplace(Inode inode, byte[] contents, int entryBytes, FrameNumber frame)
+    private bool TryReplace(Inode inode, byte[] contents, int entryBytes, FrameNumber frame, bool isChange)
     {
         lock (core.Metadata)
         {
@@ -183,7 +211,7 @@ internal sealed class AttributeStore(VolumeCore core)
             Record record = inode.Record;
             ulong old = record.Attributes;
             record.Attributes = place.First.Value;
-            record.ChangeTime = core.Now();
+            record.ChangeTime = isChange ? core.Now() : record.ChangeTime;
             int partition = MapLoader.PartitionOf(inode);
             core.Edit.Begin();
             core.Edit.Stage(inode, record);

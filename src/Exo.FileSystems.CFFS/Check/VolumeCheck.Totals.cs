@@ -30,7 +30,7 @@ internal sealed partial class VolumeCheck
         ulong[] words = new ulong[FreeMapBlock.BitmapBytes / 8];
         long leaked = 0;
         ulong firstLeaked = 0;
-        for (ulong index = 0; index < _xn.FreeMapBlocks; index++)
+        for (ulong index = 0; index < _xn.FreeMapBlocksUsed; index++)
         {
             ulong number = _xn.FreeMapStart + index;
             ulong firstWord = index * (ulong)words.Length;

@@ -66,23 +66,29 @@ internal sealed class Committer(VolumeCore core)
     public async ValueTask SyncAsync(IoMode mode)
     {
         await CommitAsync(mode).ConfigureAwait(false);
-        List<Func<IoMode, ValueTask>> due = [];
+        List<(long AddedIn, Func<IoMode, ValueTask> Action)> due;
         lock (core.Metadata)
         {
-            foreach ((long addedIn, Func<IoMode, ValueTask> action) in _afterCommit)
-            {
-                if (addedIn < _completed)
-                {
-                    due.Add(action);
-                }
-            }
-
+            due = _afterCommit.FindAll(item => item.AddedIn < _completed);
             _afterCommit.RemoveAll(item => item.AddedIn < _completed);
         }
 
-        foreach (Func<IoMode, ValueTask> action in due)
+        for (int i = 0; i < due.Count; i++)
         {
-            await action(mode).ConfigureAwait(false);
+            try
+            {
+                await due[i].Action(mode).ConfigureAwait(false);
+            }
+            catch
+            {
+                // The device failed before anything of it was done, or all that can be told apart from it: it is tried again.
+                lock (core.Metadata)
+                {
+                    _afterCommit.InsertRange(0, due[i..]);
+                }
+
+                throw;
+            }
         }
     }
 

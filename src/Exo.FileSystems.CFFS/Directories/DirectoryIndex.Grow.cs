@@ -314,7 +314,8 @@ internal sealed partial class DirectoryIndex
                 if (!mustGrow)
                 {
                     uint window = Math.Clamp(count / 4, 16, WindowBlocksMax);
-                    if (!core.Allocator.TryTake(ref directory.Directory!.IndexWindow, directory.SlotBlock.Value, (uint)(frames.Length - done), window, out BlockExtent place))
+                    if (core.Space.AvailableBlocks < (ulong)(frames.Length - done)
+                        || !core.Allocator.TryTake(ref directory.Directory!.IndexWindow, directory.SlotBlock.Value, (uint)(frames.Length - done), window, out BlockExtent place))
                     {
                         Array.ForEach(frames[done..], core.Cache.Release);
                         return false;

@@ -170,7 +170,14 @@ internal sealed partial class DirectoryStore
         ulong blocks = directory.Map.TotalBlocks;
         if (state.Names is not null && blocks > core.IndexFromBlocks && blocks >= state.IndexRefusedBelow && directory.Number is not (Superblock.OrphanInode or Superblock.ExternalInode))
         {
-            await BuildIndexAsync(directory, state, mode).ConfigureAwait(false);
+            try
+            {
+                await BuildIndexAsync(directory, state, mode).ConfigureAwait(false);
+            }
+            catch (BlockDeviceException)
+            {
+                // The record is there. The index is built when the next one comes.
+            }
         }
     }
 
@@ -360,6 +367,20 @@ internal sealed partial class DirectoryStore
                 core.Committer.AddDirty(directory);
             }
         }
+    }
+
+    /// <summary>Gives a directory's index up and builds it anew, in other blocks. Where it cannot be built the directory has none until it grows.</summary>
+    public async ValueTask RebuildIndexAsync(Inode directory, IoMode mode)
+    {
+        DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        if (directory.Map.HasIndex)
+        {
+            state.IsIndexed = false;
+            Index.Drop(directory);
+        }
+
+        state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        await BuildIndexAsync(directory, state, mode).ConfigureAwait(false);
     }
 
     private async ValueTask BuildIndexAsync(Inode directory, DirectoryState state, IoMode mode)

@@ -255,6 +255,11 @@ internal sealed partial class DirectoryStore(VolumeCore core)
 
     private async ValueTask AppendBlockAsync(Inode directory, IoMode mode)
     {
+        if (directory != core.Orphans)
+        {
+            await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
+        }
+
         FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
         ulong logical = directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd;
         while (true)
@@ -268,7 +273,7 @@ internal sealed partial class DirectoryStore(VolumeCore core)
                 if (!core.Allocator.TryTake(ref window, directory.SlotBlock.Value, 1, windowBlocks, out BlockExtent place))
                 {
                     core.Cache.Release(frame);
-                    throw new CffsException(CffsError.NoSpace, $"no free block for directory {directory.Number}");
+                    throw core.Space.NoSpace();
                 }
 
                 Record record = directory.Record;
@@ -282,7 +287,15 @@ internal sealed partial class DirectoryStore(VolumeCore core)
                 }
             }
 
-            await core.MapEdits.GrowAsync(directory, mode).ConfigureAwait(false);
+            try
+            {
+                await core.MapEdits.GrowAsync(directory, mode).ConfigureAwait(false);
+            }
+            catch
+            {
+                core.Cache.Release(frame);
+                throw;
+            }
         }
     }
 }

@@ -14,25 +14,13 @@ internal sealed partial class FileStore
     public async ValueTask AllocateAsync(Inode inode, long offset, long length, bool keepSize, IoMode mode)
     {
         await BeginRangeAsync(inode, offset, length, mode).ConfigureAwait(false);
+        await core.Space.RequireAsync(MissingBlocks(inode, offset, length), mode).ConfigureAwait(false);
         if (inode.Record.InlineLength > 0)
         {
             await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         ulong end = (ulong)(offset + length + BlockBytes - 1) / BlockBytes;
-        ulong missing = 0;
-        for (ulong logical = (ulong)offset / BlockBytes; logical < end;)
-        {
-            ulong next = Math.Min(end, inode.Map.TryFind(logical, out MappedExtent extent) ? extent.LogicalEnd : inode.Map.NextMapped(logical));
-            missing += extent.Count == 0 ? next - logical : 0;
-            logical = next;
-        }
-
-        if (missing > core.Disk.FreeBlocks + core.Disk.WillFreeBlocks)
-        {
-            throw NoSpace();
-        }
-
         for (ulong logical = (ulong)offset / BlockBytes; logical < end;)
         {
             if (inode.Map.TryFind(logical, out MappedExtent extent))
@@ -108,6 +96,54 @@ internal sealed partial class FileStore
         await AllocateAsync(inode, offset, length, keepSize, mode).ConfigureAwait(false);
         await ZeroMappedAsync(inode, offset, Math.Min(offset + length, (long)inode.Record.Size), mode).ConfigureAwait(false);
         Changed(inode, inode.Record.Size, contents: true);
+    }
+
+    /// <summary>Blocks that a range lacks, and, where contents that lie in the inode have to leave it for that, their block.</summary>
+    private static ulong MissingBlocks(Inode inode, long offset, long length)
+    {
+        ulong first = (ulong)offset / BlockBytes;
+        ulong end = ((ulong)(offset + length) + BlockBytes - 1) / BlockBytes;
+        ulong missing = inode.Record.InlineLength > 0 && first > 0 ? 1u : 0;
+        for (ulong logical = first; logical < end;)
+        {
+            bool isMapped = inode.Map.TryFind(logical, out MappedExtent extent);
+            ulong next = Math.Min(end, isMapped ? extent.LogicalEnd : inode.Map.NextMapped(logical));
+            missing += isMapped ? 0 : next - logical;
+            logical = next;
+        }
+
+        return missing;
+    }
+
+    /// <summary>Changes the length of contents that lie in the inode, where it stays in its slots or needs fewer. Takes no block: a file can be cut short on a full volume.</summary>
+    private bool TrySetInlineLength(Inode inode, long length)
+    {
+        lock (core.Metadata)
+        {
+            Record next = inode.Record;
+            int before = next.InlineLength;
+            if (next.Size != (ulong)before || length > ((next.Slots - 1) * Slot.ContinuationContentBytes) + Slot.HeadContentBytes - next.NameLength || inode.Container is null)
+            {
+                return false;
+            }
+
+            next.InlineLength = (ushort)length;
+            next.Size = (ulong)length;
+            next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
+            next.ModifyTime = next.ChangeTime = core.Now();
+            core.Edit.Begin();
+            Span<byte> sector = core.Edit.Sector(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex >> 2, SectorKind.Slots, inode.Container.Number);
+            int inSector = inode.SlotIndex & 3;
+            byte[] contents = new byte[next.ContentBytes];
+            Record.ReadContents(sector, inSector, 0, contents.AsSpan(0, next.NameLength + (int)Math.Min(before, length)));
+            sector.Slice(inSector * Slot.SizeBytes, inode.Record.Slots * Slot.SizeBytes).Clear();
+            next.Emit(sector, inSector);
+            Record.WriteContents(sector, inSector, 0, contents);
+            core.Edit.Apply();
+            inode.Record = next;
+            inode.Version++;
+            return true;
+        }
     }
 
     private ValueTask BeginRangeAsync(Inode inode, long offset, long length, IoMode mode)

@@ -148,6 +148,12 @@ internal sealed partial class FileStore(VolumeCore core)
             return;
         }
 
+        ulong missing = MissingBlocks(inode, offset, source.Length);
+        if (missing > 0)
+        {
+            await core.Space.RequireAsync(missing, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.InlineLength > 0)
         {
             await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
@@ -173,6 +179,11 @@ internal sealed partial class FileStore(VolumeCore core)
         await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
         if (inode.Record.InlineLength > 0)
         {
+            if (TrySetInlineLength(inode, length))
+            {
+                return;
+            }
+
             await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
         }
 
@@ -272,9 +283,14 @@ internal sealed partial class FileStore(VolumeCore core)
         }
     }
 
-    /// <summary>Inline contents that outgrow their sector move into a block; the record shrinks to its name.</summary>
-    public async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode)
+    /// <summary>Inline contents that outgrow their sector move into a block; the record shrinks to its name. On the way to a removal the block may come from the reserve.</summary>
+    public async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode, bool mayUseReserve = false)
     {
+        if (!mayUseReserve)
+        {
+            await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
+        }
+
         byte[] contents = new byte[inode.Record.InlineLength];
         ReadInline(inode, 0, contents);
         FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
@@ -285,7 +301,7 @@ internal sealed partial class FileStore(VolumeCore core)
             if (!TryPlace(inode, 1, out BlockExtent place))
             {
                 core.Cache.Release(frame);
-                throw NoSpace();
+                throw core.Space.NoSpace();
             }
 
             // One transaction: pointer in, inline bytes out. Rule one holds the sector back until the block is durable.
@@ -388,7 +404,7 @@ internal sealed partial class FileStore(VolumeCore core)
                 {
                     if (triedCommit || core.Disk.WillFreeBlocks == 0)
                     {
-                        throw NoSpace();
+                        throw core.Space.NoSpace();
                     }
 
                     // Blocks freed lately become free when their removal is durable.
@@ -521,6 +537,4 @@ internal sealed partial class FileStore(VolumeCore core)
         uint window = (uint)Math.Clamp(map.TotalBlocks, wanted, 8192);
         return core.Allocator.TryTake(ref inode.Window, goal, wanted, window, out place);
     }
-
-    private CffsException NoSpace() => new(CffsError.NoSpace, $"no space left: {core.Disk.FreeBlocks} blocks free");
 }

@@ -153,6 +153,28 @@ internal sealed class BlockMap
         }
     }
 
+    /// <summary>The block that held pointers has moved; they lie in the same partitions at its new place.</summary>
+    public void MoveParent(BlockNumber from, BlockNumber to)
+    {
+        for (int i = 0; i < _extents.Count; i++)
+        {
+            if (_extents[i].Parent == from)
+            {
+                _extents[i] = _extents[i] with { Parent = to };
+            }
+        }
+
+        for (int i = 0; i < Nodes.Count; i++)
+        {
+            if (Nodes[i].Parent == from)
+            {
+                Nodes[i] = Nodes[i] with { Parent = to };
+            }
+        }
+
+        _index?.MoveParent(from, to);
+    }
+
     /// <summary>First mapped logical block at or after <paramref name="logical"/>, or <see cref="ulong.MaxValue"/>.</summary>
     public ulong NextMapped(ulong logical)
     {

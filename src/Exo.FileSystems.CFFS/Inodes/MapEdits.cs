@@ -116,7 +116,7 @@ internal sealed class MapEdits(VolumeCore core)
             if (!core.Allocator.TryFind(inode.SlotBlock.Value, 1, out BlockExtent place))
             {
                 core.Cache.Release(frame);
-                throw new CffsException(CffsError.NoSpace, "no free block for the extent tree");
+                throw core.Space.NoSpace();
             }
 
             BlockNumber node = place.First;
@@ -327,7 +327,7 @@ internal sealed class MapEdits(VolumeCore core)
     }
 
     /// <summary>A free entry in the sector of an extent's own: both change in one write.</summary>
-    private bool TryFindFreeBeside(Inode inode, in MappedExtent extent, out int entry)
+    public bool TryFindFreeBeside(Inode inode, in MappedExtent extent, out int entry)
     {
         BlockNumber parent = extent.Parent;
         ReadOnlySpan<byte> bytes = core.Cache.Bytes(inode.NodeFrames[inode.Map.Nodes.FindIndex(item => item.Block == parent)]);

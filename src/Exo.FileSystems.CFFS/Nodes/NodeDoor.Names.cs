@@ -15,22 +15,7 @@ internal sealed partial class NodeDoor
             CffsException.Throw(CffsError.NameTooLong, "a symbolic link's target has 1 to 4095 bytes");
         }
 
-        (Inode inode, bool created) = core.Names.CreateAsync(
-            directory, name, mode, device, target, exclusive, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
-        if (created && inode.Record.Size < (ulong)target.Length)
-        {
-            inode.Lock.Enter();
-            try
-            {
-                core.Files.WriteAsync(inode, 0, target, IoMode.Sync).Take();
-            }
-            finally
-            {
-                inode.Lock.Exit();
-            }
-        }
-
-        return (inode, created);
+        return core.Names.CreateWithContentsAsync(directory, name, mode, device, target, exclusive, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
     }
 
     public void Link(Inode inode, Inode directory, ReadOnlyMemory<byte> name) =>

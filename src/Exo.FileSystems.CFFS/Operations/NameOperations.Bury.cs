@@ -52,23 +52,30 @@ internal sealed partial class NameOperations
         {
             if (external)
             {
-                lock (core.Metadata)
-                {
-                    replaced.BuriedLinks--;
-                }
-
                 SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-                await DropLinkAsync(directory, place, replaced, replaced.Record.ChangeTime, io).ConfigureAwait(false);
-                core.Cache.Release(place.Frame);
+                try
+                {
+                    await DropLinkAsync(directory, place, replaced, isBuried: true, io).ConfigureAwait(false);
+                }
+                finally
+                {
+                    core.Cache.Release(place.Frame);
+                }
             }
             else if (replaced.Opens > 0)
             {
                 // Still open: it lives on among the orphans, so that whoever has the name now may go or be renamed meanwhile.
                 SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-                await OrphanAsync(directory, place, replaced, io).ConfigureAwait(false);
-                core.Cache.Release(place.Frame);
+                try
+                {
+                    await OrphanAsync(directory, place, replaced, io).ConfigureAwait(false);
+                }
+                finally
+                {
+                    core.Cache.Release(place.Frame);
+                }
             }
-            else
+            else if (!replaced.IsRemoved)
             {
                 await core.PrepareFreeAsync(replaced, io).ConfigureAwait(false);
                 RemoveRecord(replaced);

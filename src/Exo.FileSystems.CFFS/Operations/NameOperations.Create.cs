@@ -58,6 +58,33 @@ internal sealed partial class NameOperations
         }
     }
 
+    /// <summary>As <see cref="CreateAsync"/>; contents that the record has no room for go to a block. Where they cannot, the name goes again.</summary>
+    public async ValueTask<(Inode Inode, bool Created)> CreateWithContentsAsync(
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> contents, bool exclusive, CffsIdentity identity, IoMode io)
+    {
+        (Inode inode, bool created) = await CreateAsync(directory, name, mode, device, contents, exclusive, identity, io).ConfigureAwait(false);
+        if (!created || inode.Record.Size >= (ulong)contents.Length)
+        {
+            return (inode, created);
+        }
+
+        await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            await core.Files.WriteAsync(inode, 0, contents, io).ConfigureAwait(false);
+        }
+        catch
+        {
+            inode.Lock.Exit();
+            core.Inodes.Release(inode);
+            await RemoveAsync(directory, name, isDirectory: false, CffsIdentity.Superuser, io).ConfigureAwait(false);
+            throw;
+        }
+
+        inode.Lock.Exit();
+        return (inode, created);
+    }
+
     private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
     {
         SlotPlace place = await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false);

@@ -57,33 +57,49 @@ internal sealed partial class NameOperations
 
             Record link = LinkRecord(inode, name.Span);
             SlotPlace place = await core.Directories.MakeRoomAsync(directory, link.Slots, default, io).ConfigureAwait(false);
-            lock (core.Metadata)
+            try
             {
-                inode.Record.Links++;
-                inode.Record.ChangeTime = core.Now();
-                core.Edit.Begin();
-                core.Edit.Stage(inode, inode.Record);
-                core.Edit.Apply();
+                while (!TryAddLink(inode, directory, place, link, name.Span))
+                {
+                    await core.Committer.CommitAsync(io).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                core.Cache.Release(place.Frame);
             }
 
-            await core.OrderAsync(inode.SlotBlock, place.Block, io).ConfigureAwait(false);
-            lock (core.Metadata)
-            {
-                core.Edit.Begin();
-                core.Directories.Stage(directory, place, link, name.Span, default);
-                core.Edit.Apply();
-                core.RecentLinks.Add(inode, place.Block);
-                Touch(directory);
-                core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number);
-            }
-
-            core.Cache.Release(place.Frame);
             await core.Directories.AddNameAsync(directory, link.NameHash, place.Address, isDirectory: false, io).ConfigureAwait(false);
         }
         finally
         {
             Exit([directory, container, inode]);
             _moves.Exit();
+        }
+    }
+
+    /// <summary>The count, and, not on the disk before it, the name. False when orders that are pending contradict that: nothing has changed, and a commit removes them.</summary>
+    private bool TryAddLink(Inode inode, Inode directory, in SlotPlace place, in Record link, ReadOnlySpan<byte> name)
+    {
+        lock (core.Metadata)
+        {
+            Record counted = inode.Record;
+            counted.Links++;
+            counted.ChangeTime = core.Now();
+            core.Edit.Begin();
+            core.Edit.Stage(inode, counted);
+            core.Directories.Stage(directory, place, link, name, default);
+            core.Edit.Transaction.Order(inode.SlotBlock, place.Block);
+            if (!core.Edit.TryApplyOrdered())
+            {
+                return false;
+            }
+
+            inode.Record = counted;
+            core.RecentLinks.Add(inode, place.Block);
+            Touch(directory);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name, inode.Number);
+            return true;
         }
     }
 
@@ -155,8 +171,8 @@ internal sealed partial class NameOperations
         Mode = inode.Record.Mode,
     };
 
-    /// <summary>Removes one of several names: the name first, the count when that is durable or ordered behind it.</summary>
-    private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, long changeTimeNs, IoMode io)
+    /// <summary>Removes one of several names: the name and, not on the disk before it, the count; with the last name that nobody has open, the inode.</summary>
+    private async ValueTask DropLinkAsync(Inode directory, SlotPlace place, Inode inode, bool isBuried, IoMode io)
     {
         await core.RecentLinks.OrderAsync(inode, place.Block, io).ConfigureAwait(false);
         if (inode.Record.Links == 1 && core.Intents.IsMoving(inode.Number))
@@ -165,33 +181,48 @@ internal sealed partial class NameOperations
             await core.Committer.CommitAsync(io).ConfigureAwait(false);
         }
 
-        lock (core.Metadata)
-        {
-            core.Edit.Begin();
-            Record link = core.Directories.RecordAt(directory, place);
-            core.Directories.StageClear(directory.Number, place.Block, place.Frame, place.Index, link.Slots);
-            core.Edit.Apply();
-        }
-
-        await core.OrderAsync(place.Block, inode.SlotBlock, io).ConfigureAwait(false);
         await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+        while (!TryDropLink(directory, place, inode, isBuried))
+        {
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>False when orders that are pending stand in the way: nothing has changed, and a commit removes them.</summary>
+    private bool TryDropLink(Inode directory, in SlotPlace place, Inode inode, bool isBuried)
+    {
         lock (core.Metadata)
         {
-            inode.Record.Links--;
-            inode.Record.ChangeTime = changeTimeNs;
-            if (inode.Record.Links == 0)
+            Record counted = inode.Record;
+            counted.Links--;
+            counted.ChangeTime = isBuried ? counted.ChangeTime : core.Now();
+            bool goes = counted.Links == 0 && inode.Opens == 0;
+            core.Edit.Begin();
+            core.Directories.StageClear(directory.Number, place.Block, place.Frame, place.Index, core.Directories.RecordAt(directory, place).Slots);
+            if (goes)
             {
-                inode.IsUnlinked = true;
-                if (inode.Opens == 0)
-                {
-                    RemoveRecordLocked(inode);
-                    return;
-                }
+                StageClear(inode, isTwiceOwned: false);
+            }
+            else
+            {
+                core.Edit.Stage(inode, counted);
             }
 
-            core.Edit.Begin();
-            core.Edit.Stage(inode, inode.Record);
-            core.Edit.Apply();
+            core.Edit.Transaction.Order(place.Block, inode.SlotBlock);
+            if (!core.Edit.TryApplyOrdered())
+            {
+                return false;
+            }
+
+            inode.Record = counted;
+            inode.BuriedLinks -= isBuried ? 1u : 0;
+            inode.IsUnlinked |= counted.Links == 0;
+            if (goes)
+            {
+                Removed(inode);
+            }
+
+            return true;
         }
     }
 }

@@ -87,7 +87,8 @@ internal sealed partial class NameOperations
         }
     }
 
-    private void ClaimMoves(in Record record, BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
+    /// <summary>Claims that what a record owns is pointed to from another place from now on.</summary>
+    internal void ClaimMoves(in Record record, BlockNumber from, int fromPartition, BlockNumber to, int toPartition)
     {
         if (record.Kind is SlotKind.Special or SlotKind.ExternalLink)
         {

@@ -90,7 +90,7 @@ internal sealed partial class NameOperations
             Record record = core.Directories.RecordAt(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
-                await DropLinkAsync(directory, place, inode, core.Now(), io).ConfigureAwait(false);
+                await DropLinkAsync(directory, place, inode, isBuried: false, io).ConfigureAwait(false);
             }
             else if (inode.Opens > 0)
             {
@@ -128,6 +128,11 @@ internal sealed partial class NameOperations
         {
             await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
             byte[] name = OrphanName(inode.Number);
+            if (inode.Record.InlineLength > Slot.ContentBytesMax - name.Length)
+            {
+                await core.Files.MoveInlineOutAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
+            }
+
             Record record = inode.Record;
             byte[] inline = new byte[record.InlineLength];
             Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
@@ -135,7 +140,7 @@ internal sealed partial class NameOperations
             next.NameLength = (byte)name.Length;
             next.NameHash = NameHash.Compute(name, core.Guard.HashSeed);
             next.NameSequence = core.NextNameSequence();
-            next.Slots = (byte)Slot.SlotsFor(Math.Min(Slot.ContentBytesMax, next.ContentBytes));
+            next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
             SlotPlace target = await MoveRecordAsync(directory, source, core.Orphans, inode, record, next, name, inline, io).ConfigureAwait(false);
             await core.Directories.AddNameAsync(core.Orphans, next.NameHash, target.Address, isDirectory: false, io).ConfigureAwait(false);
             lock (core.Metadata)
@@ -193,6 +198,13 @@ internal sealed partial class NameOperations
 
     private void RemoveRecordLocked(Inode inode)
     {
+        ClearRecord(inode, isTwiceOwned: false);
+        Removed(inode);
+    }
+
+    /// <summary>In memory too. Under the metadata lock.</summary>
+    private void Removed(Inode inode)
+    {
         core.Allocator.Close(ref inode.Window);
         if (inode.Directory is { } large)
         {
@@ -200,7 +212,6 @@ internal sealed partial class NameOperations
             core.Allocator.Close(ref large.IndexWindow);
         }
 
-        ClearRecord(inode, isTwiceOwned: false);
         inode.IsUnlinked = true;
         inode.IsRemoved = true;
         core.MapEdits.ForgetMap(inode);

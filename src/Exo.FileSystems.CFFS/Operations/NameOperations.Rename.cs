@@ -132,15 +132,16 @@ internal sealed partial class NameOperations
             return false;
         }
 
-        await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
-        if (replaced is not null && core.RecentLinks.Has(replaced))
-        {
-            await core.Committer.CommitAsync(io).ConfigureAwait(false);
-        }
-
-        SlotPlace? victim = replaced is null ? null : await RequireAsync(to, toName, io).ConfigureAwait(false);
+        SlotPlace? victim = null;
         try
         {
+            await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
+            if (replaced is not null && core.RecentLinks.Has(replaced))
+            {
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+
+            victim = replaced is null ? null : await RequireAsync(to, toName, io).ConfigureAwait(false);
             Record record = core.Directories.RecordAt(from, source);
             if (record.Kind != SlotKind.ExternalLink)
             {

@@ -14,6 +14,7 @@ internal sealed partial class NameOperations
     public async ValueTask<Inode> CreateUnnamedAsync(Inode directory, ushort mode, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await core.Space.RequireAsync(1, io).ConfigureAwait(false);
         await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
         try
         {

@@ -57,6 +57,7 @@ internal sealed partial class NameOperations
             }
 
             record.Slots = (byte)Slot.SlotsFor(record.ContentBytes);
+            await core.Space.RequireAsync(record.Count, io).ConfigureAwait(false);
             SlotPlace place = await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false);
             try
             {

@@ -67,7 +67,8 @@ internal sealed partial class NameOperations(VolumeCore core)
         core.Committer.AddDirty(directory);
     }
 
-    private static async ValueTask EnterAsync(Inode?[] inodes, IoMode io)
+    /// <summary>Takes the locks of inodes, each once, in their order.</summary>
+    internal static async ValueTask EnterAsync(Inode?[] inodes, IoMode io)
     {
         foreach (Inode inode in InOrder(inodes))
         {
@@ -75,7 +76,7 @@ internal sealed partial class NameOperations(VolumeCore core)
         }
     }
 
-    private static void Exit(Inode?[] inodes)
+    internal static void Exit(Inode?[] inodes)
     {
         foreach (Inode inode in InOrder(inodes).Reverse())
         {

@@ -60,6 +60,9 @@ public sealed class CffsOpenOptions
     /// <summary>Slot blocks beyond which a directory is indexed on the disk. Tests make it small.</summary>
     internal ulong IndexFromBlocks { get; init; } = IndexFromBlocksDefault;
 
+    /// <summary>Blocks kept for removals on a full volume; null: as many as the size of the volume asks for. Tests make it 0.</summary>
+    internal ulong? ReserveBlocks { get; init; }
+
     /// <summary>Source of the times that are stored in inodes.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

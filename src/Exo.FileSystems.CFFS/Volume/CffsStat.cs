@@ -76,7 +76,8 @@ public readonly record struct CffsAttributeChange
 /// <param name="TotalBlocks">All blocks of the disk.</param>
 /// <param name="FreeBlocks">Blocks that may be allocated now.</param>
 /// <param name="WillFreeBlocks">Blocks that become free when the removal of the last pointer to them is durable.</param>
-public readonly record struct CffsSpace(ulong TotalBlocks, ulong FreeBlocks, ulong WillFreeBlocks)
+/// <param name="AvailableBlocks">Of the free blocks, those for new contents; the others are kept so that files can be removed from a full volume.</param>
+public readonly record struct CffsSpace(ulong TotalBlocks, ulong FreeBlocks, ulong WillFreeBlocks, ulong AvailableBlocks)
 {
     /// <summary>Bytes in a block.</summary>
     public const int BlockBytes = 4096;

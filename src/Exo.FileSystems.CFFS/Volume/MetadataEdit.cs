@@ -14,7 +14,8 @@ namespace Exo.FileSystems.CFFS.Volume;
 /// </summary>
 internal sealed class MetadataEdit(VolumeCore core)
 {
-    private const int ImagesMax = 8;
+    // A block of records or of an extent tree that moves: its sectors at both places, the pointer to it, the record.
+    private const int ImagesMax = (2 * Layout.Sector.PerBlock) + 2;
 
     private readonly byte[] _images = new byte[ImagesMax * Layout.Sector.SizeBytes];
     private readonly (BlockNumber Block, int Sector, SectorKind Kind, ulong Owner)[] _targets = new (BlockNumber, int, SectorKind, ulong)[ImagesMax];
@@ -92,6 +93,18 @@ internal sealed class MetadataEdit(VolumeCore core)
         {
             throw Refused(status);
         }
+    }
+
+    /// <summary>Hands a change with orders to XN. False when pending orders contradict them: nothing has changed, and a commit removes those.</summary>
+    public bool TryApplyOrdered()
+    {
+        XnStatus status = TryApply();
+        return status switch
+        {
+            XnStatus.Ok => true,
+            XnStatus.OrderCycle => false,
+            _ => throw Refused(status),
+        };
     }
 
     /// <summary>What to throw when XN refuses a change.</summary>

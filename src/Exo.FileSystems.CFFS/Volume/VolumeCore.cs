@@ -12,6 +12,7 @@ using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Operations;
 using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Relocation;
 using Exo.FileSystems.CFFS.Templates;
 using Exo.FileSystems.CFFS.Watching;
 using Exo.Storage.XN;
@@ -40,6 +41,7 @@ internal sealed class VolumeCore
     private uint _nextNameSequence;
     private volatile bool _writing;
     private bool _distrustsIndexes;
+    private bool _holdsRoot;
 
     public VolumeCore(XnVolume disk, Credential key, FramePool frames, CffsTemplateIds templates, BlockNumber root, TimeProvider time, bool isReadOnly)
     {
@@ -52,6 +54,7 @@ internal sealed class VolumeCore
         Cache = new BlockCache(disk, key, frames);
         Inodes = new InodeTable(Cache);
         Allocator = new BlockAllocator(disk);
+        Space = new SpaceReserve(this);
         Edit = new MetadataEdit(this);
         Intents = new IntentLog(this);
         RecentLinks = new RecentLinks(this);
@@ -62,6 +65,7 @@ internal sealed class VolumeCore
         Paths = new PathWalk(this);
         Files = new FileStore(this);
         Attributes = new AttributeStore(this);
+        Moves = new BlockMoves(this);
         Names = new NameOperations(this);
         Changes = new ChangeFeed(this);
         Cache.WriteBack = Committer.CommitAsync;
@@ -85,6 +89,8 @@ internal sealed class VolumeCore
 
     public BlockAllocator Allocator { get; }
 
+    public SpaceReserve Space { get; }
+
     public Committer Committer { get; }
 
     public IntentLog Intents { get; }
@@ -106,6 +112,8 @@ internal sealed class VolumeCore
     public NameOperations Names { get; }
 
     public ChangeFeed Changes { get; }
+
+    public BlockMoves Moves { get; }
 
     /// <summary>The lock of the metadata. Short: no I/O and no await under it.</summary>
     public Lock Metadata { get; } = new();
@@ -155,6 +163,7 @@ internal sealed class VolumeCore
         }
 
         RootFrame = frame;
+        _holdsRoot = true;
         ReadOnlySpan<byte> block = Cache.Bytes(frame);
         ReadOnlySpan<byte> guardSector = block.Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes);
         VolumeGuard? guard = VolumeGuard.TryParse(guardSector);
@@ -361,7 +370,10 @@ internal sealed class VolumeCore
     {
         Intents.ReleaseFrames();
         Inodes.ReleaseAll();
-        Cache.Release(RootFrame);
+        if (_holdsRoot)
+        {
+            Cache.Release(RootFrame);
+        }
     }
 
     /// <summary>Marks the volume clean in its own superblock; the last change before an unmount.</summary>

@@ -128,7 +128,8 @@ internal struct XnSuperblock
         XnSuperblock expected = Plan(superblock.BlockCount, superblock.VolumeId, superblock.OwnerName);
         if (superblock.BlockCount < MinimumBlocks || superblock.TemplateStart != expected.TemplateStart || superblock.TemplateSlots != expected.TemplateSlots
             || superblock.RootsStart != expected.RootsStart || superblock.FreeMapStart != expected.FreeMapStart
-            || superblock.FreeMapBlocks != expected.FreeMapBlocks || superblock.DataStart != expected.DataStart)
+            || superblock.FreeMapBlocks < superblock.FreeMapBlocksUsed || superblock.FreeMapBlocks >= superblock.BlockCount
+            || superblock.DataStart - superblock.FreeMapBlocks != expected.DataStart - expected.FreeMapBlocks || superblock.DataStart >= superblock.BlockCount)
         {
             problem = "its regions do not fit its size";
             return false;
@@ -139,6 +140,12 @@ internal struct XnSuperblock
 
     /// <summary>Fewest blocks of a disk: XN's own, and some to use.</summary>
     public const ulong MinimumBlocks = 256;
+
+    /// <summary>How many times larger than when it was made a disk can become: the free map has room for so much, a 2,000th of the disk.</summary>
+    public const ulong GrowthMax = 16;
+
+    /// <summary>Blocks of the free map that this many blocks need.</summary>
+    public readonly ulong FreeMapBlocksUsed => (BlockCount + FreeMapBlock.BitsPerBlock - 1) / FreeMapBlock.BitsPerBlock;
 
     /// <summary>Where everything lies on a disk of this size.</summary>
     public static XnSuperblock Plan(ulong blockCount, Guid volumeId, byte[] ownerName)
@@ -157,7 +164,7 @@ internal struct XnSuperblock
         };
         plan.RootsStart = plan.TemplateStart + (2 * plan.TemplateSlots);
         plan.FreeMapStart = plan.RootsStart + 2;
-        plan.FreeMapBlocks = (blockCount + FreeMapBlock.BitsPerBlock - 1) / FreeMapBlock.BitsPerBlock;
+        plan.FreeMapBlocks = ((blockCount * GrowthMax) + FreeMapBlock.BitsPerBlock - 1) / FreeMapBlock.BitsPerBlock;
         plan.DataStart = plan.FreeMapStart + plan.FreeMapBlocks;
         return plan;
     }

@@ -6,7 +6,8 @@ namespace Exo.Storage.XN;
 /// <summary>The free map: one bit a block, 1 = free. Changed under the volume's lock, read by anyone.</summary>
 internal sealed class DiskFreeMap(ulong blockCount)
 {
-    private readonly ulong[] _words = new ulong[(blockCount + 63) / 64];
+    private ulong[] _words = new ulong[(blockCount + 63) / 64];
+    private ulong _blockCount = blockCount;
 
     public ReadOnlySpan<ulong> Words => _words;
 
@@ -35,6 +36,40 @@ internal sealed class DiskFreeMap(ulong blockCount)
         }
 
         return true;
+    }
+
+    /// <summary>The first block from one on that is in use; <see cref="ulong.MaxValue"/> when all are free.</summary>
+    public ulong FirstUsed(ulong first)
+    {
+        for (ulong block = first; block < _blockCount; block++)
+        {
+            if ((block & 63) == 0 && _blockCount - block >= 64 && _words[block >> 6] == ulong.MaxValue)
+            {
+                block += 63;
+            }
+            else if (!IsFree(block))
+            {
+                return block;
+            }
+        }
+
+        return ulong.MaxValue;
+    }
+
+    /// <summary>Another size: blocks that come are free; those that go are free too. Readers keep the words that they have.</summary>
+    public void Resize(ulong blockCount)
+    {
+        Invariant.Check(FirstUsed(blockCount) == ulong.MaxValue);
+        ulong[] words = new ulong[(blockCount + 63) / 64];
+        _words.AsSpan(0, Math.Min(words.Length, _words.Length)).CopyTo(words);
+        for (ulong block = _blockCount; block < blockCount; block++)
+        {
+            words[block >> 6] |= 1UL << (int)(block & 63);
+        }
+
+        _words = words;
+        _blockCount = blockCount;
+        Recount();
     }
 
     public void Take(in BlockExtent extent)
@@ -69,9 +104,9 @@ internal sealed class DiskFreeMap(ulong blockCount)
     /// <summary>Counts the free blocks after <see cref="Load"/>, and clears bits beyond the disk.</summary>
     public void Recount()
     {
-        if ((blockCount & 63) != 0)
+        if ((_blockCount & 63) != 0)
         {
-            _words[^1] &= (1UL << (int)(blockCount & 63)) - 1;
+            _words[^1] &= (1UL << (int)(_blockCount & 63)) - 1;
         }
 
         ulong free = 0;

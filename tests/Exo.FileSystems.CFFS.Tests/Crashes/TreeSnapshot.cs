@@ -31,6 +31,26 @@ internal sealed class TreeSnapshot
         return snapshot;
     }
 
+    /// <summary>What is different in another snapshot, in words; null when nothing is.</summary>
+    public string? DifferenceTo(TreeSnapshot other)
+    {
+        foreach (ulong inode in Inodes.Keys.Union(other.Inodes.Keys))
+        {
+            Inodes.TryGetValue(inode, out Entry? mine);
+            other.Inodes.TryGetValue(inode, out Entry? theirs);
+            if (!Equals(mine, theirs))
+            {
+                return $"inode {inode}: {Text(mine)} became {Text(theirs)}";
+            }
+        }
+
+        return null;
+    }
+
+    private static string Text(Entry? entry) => entry is null
+        ? "nothing"
+        : $"{entry.Kind} {string.Join(", ", entry.Names)}, {entry.Contents.Length} bytes ({System.IO.Hashing.XxHash3.HashToUInt64(entry.Contents):x}), {entry.Attributes}";
+
     private void Add(ulong inode, CffsKind kind, ulong directory, string name, byte[] contents, string? target, string attributes)
     {
         if (!Inodes.TryGetValue(inode, out Entry? entry))

@@ -156,7 +156,7 @@ internal sealed partial class VolumeRepair
 
         ulong[] words = new ulong[(_xn.BlockCount + 63) / 64];
         byte[] block = new byte[4096];
-        for (ulong index = 0; index < _xn.FreeMapBlocks; index++)
+        for (ulong index = 0; index < _xn.FreeMapBlocksUsed; index++)
         {
             ulong number = _xn.FreeMapStart + index;
             ulong first = index * (FreeMapBlock.BitmapBytes / 8);
