@@ -77,6 +77,8 @@ internal static class ExoCommand
             StatVerb.Create(),
             CatVerb.Create(),
             SpaceVerb.Create(),
+            ResizeVerb.Create(),
+            DefragmentVerb.Create(),
             CheckVerb.Create(),
             MountVerb.Create(),
             UnmountVerb.Create(),

@@ -156,7 +156,7 @@ internal sealed class BlockMap
     /// <summary>The block that held pointers has moved; they lie in the same partitions at its new place.</summary>
     public void MoveParent(BlockNumber from, BlockNumber to)
     {
-        for (int i = 0; i < _extents.Count; i++)
+        for (int i = 0; i < _count; i++)
         {
             if (_extents[i].Parent == from)
             {

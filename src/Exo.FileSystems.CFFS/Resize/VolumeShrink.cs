@@ -28,11 +28,10 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
         {
             ulong before = _moved;
             await VisitAllAsync(mode).ConfigureAwait(false);
-            do
+            for (int i = 0; i < PassesMax && (i == 0 || core.Disk.WillFreeBlocks > 0 || core.Committer.ActionsWaiting > 0); i++)
             {
                 await core.Committer.SyncAsync(mode).ConfigureAwait(false);
             }
-            while (core.Disk.WillFreeBlocks > 0 || core.Committer.ActionsWaiting > 0);
 
             // What was opened, renamed or written meanwhile may have escaped a pass; what got new blocks has them before the limit.
             if (_moved == before || pass == PassesMax)
