@@ -2,6 +2,7 @@
 using System.CommandLine;
 using System.Net;
 using Exo.Cli.Output;
+using Exo.Core.Net;
 using Exo.FileSystems.CFFS;
 using Exo.Net.Cheetah;
 
@@ -19,6 +20,14 @@ internal static class ServeVerb
         Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:8080");
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 64M]");
         Option<int> reactors = new("--reactors") { Description = "Threads that serve", HelpName = "N", DefaultValueFactory = _ => 1 };
+        Option<string> device = new("--device")
+        {
+            Description = "sockets, or an interface with a TCP/IP stack of the server's own: tap:NAME, packet:IFACE, xdp:IFACE",
+            HelpName = "DEVICE",
+            DefaultValueFactory = _ => "sockets",
+        };
+        Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
+        Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
         VerbCommand command = new("serve", "Serves the files of an image over HTTP. Ctrl-C or SIGTERM ends it.")
         {
             Examples =
@@ -26,28 +35,46 @@ internal static class ServeVerb
                 "exo serve disk.img",
                 "exo serve disk.img --listen 0.0.0.0:80 --cache 1G --reactors 4",
                 "exo serve disk.img --listen 127.0.0.1:0",
+                "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };
         command.Add(image);
         command.Add(listen);
         command.Add(cache);
         command.Add(reactors);
+        command.Add(device);
+        command.Add(address);
+        command.Add(gateway);
         command.SetAction(parsed => Run(
-            parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors)));
+            parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
+            ServeDevice.Parse(parsed.GetRequiredValue(device)), parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? []));
         return command;
     }
 
-    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors)
+    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways)
     {
         if (reactors is < 1 or > 64)
         {
             throw new UsageException("--reactors: from 1 to 64");
         }
 
+        if (where.IsRaw && (reactors != 1 || endPoint.Port == 0))
+        {
+            throw new UsageException("--device: an interface is served by one thread, at a port that --listen names");
+        }
+
+        if (!where.IsRaw && (addresses.Length > 0 || gateways.Length > 0))
+        {
+            throw new UsageException("--address, --gateway: only with --device tap:, packet: or xdp:");
+        }
+
+        NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
         using Interruption interruption = new();
-        using CffsVolume volume = OpenImage.ReadOnly(image, cacheBytes ?? 64L << 20);
+        using CffsVolume volume = OpenImage.ReadOnly(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
+        using NetworkDevice? device = where.IsRaw ? where.Open(volume.Frames) : null;
         CffsDocumentSource source = new(volume);
-        CheetahServer server = new(new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors }, source, volume.Frames);
+        CheetahServer server = new(
+            new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network }, source, volume.Frames);
         server.Start();
         Console.WriteLine($"serving {image} on http://{server.EndPoint}/");
         interruption.Token.WaitHandle.WaitOne();

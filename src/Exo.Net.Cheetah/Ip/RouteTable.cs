@@ -34,8 +34,10 @@ public readonly record struct InterfaceAddress(InternetAddress Address, int Pref
 }
 
 /// <summary>Our addresses, who is on the link, and who passes on the rest.</summary>
-internal sealed class RouteTable(IReadOnlyList<InterfaceAddress> addresses, InternetAddress? gatewayV4, InternetAddress? gatewayV6)
+internal sealed class RouteTable(IReadOnlyList<InterfaceAddress> own, InternetAddress? gatewayV4, InternetAddress? gatewayV6)
 {
+    private readonly InterfaceAddress[] addresses = [.. own];   // an array: it is walked for every packet
+
     public IEnumerable<InternetAddress> Addresses => addresses.Select(own => own.Address);
 
     public bool IsOwn(InternetAddress address)

@@ -286,7 +286,7 @@ internal static class Acknowledgment
         c.RecoveryPoint = c.SndNxt;
         c.PrrFlight = Math.Max((int)(c.SndNxt - c.SndUna), 1);
         c.PrrDelivered = c.PrrOut = 0;
-        c.Congestion.OnLoss((int)(c.SndNxt - c.SndUna), c.SegmentBytes);
+        c.Congestion.OnLoss(c.SegmentBytes);
         c.Tcp.Counters.Recoveries++;
     }
 

@@ -74,18 +74,18 @@ internal struct CubicCongestion
     }
 
     /// <summary>Loss, or a mark: one reduction for all that was under way (RFC 9438 sections 4.6 and 4.7). The window itself is walked down by the recovery.</summary>
-    public void OnLoss(int inFlightBytes, int segmentBytes)
+    public void OnLoss(int segmentBytes)
     {
         Remember(segmentBytes);
-        ThresholdBytes = (int)Math.Max(Math.Max(WindowBytes, Math.Min(inFlightBytes, WindowBytes)) * Beta, 2 * segmentBytes);
+        ThresholdBytes = (int)Math.Max(WindowBytes * Beta, 2 * segmentBytes);
     }
 
     /// <summary>The retransmission timer has expired (RFC 9438 section 4.8): back to one segment.</summary>
-    public void OnTimeout(bool isFirst, int inFlightBytes, int segmentBytes)
+    public void OnTimeout(bool isFirst, int segmentBytes)
     {
         if (isFirst)
         {
-            OnLoss(inFlightBytes, segmentBytes);
+            OnLoss(segmentBytes);
         }
 
         WindowBytes = segmentBytes;

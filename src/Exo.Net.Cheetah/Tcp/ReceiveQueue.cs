@@ -68,15 +68,15 @@ internal sealed class ReceiveQueue
     /// <summary>Bytes in front of all others here, which count as received already: the application left them.</summary>
     public void Prepend(ReadOnlySpan<byte> bytes)
     {
-        if (start >= bytes.Length)
+        if (IsEmpty)
         {
-            start -= bytes.Length;   // the place they had, when Skip moved past it
+            start = 0;
+            Reserve(bytes.Length);
         }
         else
         {
-            Invariant.Check(inOrder == 0 && RangeCount == 0);
-            start = 0;
-            Reserve(bytes.Length);
+            Invariant.Check(start >= bytes.Length);
+            start -= bytes.Length;   // the place they had, which Skip moved past
         }
 
         bytes.CopyTo(buffer.AsSpan(start));
@@ -206,7 +206,7 @@ internal sealed class ReceiveQueue
         int kept = Math.Min(buffer.Length - Math.Min(start, buffer.Length), lengthBytes);
         if (lengthBytes <= buffer.Length)
         {
-            buffer.AsSpan(start, kept).CopyTo(buffer);
+            buffer.AsSpan(Math.Min(start, buffer.Length), kept).CopyTo(buffer);
         }
         else
         {

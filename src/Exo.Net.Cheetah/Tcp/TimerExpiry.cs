@@ -160,7 +160,7 @@ internal static class TimerExpiry
 
         tcp.Counters.Timeouts++;
         bool isFirst = c.Recovery != RecoveryState.Loss || SequenceNumber.IsAtOrAfter(c.SndUna, c.RecoveryPoint);
-        c.Congestion.OnTimeout(isFirst, (int)(c.SndNxt - c.SndUna), c.SegmentBytes);
+        c.Congestion.OnTimeout(isFirst, c.SegmentBytes);
         c.Recovery = RecoveryState.Loss;
         c.RecoveryPoint = c.SndNxt;
         c.DuplicateAcks = c.RenoSackedBytes = 0;

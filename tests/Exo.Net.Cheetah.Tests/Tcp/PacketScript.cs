@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
@@ -20,6 +21,7 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// listen | connect | send N | close | full-close | abort | pause | resume | take N
 /// +0.2 &lt; S. 0:0(0) ack 1 win 1000 &lt;mss 1000,sackOK,wscale 7,TS val 5 ecr 0&gt;     arrives, after so many seconds
 /// +0.2 &gt; P. 1:101(100) ack 1 win 500 &lt;ecr 5,sack 1:2&gt;                           is the next to leave, after so many seconds; parts left out are not looked at
+/// too-big MTU N               a router says so of our segment N
 /// nothing 0.5                 nothing leaves for so long
 /// state ESTABLISHED | none · received N · peer-closed · closed Reset · connections N · time-wait N
 /// </code>
@@ -152,6 +154,9 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             case "take":
                 takeAtMost = int.Parse(words[1], CultureInfo.InvariantCulture);
                 return;
+            case "too-big":
+                TooBig(uint.Parse(words[1], CultureInfo.InvariantCulture), uint.Parse(words[2], CultureInfo.InvariantCulture));
+                return;
             case "nothing":
                 Nothing(words.Length > 1 ? Seconds(words[1]) : TimeSpan.Zero);
                 return;
@@ -228,6 +233,22 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), EtherType.Ipv4).Emit(frame);
         new Ipv4Packet(Peer, Own, IpProtocol.Tcp, segment.SizeBytes + length).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
         segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes));
+        device.Arrive(frame);
+        Stack.Poll();
+    }
+
+    private void TooBig(uint mtuBytes, uint start)
+    {
+        const int Quoted = Ipv4Packet.SizeBytes + 8, Outer = EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes;
+        byte[] frame = new byte[Outer + IcmpMessage.SizeBytes + Quoted];
+        new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), EtherType.Ipv4).Emit(frame);
+        new Ipv4Packet(Peer, Own, IpProtocol.Icmpv4, IcmpMessage.SizeBytes + Quoted).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
+        Span<byte> body = frame.AsSpan(Outer + IcmpMessage.SizeBytes);
+        new Ipv4Packet(Own, Peer, IpProtocol.Tcp, 1000).Emit(body);
+        BinaryPrimitives.WriteUInt16BigEndian(body[20..], ownPort);
+        BinaryPrimitives.WriteUInt16BigEndian(body[22..], peerPort);
+        BinaryPrimitives.WriteUInt32BigEndian(body[24..], ownStart + start);
+        new IcmpMessage(3, 4, mtuBytes).EmitV4(frame.AsSpan(Outer));
         device.Arrive(frame);
         Stack.Poll();
     }

@@ -65,6 +65,32 @@ public class TransferTests
         Exchange(hosts, TwoHosts.ServerV4, 300_000, "through the hole");
     }
 
+    // Mathis et al. 1997: MSS / RTT * sqrt(3/2) / sqrt(p), which the Reno-friendly region of CUBIC keeps to at this round-trip time. Twenty seconds of simulated time at most.
+    [Theory]
+    [InlineData(0.001)]
+    [InlineData(0.01)]
+    public void Under_loss_the_goodput_is_what_the_window_allows(double loss)
+    {
+        long bytes = loss < 0.01 ? 16 << 20 : 4 << 20;
+        TimeSpan total = TimeSpan.Zero;
+        foreach (int seed in (int[])[1, 2, 3])
+        {
+            using var hosts = new TwoHosts(seed, options: options => options with { ReceiveWindowBytes = 4 << 20 });
+            hosts.Wire.Impairments = new WireImpairments { Loss = loss, Delay = TimeSpan.FromMilliseconds(10) };
+            var client = new Pattern(bytes);
+            var service = new Pattern(0, closesWhenSent: false);
+            hosts.B.Listen(80, service);
+            hosts.A.Connect(TwoHosts.ServerV4, client);
+            Assert.True(hosts.Run(() => service.Received == bytes, TimeSpan.FromHours(1)));
+            total += hosts.Time.Elapsed;
+        }
+
+        double goodput = 3 * bytes / total.TotalSeconds;
+        double theory = 1448 / 0.020 * Math.Sqrt(1.5 / loss);
+        TestContext.Current.TestOutputHelper!.WriteLine($"{loss:p1}: {goodput / 1e6:f2} MB/s, {goodput / theory:f2} of the formula");
+        Assert.True(goodput >= 0.8 * theory, $"{loss}: {goodput / theory} of the formula");
+    }
+
     [Fact]
     public void The_same_seed_gives_the_same_run()
     {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using Exo.Cli.Output;
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah;
+using Exo.Net.Cheetah.Ip;
+
+namespace Exo.Cli.Verbs;
+
+/// <summary>What <c>exo serve --device</c> names: ordinary sockets, or a network interface that the server's own TCP/IP stack drives.</summary>
+internal sealed record ServeDevice(string Kind, string Name)
+{
+    /// <summary>Memory for packets beside the cache.</summary>
+    public const long PacketBytes = 48L << 20;
+
+    public bool IsRaw => Kind != "sockets";
+
+    /// <exception cref="UsageException">It is not of the form.</exception>
+    public static ServeDevice Parse(string text)
+    {
+        int colon = text.IndexOf(':', StringComparison.Ordinal);
+        string kind = colon < 0 ? text : text[..colon], name = colon < 0 ? string.Empty : text[(colon + 1)..];
+        return kind switch
+        {
+            "sockets" when colon < 0 => new ServeDevice(kind, name),
+            "tap" or "packet" or "xdp" when name.Length > 0 => new ServeDevice(kind, name),
+            _ => throw new UsageException($"--device: '{text}' is none of sockets, tap:NAME, packet:IFACE, xdp:IFACE"),
+        };
+    }
+
+    /// <summary>Opens the interface; a TAP is made if there is none, and switched on.</summary>
+    public NetworkDevice Open(FramePool frames)
+    {
+        switch (Kind)
+        {
+            case "tap":
+                TapDevice tap = TapDevice.Open(Name, frames);
+                using (NetworkLink link = NetworkLink.Open(Name))
+                {
+                    link.IsUp = true;
+                }
+
+                return tap;
+            case "packet":
+                return PacketSocketDevice.Open(Name, frames);
+            default:
+                return XdpDevice.Open(Name, frames);
+        }
+    }
+
+    /// <summary>The stack's settings.</summary>
+    /// <exception cref="UsageException">An address is missing or wrong.</exception>
+    public static NetworkStackOptions Network(string[] addresses, string[] gateways)
+    {
+        if (addresses.Length == 0)
+        {
+            throw new UsageException("--device needs --address, like --address 10.0.0.2/24");
+        }
+
+        try
+        {
+            IPAddress[] hops = [.. gateways.Select(IPAddress.Parse)];
+            return new NetworkStackOptions
+            {
+                Addresses = [.. addresses.Select(InterfaceAddress.Parse)],
+                GatewayV4 = hops.FirstOrDefault(hop => hop.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork),
+                GatewayV6 = hops.FirstOrDefault(hop => hop.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6),
+            };
+        }
+        catch (FormatException failure)
+        {
+            throw new UsageException($"--address, --gateway: {failure.Message}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
+using System.Text;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tests.Sockets;
+using Exo.Net.Cheetah.Tests.Tcp;
+using Exo.Tests;
+
+namespace Exo.Net.Cheetah.Tests.Kernel;
+
+/// <summary>
+/// The kernel's TCP as peer, through a TAP in a namespace. EXO_TCP_MIB sets how much is sent each way (24 in a usual run).
+/// </summary>
+public class KernelTests
+{
+    private static readonly long TransferBytes =
+        long.Parse(Environment.GetEnvironmentVariable("EXO_TCP_MIB") ?? "24", CultureInfo.InvariantCulture) << 20;
+
+    private static NetworkStackOptions Options => new()
+    {
+        Addresses = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("fd09::2/64")],
+    };
+
+    // Polls on a thread of its own until disposed.
+    private sealed class Polled : IDisposable
+    {
+        private readonly CancellationTokenSource ending = new();
+        private readonly Thread thread;
+        private Exception? failure;
+
+        public Polled(NetworkDevice device, Action<NetworkStack> begin)
+        {
+            Stack = new NetworkStack(device, Options);
+            begin(Stack);
+            thread = new Thread(() =>
+            {
+                try
+                {
+                    Stack.Run(ending.Token);
+                }
+                catch (Exception e)
+                {
+                    failure = e;
+                }
+            });
+            thread.Start();
+        }
+
+        public NetworkStack Stack { get; }
+
+        public void Dispose()
+        {
+            ending.Cancel();
+            thread.Join();
+            Stack.Dispose();
+            ending.Dispose();
+            Assert.Null(failure);
+        }
+    }
+
+    [Theory]
+    [InlineData("10.9.0.2", 0, 0, 0)]
+    [InlineData("fd09::2", 0, 0, 0)]
+    [InlineData("10.9.0.2", 0.01, 0.01, 0.02)]
+    [InlineData("fd09::2", 0.05, 0, 0)]
+    public void The_kernel_connects_and_every_byte_arrives_both_ways(string address, double loss, double duplication, double swapping)
+    {
+        using var network = new KernelNetwork(superPackets: loss == 0);
+        long bytes = loss == 0 ? TransferBytes : TransferBytes / 8;
+        var service = new Pattern(bytes);
+        NetworkDevice device = loss == 0 ? network.Device : new ImpairedDevice(network.Device, 1, loss, duplication, swapping);
+        using var polled = new Polled(device, stack => stack.Listen(80, service));
+        using Socket client = network.In(() => new Socket(IPAddress.Parse(address).AddressFamily, SocketType.Stream, ProtocolType.Tcp));
+        client.Connect(IPAddress.Parse(address), 80);
+        Exchange(client, bytes);
+        Assert.True(SpinWait.SpinUntil(() => service.Closed is not null, TimeSpan.FromSeconds(60)));
+        Assert.Equal(bytes, service.Received);
+        Assert.Equal(TcpCloseReason.Graceful, service.Closed);
+    }
+
+    [Theory]
+    [InlineData("10.9.0.1", 0)]
+    [InlineData("fd09::1", 0)]
+    [InlineData("10.9.0.1", 0.01)]
+    public void The_kernel_accepts_and_every_byte_arrives_both_ways(string address, double loss)
+    {
+        using var network = new KernelNetwork(superPackets: loss == 0);
+        long bytes = loss == 0 ? TransferBytes : TransferBytes / 8;
+        var client = new Pattern(bytes);
+        IPAddress at = IPAddress.Parse(address);
+        using Socket listener = network.In(() => new Socket(at.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
+        listener.Bind(new IPEndPoint(at, 0));
+        listener.Listen();
+        NetworkDevice device = loss == 0 ? network.Device : new ImpairedDevice(network.Device, 2, loss);
+        using var polled = new Polled(device, stack => stack.Connect((IPEndPoint)listener.LocalEndPoint!, client));
+        using Socket peer = listener.Accept();
+        Exchange(peer, bytes);
+        Assert.True(SpinWait.SpinUntil(() => client.Closed is not null, TimeSpan.FromSeconds(60)));
+        Assert.Equal(bytes, client.Received);
+        Assert.Equal(TcpCloseReason.Graceful, client.Closed);
+    }
+
+    [Fact]
+    public void A_port_that_does_not_listen_refuses_the_kernel()
+    {
+        using var network = new KernelNetwork();
+        using var polled = new Polled(network.Device, _ => { });
+        using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        SocketException refused = Assert.Throws<SocketException>(() => client.Connect(IPAddress.Parse("10.9.0.2"), 81));
+        Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
+    }
+
+    [Fact]
+    public void A_reset_of_the_kernel_is_heard()
+    {
+        using var network = new KernelNetwork();
+        var service = new Pattern(0, closesWhenSent: false);
+        using var polled = new Polled(network.Device, stack => stack.Listen(80, service));
+        Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        client.Connect(IPAddress.Parse("10.9.0.2"), 80);
+        client.LingerState = new LingerOption(true, 0);
+        client.Close();
+        Assert.True(SpinWait.SpinUntil(() => service.Closed is not null, TimeSpan.FromSeconds(20)));
+        Assert.Equal(TcpCloseReason.Reset, service.Closed);
+    }
+
+    [Fact]
+    public async Task Curl_and_ping_are_answered()
+    {
+        Requires.Program("curl");
+        using var network = new KernelNetwork();
+        var documents = new MemoryDocumentSource(network.Frames);
+        byte[] small = TestServer.Bytes(1000), large = TestServer.Bytes(5_000_000, 2);
+        documents.Set("/small", small);
+        documents.Set("/large", large);
+        var server = new CheetahServer(
+            new CheetahServerOptions { Device = network.Device, Network = Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+        await using (server)
+        {
+            server.Start();
+            Assert.Equal(small, network.Run("curl", "-sS", "--max-time", "20", "http://10.9.0.2/small"));
+            Assert.Equal(large, network.Run("curl", "-sS", "--max-time", "20", "http://10.9.0.2/large"));
+            Assert.Equal(large, network.Run("curl", "-sS", "--max-time", "20", "-g", "http://[fd09::2]/large"));
+            Assert.Equal(large[100..200], network.Run("curl", "-sS", "--max-time", "20", "-r", "100-199", "http://10.9.0.2/large"));
+            Assert.Contains("404", Encoding.ASCII.GetString(network.Run("curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", "http://10.9.0.2/none")), StringComparison.Ordinal);
+            foreach (string address in (string[])["10.9.0.2", "fd09::2"])
+            {
+                IPStatus status = network.In(() =>
+                {
+                    using var ping = new Ping();
+                    return ping.Send(IPAddress.Parse(address), 5000).Status;
+                });
+                Assert.Equal(IPStatus.Success, status);
+            }
+
+            Assert.Equal(0, server.Counters.PayloadBytesCopiedPerByteSent);
+        }
+
+        documents.Dispose();
+    }
+
+    private static void Exchange(Socket socket, long bytes)
+    {
+        socket.ReceiveTimeout = socket.SendTimeout = 60_000;
+        var sending = new Thread(() =>
+        {
+            byte[] buffer = new byte[65536];
+            for (long sent = 0; sent < bytes;)
+            {
+                int count = (int)Math.Min(buffer.Length, bytes - sent);
+                for (int i = 0; i < count; i++)
+                {
+                    buffer[i] = Pattern.At(sent + i);
+                }
+
+                for (int done = 0; done < count;)
+                {
+                    done += socket.Send(buffer, done, count - done, SocketFlags.None);
+                }
+
+                sent += count;
+            }
+
+            socket.Shutdown(SocketShutdown.Send);
+        });
+        sending.Start();
+        byte[] received = new byte[65536];
+        long total = 0;
+        while (true)
+        {
+            int count = socket.Receive(received);
+            if (count == 0)
+            {
+                break;
+            }
+
+            for (int i = 0; i < count; i++)
+            {
+                if (received[i] != Pattern.At(total + i))
+                {
+                    Assert.Fail($"byte {total + i}");
+                }
+            }
+
+            total += count;
+        }
+
+        sending.Join();
+        Assert.Equal(bytes, total);
+    }
+}
