@@ -123,7 +123,7 @@ internal sealed partial class RawReactor : IDisposable
 
         isDraining = true;
         stack.StopListening(port);
-        foreach (RawConnection connection in connections)
+        foreach (RawConnection connection in connections.ToArray())
         {
             if (connection.Ticket is null && connection.Tcp.QueuedBytes == 0)
             {
