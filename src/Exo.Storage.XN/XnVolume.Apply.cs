@@ -26,7 +26,7 @@ public sealed partial class XnVolume
     /// Nothing is durable yet. Thread-safe; allocates nothing in steady state.
     /// </summary>
     /// <returns>
-    /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Busy, Cycle, SplitSectorMove,
+    /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Cycle, SplitSectorMove,
     /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable; of orders of what is not metadata WrongTemplate: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
     /// </returns>
     public XnStatus Apply(Credential credential, XnTransaction transaction)
@@ -1101,6 +1101,12 @@ public sealed partial class XnVolume
     private void Forget(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
+        if (entry.Has(EntryFlags.Reading))
+        {
+            // Whoever reads it in does not make others wait who give it up. The frame is the device's until the read has ended (EndRead).
+            entry.Flags &= ~(EntryFlags.Reading | EntryFlags.Framed);
+        }
+
         if (entry.Has(EntryFlags.Framed))
         {
             _frames.Release(new FrameNumber(entry.Frame));

@@ -478,7 +478,15 @@ public sealed partial class XnVolume
             {
                 for (int i = 0; i < request.BlockCount; i++)
                 {
+                    FrameNumber frame = request.Frames.Span[i];
                     int index = _registry.Find((request.FirstBlock + (ulong)i).Value);
+                    if (index < 0 || !_registry[index].Has(EntryFlags.Reading) || _registry[index].Frame != frame.Value)
+                    {
+                        // Freed meanwhile, and perhaps somebody else's since: what was read is nobody's.
+                        _frames.Release(frame);
+                        continue;
+                    }
+
                     _registry[index].Flags &= ~EntryFlags.Reading;
                     if (request.Error != 0)
                     {

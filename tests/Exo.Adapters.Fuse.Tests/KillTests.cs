@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Exo.FileSystems.CFFS;
 using Exo.Tests;
 
 namespace Exo.Adapters.Fuse.Tests;
@@ -56,6 +58,84 @@ public sealed class KillTests
             using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
             Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
         }
+    }
+
+    /// <summary>
+    /// A map of a file, and a log that is appended to: what msync and fsync have returned for is there, and each sector is as it was written once. The process that serves is killed, not the power:
+    /// the kernel still writes what that process had given it.
+    /// </summary>
+    [Fact]
+    public void A_map_holds_what_msync_returned_for_when_the_mount_is_killed()
+    {
+        Requires.Root();
+        Requires.File("/dev/fuse");
+        string program = CProgram.Compile("mapped");
+        using TempFolder folder = new();
+        string image = folder["disk.img"];
+        string directory = folder["mnt"];
+        Directory.CreateDirectory(directory);
+        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
+        try
+        {
+            ulong last = 0;
+            for (int round = 0; round < 4; round++)
+            {
+                using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", image, directory, "--foreground");
+                serving.WaitForLine("is mounted on");
+                ProcessStartInfo start = new(program, [Path.Combine(directory, "map"), (last + 1).ToString(System.Globalization.CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
+                using Process writer = Process.Start(start)!;
+                ulong killAt = last + 10 + (ulong)(round * 7);
+                bool isKilled = false;
+                while (writer.StandardOutput.ReadLine() is { } line)
+                {
+                    last = ulong.Parse(line, System.Globalization.CultureInfo.InvariantCulture);
+                    if (last >= killAt && !isKilled)
+                    {
+                        serving.Signal("KILL");
+                        isKilled = true;
+                    }
+                }
+
+                Assert.True(isKilled && writer.WaitForExit(TimeSpan.FromSeconds(30)));
+                serving.Wait();
+                using Process cut = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
+                Assert.True(cut.WaitForExit(TimeSpan.FromSeconds(20)));
+                last = AssertHolds(image, last);
+            }
+
+            ExoProcess.Exo("fsck", image).Succeeded();
+        }
+        finally
+        {
+            using Process force = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(force.WaitForExit(TimeSpan.FromSeconds(10)));
+        }
+    }
+
+    /// <summary>What was durable at a generation, or one that was on its way. Returns the last generation that is in both.</summary>
+    private static ulong AssertHolds(string image, ulong durable)
+    {
+        using CffsVolume volume = CffsVolume.Open(image);
+        ulong[] map = [.. MemoryMarshal.Cast<byte, ulong>(volume.ReadAllBytes("/map"))];
+        Assert.Equal(256 * 64, map.Length);
+        for (int sector = 0; sector < 256; sector++)
+        {
+            // In an even generation only every third sector is written: the others are of the one before.
+            ulong written = durable % 2 == 1 || sector % 3 == 0 ? durable : durable - 1;
+            ulong found = map[sector * 64];
+            Assert.True(found == written || found == durable + 1, $"sector {sector} is of generation {found}, and {written} was durable");
+            Assert.False(map.AsSpan(sector * 64, 64).ContainsAnyExcept(found), $"sector {sector} is torn");
+        }
+
+        ulong[] log = [.. MemoryMarshal.Cast<byte, ulong>(volume.ReadAllBytes("/map.log"))];
+        ulong records = (ulong)log.Length;
+        Assert.True(records == durable || records == durable + 1, $"{records} records, and {durable} were durable");
+        for (ulong i = 0; i < records; i++)
+        {
+            Assert.Equal(i + 1, log[i]);
+        }
+
+        return records;
     }
 
     /// <summary>Inserts row after row; sqlite says each number after its commit. At the wanted one the mount is killed. Returns the last that was said.</summary>

@@ -51,6 +51,12 @@ internal sealed partial class NameOperations
                 }
             }
 
+            if (inode.IsDirectory && from != to && IsBelowMoving(to))
+            {
+                // On the disk what it moves into may still lie below it: a crash between would leave a circle that hangs from nothing.
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+
             bool externals = inode.Container == core.Externals || replaced?.Container == core.Externals;
             Inode?[] locks = [from, to, inode, replaced, externals ? core.Externals : null];
             await EnterAsync(locks, io).ConfigureAwait(false);
@@ -84,6 +90,20 @@ internal sealed partial class NameOperations
 
             _moves.Exit();
         }
+    }
+
+    /// <summary>Whether a directory, or one above it, has moved since the last commit. Under the lock of moves.</summary>
+    private bool IsBelowMoving(Inode directory)
+    {
+        for (Inode? above = directory; above is not null; above = above.Container)
+        {
+            if (core.Intents.IsMoving(above.Number))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>False when the directory to be replaced holds dead records: see <see cref="RequireEmptyAsync"/>.</summary>

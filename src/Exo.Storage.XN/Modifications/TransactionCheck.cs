@@ -427,7 +427,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         Template template = volume.Template(claim.Extent.Template)!;
         if (!template.IsMetadata)
         {
-            return CheckNotReading(transaction, claim.Extent.Extent);
+            return XnStatus.Ok;
         }
 
         for (uint i = 0; i < claim.Extent.Extent.Count; i++)
@@ -466,12 +466,6 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         while (_pending.TryPop(out TypedExtent next))
         {
             Template template = volume.Template(next.Template)!;
-            XnStatus status = CheckNotReading(transaction, next.Extent);
-            if (status != XnStatus.Ok)
-            {
-                return status;
-            }
-
             if (!template.IsMetadata)
             {
                 continue;
@@ -485,7 +479,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                     continue;
                 }
 
-                status = OwnedBy(transaction, block, template, _walk);
+                XnStatus status = OwnedBy(transaction, block, template, _walk);
                 if (status != XnStatus.Ok)
                 {
                     return status;
@@ -556,20 +550,6 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
             foreach (TypedExtent item in _before.Items)
             {
                 owned.Add(item);
-            }
-        }
-
-        return XnStatus.Ok;
-    }
-
-    private XnStatus CheckNotReading(XnTransaction transaction, in BlockExtent extent)
-    {
-        for (uint i = 0; i < extent.Count; i++)
-        {
-            int index = registry.Find(extent.First.Value + i);
-            if (index >= 0 && registry[index].Has(EntryFlags.Reading))
-            {
-                return Refuse(transaction, XnStatus.Busy, $"{extent.First + i} is being read");
             }
         }
 

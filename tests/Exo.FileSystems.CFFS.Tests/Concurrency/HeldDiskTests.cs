@@ -30,6 +30,11 @@ public sealed class HeldDiskTests : IDisposable
             made.WriteAllBytes("/hot/tiny", new byte[50]);
             made.WriteAllBytes("/cold/page", new byte[200_000]);
             made.WriteAllBytes("/cold/deep/page", new byte[9000]);
+            made.CreateDirectory("/many");
+            for (int i = 0; i < 4; i++)
+            {
+                made.WriteAllBytes($"/many/{i}", Enumerable.Repeat((byte)(i + 1), 3000).ToArray());
+            }
         }
 
         _disk = new GatedBlockDevice(_memory);
@@ -116,6 +121,50 @@ public sealed class HeldDiskTests : IDisposable
         await write;
     }
 
+    /// <summary>With a small file its neighbours are fetched. What is done to them meanwhile is not disturbed by it.</summary>
+    [Theory]
+    [InlineData("remove")]
+    [InlineData("cut off")]
+    [InlineData("rename")]
+    [InlineData("move")]
+    [InlineData("replace")]
+    public async Task A_neighbour_that_is_being_fetched_can_be_changed(string change)
+    {
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        Task<byte[]> miss = Start(() => _volume.ReadAllBytes("/many/0"));
+        _disk.WaitForHeld(Cancelled);
+        Task changed = Start(() =>
+        {
+            switch (change)
+            {
+                case "remove": _volume.RemoveFile("/many/1"); break;
+                case "cut off": SetLength("/many/1", 0); break;
+                case "rename": _volume.Rename("/many/1", "/many/another name of it"); break;
+                case "move": _volume.Rename("/many/1", "/hot/1"); break;
+                default: _volume.Rename("/many/2", "/many/1"); break;
+            }
+        });
+        await changed.WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        Assert.False(miss.IsCompleted);
+        _disk.Open();
+        Assert.Equal(Enumerable.Repeat((byte)1, 3000), await miss);
+        string? now = change switch { "remove" => null, "rename" => "/many/another name of it", "move" => "/hot/1", _ => "/many/1" };
+        byte value = (byte)(change == "replace" ? 3 : 2);
+        if (now is not null)
+        {
+            Assert.Equal(change == "cut off" ? [] : Enumerable.Repeat(value, 3000), _volume.ReadAllBytes(now));
+        }
+
+        _volume.Sync();
+        Assert.Equal(Enumerable.Repeat((byte)4, 3000), _volume.ReadAllBytes("/many/3"));
+    }
+
+    private void SetLength(string path, long lengthBytes)
+    {
+        using CffsFile file = _volume.OpenFile(path, CffsOpenMode.Write);
+        file.SetLength(lengthBytes);
+    }
+
     private static Task Start(Action action) => Task.Factory.StartNew(action, Cancelled, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private static Task<T> Start<T>(Func<T> action) => Task.Factory.StartNew(action, Cancelled, TaskCreationOptions.LongRunning, TaskScheduler.Default);
@@ -125,6 +174,7 @@ public sealed class HeldDiskTests : IDisposable
     /// <summary>Everything that a reader does, all of it in the cache.</summary>
     private void ReadHot()
     {
+        Assert.True(_volume.Exists("/many/0"));
         Assert.Equal(s_page, _volume.ReadAllBytes("/hot/page"));
         Assert.Equal(50, _volume.ReadAllBytes("/hot/tiny").Length);
         Assert.Equal(9000, _volume.Stat("/hot/page").Size);

@@ -44,13 +44,6 @@ public sealed partial class StatusTests
             transaction.ClaimFree(scene.A.Extent, scene.Tree.NodeTemplate, scene.Tree.Root.Block, scene.A.Entry);
             return scene.Disk.Apply(scene.Key, transaction);
         },
-        [("Apply", XnStatus.Busy)] = scene => WhileReading(scene, volume =>
-        {
-            XnTransaction transaction = scene.Transaction;
-            transaction.Write(scene.A.Block, StampedFormat.OffsetOf(5), new byte[StampedFormat.EntryBytes]);
-            transaction.ClaimFree(scene.Data.Extent, scene.Tree.DataTemplate, scene.A.Block, 5);
-            return volume.Apply(scene.Key, transaction);
-        }),
         [("Apply", XnStatus.Cycle)] = scene => scene.Tree.Move(scene.A, scene.Stamped.AddNode(1, scene.A), 1),
         [("Apply", XnStatus.SplitSectorMove)] = scene => scene.Tree.Move(scene.Data, scene.A, 5 + StampedFormat.EntriesPerSector),
         [("Apply", XnStatus.OrderCycle)] = scene =>

@@ -9,7 +9,7 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
 /// </summary>
 public sealed class AceTests
 {
-    private const int SlicePerClass = 60;
+    private const int SlicePerClass = 40;
 
     // So many failures end an exploration: more of them seldom tell more.
     private const int FailuresMax = 6;
@@ -43,6 +43,25 @@ public sealed class AceTests
         explorer.Explore(new AceWorkload(kind, 0, [kind.Alphabet.Single(item => item.Text == operation)], [AcePersistence.Sync]));
         TestContext.Current.TestOutputHelper?.WriteLine($"{shared.Contents} contents of the disk, {shared.SecondCrashes} cut again");
         Assert.True(shared.SecondCrashes > 50);
+    }
+
+    /// <summary>Found by the explorer: a directory moved into one that had itself just moved out of it, and on the disk both hung from each other.</summary>
+    [Fact]
+    public void Directories_moved_into_each_other_never_hang_from_nothing()
+    {
+        AceOperation[][] workloads =
+        [
+            [AceOperation.Rename("A/C", "bar"), AceOperation.Rename("A", "bar/below")],
+            [AceOperation.Exchange("A/C", "B"), AceOperation.Rename("A", "B/bar")],
+            [AceOperation.MakeDirectory("A/C/new"), AceOperation.Rename("A/C", "B/C"), AceOperation.Rename("A", "B/C/new/A")],
+        ];
+        foreach (AceOperation[] operations in workloads)
+        {
+            AceExplorer.Shared shared = new();
+            using AceExplorer explorer = new(shared);
+            explorer.Explore(new AceWorkload(AceClass.All[0], 0, operations, [.. operations.Select((_, i) => i == operations.Length - 1 ? AcePersistence.Sync : AcePersistence.None)]));
+            Assert.True(shared.States > 10, $"{shared.States} states");
+        }
     }
 
     private static void Explore(string name, int workloads)
