@@ -59,6 +59,28 @@ public sealed partial class CffsVolume
     /// <exception cref="CffsException">NotFound, Exists, NotDirectory, AccessDenied, NameTooLong, NoSpace, ReadOnly.</exception>
     public void CreateDirectory(string path, ushort permissions = 0x1ED, CffsIdentity? identity = null) => CreateDirectory(PathName.Encode(path), permissions, identity);
 
+    /// <summary>Makes a directory and those above it that are missing; what exists already is left as it is.</summary>
+    /// <exception cref="CffsException">As of <see cref="CreateDirectory(string, ushort, CffsIdentity?)"/>; NotDirectory when something else is in the way.</exception>
+    public void CreateDirectories(string path, ushort permissions = 0x1ED, CffsIdentity? identity = null)
+    {
+        byte[] whole = PathName.Encode(path);
+        for (int end = 1; end <= whole.Length; end++)
+        {
+            bool isName = whole[end - 1] != '/' && (end == whole.Length || whole[end] == '/');
+            if (isName && !ExistsAsDirectory(whole.AsMemory(0, end), identity))
+            {
+                try
+                {
+                    CreateDirectory(whole.AsMemory(0, end), permissions, identity);
+                }
+                catch (CffsException exists) when (exists.Error == CffsError.Exists && ExistsAsDirectory(whole.AsMemory(0, end), identity))
+                {
+                    // Somebody else was quicker.
+                }
+            }
+        }
+    }
+
     /// <inheritdoc cref="CreateDirectory(string, ushort, CffsIdentity?)"/>
     public void CreateDirectory(ReadOnlyMemory<byte> path, ushort permissions = 0x1ED, CffsIdentity? identity = null) =>
         CreateCoreAsync(path, (ushort)(ModeBits.Directory | (permissions & ModeBits.PermissionMask)), 0, default, identity, IoMode.Sync).Take();
@@ -299,6 +321,20 @@ public sealed partial class CffsVolume
     {
         await Core.Names.DropOrphanAsync(inode, mode).ConfigureAwait(false);
         Core.Inodes.Release(inode);
+    }
+
+    private bool ExistsAsDirectory(ReadOnlyMemory<byte> path, CffsIdentity? identity)
+    {
+        try
+        {
+            return Stat(path, followSymbolicLink: true, identity).Kind == CffsKind.Directory
+                ? true
+                : throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+        }
+        catch (CffsException absent) when (absent.Error == CffsError.NotFound)
+        {
+            return false;
+        }
     }
 
     private void CheckOpen()

@@ -1,13 +1,28 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
 
 namespace Exo.Benchmarks.Peers.Machine;
 
-/// <summary>C-FFS in this process, on an image file.</summary>
-internal sealed class CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20) : IFileTree
+/// <summary>
+/// C-FFS in this process, on an image file whose blocks are allocated, as the peer's are. Its cache is a frame pool that lives as long as the process: like the kernel's, its memory is there when a
+/// round begins.
+/// </summary>
+internal sealed class CffsTree : IFileTree
 {
-    private readonly CffsOpenOptions _options = new() { CacheBytes = cacheBytes };
-    private CffsVolume _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = new CffsOpenOptions { CacheBytes = cacheBytes } });
+    private static readonly Dictionary<long, FramePool> Pools = [];
+
+    private readonly string _image;
+    private readonly CffsOpenOptions _options;
+    private CffsVolume _volume;
+
+    public CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20)
+    {
+        _image = image;
+        _options = new CffsOpenOptions { Frames = PoolOf(cacheBytes) };
+        Tool.Allocate(image, sizeBytes);
+        _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = _options });
+    }
 
     public void MakeDirectory(byte[] path) => _volume.CreateDirectory(Path(path));
 
@@ -57,15 +72,29 @@ internal sealed class CffsTree(string image, long sizeBytes = 1L << 30, long cac
 
     public void Chill()
     {
+        // The image is read directly: nothing of it is in any other cache.
         _volume.Dispose();
-        Tool.DropCaches();
-        _volume = CffsVolume.Open(image, _options);
+        _volume = CffsVolume.Open(_image, _options);
     }
 
-    public void Dispose()
+    public void Dispose() => _volume.Dispose();
+
+    private static FramePool PoolOf(long cacheBytes)
     {
-        _volume.Dispose();
-        File.Delete(image);
+        if (!Pools.TryGetValue(cacheBytes, out FramePool? pool))
+        {
+            pool = FramePool.Create(new FramePoolOptions { CapacityBytes = cacheBytes });
+            Pools.Add(cacheBytes, pool);
+            List<FrameNumber> touched = [];
+            while (pool.TryAllocate(pool.RootCredential, out FrameNumber frame, zero: true))
+            {
+                touched.Add(frame);
+            }
+
+            touched.ForEach(pool.Release);
+        }
+
+        return pool;
     }
 
     private static ReadOnlyMemory<byte> Path(byte[] path) => path.AsMemory(0, path.Length - 1);

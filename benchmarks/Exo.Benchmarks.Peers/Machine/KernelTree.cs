@@ -75,7 +75,13 @@ internal sealed partial class KernelTree(string root) : IFileTree
         Check(close(file), []);
     }
 
-    public void Chill() => Tool.DropCaches();
+    public void Chill()
+    {
+        // Its loop device reads directly: nothing of it is in any other cache.
+        string device = File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')).Last(fields => fields[1] == root)[0];
+        Tool.Run("umount", root);
+        Tool.Run("mount", "-o", "noatime", device, root);
+    }
 
     public void Dispose()
     {

@@ -50,6 +50,24 @@ internal static class Tool
     /// <summary>The exo command that was built with this program.</summary>
     public static string[] Exo(params string[] arguments) => [Path.Combine(AppContext.BaseDirectory, "exo.dll"), .. arguments];
 
+    /// <summary>A file with all its blocks allocated and written, unless it is there already: allocating them is no part of what is measured.</summary>
+    public static void Allocate(string path, long sizeBytes)
+    {
+        if (File.Exists(path) && new FileInfo(path).Length == sizeBytes)
+        {
+            return;
+        }
+
+        byte[] zeros = new byte[1 << 20];
+        using FileStream file = File.Create(path);
+        for (long at = 0; at < sizeBytes; at += zeros.Length)
+        {
+            file.Write(zeros, 0, (int)Math.Min(zeros.Length, sizeBytes - at));
+        }
+
+        file.Flush(flushToDisk: true);
+    }
+
     /// <summary>Seconds that something takes.</summary>
     public static double Seconds(Action action)
     {

@@ -29,13 +29,10 @@ internal sealed class WorkFolder : IDisposable
     public string MountExt4(string name, long sizeBytes, int inodes = 200_000)
     {
         string image = this[name + ".ext4"];
-        using (FileStream file = File.Create(image))
-        {
-            file.SetLength(sizeBytes);
-        }
+        Tool.Allocate(image, sizeBytes);
 
-        Tool.Run("mkfs.ext4", "-q", "-F", "-N", inodes.ToString(System.Globalization.CultureInfo.InvariantCulture), image);
-        string device = Tool.Run("losetup", "-f", "--show", image).Trim();
+        Tool.Run("mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-N", inodes.ToString(System.Globalization.CultureInfo.InvariantCulture), image);
+        string device = Tool.Run("losetup", "-f", "--show", "--direct-io=on", image).Trim();
         Undo(() => Tool.Run("losetup", "-d", device));
         string mount = Directory.CreateDirectory(this[name]).FullName;
         Tool.Run("mount", "-o", "noatime", device, mount);

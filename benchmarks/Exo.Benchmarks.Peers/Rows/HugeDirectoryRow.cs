@@ -57,6 +57,11 @@ internal sealed class HugeDirectoryRow(string name, HugeDirectoryWork work) : IP
         new Random(1).Shuffle(chosen);
         _exoNames = [.. chosen.Take(Asked).Select(i => PathOf("/d", i))];
         _peerNames = [.. chosen.Take(Asked).Select(i => PathOf($"{mount}/d", i))];
+        for (int pass = 0; pass < Passes; pass++)
+        {
+            // For the compiler.
+            Stat(_exo, _exoNames);
+        }
     }
 
     public double RunExo()

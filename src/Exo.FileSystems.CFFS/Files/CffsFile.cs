@@ -137,6 +137,28 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         return await WriteCoreAsync(0, source, append: true, IoMode.Async).ConfigureAwait(false);
     }
 
+    /// <summary>Reads at an offset into several buffers, one after the other, as one read; returns the bytes read.</summary>
+    /// <exception cref="CffsException">BadHandle, Corrupt.</exception>
+    public long Read(long offset, IReadOnlyList<Memory<byte>> destinations) => ReadCoreAsync(offset, destinations, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="Read(long, IReadOnlyList{Memory{byte}})"/>
+    public ValueTask<long> ReadAsync(long offset, IReadOnlyList<Memory<byte>> destinations, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return ReadCoreAsync(offset, destinations, IoMode.Async);
+    }
+
+    /// <summary>Writes several buffers, one after the other, at an offset, as one write.</summary>
+    /// <exception cref="CffsException">BadHandle, ReadOnly, NoSpace, FileTooLarge.</exception>
+    public void Write(long offset, IReadOnlyList<ReadOnlyMemory<byte>> sources) => WriteCoreAsync(offset, sources, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="Write(long, IReadOnlyList{ReadOnlyMemory{byte}})"/>
+    public ValueTask WriteAsync(long offset, IReadOnlyList<ReadOnlyMemory<byte>> sources, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return WriteCoreAsync(offset, sources, IoMode.Async);
+    }
+
     /// <summary>Changes the length: cuts off the end, or adds zeros that take no blocks.</summary>
     public void SetLength(long lengthBytes) => SetLengthCoreAsync(lengthBytes, IoMode.Sync).Take();
 
@@ -176,6 +198,32 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         return LeaseCoreAsync(offset, lengthBytes, IoMode.Async);
     }
 
+    /// <summary>
+    /// Lends a range as one span, if it is in the cache and lies there in a row, as ranges within a block and small files do. Otherwise false: <see cref="Read(long, Span{byte})"/> brings it in,
+    /// <see cref="Lease"/> lends it in pieces. Contents that lie inside a directory's sector, and holes, are not lent.
+    /// </summary>
+    /// <exception cref="CffsException">BadHandle.</exception>
+    public bool TryLease(long offset, int lengthBytes, out CffsSpanLease lease)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        ThrowIfClosed(CffsOpenMode.Read);
+        lease = default;
+        if (!_inode.Lock.TryEnter())
+        {
+            return false;
+        }
+
+        try
+        {
+            return _core.Files.TryLease(_inode, offset, lengthBytes, out lease);
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
     /// <summary>A stream over the file, at position 0. Disposing of it closes this handle when <paramref name="ownsFile"/> is set.</summary>
     public Stream AsStream(bool ownsFile = true) => new CffsFileStream(this, ownsFile);
 
@@ -212,6 +260,56 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         }
 
         return offset;
+    }
+
+    private async ValueTask<long> ReadCoreAsync(long offset, IReadOnlyList<Memory<byte>> destinations, IoMode mode)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentNullException.ThrowIfNull(destinations);
+        ThrowIfClosed(CffsOpenMode.Read);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            long done = 0;
+            foreach (Memory<byte> destination in destinations)
+            {
+                int read = await _core.Files.ReadAsync(_inode, offset + done, destination, mode).ConfigureAwait(false);
+                done += read;
+                if (read < destination.Length)
+                {
+                    break;
+                }
+            }
+
+            _core.Files.Accessed(_inode);
+            return done;
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    private async ValueTask WriteCoreAsync(long offset, IReadOnlyList<ReadOnlyMemory<byte>> sources, IoMode mode)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentNullException.ThrowIfNull(sources);
+        ThrowIfClosed(CffsOpenMode.Write);
+        await _core.BeginWritingAsync(mode).ConfigureAwait(false);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            offset = (_mode & CffsOpenMode.Append) != 0 ? (long)_inode.Record.Size : offset;
+            foreach (ReadOnlyMemory<byte> source in sources)
+            {
+                await _core.Files.WriteAsync(_inode, offset, source, mode).ConfigureAwait(false);
+                offset += source.Length;
+            }
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
     }
 
     private async ValueTask SetLengthCoreAsync(long lengthBytes, IoMode mode)

@@ -80,6 +80,55 @@ internal sealed partial class FileStore(VolumeCore core)
         return done;
     }
 
+    /// <summary>The frames of a range, retained, if all of it is in core and in frames that lie in a row.</summary>
+    public bool TryLease(Inode inode, long offset, int lengthBytes, out CffsSpanLease lease)
+    {
+        lease = default;
+        int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
+        if (length == 0 || inode.Record.InlineLength > 0 || !(inode.IsMapLoaded || inode.Record.Depth == 0))
+        {
+            return false;
+        }
+
+        core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
+        ulong logical = (ulong)offset / BlockBytes;
+        int within = (int)(offset % BlockBytes);
+        int blocks = (within + length + BlockBytes - 1) / BlockBytes;
+        FrameNumber first = default;
+        int held = 0;
+        for (; held < blocks; held++)
+        {
+            if (!inode.Map.TryFind(logical + (ulong)held, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents
+                || !core.Cache.TryGet(new BlockNumber(extent.Start + (logical + (ulong)held - extent.Logical)), out FrameNumber frame))
+            {
+                break;
+            }
+
+            if (held == 0)
+            {
+                first = frame;
+            }
+            else if (frame.Value != first.Value + (uint)held)
+            {
+                core.Cache.Release(frame);
+                break;
+            }
+        }
+
+        if (held == blocks)
+        {
+            lease = new CffsSpanLease(core.Cache.Frames, first, blocks, ((ReadOnlySpan<byte>)core.Cache.Frames.Bytes(first, blocks)).Slice(within, length));
+            return true;
+        }
+
+        for (int i = 0; i < held; i++)
+        {
+            core.Cache.Release(new FrameNumber(first.Value + (uint)i));
+        }
+
+        return false;
+    }
+
     /// <summary>Reads up to the end of the file.</summary>
     public async ValueTask<int> ReadAsync(Inode inode, long offset, Memory<byte> destination, IoMode mode)
     {
