@@ -92,5 +92,17 @@ internal sealed class DirectoryState
 /// <summary>How many dead records of one name are not durably gone. Guarded by the directory's lock.</summary>
 internal sealed class BurialGround
 {
+    private BurialGround? _heir;
+
     public int Count { get; set; }
+
+    /// <summary>The ground that counts: this one, or the one that has taken it over.</summary>
+    public BurialGround Living => _heir is null ? this : _heir.Living;
+
+    /// <summary>Those who are buried in another ground are buried here from now on.</summary>
+    public void TakeOver(BurialGround other)
+    {
+        Count += other.Count;
+        other._heir = this;
+    }
 }

@@ -547,8 +547,16 @@ internal sealed partial class DirectoryStore
         uint dead = counts ? twin : address;
         uint living = counts ? address : twin;
         state.Dead.Add(dead);
-        state.Burials.Remove(twin, out BurialGround? ground);
-        ground ??= new BurialGround();
+
+        // Either may have others buried under it: of three records of one name any two can be compared first.
+        state.Burials.Remove(twin, out BurialGround? ofTwin);
+        state.Burials.Remove(address, out BurialGround? own);
+        BurialGround ground = ofTwin ?? own ?? new BurialGround();
+        if (ofTwin is not null && own is not null)
+        {
+            ground.TakeOver(own);
+        }
+
         ground.Count++;
         state.Burials.Add(living, ground);
         if (!core.IsReadOnly)

@@ -134,6 +134,7 @@ internal sealed partial class NameOperations
     private async ValueTask CloseGroundAsync(Inode directory, BurialGround ground, IoMode io)
     {
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        ground = ground.Living;
         if (--ground.Count == 0)
         {
             Dictionary<uint, BurialGround> burials = directory.Directory!.Burials;
