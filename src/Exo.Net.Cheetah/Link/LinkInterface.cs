@@ -152,6 +152,15 @@ internal sealed class LinkInterface : IDisposable
         return true;
     }
 
+    /// <summary>What goes to a destination is not answered: the next hop may have another hardware address by now.</summary>
+    public void Doubt(InternetAddress destination)
+    {
+        if (Routes.TryNextHop(destination, out InternetAddress next))
+        {
+            Neighbors.Doubt(next, NowUs);
+        }
+    }
+
     /// <summary>
     /// Sends a packet of which only the part behind the Ethernet header is given, to a neighbour or by way of a gateway. Packets for which there is
     /// no room are lost.

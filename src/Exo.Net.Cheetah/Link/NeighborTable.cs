@@ -15,7 +15,7 @@ internal struct MacHop
 /// Who on the link has which hardware address, learned by ARP (RFC 826) and neighbour discovery (RFC 4861). An entry answers for a while, is
 /// asked for again before that is over, and holds a few packets while nobody has answered yet.
 /// <code>
-/// (nothing) ──wanted──&gt; incomplete: asked once a second, thrice ──answer──&gt; reachable ──20 min──&gt; asked again, still used ──&gt; gone
+/// (nothing) ──wanted──&gt; incomplete: asked once a second, thrice ──answer──&gt; known ──19 min, or doubts──&gt; asked again, still used ──20 min──&gt; incomplete
 /// </code>
 /// </summary>
 internal sealed class NeighborTable
@@ -151,6 +151,15 @@ internal sealed class NeighborTable
         }
     }
 
+    /// <summary>Packets to a neighbour seem to go nowhere (RFC 1122 section 2.3.2.1): it is asked again, and used meanwhile.</summary>
+    public void Doubt(InternetAddress address, long nowUs)
+    {
+        if (entries.TryGetValue(address, out Entry? entry) && entry.IsKnown && entry.Asks == 0)
+        {
+            Ask(entry, nowUs);
+        }
+    }
+
     /// <summary>Asks again, or gives up, where nobody has answered.</summary>
     public void RunTimers(long nowUs)
     {
@@ -171,8 +180,11 @@ internal sealed class NeighborTable
             else
             {
                 asking.RemoveAt(i);
-                entries.Remove(entry.Address);
-                Version++;
+                entry.Asks = 0;
+                if (!entry.IsKnown)
+                {
+                    entries.Remove(entry.Address);
+                }
             }
         }
     }

@@ -140,6 +140,7 @@ internal static class TimerExpiry
 
         c.SynRetries++;
         c.Rtt.BackOff();
+        c.Tcp.Link.Doubt(c.Key.Remote);
         SegmentOutput.SendSyn(c);
     }
 
@@ -172,6 +173,11 @@ internal static class TimerExpiry
         }
 
         c.Rtt.BackOff();
+        if (c.Rtt.Backoff > 1)
+        {
+            tcp.Link.Doubt(c.Key.Remote);
+        }
+
         if (c.Rtt.Backoff > BlackHoleAfter)
         {
             tcp.SuspectBlackHole(c);

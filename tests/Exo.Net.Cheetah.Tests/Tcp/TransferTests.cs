@@ -122,8 +122,7 @@ public class TransferTests
         string state = $"{what}: {hosts.Time.Elapsed}, client {client.Sent}/{client.Received} {client.Closed} {client.Connection?.State}, "
             + $"server {service.Sent}/{service.Received} {service.Closed} {service.Connection?.State}";
         Assert.True(done, state + "\n" + string.Join('\n', hosts.DeviceA.Trace.TakeLast(60)));
-        Assert.Equal(TcpCloseReason.Graceful, client.Closed);
-        Assert.Equal(TcpCloseReason.Graceful, service.Closed);
+        Assert.True(client.Closed == TcpCloseReason.Graceful && service.Closed == TcpCloseReason.Graceful, state);
         Assert.Equal(0, hosts.A.ConnectionCount + hosts.B.ConnectionCount);
     }
 }

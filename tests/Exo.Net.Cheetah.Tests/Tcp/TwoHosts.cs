@@ -93,6 +93,9 @@ internal sealed class TwoHosts : IDisposable
             Addresses = [InterfaceAddress.Parse(v4), InterfaceAddress.Parse(v6)],
             Time = Time,
             Seed = seed,
+
+            // Twice the MSL of RFC 9293: longer than any pause between two transmissions of a FIN, so that every end is graceful.
+            TimeWait = TimeSpan.FromMinutes(4),
         };
         return new NetworkStack(device, options?.Invoke(set) ?? set);
     }
