@@ -24,6 +24,7 @@ internal static class BlockPicture
         (CffsBlockKind.Attributes, 'a', "extended attributes", Color.Lime),
         (CffsBlockKind.Log, 'l', "intent log", Color.Purple),
         (CffsBlockKind.Data, '#', "contents of files", Color.Blue),
+        (CffsBlockKind.SharedData, '=', "contents that several files own", Color.Blue3),
         (CffsBlockKind.Other, '?', "waiting to become free", Color.Grey),
         (CffsBlockKind.Free, '.', "free", Color.Grey),
     ];

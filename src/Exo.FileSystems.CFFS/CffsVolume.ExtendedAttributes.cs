@@ -90,6 +90,7 @@ public sealed partial class CffsVolume
             path, followSymbolicLink, identity, IoMode.Sync,
             async (inode, who, io) =>
             {
+                inode.RequireThawed();
                 AttributeNames.RequireWrite(inode, name.Span, who);
                 await Core.Attributes.SetAsync(inode, name, value, when, io).ConfigureAwait(false);
                 return true;

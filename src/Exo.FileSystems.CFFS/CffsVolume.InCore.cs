@@ -41,7 +41,7 @@ public sealed partial class CffsVolume
 
         Inode inode = Core.GetEmbeddedInode(directory, place)!;
         int wanted = ((mode & CffsOpenMode.Read) != 0 ? Permissions.Read : 0) | ((mode & CffsOpenMode.Write) != 0 ? Permissions.Write : 0);
-        if (inode.Record.Kind != SlotKind.File || !Permissions.Allows(inode, identity, wanted))
+        if (inode.Record.Kind != SlotKind.File || !Permissions.Allows(inode, identity, wanted) || (inode.IsFrozen && (mode & CffsOpenMode.Write) != 0))
         {
             Core.Inodes.Release(inode);
             return null;

@@ -413,6 +413,11 @@ public sealed partial class CffsVolume
                 Permissions.Require(inode, identity, wanted);
             }
 
+            if ((mode & CffsOpenMode.Write) != 0)
+            {
+                inode.RequireThawed();
+            }
+
             if ((mode & CffsOpenMode.Write) != 0 && IsReadOnly)
             {
                 throw new CffsException(CffsError.ReadOnly, "the volume is open for reading only");
@@ -624,6 +629,7 @@ public sealed partial class CffsVolume
             await inode.Lock.EnterAsync(io).ConfigureAwait(false);
             try
             {
+                inode.RequireThawed();
                 AttributeRules.Check(inode, change, identity);
                 if (change.Size is { } size)
                 {

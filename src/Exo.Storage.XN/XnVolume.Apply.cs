@@ -1010,7 +1010,9 @@ public sealed partial class XnVolume
 
     /// <summary>Whether a block may not change in place: another pointer leads to it, or one that did is not durably gone.</summary>
     internal bool IsFixed(int index) =>
-        _registry.TemplateOf(index).IsCounted && (Owners(new BlockNumber(_registry[index].Block)) > 1 || _willFree.IsHeld(_registry[index].Block));
+        _registry.TemplateOf(index).IsCounted && IsFixed(new BlockNumber(_registry[index].Block));
+
+    private bool IsFixed(BlockNumber block) => Owners(block) > 1 || _willFree.IsHeld(block.Value);
 
     private enum Fate
     {

@@ -137,6 +137,56 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
+    /// <summary>How many blocks from <paramref name="first"/> on, <paramref name="limit"/> at most, have as many owners as it has (<see cref="OwnerCount"/>).</summary>
+    public uint OwnerRun(BlockNumber first, uint limit, out int owners)
+    {
+        lock (_lock)
+        {
+            owners = Owners(first);
+            uint run = 1;
+            while (run < limit && Owners(first + run) == owners)
+            {
+                run++;
+            }
+
+            return Math.Min(run, limit);
+        }
+    }
+
+    /// <summary>Blocks to which more than one pointer leads. Each is one block of the disk, however many own it.</summary>
+    public long SharedBlocks
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _multiplyOwned.Count;
+            }
+        }
+    }
+
+    /// <summary>Whether there may be a block that <see cref="FixedRun"/> calls fixed. Costs nothing, and errs only while another thread shares blocks.</summary>
+    public bool HasFixedBlocks => _multiplyOwned.Count > 0 || _willFree.HasHolds;
+
+    /// <summary>
+    /// How many blocks from <paramref name="first"/> on, <paramref name="limit"/> at most, are alike: fixed, which means that other pointers lead to them or may still do so on the disk, and that
+    /// writes to them are refused as <see cref="XnStatus.Shared"/>; or not.
+    /// </summary>
+    public uint FixedRun(BlockNumber first, uint limit, out bool isFixed)
+    {
+        lock (_lock)
+        {
+            isFixed = IsFixed(first);
+            uint run = 1;
+            while (run < limit && IsFixed(first + run) == isFixed)
+            {
+                run++;
+            }
+
+            return Math.Min(run, limit);
+        }
+    }
+
     /// <summary>
     /// The registry's entry of a block. Reads what others are changing, without a lock: the entry is whole, as it was at one moment of the call.
     /// </summary>

@@ -46,6 +46,9 @@ internal sealed class Mounted : IDisposable
 
     public FuseMount Mount => _mount;
 
+    /// <summary>What is mounted.</summary>
+    public CffsVolume Volume => _volume;
+
     public string this[string name] => Path.Combine(Directory, name);
 
     /// <summary>Runs a shell script in the mount's root; it must succeed. Returns what it printed.</summary>

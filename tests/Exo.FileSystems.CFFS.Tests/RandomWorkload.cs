@@ -13,7 +13,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
     {
         try
         {
-            Run(random.Next(100));
+            Run(random.Next(112));
         }
         catch (CffsException full) when (full.Error == CffsError.NoSpace)
         {
@@ -79,10 +79,44 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
             case < 96:
                 volume.Sync();
                 break;
-            default:
+            case < 100:
                 SetAttribute(model.Paths(_ => true));
                 break;
+            case < 106 when files.Count > 0 && !model.Has(fresh):
+                string cloned = files[random.Next(files.Count)];
+                volume.CloneFile(cloned, fresh);
+                Put(fresh, new TreeModel.Node { Contents = model.Find(cloned).Contents });
+                break;
+            case >= 106 when files.Count > 0:
+                CloneRange(files[random.Next(files.Count)], files[random.Next(files.Count)]);
+                break;
         }
+    }
+
+    private void CloneRange(string from, string to)
+    {
+        const int Block = 4096;
+        TreeModel.Node source = model.Find(from);
+        TreeModel.Node target = model.Find(to);
+        int fromBlock = random.Next((source.Contents.Length / Block) + 1);
+        int toBlock = random.Next((target.Contents.Length / Block) + 3);
+        int rest = source.Contents.Length - (fromBlock * Block);
+        int length = random.Next(2) == 0 ? rest : random.Next((rest / Block) + 1) * Block;
+        bool isLegal = (length % Block == 0 || (toBlock * Block) + length >= target.Contents.Length)
+            && (source != target || (fromBlock * Block) + length <= toBlock * Block || (toBlock * Block) + length <= fromBlock * Block);
+        using CffsFile read = volume.OpenFile(from);
+        using CffsFile written = volume.OpenFile(to, CffsOpenMode.Write);
+        if (!isLegal)
+        {
+            Assert.Equal(CffsError.Invalid, Assert.Throws<CffsException>(() => written.CloneRange(toBlock * Block, read, fromBlock * Block, length)).Error);
+            return;
+        }
+
+        written.CloneRange(toBlock * Block, read, fromBlock * Block, length);
+        byte[] next = new byte[length == 0 ? target.Contents.Length : Math.Max(target.Contents.Length, (toBlock * Block) + length)];
+        target.Contents.CopyTo(next, 0);
+        source.Contents.AsSpan(fromBlock * Block, length).CopyTo(next.AsSpan(Math.Min(toBlock * Block, next.Length)));
+        target.Contents = next;
     }
 
     private void SetAttribute(List<string> all)

@@ -70,6 +70,12 @@ internal sealed partial class FuseSession
         const uint Truncate = 0x200;
         Inode inode = NodeOf(request);
         bool truncate = (request.BodyWord(0) & Truncate) != 0;
+        if ((request.BodyWord(0) & 3) != 0)
+        {
+            // With write-back a refusal of the write itself would come too late.
+            inode.RequireThawed();
+        }
+
         if (truncate)
         {
             Changed();

@@ -79,6 +79,7 @@ internal static class ExoCommand
             SpaceVerb.Create(),
             ResizeVerb.Create(),
             DefragmentVerb.Create(),
+            SnapshotVerb.Create(),
             CheckVerb.Create(),
             MountVerb.Create(),
             UnmountVerb.Create(),

@@ -30,12 +30,14 @@ internal static class StatVerb
         using CffsVolume volume = OpenImage.ReadOnly(image);
         CffsStat stat = volume.Stat(path, followSymbolicLink: false);
         byte[]? target = stat.Kind == CffsKind.SymbolicLink ? volume.ReadSymbolicLink(path) : null;
+        long shared = stat.Kind == CffsKind.File ? SharedBytes(volume, path) : 0;
         if (asJson)
         {
             JsonOutput.Write(json =>
             {
                 json.WriteName("path", path);
                 StatText.WriteJson(json, stat);
+                json.WriteNumber("sharedBytes", shared);
                 if (target is not null)
                 {
                     json.WriteName("target", target);
@@ -49,7 +51,7 @@ internal static class StatVerb
         Console.WriteLine($"    Path: {name}");
         Console.WriteLine($"    Kind: {StatText.Kind(stat.Kind)}{device}");
         Console.WriteLine($"   Inode: {stat.Inode}  Links: {stat.Links}");
-        Console.WriteLine($"    Size: {stat.Size}  Blocks: {stat.AllocatedBlocks} of 4096");
+        Console.WriteLine($"    Size: {stat.Size}  Blocks: {stat.AllocatedBlocks} of 4096{(shared > 0 ? $"  Shared: {shared} bytes" : "")}{(stat.IsSnapshot ? "  (snapshot)" : "")}");
         Console.WriteLine(
             $"    Mode: {StatText.Octal(stat.Permissions)} {StatText.Permissions(stat.Kind, stat.Permissions)}  User: {stat.User}  Group: {stat.Group}");
         Console.WriteLine($"  Access: {StatText.Time(stat.AccessTimeNs)}");
@@ -57,5 +59,12 @@ internal static class StatVerb
         Console.WriteLine($"  Change: {StatText.Time(stat.ChangeTimeNs)}");
         Console.WriteLine($"   Birth: {StatText.Time(stat.BirthTimeNs)}");
         return 0;
+    }
+
+    /// <summary>Bytes of the blocks that others own too.</summary>
+    private static long SharedBytes(CffsVolume volume, byte[] path)
+    {
+        using CffsFile file = volume.OpenFile(path);
+        return file.ReadExtents().Where(extent => extent.IsShared).Sum(extent => extent.LengthBytes);
     }
 }

@@ -111,6 +111,24 @@ internal sealed class AttributeStore(VolumeCore core)
         await ReplaceAsync(inode, block, entryBytes, mode).ConfigureAwait(false);
     }
 
+    /// <summary>Gives an inode a copy of all that another has. Under the lock of the other; nobody else knows the one.</summary>
+    public async ValueTask CopyAsync(Inode source, Inode target, IoMode mode)
+    {
+        byte[] block = new byte[AttributeBlock.SizeBytes];
+        int entryBytes = 0;
+        FrameNumber frame = await BlockAsync(source, mode).ConfigureAwait(false);
+        try
+        {
+            _ = TryCopy(core.Cache.Bytes(frame), block, ref entryBytes, default, null);
+        }
+        finally
+        {
+            core.Cache.Release(frame);
+        }
+
+        await ReplaceAsync(target, block, entryBytes, mode).ConfigureAwait(false);
+    }
+
     /// <summary>Removes the file capabilities that a change of contents or owner takes away (capabilities(7)).</summary>
     public async ValueTask DropCapabilitiesAsync(Inode inode, IoMode mode)
     {

@@ -28,6 +28,13 @@ internal static class TemplateCopies
         }
     }
 
+    /// <summary>Which of our templates, from that of the superblock on, is that of contents.</summary>
+    public const int DataIndex = 4;
+
+    /// <summary>Whether a template says that its blocks may have several owners.</summary>
+    public static bool IsCounted(ReadOnlySpan<byte> block) =>
+        TemplateRecord.TryParse(block, out _, out TemplateSource? source, out _) && (source.Flags & TemplateFlags.Counted) != 0;
+
     /// <summary>Whether the names of templates begin with those of C-FFS, in their order.</summary>
     public static bool AreOurs(ReadOnlySpan<string?> names)
     {

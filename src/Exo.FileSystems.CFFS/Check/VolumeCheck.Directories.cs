@@ -147,7 +147,8 @@ internal sealed partial class VolumeCheck
             Find(CffsSeverity.Error, "mode", $"{path}: kind {record.Kind} and mode {Convert.ToString(record.Mode, 8)} contradict each other", record.Inode, block);
         }
 
-        if (record.Inode < Superblock.FirstInode || record.Inode >= _state.InodeLimit)
+        ulong counted = record.Inode & ~Superblock.SnapshotInodes;
+        if (counted < Superblock.FirstInode || counted >= _state.InodeLimit)
         {
             Find(CffsSeverity.Error, "inode-number", $"{path}: inode number {record.Inode} was never given out", record.Inode, block);
         }

@@ -98,6 +98,7 @@ internal sealed partial class VolumeCheck
                 else if (name == options.RootName)
                 {
                     root = at;
+                    _sharesContents = _isCounted[template - 1 + TemplateCopies.DataIndex];
                 }
                 else
                 {
@@ -121,6 +122,7 @@ internal sealed partial class VolumeCheck
         int slots = (int)_xn.TemplateSlots;
         string?[] names = new string?[slots];
         bool[] isUsed = new bool[slots];
+        _isCounted = new bool[slots];
         for (int at = 0; at < 2 * slots; at++)
         {
             ulong number = _xn.TemplateStart + (ulong)at;
@@ -129,6 +131,7 @@ internal sealed partial class VolumeCheck
             string name = "";
             bool isWhole = isRead && !isBlank && TemplateCopies.TryRead(block, number, at % slots, out name);
             names[at % slots] ??= isWhole ? name : null;
+            _isCounted[at % slots] |= isWhole && TemplateCopies.IsCounted(block);
             if (!isBlank && !isWhole)
             {
                 Find(CffsSeverity.Error, isRead ? "xn-templates" : "unreadable", $"a copy of template {(at % slots) + 1} is damaged", 0, number);

@@ -72,4 +72,35 @@ internal sealed partial class VolumeCheck
             Find(CffsSeverity.Warning, "block-leaked", $"{leaked} blocks from {firstLeaked} on are in use by nothing", 0, firstLeaked);
         }
     }
+
+    /// <summary>On a clean volume XN's list of shared blocks must say what the pointers say.</summary>
+    private void CheckOwners()
+    {
+        if (_xn.Clean == 0)
+        {
+            return;
+        }
+
+        byte[] block = new byte[4096];
+        Dictionary<ulong, int> stated = [];
+        ulong read = 0;
+        for (ulong at = _xn.OwnersStart; at != 0; read++)
+        {
+            ulong number = at;
+            if (at < _xn.DataStart || at >= _xn.BlockCount || read >= _xn.BlockCount || !_blocks.TryRead(at, block) || !OwnersBlock.TryRead(block, at, _xn.Epoch, stated, out at))
+            {
+                Find(CffsSeverity.Warning, "owner-counts", "the list of shared blocks is damaged; the next mount counts anew", 0, number);
+                return;
+            }
+        }
+
+        // Blocks of other file systems on the disk stand in the same list.
+        IEnumerable<ulong> listed = stated.Keys.Where(at => _others.Count == 0 || _owners.ContainsKey(at));
+        ulong[] wrong = [.. _owners.Keys.Union(listed).Where(at => stated.GetValueOrDefault(at, 1) != _owners.GetValueOrDefault(at, 1)).Order()];
+        if (wrong.Length > 0)
+        {
+            int owners = _owners.GetValueOrDefault(wrong[0], 1);
+            Find(CffsSeverity.Error, "owner-count", $"{wrong.Length} blocks have another number of owners than is listed; block {wrong[0]} has {owners}, not {stated.GetValueOrDefault(wrong[0], 1)}", 0, wrong[0]);
+        }
+    }
 }

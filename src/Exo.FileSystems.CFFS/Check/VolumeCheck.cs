@@ -26,6 +26,13 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private VolumeGuard _guard = null!;
     private VolumeState _state;
     private bool _isUnclean;
+
+    // By the slots of the type catalogue; and what it says of our contents.
+    private bool[] _isCounted = [];
+    private bool _sharesContents;
+
+    // Blocks of contents to which several pointers lead, and how many.
+    private readonly Dictionary<ulong, int> _owners = [];
     private RawBlocks _blocks = null!;
     private long _visited;
 
@@ -41,7 +48,7 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
         using RawBlocks blocks = new(device);
         _blocks = blocks;
         ulong? root = CheckXn();
-        _owned = new OwnershipMap(_xn.BlockCount, VolumeRepair.SharesContents);
+        _owned = new OwnershipMap(_xn.BlockCount, _sharesContents);
         _report.BlocksTotal = (long)_xn.BlockCount;
         if (root is not { } superblock)
         {
@@ -72,6 +79,7 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
 
         CheckLinks();
         CheckFreeMap();
+        CheckOwners();
         _report.WasUnmounted = !_isUnclean;
         return _report;
     }

@@ -169,6 +169,40 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         return SetLengthCoreAsync(lengthBytes, IoMode.Async);
     }
 
+    /// <summary>
+    /// Replaces a range of this file by one of another (or of this one, elsewhere), whose blocks both share from then on, as the FICLONERANGE ioctl does. Both offsets are multiples of 4096, and so
+    /// is the length, unless the range ends with both files. This file grows as needed.
+    /// </summary>
+    /// <param name="offset">Where in this file.</param>
+    /// <param name="source">The other file, open for reading, of the same volume.</param>
+    /// <param name="sourceOffset">Where in it.</param>
+    /// <param name="lengthBytes">How much; the range lies within the source.</param>
+    /// <exception cref="CffsException">NotSupported (<see cref="CffsVolume.SharesContents"/>), Invalid, BadHandle, NotFound (a file was removed), NoSpace, FileTooLarge, ReadOnly.</exception>
+    public void CloneRange(long offset, CffsFile source, long sourceOffset, long lengthBytes) => CloneRangeCoreAsync(offset, source, sourceOffset, lengthBytes, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="CloneRange"/>
+    public ValueTask CloneRangeAsync(long offset, CffsFile source, long sourceOffset, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return CloneRangeCoreAsync(offset, source, sourceOffset, lengthBytes, IoMode.Async);
+    }
+
+    /// <summary>Where the contents lie on the disk, in the order of the file, and which of it others own too.</summary>
+    /// <exception cref="CffsException">BadHandle, Corrupt.</exception>
+    public IReadOnlyList<CffsExtent> ReadExtents()
+    {
+        ThrowIfClosed(CffsOpenMode.None);
+        _inode.Lock.Enter();
+        try
+        {
+            return _core.Files.ExtentsAsync(_inode, IoMode.Sync).Take();
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
     /// <summary>Makes everything written to this file, and its name, durable (fsync). Callers share flushes.</summary>
     /// <exception cref="BlockDeviceException">The device failed; what was not written stays dirty and is tried again by the next call.</exception>
     public void Sync()
@@ -310,6 +344,24 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         {
             _inode.Lock.Exit();
         }
+    }
+
+    private async ValueTask CloneRangeCoreAsync(long offset, CffsFile source, long sourceOffset, long lengthBytes, IoMode mode)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(sourceOffset);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        ThrowIfClosed(CffsOpenMode.Write);
+        source.ThrowIfClosed(CffsOpenMode.Read);
+        if (source._core != _core)
+        {
+            throw new CffsException(CffsError.Invalid, "the files lie on different volumes");
+        }
+
+        CffsVolume.RequireSharing(_core);
+        await _core.BeginWritingAsync(mode).ConfigureAwait(false);
+        _ = await CffsVolume.CloneAsync(_core, source._inode, sourceOffset, _inode, offset, Math.Min(lengthBytes, long.MaxValue - 1), mode).ConfigureAwait(false);
     }
 
     private async ValueTask SetLengthCoreAsync(long lengthBytes, IoMode mode)

@@ -186,18 +186,25 @@ internal sealed partial class FileStore(VolumeCore core)
             return;
         }
 
+        inode.RequireThawed();
         if (offset < 0 || offset > SizeMax - source.Length)
         {
             throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes");
         }
 
-        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        await WriteCopyAsync(inode, offset, source, mode).ConfigureAwait(false);
+    }
+
+    /// <summary>As <see cref="WriteAsync"/>, of a snapshot in the making too.</summary>
+    public async ValueTask WriteCopyAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        await core.Maps.EnsureForChangeAsync(inode, mode).ConfigureAwait(false);
         if (inode.Record.Count == 0 && TryWriteInline(inode, offset, source.Span))
         {
             return;
         }
 
-        ulong missing = MissingBlocks(inode, offset, source.Length);
+        ulong missing = MissingBlocks(inode, offset, source.Length) + FixedBlocks(inode, offset, source.Length);
         if (missing > 0)
         {
             await core.Space.RequireAsync(missing, mode).ConfigureAwait(false);
@@ -225,6 +232,7 @@ internal sealed partial class FileStore(VolumeCore core)
             throw new CffsException(length < 0 ? CffsError.Invalid : CffsError.FileTooLarge, $"{length} bytes is no length of a file");
         }
 
+        inode.RequireThawed();
         await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
         if (inode.Record.InlineLength > 0)
         {
@@ -266,7 +274,7 @@ internal sealed partial class FileStore(VolumeCore core)
     public void Accessed(Inode inode)
     {
         ref Record record = ref inode.Record;
-        if (core.IsReadOnly || (record.AccessTime > record.ModifyTime && record.AccessTime > record.ChangeTime))
+        if (core.IsReadOnly || inode.IsFrozen || (record.AccessTime > record.ModifyTime && record.AccessTime > record.ChangeTime))
         {
             return;
         }
@@ -382,15 +390,9 @@ internal sealed partial class FileStore(VolumeCore core)
         ulong logical = first;
         while (logical < end)
         {
-            int blockOffset = (int)((long)logical * BlockBytes - offset);
             if (inode.Map.TryFind(logical, out MappedExtent extent))
             {
-                ulong stop = Math.Min(end, extent.LogicalEnd);
-                while (logical < stop)
-                {
-                    await OverwriteAsync(inode, extent, logical, offset, source, mode).ConfigureAwait(false);
-                    logical++;
-                }
+                logical += await OverwriteAsync(inode, extent, logical, end, offset, source, mode).ConfigureAwait(false);
             }
             else
             {
@@ -477,8 +479,27 @@ internal sealed partial class FileStore(VolumeCore core)
         return used;
     }
 
-    /// <summary>Writes into a block that the file has. A frame that somebody leases is left alone: the block moves to a new one.</summary>
-    private async ValueTask OverwriteAsync(Inode inode, MappedExtent extent, ulong logical, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    /// <summary>
+    /// Writes into blocks that the file has, from one on and before <paramref name="end"/>; returns how many. What others own too is left alone: the file gets fresh blocks
+    /// (<see cref="ReplaceAsync"/>). The rest goes block by block, in place.
+    /// </summary>
+    private ValueTask<uint> OverwriteAsync(Inode inode, in MappedExtent extent, ulong logical, ulong end, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        if (core.Disk.HasFixedBlocks && core.Templates.SharesData)
+        {
+            uint most = (uint)Math.Min(Math.Min(end, extent.LogicalEnd) - logical, StepBlocks);
+            uint run = core.Disk.FixedRun(new BlockNumber(extent.Start + (logical - extent.Logical)), most, out bool isFixed);
+            if (isFixed)
+            {
+                return ReplaceAsync(inode, logical, run, offset, source, mode);
+            }
+        }
+
+        return OverwriteInPlaceAsync(inode, extent, logical, offset, source, mode);
+    }
+
+    /// <summary>Writes into a block that only this file has. A frame that somebody leases is left alone: the block moves to a new one.</summary>
+    private async ValueTask<uint> OverwriteInPlaceAsync(Inode inode, MappedExtent extent, ulong logical, long offset, ReadOnlyMemory<byte> source, IoMode mode)
     {
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
         long blockStart = (long)logical * BlockBytes;
@@ -502,7 +523,7 @@ internal sealed partial class FileStore(VolumeCore core)
             {
                 core.Cache.Remember(fresh, block);
                 await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
-                return;
+                return 1;
             }
 
             core.Cache.Release(fresh);
@@ -533,6 +554,7 @@ internal sealed partial class FileStore(VolumeCore core)
         }
 
         await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
+        return 1;
     }
 
     /// <summary>A new length must not be durable before the bytes that it takes in.</summary>
@@ -545,7 +567,7 @@ internal sealed partial class FileStore(VolumeCore core)
         if (inode.Map.TryFind(logical, out MappedExtent extent))
         {
             int within = (int)(length % BlockBytes);
-            await OverwriteAsync(inode, extent, logical, length, new byte[BlockBytes - within], mode).ConfigureAwait(false);
+            _ = await OverwriteAsync(inode, extent, logical, logical + 1, length, new byte[BlockBytes - within], mode).ConfigureAwait(false);
         }
     }
 

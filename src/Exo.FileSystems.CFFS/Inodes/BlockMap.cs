@@ -34,6 +34,9 @@ internal sealed class BlockMap
 
     public List<MappedNode> Nodes => _nodes ??= [];
 
+    /// <summary>Second pointers to extents that are in the map, each the same as the first: an interrupted move between leaves has left them. They go with the next change.</summary>
+    public List<MappedExtent>? Twins { get; set; }
+
     public int Count => _count;
 
     /// <summary>A directory's index buckets, which lie in the same tree (docs/cffs-format.md, "Directory index").</summary>
@@ -128,6 +131,7 @@ internal sealed class BlockMap
         _extents = [];
         _count = 0;
         _nodes = null;
+        Twins = null;
         TotalBlocks = 0;
         _last = 0;
         _index = null;

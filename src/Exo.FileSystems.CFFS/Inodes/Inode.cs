@@ -86,5 +86,18 @@ internal sealed class Inode
     /// <summary>It has left the table: who still refers to it must ask for the inode anew. Guarded by the inode table.</summary>
     public bool IsForgotten { get; set; }
 
+    /// <summary>It belongs to a snapshot, and does not change.</summary>
+    public bool IsFrozen => (Number & Superblock.SnapshotInodes) != 0;
+
+    /// <summary>Refuses a change of what belongs to a snapshot.</summary>
+    /// <exception cref="CffsException">ReadOnly.</exception>
+    public void RequireThawed()
+    {
+        if (IsFrozen)
+        {
+            CffsException.Throw(CffsError.ReadOnly, $"inode {Number} belongs to a snapshot");
+        }
+    }
+
     public bool IsDirectory => Record.Kind == SlotKind.Directory;
 }

@@ -10,7 +10,7 @@ namespace Exo.FileSystems.CFFS.Inodes;
 /// <summary>
 /// Changes of an inode's block map: each is one XN transaction (the record or tree entry, and the claim), then the map in memory. Under the inode's lock.
 /// </summary>
-internal sealed class MapEdits(VolumeCore core)
+internal sealed partial class MapEdits(VolumeCore core)
 {
     /// <summary>The template of an inode's contents.</summary>
     public TemplateId ContentsTemplate(Inode inode) => inode.Record.Kind switch
@@ -36,67 +36,87 @@ internal sealed class MapEdits(VolumeCore core)
     /// Allocates blocks for logical blocks from <paramref name="logical"/> on, with their frames, and stages the record as <paramref name="record"/> says with them.
     /// Under the metadata lock. False when the extent tree must grow first (<see cref="GrowAsync"/>); nothing has changed then.
     /// </summary>
-    public bool TryAdd(Inode inode, ref Record record, ulong logical, in BlockExtent extent, ReadOnlySpan<FrameNumber> frames)
+    public bool TryAdd(Inode inode, ref Record record, ulong logical, in BlockExtent extent, ReadOnlySpan<FrameNumber> frames) =>
+        Add(inode, ref record, logical, extent, frames, null) == MapEditResult.Done;
+
+    /// <summary>Points to blocks from <paramref name="logical"/> on: to new ones, or, where <paramref name="owner"/> is given, to some of its, which it keeps.</summary>
+    private MapEditResult Add(Inode inode, ref Record record, ulong logical, in BlockExtent extent, ReadOnlySpan<FrameNumber> frames, MappedExtent? owner)
     {
         BlockMap map = inode.Map;
-        TemplateId template = ContentsTemplate(inode);
         MetadataEdit edit = core.Edit;
         int before = map.IndexAtOrBefore(logical);
+        Record next = record;
+        BlockNumber parent = inode.SlotBlock;
+        int partition = MapLoader.PartitionOf(inode);
+        MappedExtent grown = default;
         if (record.Depth == 0)
         {
             bool starts = map.Count == 0 && logical == 0;
             bool extends = map.Count == 1 && map[0].LogicalEnd == logical && map[0].End == extent.First.Value && map[0].Count + (ulong)extent.Count <= uint.MaxValue;
             if (!starts && !extends)
             {
-                return false;
+                return MapEditResult.MustGrow;
             }
 
-            Record next = record;
             next.Start = starts ? extent.First.Value : record.Start;
             next.Count = (starts ? 0 : record.Count) + extent.Count;
+            grown = new MappedExtent(0, next.Start, next.Count, TreeEntryKind.Contents, parent, partition);
+            before = starts ? -1 : 0;
             edit.Begin();
-            edit.Stage(inode, next);
-            edit.Transaction.ClaimAllocate(extent, template, inode.SlotBlock, MapLoader.PartitionOf(inode), frames);
-            edit.Apply();
-            record = next;
-            MappedExtent mapped = new(0, next.Start, next.Count, TreeEntryKind.Contents, inode.SlotBlock, MapLoader.PartitionOf(inode));
-            if (starts)
-            {
-                map.Insert(mapped);
-            }
-            else
-            {
-                map.Replace(0, mapped);
-            }
-
-            return true;
         }
-
-        if (before >= 0 && map[before].LogicalEnd == logical && map[before].End == extent.First.Value && map[before].Kind == TreeEntryKind.Contents
+        else if (before >= 0 && map[before].LogicalEnd == logical && map[before].End == extent.First.Value && map[before].Kind == TreeEntryKind.Contents
             && map[before].Count + (ulong)extent.Count <= uint.MaxValue)
         {
-            MappedExtent grown = map[before] with { Count = map[before].Count + extent.Count };
+            grown = map[before] with { Count = map[before].Count + extent.Count };
+            (parent, partition) = (grown.Parent, grown.Partition);
             edit.Begin();
-            StageEntry(inode, grown.Parent, grown.Partition, new TreeEntry(grown.Logical, grown.Start, grown.Count, grown.Kind), 1);
-            edit.Stage(inode, record);
-            edit.Transaction.ClaimAllocate(extent, template, grown.Parent, grown.Partition, frames);
-            edit.Apply();
-            map.Replace(before, grown);
-            return true;
+            StageEntry(inode, parent, partition, new TreeEntry(grown.Logical, grown.Start, grown.Count, grown.Kind), 1);
         }
-
-        if (!TryFindFreeEntry(inode, 1, out BlockNumber node, out int entry))
+        else
         {
-            return false;
+            if (!TryFindFreeEntry(inode, 1, out parent, out partition))
+            {
+                return MapEditResult.MustGrow;
+            }
+
+            before = -1;
+            grown = new MappedExtent(logical, extent.First.Value, extent.Count, TreeEntryKind.Contents, parent, partition);
+            edit.Begin();
+            StageEntry(inode, parent, partition, new TreeEntry(logical, extent.First.Value, extent.Count, TreeEntryKind.Contents), 1);
         }
 
-        edit.Begin();
-        StageEntry(inode, node, entry, new TreeEntry(logical, extent.First.Value, extent.Count, TreeEntryKind.Contents), 1);
-        edit.Stage(inode, record);
-        edit.Transaction.ClaimAllocate(extent, template, node, entry, frames);
-        edit.Apply();
-        map.Insert(new MappedExtent(logical, extent.First.Value, extent.Count, TreeEntryKind.Contents, node, entry));
-        return true;
+        edit.Stage(inode, next);
+        if (owner is { } shares)
+        {
+            edit.Transaction.ClaimShare(extent, ContentsTemplate(inode), shares.Parent, shares.Partition, parent, partition);
+        }
+        else
+        {
+            edit.Transaction.ClaimAllocate(extent, ContentsTemplate(inode), parent, partition, frames);
+        }
+
+        XnStatus status = edit.TryApply();
+        if (status == XnStatus.NotDurable)
+        {
+            return MapEditResult.NotDurable;
+        }
+
+        if (status != XnStatus.Ok)
+        {
+            throw edit.Refused(status);
+        }
+
+        record = next;
+        if (before >= 0)
+        {
+            map.Replace(before, grown);
+        }
+        else
+        {
+            map.Insert(grown);
+        }
+
+        return MapEditResult.Done;
     }
 
     /// <summary>Adds a node to the extent tree: the first one, a leaf, or a new root.</summary>
@@ -253,13 +273,14 @@ internal sealed class MapEdits(VolumeCore core)
     }
 
     /// <summary>
-    /// Makes a hole: gives up the blocks of logical blocks <paramref name="first"/> to before <paramref name="end"/>. Each extent is one transaction in one sector. An extent that is cut in two needs
-    /// another entry of its sector; where there is none its blocks stay, and are added to <paramref name="kept"/>. Under the metadata lock.
-    /// False when the file has no extent tree and needs one first (<see cref="GrowAsync"/>); nothing has changed then.
+    /// Makes a hole: gives up the blocks of logical blocks <paramref name="first"/> to before <paramref name="end"/>. Each extent is one transaction in one sector. Under the metadata lock.
+    /// Not done when the file has no extent tree and needs one first (<see cref="GrowAsync"/>), or when an extent that is cut in two needs another entry of its sector and there is none
+    /// (<paramref name="crowded"/>, <see cref="SpreadAsync"/>); what has been given up by then stays so.
     /// </summary>
-    public bool TryRemoveRange(Inode inode, ref Record record, ulong first, ulong end, List<(ulong First, ulong End)> kept)
+    public MapEditResult TryRemoveRange(Inode inode, ref Record record, ulong first, ulong end, out MappedExtent crowded)
     {
         BlockMap map = inode.Map;
+        crowded = default;
         for (int i = Math.Max(0, map.IndexAtOrBefore(first)); i < map.Count && map[i].Logical < end; i++)
         {
             MappedExtent extent = map[i];
@@ -274,23 +295,21 @@ internal sealed class MapEdits(VolumeCore core)
             {
                 if (to < extent.LogicalEnd)
                 {
-                    return false;
+                    return MapEditResult.MustGrow;
                 }
 
                 RemoveFrom(inode, ref record, from);
-                return true;
+                return MapEditResult.Done;
             }
 
-            TreeEntry before = from > extent.Logical
-                ? new TreeEntry(extent.Logical, extent.Start, (uint)(from - extent.Logical), extent.Kind) : default;
-            TreeEntry after = to < extent.LogicalEnd
-                ? new TreeEntry(to, extent.Start + (to - extent.Logical), (uint)(extent.LogicalEnd - to), extent.Kind) : default;
+            TreeEntry before = Part(extent, extent.Logical, from);
+            TreeEntry after = Part(extent, to, extent.LogicalEnd);
             BlockExtent freed = new(new BlockNumber(extent.Start + (from - extent.Logical)), (uint)(to - from));
             int second = -1;
-            if (before.Count > 0 && after.Count > 0 && !TryFindFreeBeside(inode, extent, out second))
+            if (before.Count > 0 && after.Count > 0 && !TryFindFreeBeside(inode, extent, -1, out second))
             {
-                kept.Add((from, to));
-                continue;
+                crowded = extent;
+                return MapEditResult.Crowded;
             }
 
             core.Edit.Begin();
@@ -303,12 +322,7 @@ internal sealed class MapEdits(VolumeCore core)
                     new BlockExtent(new BlockNumber(after.Start), after.Count), ContentsTemplate(inode), extent.Parent, extent.Partition, extent.Parent, second);
             }
 
-            XnStatus status = core.Edit.TryApply();
-            if (status != XnStatus.Ok)
-            {
-                throw core.Edit.Refused(status);
-            }
-
+            core.Edit.Apply();
             map.RemoveAt(i);
             if (before.Count > 0)
             {
@@ -323,18 +337,24 @@ internal sealed class MapEdits(VolumeCore core)
             i += before.Count > 0 ? 0 : -1;
         }
 
-        return true;
+        return MapEditResult.Done;
     }
 
-    /// <summary>A free entry in the sector of an extent's own: both change in one write.</summary>
-    public bool TryFindFreeBeside(Inode inode, in MappedExtent extent, out int entry)
+    /// <summary>The entry of a part of an extent; a free one when the part is empty.</summary>
+    private static TreeEntry Part(in MappedExtent extent, ulong from, ulong to) =>
+        from < to ? new TreeEntry(from, extent.Start + (from - extent.Logical), (uint)(to - from), extent.Kind) : default;
+
+    /// <summary>A free entry in the sector of an extent's own, other than one: both change in one write.</summary>
+    public bool TryFindFreeBeside(Inode inode, in MappedExtent extent, out int entry) => TryFindFreeBeside(inode, extent, -1, out entry);
+
+    private bool TryFindFreeBeside(Inode inode, in MappedExtent extent, int except, out int entry)
     {
         BlockNumber parent = extent.Parent;
         ReadOnlySpan<byte> bytes = core.Cache.Bytes(inode.NodeFrames[inode.Map.Nodes.FindIndex(item => item.Block == parent)]);
         int first = extent.Partition / TreeNode.EntriesPerSector * TreeNode.EntriesPerSector;
         for (entry = first; entry < first + TreeNode.EntriesPerSector; entry++)
         {
-            if (bytes[TreeNode.OffsetInBlock(entry) + TreeEntry.KindOffset] == 0)
+            if (entry != except && bytes[TreeNode.OffsetInBlock(entry) + TreeEntry.KindOffset] == 0)
             {
                 return true;
             }

@@ -15,6 +15,13 @@ internal sealed class MapLoader(VolumeCore core)
 
     public ValueTask EnsureAsync(Inode inode, IoMode mode) => inode.IsMapLoaded ? default : LoadAsync(inode, mode);
 
+    /// <summary>As <see cref="EnsureAsync"/>, for who is about to change the map: what a crash has left in it twice is there once.</summary>
+    public async ValueTask EnsureForChangeAsync(Inode inode, IoMode mode)
+    {
+        await EnsureAsync(inode, mode).ConfigureAwait(false);
+        core.MapEdits.DropTwins(inode);
+    }
+
     /// <summary>
     /// The frame of a metadata block of an inode, retained; read and verified sector by sector when it is not in core.
     /// </summary>
@@ -89,6 +96,9 @@ internal sealed class MapLoader(VolumeCore core)
                 case TreeEntryKind.Contents or TreeEntryKind.Unwritten when level == 1 && entry.Count > 0 && !Overlaps(inode.Map, entry):
                     inode.Map.Insert(new MappedExtent(entry.Logical, entry.Start, entry.Count, entry.Kind, node, i));
                     break;
+                case TreeEntryKind.Contents or TreeEntryKind.Unwritten when level == 1 && !inode.IsDirectory && IsTwin(inode.Map, entry):
+                    (inode.Map.Twins ??= []).Add(new MappedExtent(entry.Logical, entry.Start, entry.Count, entry.Kind, node, i));
+                    break;
                 case TreeEntryKind.Index when level == 1 && inode.IsDirectory && entry.Count > 0 && entry.Logical >> 32 != 0 && !Overlaps(inode.Map.Index, entry):
                     inode.Map.Index.Insert(new MappedExtent(entry.Logical, entry.Start, entry.Count, entry.Kind, node, i));
                     break;
@@ -97,6 +107,11 @@ internal sealed class MapLoader(VolumeCore core)
             }
         }
     }
+
+    /// <summary>Whether an entry says what the map says already.</summary>
+    private static bool IsTwin(BlockMap map, in TreeEntry entry) =>
+        entry.Count > 0 && map.TryFind(entry.Logical, out MappedExtent extent)
+        && extent.Logical == entry.Logical && extent.Start == entry.Start && extent.Count == entry.Count && extent.Kind == entry.Kind;
 
     private static bool Overlaps(BlockMap map, in TreeEntry entry)
     {

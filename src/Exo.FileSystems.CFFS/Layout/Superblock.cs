@@ -22,6 +22,9 @@ internal static class Superblock
     public const ulong LogInode = 5;
     public const ulong FirstInode = 16;
 
+    /// <summary>The bit of the numbers of inodes in snapshots, which do not change. The rest of the number is counted like all others.</summary>
+    public const ulong SnapshotInodes = 1UL << 52;
+
     /// <summary>Index within the block, in slots of <see cref="Slot"/> geometry, of a built-in record.</summary>
     public static int SlotIndex(int builtIn) => (RecordSector * Slot.PerSector) + builtIn;
 }
@@ -46,6 +49,11 @@ internal struct VolumeState
 
     /// <summary>ReadOnlyFeatures: directories may have indexes, which whoever writes must keep.</summary>
     public const uint DirectoryIndexes = 1;
+
+    /// <summary>ReadOnlyFeatures: contents may have several owners, an extent may stand twice in its tree after a crash, and there may be snapshots.</summary>
+    public const uint SharedContents = 2;
+
+    public const uint KnownReadOnlyFeatures = DirectoryIndexes | SharedContents;
 
     public const uint CurrentVersion = 1;
 

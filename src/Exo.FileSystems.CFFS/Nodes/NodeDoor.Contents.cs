@@ -194,10 +194,14 @@ internal sealed partial class NodeDoor
     public void Zero(Inode inode, long offset, long lengthBytes, bool keepSize) =>
         Change(inode, () => core.Files.ZeroAsync(inode, offset, lengthBytes, keepSize, IoMode.Sync));
 
-    /// <summary>Copies from one file to another. Returns the bytes copied, fewer than asked for at the end of the source.</summary>
+    /// <summary>
+    /// Copies from one file to another. Returns the bytes copied, fewer than asked for at the end of the source. Whole blocks of more than a small file are shared where offsets allow it.
+    /// </summary>
     public int Copy(Inode from, long fromOffset, Inode to, long toOffset, int lengthBytes, Memory<byte> buffer)
     {
-        int done = 0;
+        RequireFile(from);
+        RequireFile(to);
+        int done = TryClone(from, fromOffset, to, toOffset, lengthBytes);
         while (done < lengthBytes)
         {
             int read;
@@ -222,6 +226,45 @@ internal sealed partial class NodeDoor
         }
 
         return done;
+    }
+
+    /// <summary>Shares what of a range can be shared: whole blocks, and the source's last one if it becomes the target's last one. Returns its length.</summary>
+    private int TryClone(Inode from, long fromOffset, Inode to, long toOffset, int lengthBytes)
+    {
+        // Sharing what is not durable yet costs a commit; a few blocks are copied sooner.
+        const int LeastBytes = 16 * FramePool.FrameBytes;
+        long size = (long)from.Record.Size;
+        long length = Math.Min(lengthBytes, size - fromOffset);
+        bool endsBoth = fromOffset + length == size && toOffset + length >= (long)to.Record.Size;
+        length = endsBoth ? length : length / FramePool.FrameBytes * FramePool.FrameBytes;
+        if (!core.Templates.SharesData || length <= LeastBytes || fromOffset % FramePool.FrameBytes != 0 || toOffset % FramePool.FrameBytes != 0
+            || (from == to && fromOffset < toOffset + length && toOffset < fromOffset + length))
+        {
+            return 0;
+        }
+
+        core.BeginWritingAsync(IoMode.Sync).Take();
+        try
+        {
+            length = CffsVolume.CloneAsync(core, from, fromOffset, to, toOffset, length, IoMode.Sync).Take();
+        }
+        catch (CffsException changed) when (changed.Error == CffsError.Invalid)
+        {
+            // The files have other lengths by now.
+            return 0;
+        }
+
+        to.Lock.Enter();
+        try
+        {
+            DropSetId(to, dropSetId: true);
+        }
+        finally
+        {
+            to.Lock.Exit();
+        }
+
+        return (int)length;
     }
 
     private void Change(Inode inode, Func<ValueTask> change)

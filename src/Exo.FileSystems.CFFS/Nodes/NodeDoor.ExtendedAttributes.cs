@@ -39,6 +39,7 @@ internal sealed partial class NodeDoor
     public void SetAttribute(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when)
     {
         AttributeNames.Check(name.Span);
+        inode.RequireThawed();
         Change(inode, () => core.Attributes.SetAsync(inode, name, value, when, IoMode.Sync));
     }
 }

@@ -87,6 +87,7 @@ internal sealed partial class NodeDoor(CffsVolume volume)
             RequireFile(inode);
         }
 
+        inode.RequireThawed();
         core.BeginWritingAsync(IoMode.Sync).Take();
         inode.Lock.Enter();
         try

@@ -19,6 +19,8 @@ internal sealed partial class NameOperations
             throw new CffsException(CffsError.NotPermitted, "a directory has one name");
         }
 
+        inode.RequireThawed();
+
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode? container = inode.Container == core.Externals ? null : inode.Container;
@@ -50,32 +52,38 @@ internal sealed partial class NameOperations
                 return;
             }
 
-            if (container is not null)
-            {
-                await ExternaliseAsync(inode, container, io).ConfigureAwait(false);
-            }
-
-            Record link = LinkRecord(inode, name.Span);
-            SlotPlace place = await core.Directories.MakeRoomAsync(directory, link.Slots, default, io).ConfigureAwait(false);
-            try
-            {
-                while (!TryAddLink(inode, directory, place, link, name.Span))
-                {
-                    await core.Committer.CommitAsync(io).ConfigureAwait(false);
-                }
-            }
-            finally
-            {
-                core.Cache.Release(place.Frame);
-            }
-
-            await core.Directories.AddNameAsync(directory, link.NameHash, place.Address, isDirectory: false, io).ConfigureAwait(false);
+            await AddLinkAsync(inode, directory, name, io).ConfigureAwait(false);
         }
         finally
         {
             Exit([directory, container, inode]);
             _moves.Exit();
         }
+    }
+
+    /// <summary>Gives an inode one more name, which is not there yet. Under the locks of both, and of the directory that holds the inode.</summary>
+    private async ValueTask AddLinkAsync(Inode inode, Inode directory, ReadOnlyMemory<byte> name, IoMode io)
+    {
+        if (inode.Container != core.Externals)
+        {
+            await ExternaliseAsync(inode, inode.Container!, io).ConfigureAwait(false);
+        }
+
+        Record link = LinkRecord(inode, name.Span);
+        SlotPlace place = await core.Directories.MakeRoomAsync(directory, link.Slots, default, io).ConfigureAwait(false);
+        try
+        {
+            while (!TryAddLink(inode, directory, place, link, name.Span))
+            {
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            core.Cache.Release(place.Frame);
+        }
+
+        await core.Directories.AddNameAsync(directory, link.NameHash, place.Address, isDirectory: false, io).ConfigureAwait(false);
     }
 
     /// <summary>The count, and, not on the disk before it, the name. False when orders that are pending contradict that: nothing has changed, and a commit removes them.</summary>

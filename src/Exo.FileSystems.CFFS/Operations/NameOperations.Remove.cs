@@ -36,6 +36,7 @@ internal sealed partial class NameOperations
             await EnterAsync([directory, inode, external ? core.Externals : null], io).ConfigureAwait(false);
             try
             {
+                RequireThawed(directory, inode, identity);
                 Permissions.RequireRemoval(directory, inode, identity);
                 if (inode.IsDirectory != isDirectory)
                 {
@@ -121,7 +122,27 @@ internal sealed partial class NameOperations
         }
     }
 
+    /// <summary>Moves an inode to the orphan directory. It goes when it is not open any more, or now.</summary>
     private async ValueTask OrphanAsync(Inode directory, SlotPlace source, Inode inode, IoMode io)
+    {
+        await MoveToOrphansAsync(directory, source, inode, io).ConfigureAwait(false);
+        if (inode.Opens == 0)
+        {
+            // The last handle was closed while the record moved, when it was not yet to be found here.
+            await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
+            try
+            {
+                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+                RemoveRecord(inode);
+            }
+            finally
+            {
+                core.Orphans.Lock.Exit();
+            }
+        }
+    }
+
+    private async ValueTask MoveToOrphansAsync(Inode directory, SlotPlace source, Inode inode, IoMode io)
     {
         await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
         try
@@ -149,12 +170,6 @@ internal sealed partial class NameOperations
             }
 
             core.Cache.Release(target.Frame);
-            if (inode.Opens == 0)
-            {
-                // The last handle was closed while the record moved, when it was not yet to be found here.
-                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-                RemoveRecord(inode);
-            }
         }
         finally
         {

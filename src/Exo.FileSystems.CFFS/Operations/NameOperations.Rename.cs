@@ -62,6 +62,7 @@ internal sealed partial class NameOperations
             await EnterAsync(locks, io).ConfigureAwait(false);
             try
             {
+                RequireThawed(from, inode, identity);
                 Permissions.RequireRemoval(from, inode, identity);
                 RequireWritable(to, identity);
                 if (replaced is not null && !await CheckReplaceAsync(inode, replaced, to, toName, mayReplace, identity, io).ConfigureAwait(false))
@@ -115,6 +116,7 @@ internal sealed partial class NameOperations
             throw new CffsException(CffsError.Exists, $"'{PathName.Display(toName)}' exists");
         }
 
+        RequireThawed(to, replaced, identity);
         Permissions.RequireRemoval(to, replaced, identity);
         if (inode.IsDirectory != replaced.IsDirectory)
         {

@@ -64,7 +64,7 @@ internal sealed partial class NameOperations
         SlotPlace target = await MoveRecordAsync(core.Orphans, source, directory, inode, record, next, name, inline, io).ConfigureAwait(false);
         core.Directories.RemoveName(core.Orphans, record.NameHash, source.Address, isDirectory: false);
         core.Orphans.Directory!.Room.Freed(source.Address / Slot.PerBlock);
-        await core.Directories.AddNameAsync(directory, next.NameHash, target.Address, isDirectory: false, io).ConfigureAwait(false);
+        await core.Directories.AddNameAsync(directory, next.NameHash, target.Address, inode.IsDirectory, io).ConfigureAwait(false);
         lock (core.Metadata)
         {
             inode.IsUnlinked = false;

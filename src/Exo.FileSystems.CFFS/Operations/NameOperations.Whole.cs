@@ -192,6 +192,11 @@ internal sealed partial class NameOperations
         }
 
         // Nobody can bring the inode into memory now: for that he needs the directory's lock.
+        if (!ReferenceEquals(identity, CffsIdentity.Collector))
+        {
+            directory.RequireThawed();
+        }
+
         Permissions.RequireRemoval(directory, record, identity);
         DirectoryState state = directory.Directory!;
         if (state.Burials.ContainsKey(place.Address))

@@ -15,6 +15,19 @@ internal sealed partial class NameOperations(VolumeCore core)
 {
     private readonly NodeLock _moves = new();
 
+    /// <summary>What belongs to a snapshot keeps its name; its directories, and the snapshot itself, go as a whole (<see cref="RemoveSnapshotAsync"/>). A file that a repair has found may go.</summary>
+    private static void RequireThawed(Inode directory, Inode entry, CffsIdentity identity)
+    {
+        if (!ReferenceEquals(identity, CffsIdentity.Collector))
+        {
+            directory.RequireThawed();
+            if (entry.IsDirectory)
+            {
+                entry.RequireThawed();
+            }
+        }
+    }
+
     private static void RequireWritable(Inode directory, CffsIdentity identity)
     {
         if (!directory.IsDirectory)
@@ -27,6 +40,7 @@ internal sealed partial class NameOperations(VolumeCore core)
             throw new CffsException(CffsError.NotFound, $"directory {directory.Number} has been removed");
         }
 
+        directory.RequireThawed();
         Permissions.Require(directory, identity, Permissions.Write | Permissions.Execute);
     }
 

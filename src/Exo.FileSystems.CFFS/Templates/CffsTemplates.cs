@@ -140,7 +140,8 @@ internal static class CffsTemplates
     }
 
     /// <summary>All templates, to be installed as one batch.</summary>
-    public static TemplateSource[] Create()
+    /// <param name="sharesData">Whether contents may have several owners. Volumes made before there were such have the same template without the flag, for good.</param>
+    public static TemplateSource[] Create(bool sharesData = true)
     {
         Program slotOwns = Assembler.Assemble(SlotOwns);
         string[] slotChildren = [DataName, SlotsName, FileTreeName, DirectoryTreeName, AttributesName, LogName];
@@ -183,7 +184,7 @@ internal static class CffsTemplates
                 Owns = Assembler.Assemble(DirectoryTreeOwns),
                 Children = [SlotsName, DirectoryTreeName, IndexName],
             },
-            new TemplateSource { Name = DataName, Flags = TemplateFlags.InitialiseFirst },
+            new TemplateSource { Name = DataName, Flags = sharesData ? TemplateFlags.InitialiseFirst | TemplateFlags.Counted : TemplateFlags.InitialiseFirst },
             new TemplateSource { Name = IndexName },
             new TemplateSource { Name = LogName },
             new TemplateSource { Name = AttributesName, Flags = TemplateFlags.InitialiseFirst },

@@ -129,6 +129,12 @@ internal static class BlockCensus
         }
     }
 
-    private static void Mark(byte[] kinds, in BlockExtent extent, CffsBlockKind kind) =>
-        kinds.AsSpan((int)extent.First.Value, (int)extent.Count).Fill((byte)kind);
+    private static void Mark(byte[] kinds, in BlockExtent extent, CffsBlockKind kind)
+    {
+        foreach (ref byte block in kinds.AsSpan((int)extent.First.Value, (int)extent.Count))
+        {
+            // What is met a second time as contents has several owners.
+            block = kind == CffsBlockKind.Data && block is (byte)CffsBlockKind.Data or (byte)CffsBlockKind.SharedData ? (byte)CffsBlockKind.SharedData : (byte)kind;
+        }
+    }
 }

@@ -29,6 +29,9 @@ public sealed class CffsIdentity
     /// <summary>User 0: no permission check applies.</summary>
     public static CffsIdentity Superuser { get; } = new(0, 0);
 
+    /// <summary>Who takes snapshots away: the superuser, to whom what they hold may go.</summary>
+    internal static CffsIdentity Collector { get; } = new(0, 0);
+
     /// <summary>The user number.</summary>
     public uint User { get; }
 

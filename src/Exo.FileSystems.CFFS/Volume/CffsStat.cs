@@ -31,6 +31,9 @@ public readonly record struct CffsStat
     /// <summary>Blocks of 4096 bytes that it owns, without the nodes of its extent tree.</summary>
     public ulong AllocatedBlocks { get; init; }
 
+    /// <summary>It belongs to a snapshot: nothing of it changes (<see cref="CffsVolume.CreateSnapshot(string, string, CffsIdentity?)"/>).</summary>
+    public bool IsSnapshot => (Inode & Layout.Superblock.SnapshotInodes) != 0;
+
     /// <summary>Last access, ns.</summary>
     public long AccessTimeNs { get; init; }
 

@@ -53,6 +53,9 @@ public enum CffsBlockKind
 
     /// <summary>In use by something else on the same disk, or waiting to become free.</summary>
     Other,
+
+    /// <summary>Contents that several files, or several places of one, own.</summary>
+    SharedData,
 }
 
 /// <summary>A run of blocks of one kind.</summary>

@@ -314,6 +314,15 @@ internal sealed partial class CrashRepair(uint indexedSequence)
             {
                 SlotPlace place = await core.Directories.PlaceAsync(orphans, (uint)(logical * Slot.PerBlock) + index, io).ConfigureAwait(false);
                 bool isRecord = Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record);
+                if (isRecord && record.Kind == SlotKind.Directory && !orphans.Directory!.Dead.Contains(place.Address))
+                {
+                    // A snapshot that was being made or removed.
+                    Inode tree = await core.GetInodeAsync(orphans, place, io).ConfigureAwait(false);
+                    await core.Names.DropTreeAsync(tree, io).ConfigureAwait(false);
+                    core.Inodes.Release(tree);
+                    continue;
+                }
+
                 core.Cache.Release(place.Frame);
                 if (isRecord)
                 {

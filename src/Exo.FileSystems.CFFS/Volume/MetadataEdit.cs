@@ -82,7 +82,15 @@ internal sealed class MetadataEdit(VolumeCore core)
             Transaction.Write(block, sector * Layout.Sector.SizeBytes, image);
         }
 
-        return core.Disk.Apply(core.Key, Transaction);
+        XnStatus status;
+        SpinWait wait = default;
+        while ((status = core.Disk.Apply(core.Key, Transaction)) == XnStatus.Busy)
+        {
+            // A block that goes is being read: through another owner's pointer, or with its neighbours. Reads end without this lock.
+            wait.SpinOnce();
+        }
+
+        return status;
     }
 
     /// <summary>Hands the change to XN, which must accept it: C-FFS has checked everything that XN checks.</summary>

@@ -191,7 +191,7 @@ internal sealed class VolumeCore
             throw new CffsException(CffsError.Corrupt, "both state sectors of the C-FFS superblock are damaged");
         }
 
-        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || ((found.ReadOnlyFeatures & ~VolumeState.DirectoryIndexes) != 0 && !IsReadOnly))
+        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || ((found.ReadOnlyFeatures & ~VolumeState.KnownReadOnlyFeatures) != 0 && !IsReadOnly))
         {
             throw new CffsException(
                 CffsError.NotCffs,
@@ -274,6 +274,10 @@ internal sealed class VolumeCore
             : OpenEpochAsync(mode);
     }
 
+    /// <summary>For who makes many inodes in one go: sees to it that there are numbers for the next. May be called with inode locks held.</summary>
+    public ValueTask EnsureNumbersAsync(IoMode mode) =>
+        Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (2 * (uint)InodeReserve) < State.NameSequence ? default : OpenEpochAsync(mode);
+
     /// <summary>A name is to leave an index when that may happen (<see cref="DirectoryState.Leaving"/>).</summary>
     public void NoteLeaving() => Interlocked.Increment(ref _leaving);
 
@@ -300,7 +304,7 @@ internal sealed class VolumeCore
     /// </summary>
     public async ValueTask PrepareFreeAsync(Inode inode, IoMode mode)
     {
-        await Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        await Maps.EnsureForChangeAsync(inode, mode).ConfigureAwait(false);
         if (Disk.HasOrders && HasOrder(inode))
         {
             await Committer.CommitAsync(mode).ConfigureAwait(false);
@@ -411,7 +415,7 @@ internal sealed class VolumeCore
                     // What recovery does belongs to the epoch that crashed (EndRecovery).
                     state.Epoch += AfterCrash is null ? 1u : 0u;
                     state.Clean = 0;
-                    state.ReadOnlyFeatures |= VolumeState.DirectoryIndexes;
+                    state.ReadOnlyFeatures |= VolumeState.KnownReadOnlyFeatures;
                     state.IndexTrust = IndexTrust;
                 }
 
@@ -522,6 +526,9 @@ internal sealed class VolumeCore
 internal sealed record CffsTemplateIds(
     TemplateId Super, TemplateId Slots, TemplateId FileTree, TemplateId DirectoryTree, TemplateId Data, TemplateId Index, TemplateId Log, TemplateId Attributes)
 {
+    /// <summary>Whether contents may have several owners: the template of contents is counted.</summary>
+    public bool SharesData { get; init; }
+
     /// <summary>The templates of an existing file system, found by the template of its root.</summary>
     /// <exception cref="CffsException">The root is not C-FFS's (NotCffs).</exception>
     public static CffsTemplateIds Find(XnVolume disk, TemplateId super)
@@ -541,15 +548,22 @@ internal sealed record CffsTemplateIds(
         }
 
         uint first = super.Value;
+        bool sharesData = disk.TryGetTemplate(new TemplateId(first + 4), out TemplateSource? data) && (data!.Flags & TemplateFlags.Counted) != 0;
         return new CffsTemplateIds(
             super, new TemplateId(first + 1), new TemplateId(first + 2), new TemplateId(first + 3),
-            new TemplateId(first + 4), new TemplateId(first + 5), new TemplateId(first + 6), new TemplateId(first + 7));
+            new TemplateId(first + 4), new TemplateId(first + 5), new TemplateId(first + 6), new TemplateId(first + 7)) { SharesData = sharesData };
     }
 
     /// <summary>Installs (or finds) the templates on a disk.</summary>
     public static CffsTemplateIds Install(XnVolume disk, Credential key)
     {
-        TemplateId[] ids = disk.InstallTemplates(key, CffsTemplates.Create());
-        return new CffsTemplateIds(ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], ids[6], ids[7]);
+        // A disk that has our templates from before contents could be shared keeps them: ours have consecutive numbers, and most of the two batches are the same.
+        bool hasOlder = false;
+        for (uint id = 1; disk.TryGetTemplate(new TemplateId(id), out TemplateSource? source); id++)
+        {
+            hasOlder |= source!.Name == CffsTemplates.DataName && (source.Flags & TemplateFlags.Counted) == 0;
+        }
+
+        return Find(disk, disk.InstallTemplates(key, CffsTemplates.Create(!hasOlder))[0]);
     }
 }

@@ -62,6 +62,9 @@ internal sealed class WillFreeList
         return record;
     }
 
+    /// <summary>Whether there is any record that frees nothing.</summary>
+    public bool HasHolds => _holds.Count > 0;
+
     /// <summary>Whether a pointer to a block, gone in core, may still be on the disk while another leads to the block.</summary>
     public bool IsHeld(ulong block) => _holds.Count > 0 && _holds.ContainsKey(block);
 

@@ -47,7 +47,14 @@ public sealed class FindingTests : IDisposable
     public void A_pointer_to_blocks_of_another_file()
     {
         byte[] other = _volume.ReadRecord("other");
-        Expect(["block-twice", "block-leaked"], () => _volume.EditRecord("file", slot => other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
+        Expect(["owner-count", "block-leaked"], () => _volume.EditRecord("file", slot => other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
+    }
+
+    [Fact]
+    public void A_pointer_to_a_block_of_a_directory()
+    {
+        byte[] directory = _volume.ReadRecord("dir");
+        Expect(["block-twice", "block-free", "block-leaked"], () => _volume.EditRecord("file", slot => directory.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
     }
 
     [Fact]

@@ -125,6 +125,16 @@ internal sealed class FuzzVolume
 
         file.SetLength(sparse.Length);
         Files["a/sparse"] = sparse;
+        foreach (string path in (string[])["a/large", "a/sparse", "a/b/large"])
+        {
+            string clone = $"e/clone of {path.Replace('/', ' ')}";
+            volume.CloneFile(path, clone);
+            byte[] contents = (byte[])Files[path].Clone();
+            contents.AsSpan(4096, 900).Fill(7);
+            using CffsFile other = volume.OpenFile(clone, CffsOpenMode.Write);
+            other.Write(4096, contents.AsSpan(4096, 900));
+            Files[clone] = contents;
+        }
     }
 
     private void CollectDirectory(in Record directory, string path, HashSet<ulong> own, HashSet<ulong> above, HashSet<ulong> inodes)

@@ -80,19 +80,29 @@ public sealed class RepairTests : IDisposable
     }
 
     [Fact]
-    public void Blocks_found_twice_go_to_what_was_changed_last_and_the_other_keeps_its_size()
+    public void A_block_of_a_directory_is_no_files_and_the_file_keeps_its_size()
     {
-        byte[] other = _volume.ReadRecord("other");
-        _volume.EditRecord("file", slot =>
-        {
-            other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..]);
-            BinaryPrimitives.WriteInt64LittleEndian(slot[Slot.ChangeTime..], 5);
-        });
+        byte[] directory = _volume.ReadRecord("dir");
+        _volume.EditRecord("file", slot => directory.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..]));
         CffsRepairReport report = _volume.Repair();
         Assert.Contains(report.Actions, action => action is { Code: "block-twice" } && action.Inode == Slot.InodeOf(_volume.ReadRecord("file")));
-        Assert.Equal(other[..24], _volume.ReadRecord("other")[..24]);
+        Assert.Equal(directory[..24], _volume.ReadRecord("dir")[..24]);
         using CffsVolume volume = CffsVolume.Open(_volume.Disk);
         Assert.Equal(9000, volume.Stat("/file").Size);
+    }
+
+    [Fact]
+    public void Contents_that_two_files_point_to_are_shared_and_counted()
+    {
+        byte[] other = _volume.ReadRecord("other");
+        _volume.EditRecord("file", slot => other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..]));
+        Assert.Contains(CffsCheck.Run(_volume.Disk).Findings, finding => finding.Code == "owner-count");
+        CffsRepairReport report = _volume.Repair();
+        Assert.DoesNotContain(report.Actions, action => action.Code == "block-twice");
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        using CffsFile file = volume.OpenFile("/file");
+        Assert.True(file.ReadExtents()[0].IsShared);
+        Assert.Equal(volume.ReadAllBytes("/other")[..4096], volume.ReadAllBytes("/file")[..4096]);
     }
 
     [Fact]

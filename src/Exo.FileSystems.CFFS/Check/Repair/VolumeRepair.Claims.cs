@@ -26,7 +26,7 @@ internal sealed partial class VolumeRepair
             directory.Record.Map = Runs(directory.Blocks);
         }
 
-        OwnershipMap owners = new(_xn.BlockCount, SharesContents);
+        OwnershipMap owners = new(_xn.BlockCount, _sharesContents);
         ulong[] disputed = new ulong[(_xn.BlockCount + 63) / 64];
         bool isDisputed = false;
         owners.TryOwn(_superblock, isContents: false);
@@ -131,7 +131,7 @@ internal sealed partial class VolumeRepair
 
             for (int a = 0; a < active.Count; a++)
             {
-                bool isShared = SharesContents && best >= 0 && active[a].IsContents && active[best].IsContents;
+                bool isShared = _sharesContents && best >= 0 && active[a].IsContents && active[best].IsContents;
                 if (a != best && !isShared)
                 {
                     if (!lost.TryGetValue(active[a].Record, out List<(int Extent, ulong Start, ulong End)>? ranges))

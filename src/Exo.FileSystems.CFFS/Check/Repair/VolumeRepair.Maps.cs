@@ -170,7 +170,7 @@ internal sealed partial class VolumeRepair
         return isWhole && (isProved || isEmpty);
     }
 
-    /// <summary>Sorts extents; of two that map one logical block the one that stands first counts. False when there were such.</summary>
+    /// <summary>Sorts extents; of two that map one logical block the one that stands first counts. False when there were such that are not the same (<see cref="Inodes.BlockMap.Twins"/>).</summary>
     private static bool TrimOverlaps(List<RepairExtent> extents)
     {
         List<RepairExtent> sorted = [.. extents.OrderBy(extent => extent.Logical)];
@@ -180,7 +180,7 @@ internal sealed partial class VolumeRepair
         foreach (RepairExtent extent in sorted)
         {
             ulong cut = extent.Logical < end ? end - extent.Logical : 0;
-            isWhole &= cut == 0;
+            isWhole &= cut == 0 || (extents.Count > 0 && extents[^1] == extent);
             if (cut < extent.Count)
             {
                 extents.Add(new RepairExtent(extent.Logical + cut, extent.Start + cut, extent.Count - (uint)cut, extent.Kind));

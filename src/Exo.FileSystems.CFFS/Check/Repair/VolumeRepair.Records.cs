@@ -91,7 +91,7 @@ internal sealed partial class VolumeRepair
 
         if (_byInode.TryAdd(record.Now.Inode, record))
         {
-            _inodeMax = Math.Max(_inodeMax, record.Now.Inode);
+            _inodeMax = Math.Max(_inodeMax, record.Now.Inode & ~Superblock.SnapshotInodes);
             if (record.Now.Kind != SlotKind.Directory)
             {
                 LoadMap(record);

@@ -253,6 +253,7 @@ internal sealed partial class VolumeRepair
         }
 
         _super = super;
+        _sharesContents = TemplateCopies.IsCounted(whole[super - 1 + TemplateCopies.DataIndex]);
         return true;
     }
 }

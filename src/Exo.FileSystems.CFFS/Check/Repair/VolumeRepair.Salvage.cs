@@ -16,7 +16,7 @@ internal sealed partial class VolumeRepair
 
     private void Salvage()
     {
-        _reached = new OwnershipMap(_xn.BlockCount, SharesContents);
+        _reached = new OwnershipMap(_xn.BlockCount, _sharesContents);
         foreach (RepairRecord record in _records)
         {
             MarkReached(record);
@@ -193,7 +193,7 @@ internal sealed partial class VolumeRepair
         _records.Add(record);
         _byInode.Add(inode, record);
         _directories.Add(inode, directory);
-        _inodeMax = Math.Max(_inodeMax, inode);
+        _inodeMax = Math.Max(_inodeMax, inode & ~Superblock.SnapshotInodes);
         Attach(directory, slotBlocks);
     }
 }

@@ -20,7 +20,7 @@ internal sealed partial class VolumeRepair
     {
         if (_kept is null)
         {
-            _kept = new OwnershipMap(_xn.BlockCount, SharesContents);
+            _kept = new OwnershipMap(_xn.BlockCount, _sharesContents);
             _kept.TryOwn(_superblock, isContents: false);
             foreach (Claim claim in _records.Where(record => record.IsLive).SelectMany(ClaimsOf))
             {

@@ -18,9 +18,6 @@ namespace Exo.FileSystems.CFFS.Check;
 /// </summary>
 internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks, CffsRepairOptions options, CffsRepairReport report)
 {
-    /// <summary>The switch for contents with several owners (reflinks).</summary>
-    internal const bool SharesContents = false;
-
     private readonly long _actionsBefore = report.ActionCount;
     private readonly Dictionary<ulong, RepairRecord> _byInode = [];
     private readonly Dictionary<ulong, RepairDirectory> _directories = [];
@@ -32,6 +29,9 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
     private VolumeState _state;
     private ulong _superblock;
     private bool _isUnclean;
+
+    // Contents may have several owners: the template says so.
+    private bool _sharesContents;
 
     // Something that may have led to more is gone.
     private bool _hasLoss;

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Paths;
+
+namespace Exo.FileSystems.CFFS;
+
+/// <content>Snapshots.</content>
+public sealed partial class CffsVolume
+{
+    /// <summary>
+    /// Makes a read-only copy of a directory and of all below it as they are at one moment. File contents are shared, so that the cost is that of the metadata. The copy appears when all of it
+    /// is there and durable; a crash before that leaves nothing of it. While the tree is copied its inodes are locked: whoever uses one of them waits, and so do renames, links, removals and clones.
+    /// <para>Attributes, extended attributes, times, owners and hard links within the tree are kept; inode numbers are new, and stay. Snapshots that lie in the tree are left out.</para>
+    /// </summary>
+    /// <param name="source">A directory.</param>
+    /// <param name="destination">A name that is not there yet, in the tree or outside.</param>
+    /// <param name="identity">Who asks; null is the superuser, and only the superuser may.</param>
+    /// <exception cref="CffsException">NotSupported (<see cref="SharesContents"/>), NotPermitted, NotFound, NotDirectory, Exists, NameTooLong, NoSpace, ReadOnly.</exception>
+    public void CreateSnapshot(string source, string destination, CffsIdentity? identity = null) => CreateSnapshot(PathName.Encode(source), PathName.Encode(destination), identity);
+
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?)"/>
+    public void CreateSnapshot(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null) =>
+        SnapshotCoreAsync(source, destination, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?)"/>
+    public ValueTask CreateSnapshotAsync(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return SnapshotCoreAsync(source, destination, identity, IoMode.Async);
+    }
+
+    /// <summary>
+    /// Removes a snapshot. It is gone, durably, before the first of its blocks is given up; that happens name by name, others get their turn, and a mount after a crash goes on with it.
+    /// </summary>
+    /// <exception cref="CffsException">NotPermitted, NotFound, Invalid (no snapshot), ReadOnly.</exception>
+    public void DeleteSnapshot(string path, CffsIdentity? identity = null) => DeleteSnapshot(PathName.Encode(path), identity);
+
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
+    public void DeleteSnapshot(ReadOnlyMemory<byte> path, CffsIdentity? identity = null) => DeleteSnapshotCoreAsync(path, identity, IoMode.Sync).Take();
+
+    private static CffsIdentity RequireSuperuser(CffsIdentity? identity) => identity is null or { IsSuperuser: true }
+        ? identity ?? CffsIdentity.Superuser
+        : throw new CffsException(CffsError.NotPermitted, "only the superuser makes and removes snapshots");
+
+    private async ValueTask SnapshotCoreAsync(ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IoMode io)
+    {
+        CheckOpen();
+        RequireSharing(Core);
+        CffsIdentity who = RequireSuperuser(identity);
+        Inode source = await Core.Paths.ResolveAsync(sourcePath, followLast: true, who, io).ConfigureAwait(false);
+        Inode? parent = null;
+        try
+        {
+            if (!source.IsDirectory)
+            {
+                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(sourcePath)} is no directory");
+            }
+
+            (parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(destinationPath, who, io).ConfigureAwait(false);
+            if (name.IsEmpty)
+            {
+                throw new CffsException(CffsError.Exists, $"{PathName.Display(destinationPath)} exists");
+            }
+
+            await Core.Names.SnapshotAsync(source, parent, name, who, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            Core.Inodes.Release(source);
+            if (parent is not null)
+            {
+                Core.Inodes.Release(parent);
+            }
+        }
+    }
+
+    private async ValueTask DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    {
+        CheckOpen();
+        CffsIdentity who = RequireSuperuser(identity);
+        (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, who, io).ConfigureAwait(false);
+        try
+        {
+            if (name.IsEmpty)
+            {
+                throw new CffsException(CffsError.Invalid, "the root is no snapshot");
+            }
+
+            await Core.Names.RemoveSnapshotAsync(parent, name, who, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            Core.Inodes.Release(parent);
+        }
+    }
+}

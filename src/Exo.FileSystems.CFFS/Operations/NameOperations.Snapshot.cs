@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.ExceptionServices;
+using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.Storage.XN;
+
+namespace Exo.FileSystems.CFFS.Operations;
+
+/// <content>
+/// Snapshots: a tree is copied into the orphan directory, where nobody sees it and where a crash lets it be collected, and enters its place by a rename when all of it is durable.
+/// <para>One moment for all of it: every inode of the tree is locked before the first is copied, and none is let go before the last has been. Renames, links and removals wait at
+/// <c>_moves</c>, so that the tree keeps its shape while locks are taken from the top down; who locks two files at once waits at <see cref="Pairs"/>.</para>
+/// </content>
+internal sealed partial class NameOperations
+{
+    private sealed class SnapshotNode(Inode source, byte[] name)
+    {
+        public Inode Source { get; } = source;
+
+        public byte[] Name { get; } = name;
+
+        public List<SnapshotNode> Children { get; } = [];
+    }
+
+    /// <summary>Held by whoever locks several files and is not at <c>_moves</c>: a clone.</summary>
+    public NodeLock Pairs { get; } = new();
+
+    /// <summary>Makes a read-only copy of a directory and all below it, under a new name. Snapshots in it are left out. It is durable when this returns.</summary>
+    public async ValueTask SnapshotAsync(Inode source, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        PathName.CheckNew(name);
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await RequireNewAsync(directory, name, identity, io).ConfigureAwait(false);
+
+        // Most of what must be durable becomes so while others go on.
+        await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        (Inode root, CffsException? failure) = await CopyLockedAsync(source, io).ConfigureAwait(false);
+        try
+        {
+            if (failure is not null)
+            {
+                ExceptionDispatchInfo.Throw(failure);
+            }
+
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            await ShowAsync(root, directory, name, identity, io).ConfigureAwait(false);
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+        catch (CffsException)
+        {
+            if (root.Container == core.Orphans)
+            {
+                await DropTreeAsync(root, io).ConfigureAwait(false);
+                await core.Committer.SyncAsync(io).ConfigureAwait(false);
+            }
+
+            throw;
+        }
+        finally
+        {
+            core.Inodes.Release(root);
+        }
+    }
+
+    private async ValueTask RequireNewAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            await RequireAbsentAsync(directory, name, identity, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+    }
+
+    private async ValueTask RequireAbsentAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        RequireWritable(directory, identity);
+        if (await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false) is { } existing)
+        {
+            core.Cache.Release(existing.Frame);
+            throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
+        }
+    }
+
+    private async ValueTask ShowAsync(Inode root, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        Inode?[] locks = [directory, root, core.Orphans];
+        await EnterAsync(locks, io).ConfigureAwait(false);
+        try
+        {
+            await RequireAbsentAsync(directory, name, identity, io).ConfigureAwait(false);
+            await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
+            long changed = root.Record.ChangeTime;
+            await AdoptAsync(root, directory, name, io).ConfigureAwait(false);
+            lock (core.Metadata)
+            {
+                root.Record.ChangeTime = changed;
+                core.Committer.AddDirty(root);
+            }
+        }
+        finally
+        {
+            Exit(locks);
+            _moves.Exit();
+        }
+    }
+
+    /// <summary>Copies a tree as it is at one moment. Gives the copy of the directory back, held; with what went wrong, if the copy is not whole.</summary>
+    private async ValueTask<(Inode Root, CffsException? Failure)> CopyLockedAsync(Inode source, IoMode io)
+    {
+        List<Inode> locked = [];
+        await _moves.EnterAsync(io).ConfigureAwait(false);
+        await Pairs.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            if (source.IsRemoved || source.IsUnlinked)
+            {
+                throw new CffsException(CffsError.NotFound, $"directory {source.Number} has been removed");
+            }
+
+            SnapshotNode tree = await LockTreeAsync(source, locked, io).ConfigureAwait(false);
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            return await CopyTreeAsync(tree, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            for (int i = locked.Count - 1; i >= 0; i--)
+            {
+                locked[i].Lock.Exit();
+                core.Inodes.Release(locked[i]);
+            }
+
+            Pairs.Exit();
+            _moves.Exit();
+        }
+    }
+
+    private async ValueTask<SnapshotNode> LockTreeAsync(Inode source, List<Inode> locked, IoMode io)
+    {
+        SnapshotNode root = new(source, []);
+        HashSet<Inode> seen = [source];
+        Stack<SnapshotNode> pending = new([root]);
+        core.Inodes.Hold(source);
+        await LockAsync(source).ConfigureAwait(false);
+        while (pending.TryPop(out SnapshotNode? node))
+        {
+            Inode directory = node.Source;
+            DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
+            for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
+            {
+                for (uint index = 0; index < Slot.PerBlock; index++)
+                {
+                    SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, io).ConfigureAwait(false);
+                    if (!Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record) || state.Dead.Contains(place.Address))
+                    {
+                        core.Cache.Release(place.Frame);
+                        continue;
+                    }
+
+                    byte[] name = new byte[record.NameLength];
+                    Record.ReadContents(core.Directories.SectorOf(place), place.InSector, 0, name);
+                    Inode child = await core.GetInodeAsync(directory, place, io).ConfigureAwait(false);
+                    if ((child.IsFrozen && !source.IsFrozen) || !seen.Add(child))
+                    {
+                        core.Inodes.Release(child);
+                        if (child.IsFrozen && !source.IsFrozen)
+                        {
+                            continue;
+                        }
+                    }
+                    else
+                    {
+                        await LockAsync(child).ConfigureAwait(false);
+                    }
+
+                    SnapshotNode below = new(child, name);
+                    node.Children.Add(below);
+                    if (child.IsDirectory)
+                    {
+                        pending.Push(below);
+                    }
+                }
+            }
+        }
+
+        return root;
+
+        async ValueTask LockAsync(Inode inode)
+        {
+            await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+            locked.Add(inode);
+        }
+    }
+
+    private async ValueTask<(Inode Root, CffsException? Failure)> CopyTreeAsync(SnapshotNode tree, IoMode io)
+    {
+        Dictionary<Inode, Inode> linked = [];
+        Stack<(SnapshotNode Node, Inode Copy)> pending = new();
+        Inode? root = null;
+        try
+        {
+            await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
+            try
+            {
+                await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
+                root = await CopyInodeAsync(tree.Source, core.Orphans, null, io).ConfigureAwait(false);
+            }
+            finally
+            {
+                core.Orphans.Lock.Exit();
+            }
+
+            core.Inodes.Hold(root);
+            pending.Push((tree, root));
+            while (pending.TryPop(out (SnapshotNode Node, Inode Copy) next))
+            {
+                try
+                {
+                    await FillCopyAsync(next.Node, next.Copy, linked, pending, io).ConfigureAwait(false);
+                }
+                finally
+                {
+                    core.Inodes.Release(next.Copy);
+                }
+            }
+
+            lock (core.Metadata)
+            {
+                // Of the snapshot itself: when it was made.
+                root.Record.BirthTime = core.Now();
+                core.Committer.AddDirty(root);
+            }
+
+            return (root, null);
+        }
+        catch (CffsException failure) when (root is not null)
+        {
+            // It can be taken away when the locks that are held now are given back.
+            return (root, failure);
+        }
+        finally
+        {
+            foreach (Inode copy in linked.Values.Concat(pending.Select(item => item.Copy)))
+            {
+                core.Inodes.Release(copy);
+            }
+        }
+    }
+
+    private async ValueTask FillCopyAsync(
+        SnapshotNode node, Inode copy, Dictionary<Inode, Inode> linked, Stack<(SnapshotNode Node, Inode Copy)> pending, IoMode io)
+    {
+        await copy.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            await core.Directories.EnsureLoadedAsync(copy, io).ConfigureAwait(false);
+            foreach (SnapshotNode child in node.Children)
+            {
+                if (linked.TryGetValue(child.Source, out Inode? known))
+                {
+                    await AddLinkAsync(known, copy, child.Name, io).ConfigureAwait(false);
+                    CopyTimes(child.Source, known);
+                    continue;
+                }
+
+                Inode below = await CopyInodeAsync(child.Source, copy, child.Name, io).ConfigureAwait(false);
+                if (child.Source.IsDirectory)
+                {
+                    pending.Push((child, below));
+                }
+                else if (child.Source.Record.Links > 1)
+                {
+                    linked.Add(child.Source, below);
+                }
+                else
+                {
+                    core.Inodes.Release(below);
+                }
+            }
+
+            CopyTimes(node.Source, copy);
+        }
+        finally
+        {
+            copy.Lock.Exit();
+        }
+    }
+
+    /// <summary>Copies one inode into a directory of the hidden tree, or, without a name, into the orphan directory; contents are shared. Gives the copy back, held.</summary>
+    private async ValueTask<Inode> CopyInodeAsync(Inode source, Inode directory, byte[]? name, IoMode io)
+    {
+        await core.EnsureNumbersAsync(io).ConfigureAwait(false);
+        Record record = source.Record;
+        Record next = record;
+        next.Inode = core.NextInode() | Superblock.SnapshotInodes;
+        name ??= OrphanName(next.Inode);
+        byte[] inline = new byte[record.InlineLength];
+        core.Files.ReadInline(source, 0, inline);
+        bool hasRoom = name.Length + inline.Length <= Slot.ContentBytesMax;
+        bool isShared = record is { Kind: SlotKind.File or SlotKind.SymbolicLink, Depth: 0, Count: > 0 };
+        next.NameLength = (byte)name.Length;
+        next.NameHash = NameHash.Compute(name, core.Guard.HashSeed);
+        next.NameSequence = core.NextNameSequence();
+        next.Links = source.IsDirectory ? 0u : 1u;
+        next.Attributes = 0;
+        next.InlineLength = (ushort)(hasRoom ? inline.Length : 0);
+        next.Size = source.IsDirectory || !hasRoom ? 0 : record.Size;
+        next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
+        if (!isShared && record.Kind != SlotKind.Special)
+        {
+            (next.Start, next.Count, next.Depth) = (0, 0, 0);
+        }
+
+        SlotPlace place;
+        while (true)
+        {
+            XnStatus status;
+            place = await core.Directories.MakeRoomAsync(directory, next.Slots, default, io).ConfigureAwait(false);
+            lock (core.Metadata)
+            {
+                core.Edit.Begin();
+                core.Directories.Stage(directory, place, next, name, hasRoom ? inline : []);
+                if (isShared)
+                {
+                    BlockExtent extent = new(new BlockNumber(record.Start), record.Count);
+                    core.Edit.Transaction.ClaimShare(extent, core.Templates.Data, source.SlotBlock, MapLoader.PartitionOf(source), place.Block, place.Index);
+                }
+
+                status = core.Edit.TryApply();
+            }
+
+            if (status == XnStatus.Ok)
+            {
+                break;
+            }
+
+            core.Cache.Release(place.Frame);
+            if (status != XnStatus.NotDurable)
+            {
+                throw core.Edit.Refused(status);
+            }
+
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
+        Inode copy = core.AddInode(directory, place, next);
+        await core.Directories.AddNameAsync(directory, next.NameHash, place.Address, source.IsDirectory && directory != core.Orphans, io).ConfigureAwait(false);
+        bool isFinished = hasRoom && record.Attributes == 0;
+        if (!hasRoom)
+        {
+            await core.Files.WriteCopyAsync(copy, 0, inline, io).ConfigureAwait(false);
+        }
+        else if (!isShared && record.Kind is SlotKind.File or SlotKind.SymbolicLink && record is { Count: > 0, Size: > 0 })
+        {
+            isFinished = false;
+            await core.Files.CloneAsync(source, 0, copy, 0, (long)record.Size, io).ConfigureAwait(false);
+        }
+
+        if (record.Attributes != 0 && record.Kind != SlotKind.Special)
+        {
+            await core.Attributes.CopyAsync(source, copy, io).ConfigureAwait(false);
+        }
+
+        if (!isFinished)
+        {
+            CopyTimes(source, copy);
+        }
+
+        return copy;
+    }
+
+    private void CopyTimes(Inode source, Inode copy)
+    {
+        lock (core.Metadata)
+        {
+            copy.Record.AccessTime = source.Record.AccessTime;
+            copy.Record.ModifyTime = source.Record.ModifyTime;
+            copy.Record.ChangeTime = source.Record.ChangeTime;
+            copy.Record.BirthTime = source.Record.BirthTime;
+            core.Committer.AddDirty(copy);
+        }
+    }
+}
