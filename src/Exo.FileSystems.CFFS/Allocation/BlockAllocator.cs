@@ -70,7 +70,7 @@ internal sealed class BlockAllocator(XnVolume disk)
         {
             ulong near = window.Next != 0 ? window.Next : goal;
             bool isOfDirectory = windowBlocks == DirectoryWindowBlocks && wanted <= SmallFileBlocks;
-            if (isOfDirectory && window.Count == 0 && TryNear(near, goal, wanted, out extent))
+            if (isOfDirectory && window.Count == 0 && window.Next != 0 && TryNear(window.Next, wanted, out extent))
             {
                 return true;
             }
@@ -164,10 +164,7 @@ internal sealed class BlockAllocator(XnVolume disk)
         return _runs.SetAsideBlocks > free / 2 ? 1 : (uint)Math.Clamp(free / 8, 1, windowBlocks);
     }
 
-    /// <summary>A hole near where the directory got its last blocks, or near its record.</summary>
-    private bool TryNear(ulong last, ulong record, uint wanted, out BlockExtent extent) =>
-        TryNear(last, wanted, out extent) || (record != last && TryNear(record, wanted, out extent));
-
+    /// <summary>A hole near where the directory got its last blocks.</summary>
     private bool TryNear(ulong center, uint wanted, out BlockExtent extent) =>
         _runs.TryHole(center > NearBlocks ? center - NearBlocks : 0, center + NearBlocks, wanted, SmallFileBlocks, out extent);
 
