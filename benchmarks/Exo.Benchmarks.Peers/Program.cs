@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Globalization;
+using System.Net;
 using System.Text.Json;
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
+using Exo.Benchmarks.Peers.Packets;
 using Exo.Benchmarks.Peers.Rows;
+using Exo.Benchmarks.Peers.Web;
 using Exo.Core.Blocks;
 using Spectre.Console;
 
@@ -38,6 +41,29 @@ Func<IPeerRow>[] rows =
     () => new PageFaultRow(),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
+    () => new PacketRow("packets-64", "packet", 64),
+    () => new PacketRow("packets-1448", "packet", 1448),
+    () => new PacketRow("packets-10k", "packet", 10_000),
+    () => new PacketRow("packets-62k", "packet", 62_000),
+    () => new PacketRow("tap-64", "tap", 64),
+    () => new PacketRow("tap-62k", "tap", 62_000),
+    () => new PacketRow("xdp-driver-64", "xdp-driver", 64),
+    () => new PacketRow("xdp-driver-1448", "xdp-driver", 1448),
+    () => new PacketRow("xdp-generic-64", "xdp-generic", 64),
+    () => new LoadGeneratorRow("load-keep-alive", keepsAlive: true),
+    () => new LoadGeneratorRow("load-close", keepsAlive: false),
+    () => new WebRow("sockets-1k-nginx", 1 << 10, keepsAlive: true, WebServer.Exo, WebServer.Nginx),
+    () => new WebRow("sockets-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Exo, WebServer.Epoll),
+    () => new WebRow("sockets-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Exo, WebServer.Nginx),
+    () => new WebRow("sockets-10k-nginx", 10 << 10, keepsAlive: true, WebServer.Exo, WebServer.Nginx),
+    () => new WebRow("sockets-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Exo, WebServer.Nginx),
+    () => new WebRow("raw-0-nginx", 0, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
+    () => new WebRow("raw-1k-nginx", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
+    () => new WebRow("raw-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Epoll),
+    () => new WebRow("raw-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Nginx),
+    () => new WebRow("raw-1k-close-epoll", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Epoll),
+    () => new WebRow("raw-10k-nginx", 10 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
+    () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-random-write", IsWrite = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sequential", IsSequential = true, BlocksPerRequest = 256, Depth = 8, Engine = ring },
@@ -117,7 +143,34 @@ Command createDelete = new("create-delete", "Makes and removes small files in an
 createDelete.Hidden = true;
 createDelete.SetAction(parsed => Console.WriteLine(CreateDelete.Seconds(parsed.GetValue(image)!).ToString(CultureInfo.InvariantCulture)));
 
-return new RootCommand("Exo beside its peers.") { list, run, createDelete }.Parse(args).Invoke();
+Argument<string> driver = new("DRIVER") { Description = "packet, tap, xdp-driver or xdp-generic." };
+Argument<string> link = new("INTERFACE");
+Argument<int> bytes = new("BYTES");
+Argument<double> seconds = new("SECONDS");
+Command packetSend = new("packet-send", "Sends packets of one size, and prints how many and the processor seconds.") { driver, link, bytes, seconds };
+packetSend.Hidden = true;
+packetSend.SetAction(parsed => PacketSender.Run(parsed.GetValue(driver)!, parsed.GetValue(link)!, parsed.GetValue(bytes), parsed.GetValue(seconds)));
+
+// Also for use by itself.
+Argument<string> client = new("CLIENT") { Description = "The address to use; the kernel must not have it." };
+Argument<string> server = new("SERVER") { Description = "ADDRESS:PORT." };
+Argument<string> path = new("PATH") { Description = "What to ask for." };
+Option<int> connections = new("--connections") { Description = "How many at a time, at most 32,767.", DefaultValueFactory = _ => 32 };
+Option<double> duration = new("--seconds") { Description = "How long.", DefaultValueFactory = _ => 5 };
+Option<double> rate = new("--rate") { Description = "Requests begun per second; 0: each when the one before is answered." };
+Option<bool> keepAlive = new("--keep-alive") { Description = "One connection for many requests.", DefaultValueFactory = _ => true };
+Command httpLoad = new("http-load", "Loads an HTTP server through a packet socket, and prints what it saw as JSON.") { link, client, server, path, connections, duration, rate, keepAlive };
+httpLoad.SetAction(parsed => Console.WriteLine(JsonSerializer.Serialize(RawHttpLoad.Run(new HttpLoad(
+    parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(client)!), IPEndPoint.Parse(parsed.GetValue(server)!), parsed.GetValue(path)!,
+    parsed.GetValue(connections), parsed.GetValue(keepAlive), parsed.GetValue(duration), parsed.GetValue(rate))))));
+
+Argument<string> address = new("ADDRESS") { Description = "The address to serve on; the kernel must not have it." };
+Argument<int> port = new("PORT");
+Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes };
+rawServe.Hidden = true;
+rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes)));
+
+return new RootCommand("Exo beside its peers.") { list, run, createDelete, packetSend, httpLoad, rawServe }.Parse(args).Invoke();
 
 /// <summary>Ctrl-C takes back what a row has made.</summary>
 internal sealed class CancelGuard : IDisposable

@@ -9,6 +9,7 @@ using Exo.Core.Blocks;
 using Exo.Core.Blocks.Nbd;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.Net;
 using Exo.Core.PacketFilters;
 using Exo.Core.Predicates;
 using Exo.Core.Tests.Blocks;
@@ -36,6 +37,18 @@ public sealed class ReadmeTests
             File.Delete(image);
             File.Delete(socket);
         }
+    }
+
+    [Fact]
+    public async Task The_sample_with_a_network_interface_does_what_it_says()
+    {
+        using Net.TestNetwork network = new();
+        string said = await Run(console => Task.Run(() => network.InA(() =>
+        {
+            Interfaces(console);
+            return 0;
+        })));
+        Assert.Matches(@"^1 sent through TAP\n\d+ for the environment, \d+ for nobody\n$", said);
     }
 
     [Fact]
@@ -148,6 +161,35 @@ public sealed class ReadmeTests
         byte[] packet = new byte[54];                          // Ethernet, IPv4 of 20 bytes, TCP
         (packet[12], packet[14], packet[23], packet[37]) = (8, 0x45, 6, 80);
         Console.WriteLine(tree.Classify(packet) == port);
+        // </sample>
+    }
+
+    private static void Interfaces(TextWriter Console)
+    {
+        // <sample>
+        using FramePool frames = FramePool.Create();
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        using ExoEnvironment web = root.CreateChild([1]);
+        using NetworkDevice device = TapDevice.Open("exo0", frames);      // or PacketSocketDevice, or XdpDevice, of an interface that is there
+        using NetworkLink link = NetworkLink.Open("exo0");
+        link.IsUp = true;
+
+        frames.TryAllocateRun(frames.RootCredential, count: 2, out FrameNumber first);
+        Span<byte> ethernet = frames.Bytes(first)[..14];
+        MacAddress.Broadcast.Write(ethernet);
+        device.Features.Address.Write(ethernet[6..]);
+        (ethernet[12], ethernet[13]) = (0x88, 0xb5);
+        TransmitBatch sending = new();
+        sending.TryAdd(new PacketSlice(first, 0, 14), [new PacketSlice(new FrameNumber(first.Value + 1), 0, 1000)]);   // payload where it lies
+        Console.WriteLine($"{device.Transmit(sending)} sent through {device.Features.Driver}");
+
+        using PacketDemultiplexer rings = new(device, frames.Authority);
+        rings.TryOpenRing(web, slots: 64, out PacketRing? ring);
+        rings.TryInsert(ring!, ProtocolFilters.EtherType(0x0806), out _);
+        device.Wait(NetworkEvents.Receivable, TimeSpan.FromMilliseconds(10));
+        rings.Poll();                                                     // each packet into the ring of its filter
+        using ReceiveBatch received = new(frames);
+        Console.WriteLine($"{ring!.Receive(web.Credential, received)} for the environment, {rings.Unclaimed} for nobody");
         // </sample>
     }
 

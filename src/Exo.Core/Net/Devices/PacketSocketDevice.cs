@@ -37,8 +37,8 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         _receiveFrames = receiveFrames;
         _vectors = vectors;
         _mayBypass = mayBypass;
-        frames.AddUser();
         _features = Measure();
+        frames.AddUser();
     }
 
     /// <inheritdoc/>

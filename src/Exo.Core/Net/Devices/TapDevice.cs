@@ -32,8 +32,8 @@ public sealed unsafe class TapDevice : NetworkDevice
         _options = options;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
-        frames.AddUser();
         _features = Measure();
+        frames.AddUser();
     }
 
     /// <inheritdoc/>

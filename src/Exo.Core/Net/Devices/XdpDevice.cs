@@ -60,8 +60,8 @@ public sealed unsafe class XdpDevice : NetworkDevice
         _driver = $"AF_XDP, {(program.IsGeneric ? "generic" : "driver")} mode, {(isZeroCopy ? "no copy" : "copy")}";
         _inFlightMax = inFlightMax;
         _withKernel = new ushort[frames.FrameCount];
-        frames.AddUser();
         _features = Measure();
+        frames.AddUser();
         Post();
     }
 

@@ -72,12 +72,19 @@ public sealed class PacketDemultiplexer : IRevocable, IDisposable
         _device.Frames.Retain(counters);
         _device.Frames.Bytes(counters).Clear();
         PacketRing made;
+        bool isDisposed;
         lock (_lock)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
             made = new PacketRing(this, owner, _device.Frames, counters, _nextSlot, slots);
             _nextSlot += (ulong)slots;
+            isDisposed = _isDisposed;
             _rings.Add(made);
+        }
+
+        if (isDisposed)
+        {
+            Close(made);
+            throw new ObjectDisposedException(nameof(PacketDemultiplexer));
         }
 
         for (int i = 0; i < slots; i++)
@@ -182,6 +189,8 @@ public sealed class PacketDemultiplexer : IRevocable, IDisposable
             _rings.Remove(ring);
         }
 
+        // Made anew if the owner has another ring.
+        _guards.TryRemove(ring.Owner, out _);
         foreach ((InstalledFilter filter, PacketRing its) in _ringByFilter)
         {
             if (ReferenceEquals(its, ring))

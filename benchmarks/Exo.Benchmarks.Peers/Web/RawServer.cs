@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+using System.Net;
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah;
+using Exo.Net.Cheetah.Ip;
+
+namespace Exo.Benchmarks.Peers.Web;
+
+/// <summary>Cheetah on a packet socket, in a process of its own: one file from memory.</summary>
+internal static class RawServer
+{
+    public static void Run(string interfaceName, IPAddress address, int port, int bytes)
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 128 << 20 });
+        using PacketSocketDevice device = PacketSocketDevice.Open(interfaceName, frames);
+        using MemoryDocumentSource source = new(frames);
+        byte[] content = new byte[bytes];
+        new Random(1).NextBytes(content);
+        source.Set("/file.bin", content);
+        CheetahServer server = new(
+            new CheetahServerOptions
+            {
+                Device = device,
+                Network = new NetworkStackOptions { Addresses = [InterfaceAddress.Parse($"{address}/24")] },
+                EndPoint = new IPEndPoint(address, port),
+            },
+            source, frames);
+        server.Start();
+        Console.WriteLine("ready");
+        Thread.Sleep(Timeout.Infinite);
+    }
+}
