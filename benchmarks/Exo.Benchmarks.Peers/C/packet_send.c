@@ -59,8 +59,10 @@ int main(int count, char **arguments) {
     int fd = is_tap ? open_tap(arguments[2]) : open_packet(arguments[2]);
     static unsigned char packet[65536];
     struct virtio_net_hdr header = { 0 };
+    memset(packet, 0x5a, sizeof packet); // else all pages would be one and the same page of zeros
     memcpy(packet, "\x02\0\0\0\0\x99\x02\0\0\0\0\x98\x08\0\x45\0", 16);
     *(unsigned short *)(packet + 16) = htons(bytes - 14);
+    memset(packet + 18, 0, 36);
     packet[22] = 64, packet[23] = 6, packet[26] = 10, packet[30] = 10, packet[46] = 0x50;
     if (bytes > 1514) {
         header = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .hdr_len = HEADER,

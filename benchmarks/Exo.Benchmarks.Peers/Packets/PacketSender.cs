@@ -48,6 +48,7 @@ internal static class PacketSender
             throw new InvalidOperationException("no frames");
         }
 
+        frames.Bytes(new FrameNumber(first.Value + 1), 16).Fill(0x5a);
         WriteHeader(frames.Bytes(first), bytes);
         var header = new PacketSlice(first, 0, HeaderBytes);
         PacketSlice[] payload = [new PacketSlice(new FrameNumber(first.Value + 1), 0, bytes - HeaderBytes)];
