@@ -84,7 +84,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
                 break;
             case < 106 when files.Count > 0 && !model.Has(fresh):
                 string cloned = files[random.Next(files.Count)];
-                volume.CloneFile(cloned, fresh);
+                volume.CloneFile(below + cloned, below + fresh);
                 Put(fresh, new TreeModel.Node { Contents = model.Find(cloned).Contents });
                 break;
             case >= 106 when files.Count > 0:
@@ -104,8 +104,8 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         int length = random.Next(2) == 0 ? rest : random.Next((rest / Block) + 1) * Block;
         bool isLegal = (length % Block == 0 || (toBlock * Block) + length >= target.Contents.Length)
             && (source != target || (fromBlock * Block) + length <= toBlock * Block || (toBlock * Block) + length <= fromBlock * Block);
-        using CffsFile read = volume.OpenFile(from);
-        using CffsFile written = volume.OpenFile(to, CffsOpenMode.Write);
+        using CffsFile read = volume.OpenFile(below + from);
+        using CffsFile written = volume.OpenFile(below + to, CffsOpenMode.Write);
         if (!isLegal)
         {
             Assert.Equal(CffsError.Invalid, Assert.Throws<CffsException>(() => written.CloneRange(toBlock * Block, read, fromBlock * Block, length)).Error);

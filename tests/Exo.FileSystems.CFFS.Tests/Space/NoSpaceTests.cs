@@ -165,7 +165,7 @@ public sealed class NoSpaceTests
     public void Free_and_used_are_all_there_is_after_every_operation(int seed)
     {
         using FullVolume full = new(null);
-        full.LeaveAvailable(60);
+        full.LeaveAvailable(24);
         Random random = new(seed);
         CffsVolume volume = full.Volume;
         volume.CreateDirectory("/random");
