@@ -301,7 +301,7 @@ public sealed partial class CffsVolume
         lock (Core.Metadata)
         {
             inode.Opens--;
-            drop = inode is { Opens: 0, IsUnlinked: true, IsRemoved: false } && (inode.Container == Core.Orphans || inode.Container == Core.Externals);
+            drop = inode is { Opens: 0, IsUnlinked: true, IsRemoved: false } && (inode.IsShelved || inode.Container == Core.Orphans || inode.Container == Core.Externals);
             if (inode.Opens == 0)
             {
                 Core.Allocator.Close(ref inode.Window);

@@ -65,6 +65,8 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>Commits, then carries out what waited for that. The caller holds no inode lock.</summary>
     public async ValueTask SyncAsync(IoMode mode)
     {
+        // Names that were removed are durably so, though their inodes are open; those for which there is no room stay as they are.
+        await core.Names.ClearShelfAsync(mode).ConfigureAwait(false);
         await CommitAsync(mode).ConfigureAwait(false);
         List<(long AddedIn, Func<IoMode, ValueTask> Action)> due;
         lock (core.Metadata)

@@ -68,6 +68,9 @@ internal sealed class Inode
     /// <summary>No name is left; the record goes when the last handle closes.</summary>
     public bool IsUnlinked { get; set; }
 
+    /// <summary>No name is left, and the record still lies under the last one; see <see cref="Operations.NameOperations"/>. Guarded by the metadata lock.</summary>
+    public bool IsShelved { get; set; }
+
     /// <summary>The record is gone from the disk's directory.</summary>
     public bool IsRemoved { get; set; }
 

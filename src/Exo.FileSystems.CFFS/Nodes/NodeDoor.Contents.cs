@@ -50,7 +50,25 @@ internal sealed partial class NodeDoor
         }
     }
 
-    /// <summary>Closes a handle that <see cref="TryOpen"/> has opened.</summary>
+    /// <summary>
+    /// Turns a hold into that of an open file: it survives its last name until <see cref="Close"/>. Takes no inode's lock, so that somebody may be removing the inode at the same time;
+    /// then it is gone (<see cref="CffsError.Stale"/>) for whoever asks for its contents. False, and nothing done, for all that is no file.
+    /// </summary>
+    public bool Keep(Inode inode)
+    {
+        lock (core.Metadata)
+        {
+            if (inode.Record.Kind != SlotKind.File)
+            {
+                return false;
+            }
+
+            inode.Opens++;
+            return true;
+        }
+    }
+
+    /// <summary>Closes what <see cref="TryOpen"/> or <see cref="Keep"/> has opened.</summary>
     public void Close(Inode inode) => volume.CloseAsync(inode, IoMode.Sync).Take();
 
     /// <summary>
@@ -64,6 +82,7 @@ internal sealed partial class NodeDoor
         inode.Lock.Enter();
         try
         {
+            RequireThere(inode);
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
             if (isNoted)
@@ -135,6 +154,7 @@ internal sealed partial class NodeDoor
         inode.Lock.Enter();
         try
         {
+            RequireThere(inode);
             core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
             DropSetId(inode, dropSetId);
         }
@@ -150,6 +170,7 @@ internal sealed partial class NodeDoor
         inode.Lock.Enter();
         try
         {
+            RequireThere(inode);
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             long size = (long)inode.Record.Size;
             if (offset < 0 || offset >= size)
@@ -208,6 +229,7 @@ internal sealed partial class NodeDoor
             from.Lock.Enter();
             try
             {
+                RequireThere(from);
                 read = core.Files.ReadAsync(from, fromOffset + done, buffer[..Math.Min(buffer.Length, lengthBytes - done)], IoMode.Sync).Take();
                 core.Files.Accessed(from);
             }
@@ -273,6 +295,7 @@ internal sealed partial class NodeDoor
         inode.Lock.Enter();
         try
         {
+            RequireThere(inode);
             change().Take();
         }
         finally
@@ -281,12 +304,21 @@ internal sealed partial class NodeDoor
         }
     }
 
-    // The kernel asks for contents of files only; blocks of directories are not reached from here whatever a message says.
-    private static void RequireFile(Inode inode)
+    /// <summary>Refuses all but files.</summary>
+    public static void RequireFile(Inode inode)
     {
         if (inode.Record.Kind != SlotKind.File)
         {
             throw new CffsException(inode.IsDirectory ? CffsError.IsDirectory : CffsError.Invalid, $"inode {inode.Number} is no file");
+        }
+    }
+
+    /// <summary>The inode's blocks may be another's by now. Under the inode's lock.</summary>
+    private static void RequireThere(Inode inode)
+    {
+        if (inode.IsRemoved)
+        {
+            throw new CffsException(CffsError.Stale, $"inode {inode.Number} is gone");
         }
     }
 

@@ -94,6 +94,7 @@ internal sealed partial class NodeDoor(CffsVolume volume)
         {
             if (change.Size is { } size)
             {
+                RequireThere(inode);
                 core.Files.SetLengthAsync(inode, size, IoMode.Sync).Take();
             }
 

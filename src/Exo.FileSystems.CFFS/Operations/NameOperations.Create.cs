@@ -14,6 +14,21 @@ internal sealed partial class NameOperations
         Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io)
     {
         PathName.CheckNew(name);
+        while (true)
+        {
+            if (await TryCreateAsync(directory, name, mode, device, inline, exclusive, identity, io).ConfigureAwait(false) is { Inode: { } inode } result)
+            {
+                return (inode, result.Created);
+            }
+
+            RequireClear(await ClearShelfAsync(io).ConfigureAwait(false));
+        }
+    }
+
+    /// <summary>No inode when a dead record of the name stands in the way.</summary>
+    private async ValueTask<(Inode? Inode, bool Created)> TryCreateAsync(
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io)
+    {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
         try
@@ -30,6 +45,11 @@ internal sealed partial class NameOperations
             }
 
             RequireWritable(directory, identity);
+            if (HasShelved(directory, name))
+            {
+                return default;
+            }
+
             Record record = NewRecord(directory, name, mode, device, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {

@@ -21,6 +21,15 @@ internal sealed partial class NameOperations
 
         inode.RequireThawed();
 
+        while (!await TryLinkAsync(inode, directory, name, identity, io).ConfigureAwait(false))
+        {
+            RequireClear(await ClearShelfAsync(io).ConfigureAwait(false));
+        }
+    }
+
+    /// <summary>False when a dead record of the name is in the way.</summary>
+    private async ValueTask<bool> TryLinkAsync(Inode inode, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode? container = inode.Container == core.Externals ? null : inode.Container;
@@ -45,14 +54,20 @@ internal sealed partial class NameOperations
                 throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
             }
 
+            if (HasShelved(directory, name))
+            {
+                return false;
+            }
+
             await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
             if (isUnnamed)
             {
                 await AdoptAsync(inode, directory, name, io).ConfigureAwait(false);
-                return;
+                return true;
             }
 
             await AddLinkAsync(inode, directory, name, io).ConfigureAwait(false);
+            return true;
         }
         finally
         {

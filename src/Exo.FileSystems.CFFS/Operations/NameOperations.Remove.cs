@@ -10,16 +10,28 @@ using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Operations;
 
-/// <content>Names that go, and inodes with their last one; open ones move to the orphan directory first.</content>
+/// <content>Names that go, and inodes with their last one, unless they are open.</content>
 internal sealed partial class NameOperations
 {
-    /// <summary>Removes a name; with the last name the inode goes, or, while it is open, moves to the orphan directory.</summary>
+    /// <summary>Removes a name; with the last name the inode goes, or, while it is open, stays without one.</summary>
     public async ValueTask RemoveAsync(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory, CffsIdentity identity, IoMode io)
     {
-        while (!((isDirectory ? null : await TryRemovePlainAsync(directory, name, identity, io).ConfigureAwait(false))
-            ?? await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false)))
+        // What is dead goes with a commit. What is shelved and open goes before it, if there is room; that somebody closes it meanwhile is likely enough to wait for a few commits.
+        const int CommitsMax = 4;
+        for (int i = 0;
+             !((isDirectory ? null : await TryRemovePlainAsync(directory, name, identity, io).ConfigureAwait(false))
+                 ?? await TryRemoveAsync(directory, name, isDirectory, identity, io).ConfigureAwait(false));
+             i++)
         {
-            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+            if (!await ClearShelfAsync(io).ConfigureAwait(false) && i == CommitsMax)
+            {
+                throw new CffsException(CffsError.NoSpace, "no room for a file that is open and has lost its name");
+            }
+
+            if (i > 0)
+            {
+                await core.Committer.SyncAsync(io).ConfigureAwait(false);
+            }
         }
     }
 
@@ -95,7 +107,7 @@ internal sealed partial class NameOperations
             }
             else if (inode.Opens > 0)
             {
-                await OrphanAsync(directory, place, inode, io).ConfigureAwait(false);
+                Shelve(directory, place, record.NameHash, inode);
             }
             else
             {
@@ -103,10 +115,13 @@ internal sealed partial class NameOperations
                 RemoveRecord(inode);
             }
 
-            DirectoryState state = directory.Directory!;
-            core.Directories.RemoveName(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory);
-            state.Room.Freed(place.Address / Slot.PerBlock);
-            state.LastRemoval = core.Committer.Stamp;
+            if (!inode.IsShelved)
+            {
+                DirectoryState state = directory.Directory!;
+                core.Directories.RemoveName(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory);
+                state.Room.Freed(place.Address / Slot.PerBlock);
+                state.LastRemoval = core.Committer.Stamp;
+            }
 
             lock (core.Metadata)
             {
@@ -192,8 +207,15 @@ internal sealed partial class NameOperations
         {
             if (inode is { IsUnlinked: true, IsRemoved: false, Opens: 0 })
             {
-                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-                RemoveRecord(inode);
+                if (inode.IsShelved)
+                {
+                    await TakeFromShelfAsync(container, inode, io).ConfigureAwait(false);
+                }
+                else
+                {
+                    await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+                    RemoveRecord(inode);
+                }
             }
         }
         finally

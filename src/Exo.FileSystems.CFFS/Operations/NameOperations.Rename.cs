@@ -17,6 +17,7 @@ internal sealed partial class NameOperations
         PathName.CheckNew(toName);
         while (!await TryRenameAsync(from, fromName, to, toName, mayReplace, identity, io).ConfigureAwait(false))
         {
+            RequireClear(await ClearShelfAsync(io).ConfigureAwait(false));
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
     }
@@ -143,12 +144,12 @@ internal sealed partial class NameOperations
         return true;
     }
 
-    /// <summary>False when the record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
+    /// <summary>False when the record must keep its name for now (<see cref="DirectoryState.Burials"/>), or a dead one of the new name is in the way.</summary>
     private async ValueTask<bool> MoveNameAsync(
         Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
     {
         SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
-        if (from.Directory!.Burials.ContainsKey(source.Address))
+        if (from.Directory!.Burials.ContainsKey(source.Address) || HasShelved(to, toName))
         {
             core.Cache.Release(source.Frame);
             return false;

@@ -23,7 +23,7 @@ internal sealed partial class NameOperations
     public const int WholeBytesMax = (int)BlockAllocator.SmallFileBlocks * BlockBytes;
 
     /// <summary>
-    /// Makes a file with a name and all its contents in one change: a crash leaves all of it or nothing. False when the name exists, or when there is no run of free blocks: then nothing has changed.
+    /// Makes a file with a name and all its contents in one change: a crash leaves all of it or nothing. False when the name exists, or a dead record of it is in the way, or there is no run of free blocks: then nothing has changed.
     /// </summary>
     public async ValueTask<bool> TryCreateWholeAsync(Inode directory, ReadOnlyMemory<byte> name, ushort permissions, ReadOnlyMemory<byte> contents, CffsIdentity identity, IoMode io)
     {
@@ -36,6 +36,11 @@ internal sealed partial class NameOperations
             if (await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false) is { } existing)
             {
                 core.Cache.Release(existing.Frame);
+                return false;
+            }
+
+            if (HasShelved(directory, name))
+            {
                 return false;
             }
 

@@ -58,6 +58,9 @@ public enum CffsError
     /// <summary>The volume does not keep this kind of thing (EOPNOTSUPP).</summary>
     NotSupported = 95,
 
+    /// <summary>The inode was removed while somebody still referred to it (ESTALE).</summary>
+    Stale = 116,
+
     /// <summary>A structure on the disk contradicts itself or its checksum (EUCLEAN).</summary>
     Corrupt = 117,
 
