@@ -20,28 +20,48 @@ public sealed class FuseMount : IDisposable
     // How long a connection that is over may take to tell every thread.
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(20);
 
+    private const int ThreadsMax = 512;
+
     private readonly FuseSession _session;
-    private readonly FuseSeekQueue _seeks;
+    private readonly Lock _lock = new();
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
     private readonly TaskCompletionSource _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ManualResetEventSlim _stop = new();
     private readonly int _connectionNumber;
-    private int _running;
+
+    // Threads that serve; one is counted from the start for that which serves the device.
+    private int _running = 1;
     private int _disposed;
 
     private FuseMount(CffsVolume volume, string directory, FuseMountOptions options)
     {
         Directory = directory;
         bool isReadOnly = options.ReadOnly || volume.IsReadOnly;
-        _session = new FuseSession(volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes);
-        _seeks = new FuseSeekQueue(_session);
+        if (options.Transport == FuseTransport.IoUring && !FuseRing.TrySwitchOn())
+        {
+            throw new IOException("FUSE over io_uring is not there, or cannot be switched on");
+        }
+
         int connection = FuseDevice.Mount(directory, options, isReadOnly);
         _descriptors.Add(connection);
+        FuseNotifications notifications = new(connection);
+        FuseRing? ring = null;
+        _session = new FuseSession(
+            volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles,
+            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null);
         try
         {
             // The kernel's first message is FUSE_INIT; until it is answered nobody gets through.
-            FuseWorker first = new(_session, connection, _seeks);
+            FuseDeviceWorker? first = null;
+            FuseCrew crew = new(
+                ThreadsMax,
+                crew =>
+                {
+                    FuseWorker? begun = Interlocked.Exchange(ref first, null);
+                    StartThread("exo-fuse", () => begun ?? new FuseDeviceWorker(_session, crew, notifications, CloneOf(connection)));
+                });
+            first = new FuseDeviceWorker(_session, crew, notifications, connection);
             while (!_session.IsReady)
             {
                 if (!first.Step())
@@ -50,27 +70,29 @@ public sealed class FuseMount : IDisposable
                 }
             }
 
-            _connectionNumber = MountTable.Find(directory)?.ConnectionNumber ?? -1;
-            int threads = options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, 8);
-            _running = threads;
-            StartThread(first, 0);
-            for (int i = 1; i < threads; i++)
+            UsesIoUring = ring is not null;
+            ring?.Begin();
+            if (ring is null && options.Transport == FuseTransport.IoUring)
             {
-                int clone = FuseDevice.Clone(connection);
-                if (clone >= 0)
-                {
-                    _descriptors.Add(clone);
-                }
+                throw new IOException("FUSE over io_uring: the kernel does not offer it, or no ring can be made");
+            }
 
-                StartThread(new FuseWorker(_session, clone >= 0 ? clone : connection, _seeks), i);
+            // Over io_uring the device brings little more than what the kernel forgets.
+            _connectionNumber = MountTable.Find(directory)?.ConnectionNumber ?? -1;
+            FuseDevice.ReadFarAhead(_connectionNumber);
+            crew.Start(ring is not null ? 1 : options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, 8));
+            if (Interlocked.Decrement(ref _running) == 0)
+            {
+                _end.TrySetResult();
             }
 
             Thread flusher = new(() => FlushUntilStopped(volume, options.SyncInterval)) { IsBackground = true, Name = "exo-fuse-flush" };
+            lock (_lock)
+            {
+                _threads.Add(flusher);
+            }
+
             flusher.Start();
-            _threads.Add(flusher);
-            Thread seeker = new(() => ServeUntilBroken(_seeks.Step)) { IsBackground = true, Name = "exo-fuse-seek" };
-            seeker.Start();
-            _threads.Add(seeker);
         }
         catch
         {
@@ -83,8 +105,14 @@ public sealed class FuseMount : IDisposable
     /// <summary>Where the volume is mounted: an absolute path.</summary>
     public string Directory { get; }
 
+    /// <summary>Whether messages come over io_uring.</summary>
+    public bool UsesIoUring { get; }
+
     /// <summary>Completes when the mount has ended, by whatever way.</summary>
     public Task Completion => _end.Task;
+
+    /// <summary>How many messages of each kind the kernel has sent so far.</summary>
+    public IReadOnlyList<FuseMessageCount> CountMessages() => _session.Messages.Snapshot();
 
     /// <summary>Mounts. When it returns, the mount works.</summary>
     /// <exception cref="IOException">The directory does not exist, FUSE is not there, or the right to mount is missing.</exception>
@@ -135,9 +163,8 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Set();
-        _seeks.End();
         bool ended = true;
-        foreach (Thread thread in _threads)
+        foreach (Thread thread in Threads())
         {
             ended &= thread.Join(EndTimeout);
         }
@@ -153,8 +180,8 @@ public sealed class FuseMount : IDisposable
             Libc.Close(descriptor);
         }
 
+        _session.End();
         _stop.Dispose();
-        _seeks.Dispose();
     }
 
     /// <summary>Cuts the connection: whoever waits for an answer gets an error.</summary>
@@ -170,16 +197,49 @@ public sealed class FuseMount : IDisposable
         }
     }
 
-    private void StartThread(FuseWorker worker, int index)
+    private Thread[] Threads()
     {
-        Thread thread = new(() => Serve(worker)) { IsBackground = true, Name = string.Create(CultureInfo.InvariantCulture, $"exo-fuse-{index}") };
-        _threads.Add(thread);
+        lock (_lock)
+        {
+            return [.. _threads];
+        }
+    }
+
+    private int CloneOf(int connection)
+    {
+        int clone = FuseDevice.Clone(connection);
+        if (clone < 0)
+        {
+            return connection;
+        }
+
+        lock (_lock)
+        {
+            _descriptors.Add(clone);
+        }
+
+        return clone;
+    }
+
+    /// <summary>Starts a thread that makes a worker, if it can, and serves until no more messages come.</summary>
+    private void StartThread(string name, Func<FuseWorker?> make)
+    {
+        Interlocked.Increment(ref _running);
+        Thread thread = new(() => Serve(make)) { IsBackground = true, Name = name };
+        lock (_lock)
+        {
+            _threads.Add(thread);
+        }
+
         thread.Start();
     }
 
-    private void Serve(FuseWorker worker)
+    private void Serve(Func<FuseWorker?> make)
     {
-        if (ServeUntilBroken(worker.Step) && Interlocked.Decrement(ref _running) == 0)
+        FuseWorker? worker = null;
+        bool ended = ServeUntilBroken(() => (worker ??= make())?.Step() ?? false);
+        worker?.Dispose();
+        if (ended && Interlocked.Decrement(ref _running) == 0)
         {
             _end.TrySetResult();
         }

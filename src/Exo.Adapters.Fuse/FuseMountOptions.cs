@@ -21,18 +21,32 @@ public sealed record FuseMountOptions
     /// <summary>Programs cannot be run (<c>noexec</c>).</summary>
     public bool NoExecute { get; init; }
 
-    /// <summary>The kernel collects small writes and sends them later (<c>writeback</c>, the default; <c>nowriteback</c> sends each at once).</summary>
-    public bool WritebackCache { get; init; } = true;
+    /// <summary>
+    /// The kernel collects small writes and sends them later (<c>writeback</c>); by default (<c>nowriteback</c>) each goes at once. Collecting gains where much is written in small pieces;
+    /// it costs a message more for each small file, because closing a file writes it back and then its time.
+    /// </summary>
+    public bool WritebackCache { get; init; }
 
     /// <summary>
     /// The mount has extended attributes (<c>xattr</c>, the default). Without them (<c>noxattr</c>) the kernel need not ask, at the first write to a file, whether it has capabilities to lose.
     /// </summary>
     public bool ExtendedAttributes { get; init; } = true;
 
+    /// <summary>
+    /// The kernel tells of every opening and closing of a file (<c>handles</c>). By default (<c>nohandles</c>) it does neither, where it can, so that opening a file it knows costs nothing; a file
+    /// without a name then lasts until the kernel has forgotten it, which it does with the last one who has it open.
+    /// </summary>
+    public bool FileHandles { get; init; }
+
+    /// <summary>How messages come (<c>io_uring</c>, <c>noio_uring</c>; by default io_uring where the kernel offers it).</summary>
+    public FuseTransport Transport { get; init; }
+
     /// <summary>Mount through the helper <c>fusermount3</c> even as root. Ordinary users always do.</summary>
     public bool UseHelper { get; init; }
 
-    /// <summary>Threads that answer the kernel, 1 to 64; 0 is two, or one for each processor up to eight where there are more.</summary>
+    /// <summary>
+    /// Threads that answer the kernel over <c>/dev/fuse</c>, 1 to 64; 0 is two, or one for each processor up to eight where there are more. Others join while some wait for commits.
+    /// </summary>
     public int Threads { get; init; }
 
     /// <summary>What the table of mounts shows as the source, for instance the image's path.</summary>
@@ -65,6 +79,10 @@ public sealed record FuseMountOptions
                 "nowriteback" => options with { WritebackCache = false },
                 "xattr" => options with { ExtendedAttributes = true },
                 "noxattr" => options with { ExtendedAttributes = false },
+                "io_uring" => options with { Transport = FuseTransport.IoUring },
+                "noio_uring" => options with { Transport = FuseTransport.Device },
+                "handles" => options with { FileHandles = true },
+                "nohandles" => options with { FileHandles = false },
                 _ when option.StartsWith("threads=", StringComparison.Ordinal)
                     && int.TryParse(option.AsSpan(8), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads is >= 1 and <= 64
                     => options with { Threads = threads },

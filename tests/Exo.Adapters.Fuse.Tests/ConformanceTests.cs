@@ -12,9 +12,9 @@ namespace Exo.Adapters.Fuse.Tests;
 public sealed class ConformanceTests(ITestOutputHelper output)
 {
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void Every_call_does_what_it_does_elsewhere(bool writeback)
+    [InlineData("io_uring")]
+    [InlineData("noio_uring,writeback,handles")]
+    public void Every_call_does_what_it_does_elsewhere(string how)
     {
         Requires.Root();
         string program = CProgram.Compile("Conformance");
@@ -23,7 +23,7 @@ public sealed class ConformanceTests(ITestOutputHelper output)
             Report(program, reference, "all", 9000);
         }
 
-        using Mounted at = new(new FuseMountOptions { WritebackCache = writeback, AllowOther = true });
+        using Mounted at = new(new FuseMountOptions { AllowOther = true }.With(how));
         Report(program, at.Directory, "all", 9000);
     }
 

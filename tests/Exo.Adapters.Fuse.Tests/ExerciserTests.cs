@@ -15,29 +15,29 @@ public sealed class ExerciserTests(ITestOutputHelper output)
         : Random.Shared.Next(1, 1_000_000).ToString(CultureInfo.InvariantCulture);
 
     [Theory]
-    [InlineData(true, false)]
-    [InlineData(false, false)]
-    [InlineData(true, true)]
-    [InlineData(false, true)]
-    public void One_file_is_what_its_model_is(bool writeback, bool direct)
+    [InlineData("io_uring,writeback", false)]
+    [InlineData("noio_uring", false)]
+    [InlineData("noio_uring,writeback,handles", true)]
+    [InlineData("io_uring", true)]
+    public void One_file_is_what_its_model_is(string how, bool direct)
     {
         string operations = Environment.GetEnvironmentVariable("EXO_FSX_OPERATIONS") is { Length: > 0 } given ? given : "8000";
         string program = CProgram.Compile("exerciser");
-        using Mounted at = new(new FuseMountOptions { WritebackCache = writeback }, sizeBytes: 64 << 20, limit: TimeSpan.FromHours(1));
+        using Mounted at = new(new FuseMountOptions().With(how), sizeBytes: 64 << 20, limit: TimeSpan.FromHours(1));
         output.WriteLine(at.Run(program, [at["f"], Seed, operations, direct ? "direct" : "cached"]));
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void A_tree_that_many_change_at_once_stays_whole(bool writeback)
+    [InlineData("io_uring,writeback")]
+    [InlineData("noio_uring")]
+    public void A_tree_that_many_change_at_once_stays_whole(string how)
     {
         Requires.Root();
         string operations = Environment.GetEnvironmentVariable("EXO_STRESS_OPERATIONS") is { Length: > 0 } given ? given : "3000";
         string program = CProgram.Compile("stress");
 
         // Commits without a pause: they meet every operation half done that lets itself be met so.
-        FuseMountOptions options = new() { WritebackCache = writeback, SyncInterval = TimeSpan.FromMilliseconds(1) };
+        FuseMountOptions options = new FuseMountOptions { SyncInterval = TimeSpan.FromMilliseconds(1) }.With(how);
         using Mounted at = new(options, sizeBytes: 512 << 20, limit: TimeSpan.FromHours(1));
         output.WriteLine(at.Run(program, [at.Directory, Seed, operations, "4"]));
         string[] before = Contents(at);

@@ -11,15 +11,17 @@ namespace Exo.Adapters.Fuse.Tests;
 /// <summary>Messages without a kernel: whatever they hold, there is an answer of the right form or none.</summary>
 public sealed class MessageTests
 {
-    [Fact]
-    public void Any_message_is_answered_or_dropped()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Any_message_is_answered_or_dropped(bool fileHandles)
     {
         using TempFolder folder = new();
         using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1 });
         volume.WriteAllBytes("/file", new byte[10000]);
-        FuseSession session = new(volume, writebackCache: true);
+        FuseSession session = new(volume, writebackCache: true, fileHandles: fileHandles);
         FuseReply reply = new();
-        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Words(7, 40, 65536, uint.MaxValue)), reply);
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Initialise), reply);
         Assert.True(session.IsReady);
         session.Handle(Message(FuseOpcode.Lookup, 2, 1, "file\0"u8.ToArray()), reply);
         ulong node = BinaryPrimitives.ReadUInt64LittleEndian(reply.Bytes[16..]);
@@ -47,18 +49,20 @@ public sealed class MessageTests
     }
 
     /// <summary>The kernel does not ask for it; a directory's blocks are metadata, and a length would cut them.</summary>
-    [Fact]
-    public void A_directory_has_no_contents_and_no_length()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_directory_has_no_contents_and_no_length(bool fileHandles)
     {
         using TempFolder folder = new();
         using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1 });
         volume.WriteAllBytes("/file", new byte[10]);
-        FuseSession session = new(volume, writebackCache: true);
+        FuseSession session = new(volume, writebackCache: true, fileHandles: fileHandles);
         FuseReply reply = new();
-        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Words(7, 40, 65536, uint.MaxValue)), reply);
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Initialise), reply);
         session.Handle(Message(FuseOpcode.SetAttributes, 2, 1, [.. Words(1 << 3, 0, 0, 0, 100, 0), .. new byte[64]]), reply);
         Assert.Equal((int)CffsError.IsDirectory, reply.Error);
-        session.Handle(Message(FuseOpcode.Open, 3, 1, new byte[8]), reply);
+        session.Handle(fileHandles ? Message(FuseOpcode.Open, 3, 1, new byte[8]) : Message(FuseOpcode.Read, 3, 1, new byte[40]), reply);
         Assert.Equal((int)CffsError.IsDirectory, reply.Error);
         Assert.True(volume.Exists("/file"));
     }
@@ -78,9 +82,12 @@ public sealed class MessageTests
         Assert.Equal(FuseErrno.EPROTO, reply.Error);
     }
 
+    // struct fuse_init_in: every feature is offered.
+    internal static byte[] Initialise => [.. Words(7, 45, 65536, uint.MaxValue, uint.MaxValue), .. new byte[44]];
+
     private static byte[] Words(params uint[] words) => [.. words.SelectMany(BitConverter.GetBytes)];
 
-    private static byte[] Message(FuseOpcode opcode, ulong unique, ulong node, byte[] body)
+    internal static byte[] Message(FuseOpcode opcode, ulong unique, ulong node, byte[] body)
     {
         byte[] message = new byte[FuseRequest.HeaderBytes + body.Length];
         BinaryPrimitives.WriteInt32LittleEndian(message, message.Length);

@@ -104,11 +104,12 @@ public sealed class MountTests
     [Fact]
     public void Options_are_those_of_mount()
     {
-        FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,nodev,nosuid,noexec,nowriteback,threads=3");
+        FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,nodev,nosuid,noexec,writeback,handles,io_uring,noxattr,threads=3");
         Assert.Equal(
             new FuseMountOptions
             {
-                ReadOnly = true, AllowOther = true, NoDevices = true, NoSetUser = true, NoExecute = true, WritebackCache = false, Threads = 3,
+                ReadOnly = true, AllowOther = true, NoDevices = true, NoSetUser = true, NoExecute = true, WritebackCache = true, Threads = 3,
+                FileHandles = true, Transport = FuseTransport.IoUring, ExtendedAttributes = false,
             },
             options);
         Assert.Throws<FormatException>(() => options.With("ro,what"));

@@ -146,7 +146,7 @@ public sealed class ProgramTests
     public void A_dotnet_project_is_built_and_run()
     {
         Requires.Program("dotnet");
-        using Mounted at = new(sizeBytes: 512 << 20);
+        using Mounted at = new(sizeBytes: 512 << 20, limit: TimeSpan.FromMinutes(4));
         string said = at.Shell("""
             mkdir app; cd app
             printf '<Project Sdk="Microsoft.NET.Sdk"><PropertyGroup><OutputType>Exe</OutputType><TargetFramework>net10.0</TargetFramework><UseAppHost>false</UseAppHost><NuGetAudit>false</NuGetAudit></PropertyGroup></Project>' > app.csproj

@@ -47,7 +47,7 @@ internal enum FuseOpcode : uint
     StatX = 52,
 }
 
-/// <summary>Flags of FUSE_INIT (the low 32 bits; no flag of the second word is used).</summary>
+/// <summary>Flags of FUSE_INIT, the low 32 bits.</summary>
 [Flags]
 internal enum FuseFeatures : uint
 {
@@ -60,11 +60,13 @@ internal enum FuseFeatures : uint
     ReadDirectoryPlusAuto = 1 << 14,
     AsyncDirectIO = 1 << 15,
     WritebackCache = 1 << 16,
+    NoOpen = 1 << 17,
     ParallelDirectoryOperations = 1 << 18,
     MaxPages = 1 << 22,
     CacheSymbolicLinks = 1 << 23,
     NoOpenDirectory = 1 << 24,
     HandleKillPrivilegesV2 = 1 << 28,
+    Extended = 1 << 30,
 }
 
 /// <summary>Error numbers that the protocol needs beside those of C-FFS.</summary>
@@ -74,11 +76,11 @@ internal static class FuseErrno
     public const int EIO = 5;
     public const int ENXIO = 6;
     public const int EBADF = 9;
+    public const int EAGAIN = 11;
     public const int EINVAL = 22;
     public const int ENOTTY = 25;
     public const int ERANGE = 34;
     public const int ENOSYS = 38;
     public const int EPROTO = 71;
     public const int EOPNOTSUPP = 95;
-    public const int ESTALE = 116;
 }

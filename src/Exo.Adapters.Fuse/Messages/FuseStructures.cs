@@ -11,8 +11,8 @@ internal static class FuseStructures
     public const int EntryBytes = 40 + AttributesBytes;
     public const int DirectoryEntryBytes = 24;
 
-    // Nobody but the mount changes the volume: what the kernel knows stays true until it changes it itself.
-    private const ulong ValidSeconds = 24 * 3600;
+    // For ever: what the kernel knows stays true until it changes it itself, or is told.
+    private const ulong ValidSeconds = uint.MaxValue;
 
     /// <summary>struct fuse_attr.</summary>
     public static void WriteAttributes(Span<byte> at, in CffsStat stat)

@@ -15,8 +15,15 @@ internal sealed partial class FuseSession
         uint room = request.BodyWord(0);
         int at = 8;
         ReadOnlyMemory<byte> name = request.Name(ref at);
-        byte[] value = _door.GetAttribute(inode, name) ?? throw new CffsException(CffsError.NoAttribute, "no such attribute");
-        AddValue(value, room, reply);
+        if (_door.GetAttribute(inode, name) is { } value)
+        {
+            AddValue(value, room, reply);
+        }
+        else
+        {
+            // No exception: the kernel asks for security.capability at the first write to each file.
+            reply.Fail((int)CffsError.NoAttribute);
+        }
     }
 
     private void ListExtendedAttributes(in FuseRequest request, FuseReply reply)

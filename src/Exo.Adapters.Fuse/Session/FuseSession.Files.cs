@@ -89,12 +89,22 @@ internal sealed partial class FuseSession
         AddOpen(inode, request.BodyWord(0), reply);
     }
 
+    /// <summary>Tells the kernel of an open file; takes the handle's hold over.</summary>
     private void AddOpen(Inode inode, uint flags, FuseReply reply)
     {
         const uint AccessMask = 3;
         const uint KeepCache = 1 << 1;
         Span<byte> body = reply.Add(16);
-        FuseStructures.PutLong(body, 0, _handles.Add(inode, writes: (flags & AccessMask) != 0));
+        if (_hasHandles)
+        {
+            FuseStructures.PutLong(body, 0, _handles.Add(inode, writes: (flags & AccessMask) != 0));
+        }
+        else
+        {
+            // O_TMPFILE: the kernel's knowing of the node keeps the file.
+            _door.Close(inode);
+        }
+
         FuseStructures.PutWord(body, 8, KeepCache);
     }
 
@@ -108,7 +118,7 @@ internal sealed partial class FuseSession
 
     private void Read(in FuseRequest request, FuseReply reply)
     {
-        Inode inode = HandleOf(request.BodyLong(0));
+        Inode inode = FileOf(request);
         ulong offset = request.BodyLong(8);
         if (offset > SizeMax)
         {
@@ -135,7 +145,7 @@ internal sealed partial class FuseSession
     {
         const int FixedBytes = 40;
         const uint KillSetId = 1 << 2;
-        Inode inode = HandleOf(request.BodyLong(0));
+        Inode inode = FileOf(request);
         ulong offset = request.BodyLong(8);
         uint size = request.BodyWord(16);
         uint flags = request.BodyWord(20);
@@ -159,7 +169,7 @@ internal sealed partial class FuseSession
         const uint KeepSize = 1;
         const uint PunchHole = 2;
         const uint ZeroRange = 0x10;
-        Inode inode = HandleOf(request.BodyLong(0));
+        Inode inode = FileOf(request);
         (ulong offset, ulong length, uint mode) = (request.BodyLong(8), request.BodyLong(16), request.BodyWord(24));
         if (offset > SizeMax || length > SizeMax)
         {
@@ -182,8 +192,8 @@ internal sealed partial class FuseSession
 
         // The answer counts in 32 bits; programs ask again for the rest, and others get their turn meanwhile.
         const ulong OnceBytesMax = 64 << 20;
-        Inode from = HandleOf(request.BodyLong(0));
-        Inode to = HandleOf(request.BodyLong(24));
+        Inode from = FileOf(request);
+        Inode to = FileOf(request.BodyLong(24), request.BodyLong(16));
         (ulong fromOffset, ulong toOffset, ulong length) = (request.BodyLong(8), request.BodyLong(32), request.BodyLong(40));
         if (fromOffset > SizeMax || toOffset > SizeMax)
         {
@@ -203,9 +213,9 @@ internal sealed partial class FuseSession
         }
     }
 
-    /// <summary>Whether the kernel may hold pages of the open file a message is about that it has not written here yet.</summary>
+    /// <summary>Whether a message asks where data are of a file of which the kernel may hold pages that it has not written here yet.</summary>
     public bool IsWrittenBehind(in FuseRequest request) =>
-        writebackCache && request.Body.Length >= 8 && _handles.Find(request.BodyLong(0)) is { } inode && _handles.IsWritten(inode);
+        writebackCache && request.Opcode == FuseOpcode.Seek && request.Body.Length >= 24 && (!_hasHandles || (_handles.Find(request.BodyLong(0)) is { } inode && _handles.IsWritten(inode)));
 
     private void Seek(in FuseRequest request, FuseReply reply)
     {
@@ -217,7 +227,7 @@ internal sealed partial class FuseSession
             throw new CffsException(CffsError.Invalid, $"whence {whence}");
         }
 
-        long found = _door.SeekData(HandleOf(request.BodyLong(0)), (long)request.BodyLong(8), whence == SeekData);
+        long found = _door.SeekData(FileOf(request), (long)request.BodyLong(8), whence == SeekData);
         if (found < 0)
         {
             reply.Fail(FuseErrno.ENXIO);

@@ -23,7 +23,7 @@ internal sealed partial class FuseSession
 
         // "." of a node that is not known: a file handle from before the mount began (FUSE_EXPORT_SUPPORT). Numbers are never used again, so it is the same inode or none.
         Inode? found = Nodes.Find(request.Node) is null && name.Span.SequenceEqual("."u8)
-            ? _door.FindByNumber(request.Node) ?? throw new CffsException((CffsError)FuseErrno.ESTALE, $"inode {request.Node} does not exist")
+            ? _door.FindByNumber(request.Node) ?? throw new CffsException(CffsError.Stale, $"inode {request.Node} does not exist")
             : _door.Lookup(NodeOf(request), name);
         if (found is not null)
         {

@@ -10,22 +10,50 @@ namespace Exo.Adapters.Fuse.Session;
 /// Answers the kernel's messages from one volume. It knows nothing of descriptors and threads: a message in, an answer out, from as many threads as there are.
 /// The kernel checks permissions (<c>default_permissions</c>); what it must not rely on it for are the lengths in its messages, which are checked.
 /// </summary>
-internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true)
+/// <para>
+/// Unless <paramref name="fileHandles"/> is wanted, OPEN, RELEASE and CREATE are refused once and never come again (FUSE_NO_OPEN_SUPPORT): files are named by node only, and whatever the
+/// kernel knows stays in being until it is forgotten, name or no name (<see cref="NodeTable"/>).
+/// </para>
+internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true, bool fileHandles = false, Func<bool>? wantsRing = null)
 {
     private readonly NodeDoor _door = new(volume);
     private readonly HandleTable _handles = new();
     private NodeTable? _nodes;
+    private readonly MessageCounts _messages = new();
+    private bool _hasHandles = fileHandles;
     private int _changes;
+
+    /// <summary>Whether a message waits for others: for a commit that it may share, or for the kernel's own pages.</summary>
+    public bool Waits(in FuseRequest request) => request.Opcode switch
+    {
+        FuseOpcode.FileSync or FuseOpcode.DirectorySync or FuseOpcode.SyncFileSystem => true,
+        FuseOpcode.Seek => IsWrittenBehind(request),
+        _ => false,
+    };
 
     /// <summary>FUSE_INIT has been answered.</summary>
     public bool IsReady { get; private set; }
 
     public NodeDoor Door => _door;
 
-    private NodeTable Nodes => _nodes ??= new NodeTable(_door);
+    /// <summary>What the kernel has sent so far.</summary>
+    public MessageCounts Messages => _messages;
+
+    private NodeTable Nodes => _nodes ??= new NodeTable(_door, () => !_hasHandles);
 
     /// <summary>Whether something has changed since the last call.</summary>
     public bool TakeChanges() => Interlocked.Exchange(ref _changes, 0) != 0;
+
+    /// <summary>The mount is over: what was open is closed, what was known is forgotten. No message comes after.</summary>
+    public void End()
+    {
+        foreach (Inode inode in _handles.RemoveAll())
+        {
+            _door.Close(inode);
+        }
+
+        Nodes.ForgetAll();
+    }
 
     /// <summary>Answers one message. The pages of the answer go back with <see cref="GiveBack"/> once it is sent.</summary>
     public void Handle(ReadOnlyMemory<byte> message, FuseReply reply)
@@ -37,6 +65,7 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             return;
         }
 
+        _messages.Add(request.Opcode);
         try
         {
             Dispatch(request, reply);
@@ -87,9 +116,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             case FuseOpcode.Rename: Rename(request, 0, 8); break;
             case FuseOpcode.Rename2: Rename(request, request.BodyWord(8), 16); break;
             case FuseOpcode.Link: Link(request, reply); break;
-            case FuseOpcode.Create: Create(request, reply); break;
+            case FuseOpcode.Create when _hasHandles: Create(request, reply); break;
             case FuseOpcode.CreateUnnamed: CreateUnnamed(request, reply); break;
-            case FuseOpcode.Open: Open(request, reply); break;
+            case FuseOpcode.Open when _hasHandles: Open(request, reply); break;
             case FuseOpcode.Release: Release(request); break;
             case FuseOpcode.Read: Read(request, reply); break;
             case FuseOpcode.Write: Write(request, reply); break;
@@ -107,8 +136,8 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             case FuseOpcode.ReadDirectoryPlus: ReadDirectory(request, reply, plus: true); break;
             case FuseOpcode.Destroy: Sync(); break;
 
-            // Among them FLUSH, OPENDIR and INTERRUPT: once refused they do not come again. Positions in a directory need no handle, closing a file writes nothing,
-            // and nothing here takes long enough to be interrupted.
+            // Among them FLUSH, OPENDIR and INTERRUPT, and without handles OPEN and CREATE (MKNOD comes instead): once refused they do not come again. Positions in a directory
+            // need no handle, closing a file writes nothing, and nothing here takes long enough to be interrupted.
             default: reply.Fail(FuseErrno.ENOSYS); break;
         }
     }
@@ -117,7 +146,8 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     {
         const uint Major = 7;
         const uint MinorMin = 31;
-        const uint MinorMax = 40;
+        const uint MinorMax = 42;
+        const uint OverRing = 1 << 9;
         uint major = request.BodyWord(0);
         uint minor = request.BodyWord(4);
         Span<byte> body = reply.Add(64);
@@ -138,9 +168,19 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         // Not AtomicTruncate: the kernel would send OPEN with O_TRUNC before it finds out that the file is a program that runs, and refuse too late.
         FuseFeatures wanted = FuseFeatures.AsyncRead | FuseFeatures.ExportSupport | FuseFeatures.BigWrites
             | FuseFeatures.ReadDirectoryPlus | FuseFeatures.ReadDirectoryPlusAuto | FuseFeatures.AsyncDirectIO | FuseFeatures.ParallelDirectoryOperations
-            | FuseFeatures.MaxPages | FuseFeatures.CacheSymbolicLinks | FuseFeatures.NoOpenDirectory | FuseFeatures.HandleKillPrivilegesV2
+            | FuseFeatures.MaxPages | FuseFeatures.CacheSymbolicLinks | FuseFeatures.NoOpen | FuseFeatures.NoOpenDirectory | FuseFeatures.HandleKillPrivilegesV2
             | (writebackCache ? FuseFeatures.WritebackCache : FuseFeatures.None);
         FuseFeatures offered = (FuseFeatures)request.BodyWord(12);
+        _hasHandles |= (offered & FuseFeatures.NoOpen) == 0;
+
+        // Flags 32 to 63.
+        uint offeredHigh = (offered & FuseFeatures.Extended) != 0 ? request.BodyWord(16) : 0;
+        if ((offeredHigh & OverRing) != 0 && wantsRing is not null && wantsRing())
+        {
+            wanted |= FuseFeatures.Extended;
+            FuseStructures.PutWord(body, 32, OverRing);
+        }
+
         FuseStructures.PutWord(body, 8, request.BodyWord(8));
         FuseStructures.PutWord(body, 12, (uint)(offered & wanted));
         System.Buffers.Binary.BinaryPrimitives.WriteUInt16LittleEndian(body[16..], 64);
@@ -180,7 +220,21 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
 
     private Inode NodeOf(in FuseRequest request) => NodeOf(request.Node);
 
-    private Inode NodeOf(ulong node) => Nodes.Find(node) ?? throw new CffsException((CffsError)FuseErrno.ESTALE, $"node {node} is not known");
+    private Inode NodeOf(ulong node) => Nodes.Find(node) ?? throw new CffsException(CffsError.Stale, $"node {node} is not known");
 
-    private Inode HandleOf(ulong handle) => _handles.Find(handle) ?? throw new CffsException(CffsError.BadHandle, $"handle {handle} is not open");
+    /// <summary>The file that a message is about: that of its handle or, where there are none, of its node.</summary>
+    private Inode FileOf(in FuseRequest request, int handleAt = 0) => FileOf(request.BodyLong(handleAt), request.Node);
+
+    private Inode FileOf(ulong handle, ulong node)
+    {
+        if (_hasHandles)
+        {
+            return _handles.Find(handle) ?? throw new CffsException(CffsError.BadHandle, $"handle {handle} is not open");
+        }
+
+        // The kernel asks for contents of files only; blocks of directories are not reached from here whatever a message says.
+        Inode inode = NodeOf(node);
+        NodeDoor.RequireFile(inode);
+        return inode;
+    }
 }

@@ -54,6 +54,20 @@ internal sealed class HandleTable
         }
     }
 
+    /// <summary>All inodes that are open, once for each handle; none is afterwards.</summary>
+    public List<Inode> RemoveAll()
+    {
+        lock (_lock)
+        {
+            List<Inode> open = [.. _open.Where(handle => handle.Inode is not null).Select(handle => handle.Inode!)];
+            Array.Clear(_open);
+            _used = 0;
+            _free.Clear();
+            _writers.Clear();
+            return open;
+        }
+    }
+
     public Inode? Remove(ulong handle)
     {
         lock (_lock)

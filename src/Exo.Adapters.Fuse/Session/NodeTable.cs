@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Nodes;
 
 namespace Exo.Adapters.Fuse.Session;
 
 /// <summary>
-/// The inodes that the kernel knows, and how often it was told of each: until it has forgotten as often, the inode stays in memory. A node's number is its inode's;
-/// the root is 1, as the protocol wants it. Thread-safe.
+/// The inodes that the kernel knows, and how often it was told of each: until it has forgotten as often, the inode stays in memory. Where the kernel does not tell what it has open
+/// (<paramref name="keepsFiles"/>), a file that it knows may be open and so survives its last name, too. A node's number is its inode's; the root is 1, as the protocol wants it. Thread-safe.
 /// </summary>
-internal sealed class NodeTable(NodeDoor door)
+internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
 {
     public const ulong RootNode = 1;
 
@@ -29,7 +30,7 @@ internal sealed class NodeTable(NodeDoor door)
 
         lock (_lock)
         {
-            return _known.TryGetValue(node, out Known? known) ? known.Inode : null;
+            return _known.TryGetValue(node, out Known known) ? known.Inode : null;
         }
     }
 
@@ -40,13 +41,14 @@ internal sealed class NodeTable(NodeDoor door)
         {
             lock (_lock)
             {
-                if (!_known.TryGetValue(inode.Number, out Known? known))
+                ref Known known = ref CollectionsMarshal.GetValueRefOrAddDefault(_known, inode.Number, out bool wasKnown);
+                known.Times++;
+                if (!wasKnown)
                 {
-                    _known.Add(inode.Number, new Known(inode) { Times = 1 });
+                    known.Inode = inode;
+                    known.IsKept = keepsFiles() && door.Keep(inode);
                     return;
                 }
-
-                known.Times++;
             }
         }
 
@@ -56,30 +58,64 @@ internal sealed class NodeTable(NodeDoor door)
     /// <summary>The kernel forgets.</summary>
     public void Forget(ulong node, ulong times)
     {
-        Inode? gone = null;
+        Known gone;
         lock (_lock)
         {
-            if (_known.TryGetValue(node, out Known? known))
+            ref Known known = ref CollectionsMarshal.GetValueRefOrNullRef(_known, node);
+            if (System.Runtime.CompilerServices.Unsafe.IsNullRef(ref known))
             {
-                known.Times -= Math.Min(times, known.Times);
-                if (known.Times == 0)
-                {
-                    _known.Remove(node);
-                    gone = known.Inode;
-                }
+                return;
             }
+
+            known.Times -= Math.Min(times, known.Times);
+            if (known.Times > 0)
+            {
+                return;
+            }
+
+            gone = known;
+            _known.Remove(node);
         }
 
-        if (gone is not null)
+        Drop(gone);
+    }
+
+    /// <summary>The mount is over: the kernel knows nothing any more.</summary>
+    public void ForgetAll()
+    {
+        List<Known> all;
+        lock (_lock)
         {
-            door.Release(gone);
+            all = [.. _known.Values];
+            _known.Clear();
+        }
+
+        foreach (Known gone in all)
+        {
+            Drop(gone);
         }
     }
 
-    private sealed class Known(Inode inode)
+    private void Drop(in Known gone)
     {
-        public Inode Inode => inode;
+        if (gone.IsKept)
+        {
+            door.Close(gone.Inode);
+        }
+        else
+        {
+            door.Release(gone.Inode);
+        }
+    }
 
-        public ulong Times { get; set; }
+    private struct Known
+    {
+        public Inode Inode;
+
+        /// <summary>How often the kernel was told, less how often it has forgotten.</summary>
+        public ulong Times;
+
+        /// <summary>The hold is that of an open file (<see cref="NodeDoor.Keep"/>).</summary>
+        public bool IsKept;
     }
 }

@@ -32,6 +32,9 @@ internal sealed unsafe class IoUring : TransferRing
     private readonly UringCompletion* _completions;
     private readonly uint _sqMask;
     private readonly uint _cqMask;
+
+    // 1 where entries are twice as long (IORING_SETUP_SQE128), else 0.
+    private readonly int _entryShift;
     private int _fd;
     private uint _tail;
 
@@ -43,7 +46,8 @@ internal sealed unsafe class IoUring : TransferRing
         _rings = MappedRegion.Shared(fd, Math.Max(sqBytes, cqBytes), UringAbi.IORING_OFF_SQ_RING, Abi.MAP_POPULATE);
         try
         {
-            _entries = MappedRegion.Shared(fd, (long)p.SqEntries * sizeof(UringSubmission), UringAbi.IORING_OFF_SQES, Abi.MAP_POPULATE);
+            _entryShift = (p.Flags & UringAbi.IORING_SETUP_SQE128) != 0 ? 1 : 0;
+            _entries = MappedRegion.Shared(fd, ((long)p.SqEntries << _entryShift) * sizeof(UringSubmission), UringAbi.IORING_OFF_SQES, Abi.MAP_POPULATE);
         }
         catch
         {
@@ -78,13 +82,14 @@ internal sealed unsafe class IoUring : TransferRing
     /// <summary>Makes a ring for the calling thread.</summary>
     /// <param name="entries">Wanted; the kernel rounds up to a power of two.</param>
     /// <param name="errno">Why not: EPERM, EACCES (forbidden by a sandbox or by sysctl), ENOSYS (kernel without it or too old), ENOMEM, EMFILE.</param>
+    /// <param name="wideEntries">Entries of 128 bytes, for commands with arguments of their own (IORING_OP_URING_CMD): <see cref="NextEntry"/> gives the first of two halves.</param>
     /// <returns>Null when the kernel refused.</returns>
-    public static IoUring? TryCreate(uint entries, out int errno)
+    public static IoUring? TryCreate(uint entries, out int errno, bool wideEntries = false)
     {
         errno = Errno.ENOSYS;
         foreach (uint flags in FlagLadder)
         {
-            UringParameters parameters = new() { Flags = flags };
+            UringParameters parameters = new() { Flags = flags | (wideEntries ? UringAbi.IORING_SETUP_SQE128 : 0) };
             int fd = Libc.UringSetup(entries, &parameters);
             if (fd < 0)
             {
@@ -161,8 +166,13 @@ internal sealed unsafe class IoUring : TransferRing
     public override UringSubmission* NextEntry()
     {
         Invariant.Check(Unsubmitted < (uint)Entries);
-        UringSubmission* entry = (UringSubmission*)_entries.Address + (_tail & _sqMask);
+        UringSubmission* entry = (UringSubmission*)_entries.Address + ((nint)(_tail & _sqMask) << _entryShift);
         *entry = default;
+        if (_entryShift != 0)
+        {
+            entry[1] = default;
+        }
+
         _tail++;
         return entry;
     }

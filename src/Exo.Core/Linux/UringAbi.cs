@@ -8,6 +8,7 @@ internal static class UringAbi
 {
     public const uint IORING_SETUP_SUBMIT_ALL = 1 << 7;
     public const uint IORING_SETUP_COOP_TASKRUN = 1 << 8;
+    public const uint IORING_SETUP_SQE128 = 1 << 10;
     public const uint IORING_SETUP_SINGLE_ISSUER = 1 << 12;
     public const uint IORING_SETUP_DEFER_TASKRUN = 1 << 13;
     public const uint IORING_SETUP_NO_SQARRAY = 1 << 16;
