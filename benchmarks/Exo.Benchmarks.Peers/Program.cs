@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
+using Exo.Adapters.Fuse;
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 using Exo.Benchmarks.Peers.Packets;
@@ -34,6 +35,10 @@ Func<IPeerRow>[] rows =
     () => new BlobRow("blobs-read", BlobWork.Read),
     () => new BlobRow("blobs-lend", BlobWork.Lend),
     () => new BlobRow("blobs-overwrite", BlobWork.Overwrite),
+    .. MountRows(),
+    () => new BuildRow("mount-build", "io_uring,nowriteback"),
+    () => new BuildRow("mount-build-writeback", "io_uring,writeback"),
+    () => new BuildRow("mount-build-device", "noio_uring,nowriteback"),
     () => new HugeDirectoryRow("huge-stat-cold", HugeDirectoryWork.StatCold),
     () => new HugeDirectoryRow("huge-stat-warm", HugeDirectoryWork.StatWarm),
     () => new HugeDirectoryRow("huge-walk-cold", HugeDirectoryWork.WalkCold),
@@ -72,6 +77,25 @@ Func<IPeerRow>[] rows =
     () => new DiskRow { Name = "portable-random-read", Driver = BlockDriver.Portable, Depth = 32, Engine = ["libaio"] },
     () => new DiskRow { Name = "nbd-random-read", IsNbd = true, IsCached = true, Depth = 32, Engine = ["nbd"] },
 ];
+
+static IEnumerable<Func<IPeerRow>> MountRows()
+{
+    (string Name, SmallFileWork Work)[] works =
+    [
+        ("create", SmallFileWork.Create), ("read-cold", SmallFileWork.ReadCold), ("read-shuffled", SmallFileWork.ReadColdShuffled), ("read-warm", SmallFileWork.ReadWarm),
+        ("overwrite", SmallFileWork.OverwriteCold), ("delete", SmallFileWork.Delete), ("durable", SmallFileWork.CreateDurably), ("durable-16", SmallFileWork.CreateDurablyByMany),
+        ("stat-cold", SmallFileWork.StatCold),
+    ];
+    (string Suffix, FuseMountOptions Options)[] mounts =
+    [
+        ("", new FuseMountOptions { Transport = FuseTransport.IoUring }),
+        ("-device", new FuseMountOptions { Transport = FuseTransport.Device }),
+        ("-plain", new FuseMountOptions { Transport = FuseTransport.Device, FileHandles = true }),
+    ];
+    string extra = Environment.GetEnvironmentVariable("EXO_MOUNT_OPTIONS") ?? "";
+    return mounts.SelectMany(mount => works.Select<(string Name, SmallFileWork Work), Func<IPeerRow>>(
+        work => () => new SmallFileRow($"mount-{work.Name}{mount.Suffix}", work.Work, mount.Options.With(extra))));
+}
 
 Command list = new("list", "Shows the rows, and what this machine lacks for them.");
 list.SetAction(_ =>

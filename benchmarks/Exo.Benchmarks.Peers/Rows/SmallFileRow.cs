@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Adapters.Fuse;
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 
@@ -18,8 +19,11 @@ internal enum SmallFileWork
     StatCold,
 }
 
-/// <summary>One phase of the 1997 papers' small-file work, C-FFS in this process beside ext4 through bare system calls; the same code drives both.</summary>
-internal sealed class SmallFileRow(string name, SmallFileWork work) : IPeerRow
+/// <summary>
+/// One phase of the 1997 papers' small-file work, C-FFS beside ext4 through bare system calls; the same code drives both. C-FFS is in this process, or, where there are
+/// mount options, mounted and used through the same calls.
+/// </summary>
+internal sealed class SmallFileRow(string name, SmallFileWork work, FuseMountOptions? mounted = null) : IPeerRow
 {
     private const int DurableFiles = 1000;
     private const int Callers = 16;
@@ -28,6 +32,7 @@ internal sealed class SmallFileRow(string name, SmallFileWork work) : IPeerRow
     private static readonly byte[] Contents = new byte[SmallFilePaths.LengthBytes];
     private WorkFolder _folder = null!;
     private string _mount = "";
+    private MountedTree? _watched;
 
     public string Name => name;
 
@@ -50,12 +55,18 @@ internal sealed class SmallFileRow(string name, SmallFileWork work) : IPeerRow
 
     public bool MoreIsBetter => true;
 
-    public string? Missing() => Tool.NotRoot() ?? Tool.Missing("mkfs.ext4", "losetup", "mount");
+    public string? Missing() => Tool.NotRoot() ?? Tool.Missing("mkfs.ext4", "losetup", "mount") ?? (mounted is null || File.Exists("/dev/fuse") ? null : "no /dev/fuse");
 
     public void Prepare(WorkFolder folder)
     {
         _folder = folder;
         _mount = folder.MountExt4("small", 1L << 30);
+
+        if (mounted is not null)
+        {
+            RunExo();
+            return;
+        }
 
         // Until the compiler is done with what is measured: at least 200,000 operations of each kind.
         for (int done = 0; done < WarmUpOperations; done += work is SmallFileWork.CreateDurably ? DurableFiles * 10 : SmallFilePaths.Count)
@@ -67,12 +78,20 @@ internal sealed class SmallFileRow(string name, SmallFileWork work) : IPeerRow
 
     public double RunExo()
     {
+        if (mounted is not null)
+        {
+            using MountedTree mount = new(_folder["small.img"], _folder["mnt"], mounted);
+            _watched = mount;
+            return Run(mount, mount.Root);
+        }
+
         using CffsTree tree = new(_folder["small.img"]);
         return Run(tree, "");
     }
 
     public double RunPeer()
     {
+        _watched = null;
         using KernelTree tree = new(_mount);
         return Run(tree, _mount);
     }
@@ -136,7 +155,17 @@ internal sealed class SmallFileRow(string name, SmallFileWork work) : IPeerRow
         }
     }
 
-    private static double Rate(int count, Action action) => count / Tool.Seconds(action);
+    private double Rate(int count, Action action)
+    {
+        IReadOnlyList<FuseMessageCount> before = _watched?.CountMessages() ?? [];
+        double seconds = Tool.Seconds(action);
+        if (_watched is not null)
+        {
+            Console.Error.WriteLine($"  {count / seconds:#,0}/s; messages per file: {_watched.MessagesSince(before, count)}");
+        }
+
+        return count / seconds;
+    }
 
     private static void Create(IFileTree tree, byte[][] files)
     {
