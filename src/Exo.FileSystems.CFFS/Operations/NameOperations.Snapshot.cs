@@ -97,6 +97,12 @@ internal sealed partial class NameOperations
         try
         {
             await RequireAbsentAsync(directory, name, identity, io).ConfigureAwait(false);
+            if (HasShelved(directory, name))
+            {
+                // Made, opened and removed since the commit before this.
+                throw new CffsException(CffsError.Busy, $"a file that was '{PathName.Display(name)}' is still open");
+            }
+
             await RequireNotJustLeftAsync(directory, name, io).ConfigureAwait(false);
             long changed = root.Record.ChangeTime;
             await AdoptAsync(root, directory, name, io).ConfigureAwait(false);

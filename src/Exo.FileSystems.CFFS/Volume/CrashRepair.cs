@@ -278,7 +278,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
                 }
 
                 uint links = _links.GetValueOrDefault(record.Inode);
-                if (links == record.Links)
+                if (links == record.Links && links > 0)
                 {
                     core.Cache.Release(place.Frame);
                     continue;
