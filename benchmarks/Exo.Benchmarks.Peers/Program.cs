@@ -39,6 +39,7 @@ Func<IPeerRow>[] rows =
     () => new BuildRow("mount-build", "io_uring,nowriteback"),
     () => new BuildRow("mount-build-writeback", "io_uring,writeback"),
     () => new BuildRow("mount-build-device", "noio_uring,nowriteback"),
+    () => new VarmailRow(),
     () => new HugeDirectoryRow("huge-stat-cold", HugeDirectoryWork.StatCold),
     () => new HugeDirectoryRow("huge-stat-warm", HugeDirectoryWork.StatWarm),
     () => new HugeDirectoryRow("huge-walk-cold", HugeDirectoryWork.WalkCold),

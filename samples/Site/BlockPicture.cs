@@ -17,6 +17,7 @@ internal static class BlockPicture
         (CffsBlockKind.XnTemplates, 't', "XN type catalogue: what C-FFS taught XN about its blocks", Color.Orange1),
         (CffsBlockKind.XnRoots, 'r', "XN root catalogue", Color.Orange3),
         (CffsBlockKind.XnFreeMap, 'm', "XN free map", Color.Yellow),
+        (CffsBlockKind.XnLog, 'w', "XN commit log", Color.Yellow),
         (CffsBlockKind.Superblock, 'S', "C-FFS superblock", Color.Magenta1),
         (CffsBlockKind.Slots, 'd', "directories with their inodes", Color.Green),
         (CffsBlockKind.Tree, 'e', "extent trees", Color.Teal),

@@ -680,7 +680,10 @@ public sealed partial class XnVolume
         foreach (Edit edit in transaction.Edits)
         {
             int index = _registry.Find(edit.Block.Value);
-            transaction.Bytes(edit).CopyTo(_frames.Bytes(new FrameNumber(_registry[index].Frame))[edit.OffsetBytes..]);
+            Preserve(index);
+            ReadOnlySpan<byte> bytes = transaction.Bytes(edit);
+            _registry.StateOf(index).DirtySectors |= BlockRegistry.SectorsOf(edit.OffsetBytes, bytes.Length);
+            bytes.CopyTo(_frames.Bytes(new FrameNumber(_registry[index].Frame))[edit.OffsetBytes..]);
         }
 
         ulong last = ulong.MaxValue;
@@ -690,7 +693,7 @@ public sealed partial class XnVolume
             {
                 last = edit.Block.Value;
                 int index = _registry.Find(last);
-                _registry.Change(index);
+                _registry.Change(index, 0);
             }
         }
 
@@ -969,7 +972,7 @@ public sealed partial class XnVolume
             at += run;
             if (fate == Fate.FreeNow)
             {
-                _freeMap.Give(extent);
+                Give(extent);
             }
             else if (fate == Fate.StillOwned)
             {
@@ -1099,7 +1102,9 @@ public sealed partial class XnVolume
         return fate;
     }
 
-    /// <summary>Takes an entry out of the registry and gives its frame back.</summary>
+    /// <summary>
+    /// Takes an entry out of the registry and gives its frame back. That of a live block stays with the log: pointers to the block may be durable, and its newest contents are nowhere else in one piece.
+    /// </summary>
     private void Forget(int index)
     {
         ref RegistryEntry entry = ref _registry[index];
@@ -1107,6 +1112,13 @@ public sealed partial class XnVolume
         {
             // Whoever reads it in does not make others wait who give it up. The frame is the device's until the read has ended (EndRead).
             entry.Flags &= ~(EntryFlags.Reading | EntryFlags.Framed);
+        }
+
+        if (entry.Has(EntryFlags.Live))
+        {
+            Invariant.Check(entry.Has(EntryFlags.Framed));
+            _live.Find(entry.Block)!.Kept = new FrameNumber(entry.Frame);
+            entry.Flags &= ~EntryFlags.Framed;
         }
 
         if (entry.Has(EntryFlags.Framed))

@@ -17,6 +17,12 @@ public sealed class XnFormatOptions
 
     /// <summary>The volume's identity; null makes a random one.</summary>
     public Guid? VolumeId { get; init; }
+
+    /// <summary>
+    /// Blocks of 4096 bytes for the commit log, 16 to 16,384; 0: no log, every commit writes in place and in order. Default (null): a 64th of the disk, at most 64 MiB;
+    /// none on a disk of less than 64 MiB.
+    /// </summary>
+    public int? LogBlocks { get; init; }
 }
 
 /// <summary>How to attach a disk.</summary>
@@ -40,7 +46,7 @@ public sealed partial class XnVolume
 {
     /// <summary>Makes an empty volume on a disk, durably, and attaches it.</summary>
     /// <exception cref="XnFormatException">The disk is not blank and <see cref="XnFormatOptions.Overwrite"/> is not set.</exception>
-    /// <exception cref="ArgumentException">The disk is too small, or the owner's name too long.</exception>
+    /// <exception cref="ArgumentException">The disk is too small, the owner's name too long, or the log has a size that it cannot have.</exception>
     public static XnVolume Format(BlockDevice device, XnFormatOptions? options = null, XnAttachOptions? attach = null)
     {
         ArgumentNullException.ThrowIfNull(device);
@@ -78,10 +84,17 @@ public sealed partial class XnVolume
 
         byte[] owner = new byte[options.OwnerName.LengthBytes];
         options.OwnerName.CopyTo(owner);
-        XnSuperblock plan = XnSuperblock.Plan(device.Geometry.BlockCount, options.VolumeId ?? new Guid(RandomNumberGenerator.GetBytes(16)), owner);
+        ulong logBlocks = options.LogBlocks is { } given ? (ulong)given : XnSuperblock.DefaultLogBlocks(device.Geometry.BlockCount);
+        XnSuperblock plan = XnSuperblock.Plan(device.Geometry.BlockCount, options.VolumeId ?? new Guid(RandomNumberGenerator.GetBytes(16)), owner, logBlocks);
+        if ((logBlocks != 0 && logBlocks is < LogRecord.LogBlocksMin or > LogRecord.LogBlocksMax) || plan.DataStart >= plan.BlockCount)
+        {
+            throw new ArgumentException($"a log has {LogRecord.LogBlocksMin} to {LogRecord.LogBlocksMax} blocks and leaves room for data", nameof(options));
+        }
 
         // The superblock goes first when something older is replaced: half a format must not look like the old volume.
+        // The log is written now, so that a commit overwrites what the device has room for already.
         Zero(device, 0, plan.FreeMapStart);
+        Zero(device, plan.LogStart, plan.LogBlocks);
         device.Flush();
         new RootCatalogue(device, plan.RootsStart).Create();
         DiskFreeMap freeMap = new(plan.BlockCount);
@@ -106,6 +119,35 @@ public sealed partial class XnVolume
         XnSuperblockPair superblock = new(device);
         superblock.Load();
         XnSuperblock current = superblock.Current;
+        LogScan? log = LogScan.Read(device, current);
+        bool isLogWhole = log is not { IsUnreadable: true };
+        if (log is { IsEmpty: false })
+        {
+            // Before any pointer is followed. Who may not write sees through it.
+            if (options.ReadOnly || device.Geometry.IsReadOnly || log.IsUnreadable)
+            {
+                device = new ReplayedDevice(device, log);
+            }
+            else
+            {
+                isLogWhole = LogReplay.Run(device, log) == 0;
+            }
+        }
+
+        try
+        {
+            return Attach(device, superblock, options, isLogWhole);
+        }
+        catch
+        {
+            (device as ReplayedDevice)?.Dispose();
+            throw;
+        }
+    }
+
+    private static XnVolume Attach(BlockDevice device, XnSuperblockPair superblock, XnAttachOptions options, bool isLogWhole)
+    {
+        XnSuperblock current = superblock.Current;
         TemplateCatalogue templates = new(device, current.TemplateStart, current.TemplateSlots);
         templates.Load();
         RootCatalogue roots = new(device, current.RootsStart);
@@ -126,8 +168,8 @@ public sealed partial class XnVolume
             device.Frames.Retain(frame);
         }
 
-        bool isReadOnly = options.ReadOnly || device.Geometry.IsReadOnly || report is { UnreadableBlocks: > 0 };
-        return new XnVolume(device, superblock, templates, roots, freeMap, report, multiplyOwned, isReadOnly, reserve.Frames);
+        bool isReadOnly = options.ReadOnly || device.Geometry.IsReadOnly || report is { UnreadableBlocks: > 0 } || !isLogWhole;
+        return new XnVolume(device, superblock, templates, roots, freeMap, report, multiplyOwned, isReadOnly, reserve.Frames) { _replayed = device as ReplayedDevice };
     }
 
     /// <summary>
@@ -138,6 +180,26 @@ public sealed partial class XnVolume
     public XnStatus Unmount()
     {
         ThrowIfClosed();
+        _logTurn.Wait();
+        try
+        {
+            return UnmountInTurn();
+        }
+        finally
+        {
+            _logTurn.Release();
+        }
+    }
+
+    private XnStatus UnmountInTurn()
+    {
+        if (!IsAllDurable())
+        {
+            return XnStatus.Dirty;
+        }
+
+        // A clean volume has nothing in its log.
+        RunCheckpoint();
         lock (_catalogues)
         {
             lock (_lock)
@@ -185,7 +247,9 @@ public sealed partial class XnVolume
             {
                 XnSuperblock next = _superblock.Current;
                 next.Clean = 0;
+                next.LogEpoch++;
                 _superblock.Store(next);
+                BeginLog();
                 Volatile.Write(ref _unclean, true);
             }
         }

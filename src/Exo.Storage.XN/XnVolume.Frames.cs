@@ -136,6 +136,10 @@ public sealed partial class XnVolume
                 if (index < 0)
                 {
                     index = RegisterKnown(block, template, parent, request.Partition);
+                    if (_registry[index].Has(EntryFlags.Framed))
+                    {
+                        _frames.Release(new FrameNumber(_registry[index].Frame));
+                    }
                 }
 
                 SetFrame(index, frames[(int)i], BindMode.Contents);
@@ -257,7 +261,7 @@ public sealed partial class XnVolume
     /// <summary>
     /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself. It is for those who may write the block, and for those whose frame it is.
     /// </summary>
-    /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed, its pointer is not, or blocks below wait for it).</returns>
+    /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed or only in the commit log, its pointer is not durable, or blocks below wait for it).</returns>
     public XnStatus Unbind(Credential credential, BlockNumber block)
     {
         ArgumentNullException.ThrowIfNull(credential);
@@ -286,7 +290,7 @@ public sealed partial class XnVolume
                 return XnStatus.Busy;
             }
 
-            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed) || _registry.Pending(index) > 0
+            if (entry.Has(EntryFlags.Uninitialised | EntryFlags.Volatile | EntryFlags.Unflushed | EntryFlags.Live) || _registry.Pending(index) > 0
                 || _registry.KidFirst(index) != BlockRegistry.None || entry.Parent == 0 || (_registry.TemplateOf(index).IsMetadata && !IsLinkDurable(index)) || _willFree.IsWaitedFor(block.Value) || _order.MustWait(block.Value))
             {
                 return XnStatus.NotDurable;
@@ -433,7 +437,7 @@ public sealed partial class XnVolume
                         _registry[index].Frame = ahead.Value;
                         _registry[index].Flags |= EntryFlags.Framed;
                     }
-                    else
+                    else if (!_registry[index].Has(EntryFlags.Framed))
                     {
                         toRead.Add((block, default));
                         _registry[index].Flags |= EntryFlags.Reading;
@@ -568,6 +572,13 @@ public sealed partial class XnVolume
         ForgetAhead(block.Value);
         int index = _registry.Add(block.Value, template, isFresh: false);
         Adopt(index, parent, partition);
+        if (_live.Find(block.Value) is { Kept: { } frame } live)
+        {
+            live.Kept = null;
+            _registry[index].Frame = frame.Value;
+            _registry[index].Flags |= EntryFlags.Framed | EntryFlags.Live;
+        }
+
         return index;
     }
 

@@ -96,7 +96,7 @@ public sealed partial class XnVolume
                 for (uint i = 0; IsInDataRegion(extent) && i < extent.Count; i++)
                 {
                     BlockNumber block = extent.First + i;
-                    if (_registry.Find(block.Value) >= 0 || _ahead.ContainsKey(block.Value) || _aheadUnderWay.Contains(block.Value))
+                    if (_registry.Find(block.Value) >= 0 || _live.Contains(block.Value) || _ahead.ContainsKey(block.Value) || _aheadUnderWay.Contains(block.Value))
                     {
                         continue;
                     }

@@ -38,6 +38,9 @@ public sealed partial class XnVolume
         }
 
         MakeUnclean();
+
+        // What has been freed is free, and no replay writes beyond a smaller end.
+        Checkpoint();
         lock (_catalogues)
         {
             if (blockCount < BlockCount && !TryWithdraw(blockCount))

@@ -63,12 +63,35 @@ public sealed partial class XnVolume
     /// </summary>
     /// <returns>
     /// Ok; ReadOnly; or, for the first block that may not be written, NotRegistered, Busy, Tainted: then nothing was written. Busy also when other writers hold all frames
-    /// that metadata can be copied to; then a part was written. Clean blocks are skipped.
+    /// that metadata can be copied to; then a part was written. Clean blocks are skipped. A block that is live in the commit log is written after a <see cref="Checkpoint"/>, which this call then makes.
     /// </returns>
     /// <exception cref="BlockDeviceException">The device failed. What it failed to write is dirty again.</exception>
     public XnStatus WriteBack(Credential credential, ReadOnlySpan<BlockNumber> blocks)
     {
         ArgumentNullException.ThrowIfNull(credential);
+        if (!HasLog)
+        {
+            return WriteInPlace(blocks);
+        }
+
+        _logTurn.Wait();
+        try
+        {
+            if (IsInWayOf(blocks))
+            {
+                RunCheckpoint();
+            }
+
+            return WriteInPlace(blocks);
+        }
+        finally
+        {
+            _logTurn.Release();
+        }
+    }
+
+    private XnStatus WriteInPlace(ReadOnlySpan<BlockNumber> blocks)
+    {
         XnStatus status = CheckWriteBack(blocks);
         for (int from = 0; status == XnStatus.Ok && from < blocks.Length;)
         {
@@ -102,6 +125,29 @@ public sealed partial class XnVolume
     public async ValueTask<XnStatus> WriteBackAsync(Credential credential, ReadOnlyMemory<BlockNumber> blocks)
     {
         ArgumentNullException.ThrowIfNull(credential);
+        if (!HasLog)
+        {
+            return await WriteInPlaceAsync(blocks).ConfigureAwait(false);
+        }
+
+        await _logTurn.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            if (IsInWayOf(blocks.Span))
+            {
+                await RunCheckpointAsync().ConfigureAwait(false);
+            }
+
+            return await WriteInPlaceAsync(blocks).ConfigureAwait(false);
+        }
+        finally
+        {
+            _logTurn.Release();
+        }
+    }
+
+    private async ValueTask<XnStatus> WriteInPlaceAsync(ReadOnlyMemory<BlockNumber> blocks)
+    {
         XnStatus status = CheckWriteBack(blocks.Span);
         for (int from = 0; status == XnStatus.Ok && from < blocks.Length;)
         {
@@ -404,13 +450,7 @@ public sealed partial class XnVolume
         entry.Flags &= ~EntryFlags.Writing;
         if (entry.Has(EntryFlags.Dropped))
         {
-            if (entry.Has(EntryFlags.FreeWhenWritten))
-            {
-                _paid.Add(new BlockExtent(new BlockNumber(block), 1));
-            }
-
-            Forget(index);
-            _willFree.Durable(block, ulong.MaxValue, _order.MovesOver, _paid);
+            EndDropped(index);
             return;
         }
 
@@ -430,11 +470,24 @@ public sealed partial class XnVolume
         }
     }
 
+    /// <summary>A block that was freed while it was being written is not any more.</summary>
+    private void EndDropped(int index)
+    {
+        ulong block = _registry[index].Block;
+        if (_registry[index].Has(EntryFlags.FreeWhenWritten))
+        {
+            _paid.Add(new BlockExtent(new BlockNumber(block), 1));
+        }
+
+        Forget(index);
+        _willFree.Durable(block, ulong.MaxValue, _order.MovesOver, _paid);
+    }
+
     private void Pay()
     {
         foreach (BlockExtent extent in _paid)
         {
-            _freeMap.Give(extent);
+            Give(extent);
         }
 
         _paid.Clear();
@@ -515,6 +568,11 @@ public sealed partial class XnVolume
 
         ref WriteState state = ref _registry.StateOf(index);
         ulong durable = state.Durable = state.Written;
+        if (durable == entry.Version)
+        {
+            state.DirtySectors = 0;
+        }
+
         if (entry.Has(EntryFlags.Uninitialised) && durable >= state.InitialiseAt)
         {
             entry.Flags &= ~EntryFlags.Uninitialised;

@@ -36,6 +36,7 @@ public sealed partial class XnVolume : IDisposable
         BlockDevice device, XnSuperblockPair superblock, TemplateCatalogue templates, RootCatalogue roots, DiskFreeMap freeMap, XnRecoveryReport? recovery,
         Dictionary<ulong, int> multiplyOwned, bool isReadOnly, FrameNumber[] reserve)
     {
+        _logFrames = isReadOnly ? [] : TakeLogFrames(device.Frames, superblock.Current);
         _reserve = reserve;
         superblock.Reserve = reserve;
         roots.Reserve = reserve;
@@ -83,8 +84,8 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>Blocks that may be allocated.</summary>
     public ulong FreeBlocks => _freeMap.FreeBlocks;
 
-    /// <summary>Blocks that become free when the removal of the last pointer to them is durable.</summary>
-    public ulong WillFreeBlocks => _willFree.Blocks;
+    /// <summary>Blocks that become free when the removal of the last pointer to them is durable, or, where that is so already, at the next <see cref="Checkpoint"/>.</summary>
+    public ulong WillFreeBlocks => _willFree.Blocks + (ulong)_live.FreedCount;
 
     /// <summary>Blocks with changes that were not handed to the device.</summary>
     public int DirtyBlocks => _registry.DirtyCount;
@@ -112,7 +113,8 @@ public sealed partial class XnVolume : IDisposable
         new BlockExtent(new BlockNumber(0), 2),
         new BlockExtent(new BlockNumber(_superblock.Current.TemplateStart), (uint)(2 * _superblock.Current.TemplateSlots)),
         new BlockExtent(new BlockNumber(_superblock.Current.RootsStart), 2),
-        new BlockExtent(new BlockNumber(_superblock.Current.FreeMapStart), (uint)_superblock.Current.FreeMapBlocks));
+        new BlockExtent(new BlockNumber(_superblock.Current.FreeMapStart), (uint)_superblock.Current.FreeMapBlocks),
+        new BlockExtent(new BlockNumber(_superblock.Current.LogStart), (uint)_superblock.Current.LogBlocks));
 
     /// <summary>A copy of the counters.</summary>
     public XnCounters Counters
@@ -121,7 +123,7 @@ public sealed partial class XnVolume : IDisposable
         {
             lock (_lock)
             {
-                return new XnCounters(_applies, _check.Owns.Runs, _check.Owns.Instructions, _blocksRead, _blocksWritten, _flushes, _sharedFlushes);
+                return new XnCounters(_applies, _check.Owns.Runs, _check.Owns.Instructions, _blocksRead, _blocksWritten, _flushes, _sharedFlushes, _commits, _checkpoints);
             }
         }
     }
@@ -259,6 +261,7 @@ public sealed partial class XnVolume : IDisposable
 
             _closed = true;
             ForgetAhead();
+            _live.Dispose(_frames);
             foreach (int index in _registry.Indices())
             {
                 ref RegistryEntry entry = ref _registry[index];
@@ -275,7 +278,14 @@ public sealed partial class XnVolume : IDisposable
             _frames.Release(frame);
         }
 
+        foreach (FrameNumber frame in _logFrames)
+        {
+            _frames.Release(frame);
+        }
+
         _flushTurn.Dispose();
+        _logTurn.Dispose();
+        _replayed?.Dispose();
     }
 
     internal BlockRegistry Registry => _registry;
@@ -352,7 +362,8 @@ public sealed partial class XnVolume : IDisposable
 /// <param name="Templates">The type catalogue, two copies of each template.</param>
 /// <param name="Roots">The two copies of the root catalogue.</param>
 /// <param name="FreeMap">The free-map snapshot.</param>
-public readonly record struct XnLayoutInfo(BlockExtent Superblocks, BlockExtent Templates, BlockExtent Roots, BlockExtent FreeMap);
+/// <param name="Log">The commit log; no blocks on a volume without one.</param>
+public readonly record struct XnLayoutInfo(BlockExtent Superblocks, BlockExtent Templates, BlockExtent Roots, BlockExtent FreeMap, BlockExtent Log);
 
 /// <summary>What XN has done since the volume was attached.</summary>
 /// <param name="Transactions">Transactions applied.</param>
@@ -362,5 +373,7 @@ public readonly record struct XnLayoutInfo(BlockExtent Superblocks, BlockExtent 
 /// <param name="BlocksWritten">Blocks written back.</param>
 /// <param name="Flushes">Flushes sent to the device.</param>
 /// <param name="SharedFlushes">Calls of Flush that were served by another caller's flush.</param>
+/// <param name="Commits">Transactions written to the commit log.</param>
+/// <param name="Checkpoints">Times that the commit log began anew.</param>
 public readonly record struct XnCounters(
-    long Transactions, long OwnsRuns, long OwnsInstructions, long BlocksRead, long BlocksWritten, long Flushes, long SharedFlushes);
+    long Transactions, long OwnsRuns, long OwnsInstructions, long BlocksRead, long BlocksWritten, long Flushes, long SharedFlushes, long Commits, long Checkpoints);

@@ -35,6 +35,13 @@ internal sealed class CffsTree : IFileTree
         file.Sync();
     }
 
+    public void AppendDurably(byte[] path, long at, byte[] contents)
+    {
+        using CffsFile file = _volume.OpenFile(Path(path), CffsOpenMode.Write);
+        file.Write(at, contents.AsSpan());
+        file.Sync();
+    }
+
     public void Overwrite(byte[] path, byte[] contents)
     {
         using CffsFile file = _volume.OpenFile(Path(path), CffsOpenMode.Write);

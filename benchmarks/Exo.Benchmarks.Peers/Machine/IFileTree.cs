@@ -11,6 +11,9 @@ internal interface IFileTree : IDisposable
     /// <summary>Creates a file and makes it durable before it returns.</summary>
     void CreateDurably(byte[] path, byte[] contents);
 
+    /// <summary>Writes behind the end of a file, which is at a given place, and makes it durable before it returns.</summary>
+    void AppendDurably(byte[] path, long at, byte[] contents) => throw new NotSupportedException();
+
     /// <summary>Opens a file and writes over all of it.</summary>
     void Overwrite(byte[] path, byte[] contents);
 

@@ -15,6 +15,8 @@ internal sealed partial class KernelTree(string root) : IFileTree
 
     public void CreateDurably(byte[] path, byte[] contents) => Write(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, contents, durably: true);
 
+    public void AppendDurably(byte[] path, long at, byte[] contents) => Write(path, O_WRONLY | O_CLOEXEC, contents, durably: true, at);
+
     public void Overwrite(byte[] path, byte[] contents) => Write(path, O_WRONLY | O_CLOEXEC, contents, durably: false);
 
     public int Read(byte[] path, byte[] buffer)
@@ -93,10 +95,10 @@ internal sealed partial class KernelTree(string root) : IFileTree
         Sync();
     }
 
-    private static void Write(byte[] path, int flags, byte[] contents, bool durably)
+    private static void Write(byte[] path, int flags, byte[] contents, bool durably, long at = 0)
     {
         int file = (int)Check(open(path, flags, 0x1A4), path);
-        if (Check(pwrite(file, contents, contents.Length, 0), path) != contents.Length)
+        if (Check(pwrite(file, contents, contents.Length, at), path) != contents.Length)
         {
             throw new IOException("short write");
         }

@@ -39,7 +39,7 @@ internal sealed class SpaceReserve(VolumeCore core)
     {
         if (blocks <= AvailableBlocks + core.Disk.WillFreeBlocks)
         {
-            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+            await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
         }
 
         if (blocks > AvailableBlocks)

@@ -205,7 +205,7 @@ internal sealed class AttributeStore(VolumeCore core)
 
             // Blocks freed lately become free when their removal is durable.
             triedCommit = true;
-            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+            await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
         }
     }
 

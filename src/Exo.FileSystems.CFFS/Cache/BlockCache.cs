@@ -32,7 +32,7 @@ internal sealed class BlockCache
         _used = new byte[frames.FrameCount];
     }
 
-    /// <summary>Writes everything dirty, so that frames can be let go; set once by the volume.</summary>
+    /// <summary>Brings everything home, so that frames can be let go; set once by the volume.</summary>
     public Func<IoMode, ValueTask>? WriteBack { get; set; }
 
     public FramePool Frames => _frames;

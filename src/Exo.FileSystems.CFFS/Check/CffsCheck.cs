@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS;
 
@@ -25,6 +26,8 @@ public static class CffsCheck
     public static CffsCheckReport Run(BlockDevice device, CffsCheckOptions? options = null, IProgress<CffsCheckProgress>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(device);
-        return new Check.VolumeCheck(device, options ?? new CffsCheckOptions(), progress).Run();
+        // After a crash the newest metadata may be in XN's commit log: what is checked is what the next mount will find.
+        using BlockDevice? view = LogReplay.View(device);
+        return new Check.VolumeCheck(view ?? device, options ?? new CffsCheckOptions(), progress).Run();
     }
 }

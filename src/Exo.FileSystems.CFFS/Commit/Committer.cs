@@ -11,7 +11,8 @@ namespace Exo.FileSystems.CFFS.Commit;
 /// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
 /// While a commit runs, new changes wait for it at their start, so that it ends; they are let go all at once, and the next commit does not overtake those of them that
 /// will ask for it.
-/// <para>A commit repeats { list what XN lets be written, write it, flush } until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
+/// <para>A commit is one transaction of XN's commit log: one write. What is too much for the log, and everything on a volume without one, is written in place: { list what XN lets be written, write it, flush } is
+/// repeated until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
 /// </summary>
 internal sealed class Committer(VolumeCore core)
 {
@@ -91,6 +92,20 @@ internal sealed class Committer(VolumeCore core)
 
                 throw;
             }
+        }
+    }
+
+    /// <summary>Commits, and brings home what is only in XN's log: then every block can leave the cache.</summary>
+    public async ValueTask CommitHomeAsync(IoMode mode)
+    {
+        await CommitAsync(mode).ConfigureAwait(false);
+        if (mode == IoMode.Sync)
+        {
+            core.Disk.Checkpoint();
+        }
+        else
+        {
+            await core.Disk.CheckpointAsync().ConfigureAwait(false);
         }
     }
 
@@ -206,6 +221,11 @@ internal sealed class Committer(VolumeCore core)
         StageInodes();
         while (!TryFinish())
         {
+            if (mode == IoMode.Sync ? core.Disk.TryCommit(core.Key) : await core.Disk.TryCommitAsync(core.Key).ConfigureAwait(false))
+            {
+                continue;
+            }
+
             int count;
             bool wrote = false;
             while ((count = core.Disk.PlanWriteBack(_plan)) > 0)

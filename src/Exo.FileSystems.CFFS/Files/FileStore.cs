@@ -460,7 +460,7 @@ internal sealed partial class FileStore(VolumeCore core)
 
                     // Blocks freed lately become free when their removal is durable.
                     triedCommit = true;
-                    await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+                    await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
                 }
                 else if (used == 0)
                 {

@@ -27,6 +27,7 @@ internal static class BlockCensus
         Mark(kinds, layout.Templates, CffsBlockKind.XnTemplates);
         Mark(kinds, layout.Roots, CffsBlockKind.XnRoots);
         Mark(kinds, layout.FreeMap, CffsBlockKind.XnFreeMap);
+        Mark(kinds, layout.Log, CffsBlockKind.XnLog);
         Mark(kinds, new BlockExtent(core.RootBlock, 1), CffsBlockKind.Superblock);
         Mark(kinds, core.LogExtent, CffsBlockKind.Log);
         Stack<Inode> directories = new();

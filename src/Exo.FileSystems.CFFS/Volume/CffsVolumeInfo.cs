@@ -56,6 +56,9 @@ public enum CffsBlockKind
 
     /// <summary>Contents that several files, or several places of one, own.</summary>
     SharedData,
+
+    /// <summary>XN's commit log.</summary>
+    XnLog,
 }
 
 /// <summary>A run of blocks of one kind.</summary>

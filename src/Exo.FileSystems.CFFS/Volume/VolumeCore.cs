@@ -68,7 +68,7 @@ internal sealed class VolumeCore
         Moves = new BlockMoves(this);
         Names = new NameOperations(this);
         Changes = new ChangeFeed(this);
-        Cache.WriteBack = Committer.CommitAsync;
+        Cache.WriteBack = Committer.CommitHomeAsync;
     }
 
     public XnVolume Disk { get; }

@@ -57,6 +57,9 @@ internal struct XnSuperblock
     public const int DataStartOffset = 104;
     public const int OwnerNameOffset = 112;
     public const int OwnersStartOffset = 176;
+    public const int LogStartOffset = 184;
+    public const int LogBlocksOffset = 192;
+    public const int LogEpochOffset = 200;
 
     public static readonly XnField[] Fields =
     [
@@ -65,7 +68,8 @@ internal struct XnSuperblock
         new(nameof(Clean), CleanOffset, 4), new("OwnerLength", OwnerLengthOffset, 4), new(nameof(TemplateStart), TemplateStartOffset, 8),
         new(nameof(TemplateSlots), TemplateSlotsOffset, 8), new(nameof(RootsStart), RootsStartOffset, 8), new(nameof(FreeMapStart), FreeMapStartOffset, 8),
         new(nameof(FreeMapBlocks), FreeMapBlocksOffset, 8), new(nameof(DataStart), DataStartOffset, 8), new(nameof(OwnerName), OwnerNameOffset, OwnerNameBytesMax),
-        new(nameof(OwnersStart), OwnersStartOffset, 8),
+        new(nameof(OwnersStart), OwnersStartOffset, 8), new(nameof(LogStart), LogStartOffset, 8), new(nameof(LogBlocks), LogBlocksOffset, 8),
+        new(nameof(LogEpoch), LogEpochOffset, 8),
     ];
 
     public uint Version;
@@ -84,6 +88,14 @@ internal struct XnSuperblock
 
     /// <summary>First block of the chain of owner counts; 0: no block has more than one owner. Its blocks are free blocks: it counts only while the volume is clean.</summary>
     public ulong OwnersStart;
+
+    /// <summary>First block of the commit log; 0: the volume has none.</summary>
+    public ulong LogStart;
+
+    public ulong LogBlocks;
+
+    /// <summary>Incremented whenever the volume begins to be changed: the log's transactions of any other epoch are void.</summary>
+    public ulong LogEpoch;
 
     public static ReadOnlySpan<byte> Signature => "EXO-XN01"u8;
 
@@ -118,6 +130,9 @@ internal struct XnSuperblock
         superblock.FreeMapBlocks = BinaryPrimitives.ReadUInt64LittleEndian(sector[FreeMapBlocksOffset..]);
         superblock.DataStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[DataStartOffset..]);
         superblock.OwnersStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[OwnersStartOffset..]);
+        superblock.LogStart = BinaryPrimitives.ReadUInt64LittleEndian(sector[LogStartOffset..]);
+        superblock.LogBlocks = BinaryPrimitives.ReadUInt64LittleEndian(sector[LogBlocksOffset..]);
+        superblock.LogEpoch = BinaryPrimitives.ReadUInt64LittleEndian(sector[LogEpochOffset..]);
         superblock.OwnerName = sector.Slice(OwnerNameOffset, (int)ownerLength).ToArray();
         if (superblock.Version != CurrentVersion)
         {
@@ -125,11 +140,18 @@ internal struct XnSuperblock
             return false;
         }
 
-        XnSuperblock expected = Plan(superblock.BlockCount, superblock.VolumeId, superblock.OwnerName);
+        if (superblock.LogBlocks != 0 && superblock.LogBlocks is < LogRecord.LogBlocksMin or > LogRecord.LogBlocksMax)
+        {
+            problem = "its log has a size that it cannot have";
+            return false;
+        }
+
+        XnSuperblock expected = Plan(superblock.BlockCount, superblock.VolumeId, superblock.OwnerName, superblock.LogBlocks);
         if (superblock.BlockCount < MinimumBlocks || superblock.TemplateStart != expected.TemplateStart || superblock.TemplateSlots != expected.TemplateSlots
             || superblock.RootsStart != expected.RootsStart || superblock.FreeMapStart != expected.FreeMapStart
             || superblock.FreeMapBlocks < superblock.FreeMapBlocksUsed || superblock.FreeMapBlocks >= superblock.BlockCount
-            || superblock.DataStart - superblock.FreeMapBlocks != expected.DataStart - expected.FreeMapBlocks || superblock.DataStart >= superblock.BlockCount)
+            || superblock.LogStart != (superblock.LogBlocks == 0 ? 0 : superblock.FreeMapStart + superblock.FreeMapBlocks)
+            || superblock.DataStart != superblock.FreeMapStart + superblock.FreeMapBlocks + superblock.LogBlocks || superblock.DataStart >= superblock.BlockCount)
         {
             problem = "its regions do not fit its size";
             return false;
@@ -148,7 +170,7 @@ internal struct XnSuperblock
     public readonly ulong FreeMapBlocksUsed => (BlockCount + FreeMapBlock.BitsPerBlock - 1) / FreeMapBlock.BitsPerBlock;
 
     /// <summary>Where everything lies on a disk of this size.</summary>
-    public static XnSuperblock Plan(ulong blockCount, Guid volumeId, byte[] ownerName)
+    public static XnSuperblock Plan(ulong blockCount, Guid volumeId, byte[] ownerName, ulong logBlocks)
     {
         XnSuperblock plan = new()
         {
@@ -165,9 +187,15 @@ internal struct XnSuperblock
         plan.RootsStart = plan.TemplateStart + (2 * plan.TemplateSlots);
         plan.FreeMapStart = plan.RootsStart + 2;
         plan.FreeMapBlocks = ((blockCount * GrowthMax) + FreeMapBlock.BitsPerBlock - 1) / FreeMapBlock.BitsPerBlock;
-        plan.DataStart = plan.FreeMapStart + plan.FreeMapBlocks;
+        plan.LogBlocks = logBlocks;
+        plan.LogStart = logBlocks == 0 ? 0 : plan.FreeMapStart + plan.FreeMapBlocks;
+        plan.DataStart = plan.FreeMapStart + plan.FreeMapBlocks + logBlocks;
         return plan;
     }
+
+    /// <summary>The commit log of a new volume: a 64th of the disk, at most 64 MiB; none on disks of less than 64 MiB.</summary>
+    public static ulong DefaultLogBlocks(ulong blockCount) =>
+        blockCount < 16_384 ? 0 : Math.Min(LogRecord.LogBlocksMax, blockCount / 64);
 
     public readonly void Emit(Span<byte> sector, ulong blockNumber)
     {
@@ -188,6 +216,9 @@ internal struct XnSuperblock
         BinaryPrimitives.WriteUInt64LittleEndian(sector[DataStartOffset..], DataStart);
         OwnerName.CopyTo(sector[OwnerNameOffset..]);
         BinaryPrimitives.WriteUInt64LittleEndian(sector[OwnersStartOffset..], OwnersStart);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[LogStartOffset..], LogStart);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[LogBlocksOffset..], LogBlocks);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[LogEpochOffset..], LogEpoch);
         XnChecksum.Seal(sector[..SizeBytes], blockNumber);
     }
 }

@@ -158,7 +158,7 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
         head = index + 1;
         if (isFresh)
         {
-            StateOf(index) = new WriteState { DirtyNext = None, DirtyPrevious = None, KidFirst = None, KidNext = None, KidPrevious = None };
+            StateOf(index) = new WriteState { DirtyNext = None, DirtyPrevious = None, KidFirst = None, KidNext = None, KidPrevious = None, DirtySectors = 0xFF };
         }
 
         return index;
@@ -247,10 +247,14 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
 
     public int DirtyNext(int index) => _states[_entries[index].WriteState].DirtyNext;
 
-    /// <summary>The block has a new version, which is not on the disk.</summary>
-    public void Change(int index)
+    /// <summary>The sectors of 512 bytes, a bit each, that a range of a block's bytes touches.</summary>
+    public static byte SectorsOf(int offsetBytes, int lengthBytes) =>
+        lengthBytes == 0 ? (byte)0 : (byte)((0xFF << (offsetBytes / 512)) & (0xFF >> (7 - ((offsetBytes + lengthBytes - 1) / 512))));
+
+    /// <summary>The block has a new version, which is not on the disk. <paramref name="sectors"/> of it have changed.</summary>
+    public void Change(int index, byte sectors = 0xFF)
     {
-        _ = StateOf(index);
+        StateOf(index).DirtySectors |= sectors;
         _entries[index].Version = NextVersion();
         SetDirty(index);
     }

@@ -37,6 +37,12 @@ internal enum EntryFlags : ushort
 
     /// <summary>With <see cref="Dropped"/>: no pointer was ever on the disk, the block is free once the write completes.</summary>
     FreeWhenWritten = 512,
+
+    /// <summary>Has an image in the commit log, which a replay would put over the block.</summary>
+    Live = 1024,
+
+    /// <summary>In the transaction of the commit log that is being made or written.</summary>
+    Committing = 2048,
 }
 
 /// <summary>
@@ -123,6 +129,12 @@ internal struct WriteState
 
     /// <summary>Next state of the free list.</summary>
     public int Free;
+
+    /// <summary>Sectors, a bit each, in which what is in core differs from what is durable; of the transaction under way only by what came after it.</summary>
+    public byte DirtySectors;
+
+    /// <summary>Sectors that the transaction under way has images of.</summary>
+    public byte LoggedSectors;
 }
 
 /// <summary>What the registry says about a block in core.</summary>

@@ -15,6 +15,7 @@ internal sealed class DamagedVolume : IDisposable
     private readonly SimulatedBlockDevice _disk;
     private readonly FrameNumber[] _frame = new FrameNumber[1];
     private readonly ulong _seed;
+    private readonly ulong _dataStart;
 
     public DamagedVolume()
     {
@@ -40,6 +41,7 @@ internal sealed class DamagedVolume : IDisposable
             }
 
             Root = volume.Disk.Roots[0].Block.Value;
+            _dataStart = volume.Disk.DataStart.Value;
         }
 
         VolumeGuard guard = VolumeGuard.TryParse(_disk.Snapshot()[Root].Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes))!;
@@ -122,7 +124,7 @@ internal sealed class DamagedVolume : IDisposable
     {
         DiskContents contents = _disk.Snapshot();
         byte[] wanted = System.Text.Encoding.UTF8.GetBytes(name);
-        for (ulong block = 0; block < (ulong)contents.BlockCount; block++)
+        for (ulong block = _dataStart; block < (ulong)contents.BlockCount; block++)
         {
             for (int slot = 0; slot < Slot.PerBlock; slot++)
             {

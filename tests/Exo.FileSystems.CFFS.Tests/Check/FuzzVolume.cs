@@ -29,8 +29,10 @@ internal sealed class FuzzVolume
         }
         else
         {
+            // What is damaged later lies in its place, not in the commit log.
             volume.Sync();
             volume.Sync();
+            volume.Disk.Checkpoint();
             volume.Abandon();
         }
 

@@ -61,7 +61,7 @@ public class GroupCommitTests
         }
     }
 
-    /// <summary>A disk whose flushes wait while its gate is closed.</summary>
+    /// <summary>A disk whose flushes, and writes that are durable by themselves, wait while its gate is closed.</summary>
     private sealed class FlushGate(BlockDevice inner) : BlockDevice(inner.Frames, inner.Geometry)
     {
         private readonly ManualResetEventSlim _open = new(true);
@@ -81,7 +81,7 @@ public class GroupCommitTests
         {
             foreach (ref BlockRequest request in batch)
             {
-                if (request.Operation == BlockOperation.Flush)
+                if (request.Operation == BlockOperation.Flush || request.ForceUnitAccess)
                 {
                     _flushing.Set();
                     _open.Wait();

@@ -193,10 +193,18 @@ internal sealed class TreeStore
         }
     }
 
+    /// <summary>Whether <see cref="Sync"/> tries the commit log first.</summary>
+    public bool UsesLog { get; set; }
+
     public void Sync()
     {
         while (_disk.DirtyBlocks > 0 || _disk.UnflushedBlocks > 0)
         {
+            if (UsesLog && _disk.TryCommit(_key))
+            {
+                continue;
+            }
+
             int count = _disk.PlanWriteBack(_plan);
             Assert.True(count > 0 || _disk.UnflushedBlocks > 0, "nothing can be written and nothing waits for a flush");
             Assert.Equal(XnStatus.Ok, _disk.WriteBack(_key, _plan.AsSpan(0, count)));

@@ -56,9 +56,15 @@ public sealed class TreeStoreTests
 
     [Theory]
     [MemberData(nameof(Seeds))]
-    public void Survives_every_power_cut(int seed)
+    public void Survives_every_power_cut(int seed) => Explore(seed, hasLog: false);
+
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void Survives_every_power_cut_with_the_commit_log(int seed) => Explore(seed, hasLog: true);
+
+    private static void Explore(int seed, bool hasLog)
     {
-        DiskRecording recording = Record(seed);
+        DiskRecording recording = Record(seed, hasLog);
         int states = 0;
         foreach (CrashState state in CrashStates.Enumerate(recording, new CrashExplorationOptions { Seed = seed, CutsMax = 80, StatesPerCutMax = 8 }))
         {
@@ -104,13 +110,15 @@ public sealed class TreeStoreTests
         }
     }
 
-    private static DiskRecording Record(int seed)
+    private static DiskRecording Record(int seed, bool hasLog)
     {
         Random random = new(seed);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
-        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(420), recorded: true);
-        using XnVolume volume = XnVolume.Format(disk, new XnFormatOptions { VolumeId = Guid.Empty }, new XnAttachOptions { ReserveFrames = 8 });
+        int logBlocks = hasLog ? 16 + (seed % 3 * 8) : 0;
+        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(420 + logBlocks), recorded: true);
+        using XnVolume volume = XnVolume.Format(disk, new XnFormatOptions { VolumeId = Guid.Empty, LogBlocks = logBlocks }, new XnAttachOptions { ReserveFrames = 8 });
         TreeStore store = TreeStore.Create(volume);
+        store.UsesLog = hasLog;
         SortedDictionary<ulong, ulong> model = [];
         disk.Recording!.Mark(new Promise([]));
         for (int i = 0; i < 400; i++)
@@ -119,6 +127,11 @@ public sealed class TreeStoreTests
             if (random.Next(4) == 0)
             {
                 store.WriteSome(random);
+            }
+
+            if (hasLog && random.Next(6) == 0)
+            {
+                _ = volume.TryCommit(volume.Frames.RootCredential);
             }
 
             if (random.Next(8) == 0)

@@ -4,6 +4,7 @@ using Exo.Core.Memory;
 using Exo.Simulation.Crashes;
 using Exo.Simulation.Disks;
 using Exo.Simulation.Recording;
+using Exo.Storage.XN.Tests.Log;
 using Exo.Storage.XN.Tests.Stamped;
 
 namespace Exo.Storage.XN.Tests.Crashes;
@@ -19,16 +20,31 @@ public sealed class PowerCutTests
 
     [Theory]
     [MemberData(nameof(Seeds))]
-    public void Every_pointer_on_the_disk_leads_to_what_it_was_made_for(int seed)
+    public void Every_pointer_on_the_disk_leads_to_what_it_was_made_for(int seed) => Explore(seed, Record(seed, hasLog: false), isReplayCut: false);
+
+    /// <summary>The same where most commits go through the commit log, changes come while it is being written, and the replay is cut off itself.</summary>
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void The_commit_log_leads_there_too(int seed) => Explore(seed, Record(seed, hasLog: true), isReplayCut: true);
+
+    private static void Explore(int seed, DiskRecording recording, bool isReplayCut)
     {
-        DiskRecording recording = Record(seed);
         int states = 0;
+        int replays = 0;
         foreach (CrashState state in CrashStates.Enumerate(recording, new CrashExplorationOptions { Seed = seed, CutsMax = 60, StatesPerCutMax = 8 }))
         {
             states++;
             try
             {
-                Check(state);
+                DiskRecording recovery = Check(state, state.Contents);
+                if (isReplayCut && states % 5 == 0 && recovery.Requests.Count > 0)
+                {
+                    foreach (CrashState again in CrashStates.Enumerate(recovery, new CrashExplorationOptions { Seed = states, CutsMax = 4, StatesPerCutMax = 3 }))
+                    {
+                        replays++;
+                        _ = Check(state, again.Contents);
+                    }
+                }
             }
             catch (Exception failure)
             {
@@ -37,7 +53,7 @@ public sealed class PowerCutTests
             }
         }
 
-        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states");
+        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states, {replays} of replays that were cut off");
         Assert.True(states > 60, $"{states} states");
     }
 
@@ -58,28 +74,40 @@ public sealed class PowerCutTests
 
     private static HashSet<ulong> Serials(StampedTree tree) => [.. tree.All().Select(item => item.Serial)];
 
-    private static DiskRecording Record(int seed)
+    private static DiskRecording Record(int seed, bool hasLog)
     {
         Random random = new(seed);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
 
-        // Small, so that freed blocks are soon used again.
-        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(256 + (seed % 5 * 64)), recorded: true);
-        StampedTree tree = StampedTree.Format(disk);
+        // Small, so that freed blocks are soon used again, and the log is full often.
+        int logBlocks = hasLog ? 16 + (seed % 4 * 8) : 0;
+        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(256 + logBlocks + (seed % 5 * 64)), recorded: true);
+        using InterruptedBlockDevice device = new(disk);
+        StampedTree tree = StampedTree.Format(device, logBlocks: logBlocks);
+        tree.UsesLog = hasLog;
         StampedWorkload workload = new(tree, random);
         disk.Recording!.Mark(new Promise(Serials(tree)));
+        if (hasLog)
+        {
+            device.BeforeWrite = () =>
+            {
+                if (!workload.IsQuiet && random.Next(3) == 0)
+                {
+                    Marked(tree, workload, disk.Recording, workload.Change);
+                }
+            };
+        }
+
         for (int i = 0; i < 300; i++)
         {
-            Step step = new() { Before = Items(tree) };
-            disk.Recording.Mark(step);
-            workload.Step();
-            ILookup<ulong, StampedTree.Item> after = Items(tree);
-            step.Fewer = [.. step.Before.Where(items => after[items.Key].Count() < items.Count()).Select(items => items.Key)];
-            step.What = workload.What;
+            Marked(tree, workload, disk.Recording, workload.Step);
             if (random.Next(25) == 0)
             {
+                // What changes while it is being made durable is in no promise.
+                HashSet<ulong> promised = Serials(tree);
                 tree.Sync();
-                disk.Recording.Mark(new Promise(Serials(tree)));
+                promised.IntersectWith(Serials(tree));
+                disk.Recording.Mark(new Promise(promised));
             }
         }
 
@@ -87,10 +115,20 @@ public sealed class PowerCutTests
         return disk.Recording!;
     }
 
-    private static void Check(CrashState state)
+    private static void Marked(StampedTree tree, StampedWorkload workload, DiskRecording recording, Action action)
+    {
+        Step step = new() { Before = Items(tree) };
+        recording.Mark(step);
+        action();
+        ILookup<ulong, StampedTree.Item> after = Items(tree);
+        step.Fewer = [.. step.Before.Where(items => after[items.Key].Count() < items.Count()).Select(items => items.Key)];
+        step.What = workload.What;
+    }
+
+    private static DiskRecording Check(CrashState state, DiskContents contents)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
-        using SimulatedBlockDevice disk = new(frames, state.Contents);
+        using SimulatedBlockDevice disk = new(frames, contents, recorded: true);
         XnVolume volume;
         try
         {
@@ -99,16 +137,18 @@ public sealed class PowerCutTests
         catch (XnFormatException)
         {
             Assert.False(state.Marks.Any(), $"{state}: a volume that was there cannot be attached");
-            return;
+            return disk.Recording!;
         }
 
         using (volume)
         {
+            // What was in the log is home.
+            DiskContents after = disk.Snapshot();
             HashSet<ulong> used = [];
             HashSet<ulong> found = [];
             if (volume.Roots.Count > 0)
             {
-                Follow(state, volume.Roots[0].Block.Value, 1, used, found);
+                Follow(state, after, volume.Roots[0].Block.Value, 1, used, found);
             }
 
             if (volume.Recovery is { } report)
@@ -125,6 +165,8 @@ public sealed class PowerCutTests
                 Assert.True(isFree != used.Contains(block), $"{state}: block {block} is {(isFree ? "free and used" : "neither free nor used")}");
             }
         }
+
+        return disk.Recording!;
     }
 
     private static HashSet<ulong> Promised(CrashState state)
@@ -146,10 +188,10 @@ public sealed class PowerCutTests
         return promised;
     }
 
-    private static void Follow(CrashState state, ulong block, ulong serial, HashSet<ulong> used, HashSet<ulong> found)
+    private static void Follow(CrashState state, DiskContents contents, ulong block, ulong serial, HashSet<ulong> used, HashSet<ulong> found)
     {
         found.Add(serial);
-        ReadOnlySpan<byte> node = state.Contents[block];
+        ReadOnlySpan<byte> node = contents[block];
         Assert.True(BinaryPrimitives.ReadUInt64LittleEndian(node) == serial, $"{state}: node {block} is not the one that was meant");
         if (!used.Add(block))
         {
@@ -159,10 +201,10 @@ public sealed class PowerCutTests
 
         for (int entry = 0; entry < StampedFormat.EntriesMax; entry++)
         {
-            (BlockExtent extent, uint kind, ulong stamp) = StampedFormat.Parse(state.Contents[block], entry);
+            (BlockExtent extent, uint kind, ulong stamp) = StampedFormat.Parse(contents[block], entry);
             if (kind == StampedFormat.Node)
             {
-                Follow(state, extent.First.Value, stamp, used, found);
+                Follow(state, contents, extent.First.Value, stamp, used, found);
                 continue;
             }
 
@@ -173,7 +215,7 @@ public sealed class PowerCutTests
 
             for (uint i = 0; kind == StampedFormat.Data && i < extent.Count; i++)
             {
-                ReadOnlySpan<byte> data = state.Contents[extent.First.Value + i];
+                ReadOnlySpan<byte> data = contents[extent.First.Value + i];
                 Assert.True(
                     BinaryPrimitives.ReadUInt64LittleEndian(data) == stamp && BinaryPrimitives.ReadUInt64LittleEndian(data[8..]) == i,
                     $"{state}: data {extent.First.Value + i} of entry {entry} in {block} is not what was meant");

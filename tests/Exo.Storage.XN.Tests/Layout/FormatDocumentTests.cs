@@ -8,7 +8,7 @@ namespace Exo.Storage.XN.Tests.Layout;
 /// <summary>docs/xn-format.md and the Layout code say the same, field by field.</summary>
 public sealed partial class FormatDocumentTests
 {
-    public static TheoryData<string> Structures => ["XnSuperblock", "TemplateBlock", "RootBlock", "RootEntry", "FreeMapBlock", "OwnersBlock", "OwnersEntry"];
+    public static TheoryData<string> Structures => ["XnSuperblock", "TemplateBlock", "RootBlock", "RootEntry", "FreeMapBlock", "OwnersBlock", "OwnersEntry", "LogTransaction", "LogEntry"];
 
     [Theory]
     [MemberData(nameof(Structures))]
@@ -22,6 +22,8 @@ public sealed partial class FormatDocumentTests
             "RootEntry" => RootBlock.EntryFields,
             "OwnersBlock" => OwnersBlock.Fields,
             "OwnersEntry" => OwnersBlock.EntryFields,
+            "LogTransaction" => LogRecord.Fields,
+            "LogEntry" => LogRecord.EntryFields,
             _ => FreeMapBlock.Fields,
         };
         Assert.Equal(code, Document(structure));

@@ -304,19 +304,35 @@ internal sealed class LogStore
         WriteRoot();
     }
 
+    /// <summary>Whether what must be durable goes through XN's commit log.</summary>
+    public bool UsesLog { get; set; }
+
     private void WriteRoot()
     {
+        if (UsesLog && _disk.TryCommit(_key) && !IsDirty(_root))
+        {
+            return;
+        }
+
         Assert.Equal(XnStatus.Ok, _disk.WriteBack(_key, [_root]));
         _disk.Flush();
     }
 
     private void Flush()
     {
-        BlockNumber[] blocks = [.. _unwritten.Where(block => _disk.TryGetEntry(block, out RegistryEntryInfo info) && info.IsDirty)];
+        if (UsesLog && _disk.TryCommit(_key) && !_unwritten.Any(IsDirty))
+        {
+            _unwritten.Clear();
+            return;
+        }
+
+        BlockNumber[] blocks = [.. _unwritten.Where(IsDirty)];
         Assert.Equal(XnStatus.Ok, _disk.WriteBack(_key, blocks));
         _disk.Flush();
         _unwritten.Clear();
     }
+
+    private bool IsDirty(BlockNumber block) => _disk.TryGetEntry(block, out RegistryEntryInfo info) && info.IsDirty;
 
     private byte[] Bytes(BlockNumber block)
     {

@@ -50,9 +50,15 @@ public sealed class LogStoreTests
 
     [Theory]
     [MemberData(nameof(Seeds))]
-    public void Survives_every_power_cut(int seed)
+    public void Survives_every_power_cut(int seed) => Explore(seed, hasLog: false);
+
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void Survives_every_power_cut_with_the_commit_log(int seed) => Explore(seed, hasLog: true);
+
+    private static void Explore(int seed, bool hasLog)
     {
-        DiskRecording recording = Record(seed);
+        DiskRecording recording = Record(seed, hasLog);
         int states = 0;
         foreach (CrashState state in CrashStates.Enumerate(recording, new CrashExplorationOptions { Seed = seed, CutsMax = 80, StatesPerCutMax = 8 }))
         {
@@ -118,13 +124,15 @@ public sealed class LogStoreTests
         }
     }
 
-    private static DiskRecording Record(int seed)
+    private static DiskRecording Record(int seed, bool hasLog)
     {
         Random random = new(seed);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
-        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(360), recorded: true);
-        using XnVolume volume = XnVolume.Format(disk, new XnFormatOptions { VolumeId = Guid.Empty }, new XnAttachOptions { ReserveFrames = 8 });
+        int logBlocks = hasLog ? 16 + (seed % 3 * 16) : 0;
+        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(360 + logBlocks), recorded: true);
+        using XnVolume volume = XnVolume.Format(disk, new XnFormatOptions { VolumeId = Guid.Empty, LogBlocks = logBlocks }, new XnAttachOptions { ReserveFrames = 8 });
         LogStore store = LogStore.Create(volume);
+        store.UsesLog = hasLog;
         SortedDictionary<uint, byte[]> model = [];
         disk.Recording!.Mark(new Promise([]));
         for (int i = 0; i < 80; i++)

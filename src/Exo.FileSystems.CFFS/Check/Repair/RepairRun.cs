@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Check;
 
@@ -33,8 +34,15 @@ internal static class RepairRun
                 options.CancellationToken.ThrowIfCancellationRequested();
             }
 
-            using RawBlocks blocks = new(device);
-            VolumeRepair repair = new(device, blocks, options, report);
+            using BlockDevice? view = options.DryRun ? LogReplay.View(device) : null;
+            if (!options.DryRun)
+            {
+                // What a repair writes, no replay may overwrite.
+                LogReplay.Settle(device);
+            }
+
+            using RawBlocks blocks = new(view ?? device);
+            VolumeRepair repair = new(view ?? device, blocks, options, report);
             if (!repair.Plan() || options.DryRun)
             {
                 break;
