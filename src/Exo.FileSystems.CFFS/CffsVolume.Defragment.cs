@@ -35,14 +35,14 @@ public sealed partial class CffsVolume
     /// <exception cref="CffsException">NotFound, NotDirectory, ReadOnly (unless it is a dry run).</exception>
     /// <exception cref="OperationCanceledException">It was cancelled; what has moved stays where it is.</exception>
     public CffsDefragmentReport Defragment(string path = "/", bool dryRun = false, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        DefragmentCoreAsync(path, dryRun, progress, cancellationToken, IoMode.Sync).Take();
+        DefragmentCoreAsync(path, dryRun, progress, IoMode.Sync, cancellationToken).Take();
 
     /// <inheritdoc cref="Defragment"/>
     public ValueTask<CffsDefragmentReport> DefragmentAsync(
         string path = "/", bool dryRun = false, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        DefragmentCoreAsync(path, dryRun, progress, cancellationToken, IoMode.Async);
+        DefragmentCoreAsync(path, dryRun, progress, IoMode.Async, cancellationToken);
 
-    private async ValueTask<CffsDefragmentReport> DefragmentCoreAsync(string path, bool dryRun, IProgress<CffsMoveProgress>? progress, CancellationToken cancellationToken, IoMode mode)
+    private async ValueTask<CffsDefragmentReport> DefragmentCoreAsync(string path, bool dryRun, IProgress<CffsMoveProgress>? progress, IoMode mode, CancellationToken cancellationToken)
     {
         CheckOpen();
         if (!dryRun)

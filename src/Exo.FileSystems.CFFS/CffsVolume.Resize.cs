@@ -66,13 +66,13 @@ public sealed partial class CffsVolume
     /// </exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public void Resize(ulong blockCount, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        ResizeCoreAsync(blockCount, progress, cancellationToken, IoMode.Sync).Take();
+        ResizeCoreAsync(blockCount, progress, IoMode.Sync, cancellationToken).Take();
 
     /// <inheritdoc cref="Resize(ulong, IProgress{CffsMoveProgress}?, CancellationToken)"/>
     public ValueTask ResizeAsync(ulong blockCount, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        ResizeCoreAsync(blockCount, progress, cancellationToken, IoMode.Async);
+        ResizeCoreAsync(blockCount, progress, IoMode.Async, cancellationToken);
 
-    private async ValueTask ResizeCoreAsync(ulong blockCount, IProgress<CffsMoveProgress>? progress, CancellationToken cancellationToken, IoMode mode)
+    private async ValueTask ResizeCoreAsync(ulong blockCount, IProgress<CffsMoveProgress>? progress, IoMode mode, CancellationToken cancellationToken)
     {
         CheckOpen();
         RequireRoom(this, blockCount, Disk.Device.Geometry.BlockCount);

@@ -239,7 +239,7 @@ public sealed class NetworkStack : IDisposable
         isDisposed = true;
         SetTime();
         link.Begin();
-        Tcp.AbortAll();
+        Tcp.Dispose();
         link.Flush();
         Tcp.Releases.Flush();
         for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left = posted.Count)

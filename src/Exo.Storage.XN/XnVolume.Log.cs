@@ -20,7 +20,7 @@ public sealed partial class XnVolume
     private readonly SemaphoreSlim _logTurn = new(1, 1);
     private readonly LiveImages _live = new();
     private readonly List<int> _committing = [];
-    private FrameNumber[] _logFrames = [];
+    private readonly FrameNumber[] _logFrames = [];
     private BlockDevice? _replayed;
 
     // Under the turn: where the next transaction goes, and its number. Both begin anew with the log epoch.

@@ -13,7 +13,9 @@ namespace Exo.Adapters.Fuse.Mounting;
 /// that will use it, and given to the kernel after (<see cref="Begin"/>); a registration that the kernel refuses makes it use the device.
 /// </para>
 /// </summary>
+#pragma warning disable CA1001 // The two events make no wait handles: there is nothing to dispose of.
 internal sealed class FuseRing
+#pragma warning restore CA1001
 {
     private const string Parameter = "/sys/module/fuse/parameters/enable_uring";
     private const int ThreadsMax = 512;

@@ -33,11 +33,11 @@ internal static class NeighborDiscovery
     /// <summary>Tells everybody our addresses: gratuitous ARP and unsolicited advertisements.</summary>
     public static void Announce(LinkInterface link)
     {
+        Span<byte> packet = stackalloc byte[ArpPacket.SizeBytes];
         foreach (InternetAddress own in link.Routes.Addresses)
         {
             if (own.IsV4)
             {
-                Span<byte> packet = stackalloc byte[ArpPacket.SizeBytes];
                 new ArpPacket(true, link.Hardware, own, default, own).Emit(packet);
                 link.SendTo(MacAddress.Broadcast, EtherType.Arp, packet);
             }

@@ -28,5 +28,5 @@ internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
 /// <summary>One connection waiting for one lookup.</summary>
 internal sealed class RawTicket(RawReactor reactor, RawConnection connection) : IDocumentWaiter
 {
-    public void Complete(DocumentResult result) => reactor.Post(() => reactor.OnDocument(this, connection, result));
+    public void Complete(DocumentResult result) => reactor.Post(() => RawReactor.OnDocument(this, connection, result));
 }

@@ -114,7 +114,7 @@ internal sealed partial class RawReactor : ITcpHandler
     }
 
     /// <summary>A lookup has come back, perhaps for a connection that waits no more.</summary>
-    public void OnDocument(RawTicket ticket, RawConnection client, DocumentResult result)
+    public static void OnDocument(RawTicket ticket, RawConnection client, DocumentResult result)
     {
         if (client.Ticket != ticket || client.Tcp.Tag != client)
         {

@@ -89,7 +89,7 @@ internal static class Acknowledgment
             {
                 case TcpState.FinWait1:
                     c.State = TcpState.FinWait2;
-                    c.IdleUs = tcp.NowUs + tcp.FinWait2Us;
+                    c.IdleUs = tcp.NowUs + TcpLayer.FinWait2Us;
                     TimerExpiry.Arm(c);
                     break;
                 case TcpState.Closing or TcpState.LastAck:

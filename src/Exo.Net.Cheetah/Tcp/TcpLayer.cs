@@ -9,7 +9,7 @@ namespace Exo.Net.Cheetah.Tcp;
 /// All connections of one stack: finds the one a segment is for, hands out queues from pools, and lets those that have something to say speak once
 /// per poll. One thread.
 /// </summary>
-internal sealed class TcpLayer
+internal sealed class TcpLayer : IDisposable
 {
     private const int FirstEphemeralPort = 32768, EphemeralPorts = 28232;
 
@@ -80,10 +80,10 @@ internal sealed class TcpLayer
     public long KeepAliveProbeUs { get; }
 
     /// <summary>How long a connection that nobody listens to waits for the peer's FIN.</summary>
-    public long FinWait2Us => 60_000_000;
+    public const long FinWait2Us = 60_000_000;
 
     /// <summary>How long a peer with a closed window may be silent to probes.</summary>
-    public long SilenceUs => 600_000_000;
+    public const long SilenceUs = 600_000_000;
 
     public int HalfOpenCount { get; set; }
 
@@ -399,7 +399,7 @@ internal sealed class TcpLayer
     }
 
     /// <summary>Ends everything; peers are told.</summary>
-    public void AbortAll()
+    public void Dispose()
     {
         foreach (TcpConnection c in Table.ToList())
         {

@@ -252,7 +252,7 @@ internal static class TimerExpiry
             }
 
             // A peer that answers may keep its window closed as long as it likes (RFC 9293 section 3.8.6.1); one that is silent may not.
-            if (tcp.NowUs - c.LastReceivedUs > tcp.SilenceUs)
+            if (tcp.NowUs - c.LastReceivedUs > TcpLayer.SilenceUs)
             {
                 tcp.Close(c, TcpCloseReason.TimedOut);
                 return;
@@ -278,7 +278,7 @@ internal static class TimerExpiry
             }
             else
             {
-                c.IdleUs = tcp.NowUs + tcp.FinWait2Us;
+                c.IdleUs = tcp.NowUs + TcpLayer.FinWait2Us;
             }
 
             return;

@@ -79,5 +79,5 @@ internal static unsafe class NetworkPicture
 
     // Blittable structures: the marshaller's offsets are the real ones.
     private static (string Expression, long Value) At<T>(string type, (string Theirs, string Ours) field) =>
-        ($"offsetof({type}, {field.Theirs})", Marshal.OffsetOf(typeof(T), field.Ours));
+        ($"offsetof({type}, {field.Theirs})", Marshal.OffsetOf<T>(field.Ours));
 }

@@ -62,7 +62,7 @@ public sealed class CommitLogTests : IDisposable
         using SimulatedBlockDevice disk = new(_frames, crashed, recorded: true);
         using (XnVolume readOnly = XnVolume.Attach(disk, new XnAttachOptions { ReadOnly = true }))
         {
-            Assert.Empty(disk.Recording!.Requests.Where(request => request.Operation != BlockOperation.Read));
+            Assert.DoesNotContain(disk.Recording!.Requests, request => request.Operation != BlockOperation.Read);
             Assert.False(IsFree(readOnly, item.Block));
             FrameNumber[] frame = [Frame()];
             BlockRequest[] read = [BlockRequest.Read(item.Block, frame)];

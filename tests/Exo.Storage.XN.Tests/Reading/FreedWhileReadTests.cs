@@ -12,7 +12,7 @@ public sealed class FreedWhileReadTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void What_is_freed_while_it_is_read_can_have_another_owner_before_the_read_ends(bool reused)
+    public async Task What_is_freed_while_it_is_read_can_have_another_owner_before_the_read_ends(bool reused)
     {
         using Scene scene = new();
         (XnVolume volume, GateBlockDevice gate) = scene.Gated();
@@ -41,7 +41,7 @@ public sealed class FreedWhileReadTests
         }
 
         gate.Open();
-        Assert.Equal(0, reading.AsTask().GetAwaiter().GetResult());
+        Assert.Equal(0, await reading);
         Assert.Equal(reused, volume.TryGetFrame(scene.Key, scene.Data.Block, out FrameNumber frame));
         if (reused)
         {
