@@ -185,7 +185,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         XnVolume disk;
         try
         {
-            disk = XnVolume.Format(device, new XnFormatOptions { Overwrite = options.Overwrite });
+            disk = XnVolume.Format(device, new XnFormatOptions { Overwrite = options.Overwrite, LogBlocks = options.LogBlocks });
         }
         catch (XnFormatException taken)
         {

@@ -29,6 +29,12 @@ public sealed class CffsCreateOptions
     /// <summary>Seed of the volume's identifiers and hash seeds; null takes them from the system's random source.</summary>
     public int? Seed { get; init; }
 
+    /// <summary>
+    /// Blocks of 4096 bytes for the commit log, 16 to 16,384, through which a durable change is one write; 0: none. Default (null): a 64th of the disk, at most 64 MiB; none on a disk of less
+    /// than 64 MiB. Has no effect on an <see cref="XnVolume"/> that is there already.
+    /// </summary>
+    public int? LogBlocks { get; init; }
+
     /// <summary>How the volume is opened once it is made.</summary>
     public CffsOpenOptions Open { get; init; } = new();
 }

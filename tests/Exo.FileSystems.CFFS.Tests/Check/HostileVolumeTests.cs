@@ -33,7 +33,7 @@ public sealed class HostileVolumeTests
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
         using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes((long)Blocks));
-        using (CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 }))
+        using (CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = 0 }))
         {
             for (int i = 0; i < Records; i++)
             {

@@ -59,7 +59,7 @@ public sealed class IndexPowerCutTests
         BigDirectory big;
         using (SimulatedBlockDevice device = new(frames, DiskContents.Zeroes(3072)))
         {
-            using CffsVolume made = CffsVolume.Create(device, new CffsCreateOptions { Seed = seed, Open = Open });
+            using CffsVolume made = CffsVolume.Create(device, new CffsCreateOptions { Seed = seed, LogBlocks = seed % 2 == 0 ? 0 : 64, Open = Open });
             made.CreateDirectory(BigDirectory.Path);
             big = new BigDirectory(made, random);
 

@@ -54,7 +54,7 @@ public sealed class PowerCutTests
         DiskContents start;
         using (SimulatedBlockDevice device = new(frames, DiskContents.Zeroes(3072)))
         {
-            CffsVolume.Create(device, new CffsCreateOptions { Seed = seed }).Dispose();
+            CffsVolume.Create(device, new CffsCreateOptions { Seed = seed, LogBlocks = seed % 2 == 0 ? 0 : 64 }).Dispose();
             start = device.Snapshot();
         }
 

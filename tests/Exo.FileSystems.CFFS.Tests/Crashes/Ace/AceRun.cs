@@ -35,11 +35,11 @@ internal sealed class AceRun
         // The smallest disk that a volume is made on.
         private const int Blocks = 512;
 
-        public static Base Make(FramePool frames)
+        public static Base Make(FramePool frames, int logBlocks)
         {
-            using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(Blocks));
+            using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(Blocks + logBlocks));
             VirtualTime time = new();
-            using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, Open = new CffsOpenOptions { Time = time } });
+            using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = logBlocks, Open = new CffsOpenOptions { Time = time } });
             AceVolume target = new(volume);
             PromisedTree tree = PromisedTree.Empty;
             for (int i = 0; i < AceAlphabet.Start.Length; i++)

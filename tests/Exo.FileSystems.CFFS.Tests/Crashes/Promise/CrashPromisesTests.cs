@@ -15,7 +15,7 @@ public sealed class CrashPromisesTests : IDisposable
 
     public CrashPromisesTests()
     {
-        _start = AceRun.Base.Make(_frames);
+        _start = AceRun.Base.Make(_frames, logBlocks: 0);
         _disk = new SimulatedBlockDevice(_frames, _start.Contents);
         _volume = CffsVolume.Open(_disk);
     }
