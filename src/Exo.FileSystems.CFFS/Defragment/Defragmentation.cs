@@ -4,6 +4,7 @@ using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Relocation;
 using Exo.FileSystems.CFFS.Volume;
 using Exo.Storage.XN;
 
@@ -30,31 +31,7 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
     public async ValueTask<CffsDefragmentReport> RunAsync(Inode root, IoMode mode)
     {
         CffsLayout spaceBefore = new LayoutTally().ToLayout(core.Disk);
-        Stack<Inode> directories = new();
-        core.Inodes.Hold(root);
-        directories.Push(root);
-        try
-        {
-            while (directories.TryPop(out Inode? directory))
-            {
-                try
-                {
-                    await VisitAsync(directory, directories, mode).ConfigureAwait(false);
-                }
-                finally
-                {
-                    core.Inodes.Release(directory);
-                }
-            }
-        }
-        finally
-        {
-            foreach (Inode left in directories)
-            {
-                core.Inodes.Release(left);
-            }
-        }
-
+        await DirectoryWalk.RunAsync(core, [root], (directory, found) => VisitAsync(directory, found, mode)).ConfigureAwait(false);
         if (_moved > 0)
         {
             await core.Committer.SyncAsync(mode).ConfigureAwait(false);

@@ -4,6 +4,7 @@ using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Relocation;
 using Exo.FileSystems.CFFS.Volume;
 using Exo.Storage.XN;
 
@@ -56,37 +57,8 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
         }
     }
 
-    private async ValueTask VisitAllAsync(IoMode mode)
-    {
-        Stack<Inode> directories = new();
-        foreach (Inode builtIn in (Inode[])[core.Root, core.Orphans, core.Externals])
-        {
-            core.Inodes.Hold(builtIn);
-            directories.Push(builtIn);
-        }
-
-        try
-        {
-            while (directories.TryPop(out Inode? directory))
-            {
-                try
-                {
-                    await VisitDirectoryAsync(directory, directories, mode).ConfigureAwait(false);
-                }
-                finally
-                {
-                    core.Inodes.Release(directory);
-                }
-            }
-        }
-        finally
-        {
-            foreach (Inode left in directories)
-            {
-                core.Inodes.Release(left);
-            }
-        }
-    }
+    private ValueTask VisitAllAsync(IoMode mode) =>
+        DirectoryWalk.RunAsync(core, [core.Root, core.Orphans, core.Externals], (directory, found) => VisitDirectoryAsync(directory, found, mode));
 
     private async ValueTask VisitDirectoryAsync(Inode directory, Stack<Inode> directories, IoMode mode)
     {
