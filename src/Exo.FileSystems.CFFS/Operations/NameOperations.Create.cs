@@ -114,7 +114,7 @@ internal sealed partial class NameOperations
             core.Directories.Stage(directory, place, record, name.Span, inline.Span);
             core.Edit.Apply();
             Touch(directory, changesPaths: false);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode, record.Mode);
         }
 
         Inode inode = core.AddInode(directory, place, record);

@@ -64,7 +64,7 @@ internal sealed partial class NameOperations
                         lock (core.Metadata)
                         {
                             Touch(directory);
-                            core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number);
+                            core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number, inode.Record.Mode);
                         }
 
                         isHidden = true;

@@ -121,7 +121,7 @@ internal sealed partial class NameOperations
             inode.Record = counted;
             core.RecentLinks.Add(inode, place.Block);
             Touch(directory);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name, inode.Number);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name, inode.Number, inode.Record.Mode);
             return true;
         }
     }

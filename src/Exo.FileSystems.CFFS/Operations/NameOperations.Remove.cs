@@ -126,7 +126,7 @@ internal sealed partial class NameOperations
             lock (core.Metadata)
             {
                 Touch(directory, changesPaths: record.Kind is not (SlotKind.File or SlotKind.Special));
-                core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number);
+                core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number, inode.Record.Mode);
             }
 
             return true;

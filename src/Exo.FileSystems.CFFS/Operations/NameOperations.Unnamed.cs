@@ -69,7 +69,7 @@ internal sealed partial class NameOperations
         {
             inode.IsUnlinked = false;
             Touch(directory);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number, inode.Record.Mode);
         }
 
         core.Cache.Release(target.Frame);

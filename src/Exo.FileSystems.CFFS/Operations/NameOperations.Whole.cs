@@ -154,7 +154,7 @@ internal sealed partial class NameOperations
             }
 
             Touch(directory, changesPaths: false);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode);
+            core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode, record.Mode);
         }
     }
 
@@ -215,7 +215,7 @@ internal sealed partial class NameOperations
             StageClear(directory.Number, place.Block, place.Frame, place.Index, record, isTwiceOwned: false);
             core.Edit.Apply();
             Touch(directory, changesPaths: record.Kind == SlotKind.SymbolicLink);
-            core.Changes.NoteName(CffsChangeKind.Removed, directory, name, record.Inode);
+            core.Changes.NoteName(CffsChangeKind.Removed, directory, name, record.Inode, record.Mode);
         }
 
         core.Directories.RemoveName(directory, record.NameHash, place.Address, isDirectory: false);

@@ -34,6 +34,9 @@ public readonly record struct CffsChange
     /// <summary>Inode number of what it happened to; 0 for <see cref="CffsChangeKind.Overflow"/>.</summary>
     public ulong Inode { get; init; }
 
+    /// <summary>What it happened to. A directory that comes, goes or moves takes along what is in it, which is not told.</summary>
+    public CffsKind InodeKind { get; init; }
+
     /// <summary>Inode number of the directory that holds, or held, the name; for <see cref="CffsChangeKind.Renamed"/> the new one's.</summary>
     public ulong Directory { get; init; }
 

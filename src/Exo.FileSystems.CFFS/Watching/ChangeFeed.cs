@@ -58,24 +58,24 @@ internal sealed class ChangeFeed(VolumeCore core)
     }
 
     /// <summary>A name was made or removed.</summary>
-    public void NoteName(CffsChangeKind kind, Inode directory, ReadOnlySpan<byte> name, ulong inode)
+    public void NoteName(CffsChangeKind kind, Inode directory, ReadOnlySpan<byte> name, ulong inode, ushort mode)
     {
         foreach (CffsWatch watch in _watches)
         {
             if (watch.Root.Number == inode)
             {
-                watch.Add(new CffsChange { Kind = kind, Inode = inode, Directory = directory.Number });
+                watch.Add(new CffsChange { Kind = kind, Inode = inode, Directory = directory.Number, InodeKind = ModeBits.KindOf(mode) });
             }
 
             if (TryPath(watch, directory, name) is { } path)
             {
-                watch.Add(new CffsChange { Kind = kind, Inode = inode, Directory = directory.Number, Path = path });
+                watch.Add(new CffsChange { Kind = kind, Inode = inode, Directory = directory.Number, Path = path, InodeKind = ModeBits.KindOf(mode) });
             }
         }
     }
 
     /// <summary>A name was moved. The directories lie where they lay before.</summary>
-    public void NoteMove(Inode from, ReadOnlySpan<byte> fromName, Inode to, ReadOnlySpan<byte> toName, ulong inode)
+    public void NoteMove(Inode from, ReadOnlySpan<byte> fromName, Inode to, ReadOnlySpan<byte> toName, ulong inode, ushort mode)
     {
         foreach (CffsWatch watch in _watches)
         {
@@ -83,7 +83,10 @@ internal sealed class ChangeFeed(VolumeCore core)
             byte[]? after = TryPath(watch, to, toName);
             if (before is not null && after is not null)
             {
-                watch.Add(new CffsChange { Kind = CffsChangeKind.Renamed, Inode = inode, Directory = to.Number, Path = after, OldPath = before });
+                watch.Add(new CffsChange
+                {
+                    Kind = CffsChangeKind.Renamed, Inode = inode, Directory = to.Number, Path = after, OldPath = before, InodeKind = ModeBits.KindOf(mode),
+                });
             }
             else if ((before ?? after) is { } path)
             {
@@ -91,6 +94,7 @@ internal sealed class ChangeFeed(VolumeCore core)
                 watch.Add(new CffsChange
                 {
                     Kind = isGone ? CffsChangeKind.Removed : CffsChangeKind.Created, Inode = inode, Directory = isGone ? from.Number : to.Number, Path = path,
+                    InodeKind = ModeBits.KindOf(mode),
                 });
             }
         }
@@ -122,7 +126,7 @@ internal sealed class ChangeFeed(VolumeCore core)
             byte[]? path = container == core.Externals ? (watch.IsSubtree && watch.Root == core.Root ? [] : null) : TryPath(watch, container, name);
             if (path is not null)
             {
-                watch.Add(new CffsChange { Kind = kind, Inode = inode.Number, Directory = container == core.Externals ? 0 : container.Number, Path = path });
+                watch.Add(new CffsChange { Kind = kind, Inode = inode.Number, Directory = container == core.Externals ? 0 : container.Number, Path = path, InodeKind = ModeBits.KindOf(inode.Record.Mode) });
             }
         }
     }

@@ -52,7 +52,7 @@ public sealed class WatchTests : IDisposable
         Assert.Equal(
             [
                 "Created whole", "Created parts", "Written parts", "Attributes parts", "Created linked", "Renamed parts>renamed", "Removed renamed", "Created back", "Removed back",
-                "Removed sub",
+                "Removed sub/",
             ],
             Drain(watch));
     }
@@ -66,7 +66,7 @@ public sealed class WatchTests : IDisposable
         _volume.WriteAllBytes("/in/other/file", new byte[5000]);
         _volume.Rename("/in/other", "/out/other");
         _volume.WriteAllBytes("/out/other/file", new byte[2]);
-        Assert.Equal(["Created sub/file", "Renamed sub>other", "Written other/file", "Removed other"], Drain(watch));
+        Assert.Equal(["Created sub/file", "Renamed sub>other/", "Written other/file", "Removed other/"], Drain(watch));
     }
 
     [Fact]
@@ -88,7 +88,7 @@ public sealed class WatchTests : IDisposable
     {
         using CffsWatch watch = _volume.Watch("/out");
         _volume.RemoveDirectory("/out");
-        Assert.Equal(["Removed "], Drain(watch));
+        Assert.Equal(["Removed /"], Drain(watch));
     }
 
     [Fact]
@@ -241,5 +241,5 @@ public sealed class WatchTests : IDisposable
     }
 
     private static string Show(in CffsChange change) =>
-        $"{change.Kind} {(change.Kind == CffsChangeKind.Renamed ? change.OldPathString + ">" : "")}{change.PathString}";
+        $"{change.Kind} {(change.Kind == CffsChangeKind.Renamed ? change.OldPathString + ">" : "")}{change.PathString}{(change.InodeKind == CffsKind.Directory ? "/" : "")}";
 }
