@@ -232,6 +232,7 @@ public sealed partial class ExoEnvironment : IDisposable
 
         EndSleeps();
         RepossessAll();
+        Scheduled?.Scheduler.Remove(_scheduled!);
         if (Parent is not null)
         {
             Capability own = Credential.Capabilities[0];

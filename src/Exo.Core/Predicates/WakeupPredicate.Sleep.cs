@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Threading.Tasks.Sources;
 using Exo.Core.Environments;
+using Exo.Core.Scheduling;
 
 namespace Exo.Core.Predicates;
 
@@ -306,8 +307,13 @@ public sealed partial class WakeupPredicate
     /// <summary>What a sleeper awaits: one object for all sleeps on a predicate.</summary>
     private sealed class SleepTask : IValueTaskSource<ulong>
     {
+        private static readonly Action<object?> s_enqueue = task => ((SleepTask)task!).Enqueue();
+
         // Continuations are the sleeper's code: never on the thread of the one who rings.
         private ManualResetValueTaskSourceCore<ulong> _core = new() { RunContinuationsAsynchronously = true };
+        private ScheduledEnvironment? _environment;
+        private Action<object?>? _continuation;
+        private object? _state;
 
         public short Version => _core.Version;
 
@@ -321,7 +327,28 @@ public sealed partial class WakeupPredicate
 
         public ValueTaskSourceStatus GetStatus(short token) => _core.GetStatus(token);
 
-        public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
+        {
+            if ((flags & ValueTaskSourceOnCompletedFlags.UseSchedulingContext) != 0 && SynchronizationContext.Current is EnvironmentContext context)
+            {
+                // The sleeper is on a scheduler: who rings only puts him on his queue, so that is done in place, and allocates nothing.
+                _environment = context.Environment;
+                _continuation = continuation;
+                _state = state;
+                _core.RunContinuationsAsynchronously = false;
+                _core.OnCompleted(s_enqueue, this, token, flags & ~ValueTaskSourceOnCompletedFlags.UseSchedulingContext);
+                return;
+            }
+
+            _core.RunContinuationsAsynchronously = true;
             _core.OnCompleted(continuation, state, token, flags);
+        }
+
+        private void Enqueue()
+        {
+            (ScheduledEnvironment? environment, Action<object?>? continuation, object? state) = (_environment, _continuation, _state);
+            (_environment, _continuation, _state) = (null, null, null);
+            environment!.Enqueue(continuation!, state);
+        }
     }
 }

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
+using Exo.Capabilities;
+using Exo.Core.Environments;
+using Exo.Core.Predicates;
+
+namespace Exo.Core.Ipc;
+
+/// <summary>An end of a <see cref="Pipe"/>, opened for an environment. One flow at a time waits at an end; open another with <c>Duplicate</c> for another flow.</summary>
+public abstract class PipeEnd : IDisposable
+{
+    private readonly bool _writes;
+    private readonly WakeupPredicate _ready;
+    private int _isClosed;
+
+    private protected PipeEnd(Pipe pipe, ExoEnvironment environment, bool writes)
+    {
+        ArgumentNullException.ThrowIfNull(environment);
+        Pipe = pipe;
+        Environment = environment;
+        _writes = writes;
+        Slot = pipe.OpenEnd(writes);
+        _ready = WakeupPredicate.Bind([ReadyWhen(1), ClosedWhen(2)]);
+    }
+
+    /// <summary>The pipe.</summary>
+    public Pipe Pipe { get; }
+
+    /// <summary>Whose end it is: it is this environment that sleeps.</summary>
+    public ExoEnvironment Environment { get; }
+
+    /// <summary>Whether this end was closed.</summary>
+    public bool IsClosed => Volatile.Read(ref _isClosed) != 0;
+
+    internal int Slot { get; }
+
+    /// <summary>
+    /// Holds while the other side is closed: with <see cref="ReadyWhen"/>, for a predicate of the library OS's own that waits for several things at once (<c>select</c>).
+    /// </summary>
+    /// <param name="tag">The tag of the product; not zero.</param>
+    public PredicateProduct ClosedWhen(ulong tag) =>
+        new(tag, PredicateValue.Word(Pipe.Words, _writes ? Pipe.ReadersAt : Pipe.WritersAt).EqualTo(0));
+
+    /// <summary>Holds while there is something to read; for a write end, while there is room for what <c>TryWrite</c> last had no room for.</summary>
+    /// <param name="tag">The tag of the product; not zero.</param>
+    public PredicateProduct ReadyWhen(ulong tag) => _writes
+        ? new(tag, PredicateValue.Word(Pipe.Words, Pipe.ConsumedAt).AtLeast(PredicateValue.Word(Pipe.Words, Pipe.SlotsAt + Slot * 8)))
+        : new(tag, PredicateValue.Word(Pipe.Words, Pipe.ProducedAt).Above(PredicateValue.Word(Pipe.Words, Pipe.ConsumedAt)));
+
+    /// <summary>Closes the end; who waits at it is told <see cref="ObjectDisposedException"/>. With the last end the frames are given back.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _isClosed, 1) == 0)
+        {
+            _ready.Dispose();
+            Pipe.CloseEnd(_writes, Slot);
+        }
+
+        GC.SuppressFinalize(this);
+    }
+
+    private protected ValueTask<ulong> Ready(CancellationToken cancellationToken) => Environment.SleepUntil(_ready, cancellationToken);
+
+    private protected void ThrowIfClosed() => ObjectDisposedException.ThrowIf(IsClosed, this);
+}
+
+/// <summary>The end of a pipe that is read from.</summary>
+public sealed class PipeReadEnd : PipeEnd
+{
+    internal PipeReadEnd(Pipe pipe, ExoEnvironment environment)
+        : base(pipe, environment, writes: false)
+    {
+    }
+
+    /// <summary>Bytes that can be read at once.</summary>
+    public int Available => Pipe.Available();
+
+    /// <summary>Another read end of the same pipe.</summary>
+    /// <param name="environment">Whose it is.</param>
+    /// <exception cref="ObjectDisposedException">This end is closed.</exception>
+    public PipeReadEnd Duplicate(ExoEnvironment environment)
+    {
+        ThrowIfClosed();
+        return new PipeReadEnd(Pipe, environment);
+    }
+
+    /// <summary>Reads what there is, as far as it fits. Never waits, allocates nothing.</summary>
+    /// <param name="buffer">Where to.</param>
+    /// <param name="count">Bytes read.</param>
+    /// <returns><see cref="IpcStatus.Ok"/>; <see cref="IpcStatus.WouldBlock"/>; <see cref="IpcStatus.Closed"/> at the end of file; <see cref="IpcStatus.Revoked"/>.</returns>
+    /// <exception cref="ObjectDisposedException">This end is closed.</exception>
+    public IpcStatus TryRead(Span<byte> buffer, out int count)
+    {
+        ThrowIfClosed();
+        return Pipe.TryRead(buffer, out count);
+    }
+
+    /// <summary>Reads at least one byte; sleeps until there is one.</summary>
+    /// <returns>Bytes read; 0 at the end of file, or for an empty buffer.</returns>
+    /// <exception cref="IpcException">The frames were taken back.</exception>
+    /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (true)
+        {
+            switch (TryRead(buffer.Span, out int count))
+            {
+                case IpcStatus.Ok:
+                    return count;
+                case IpcStatus.Closed:
+                    return 0;
+                case IpcStatus.WouldBlock:
+                    break;
+                case var status:
+                    throw IpcException.Of(status);
+            }
+
+            try
+            {
+                // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
+                await Ready(cancellationToken);
+            }
+            catch (AccessDeniedException)
+            {
+                // Revoked: the next try tells.
+            }
+        }
+    }
+}
+
+/// <summary>The end of a pipe that is written to.</summary>
+public sealed class PipeWriteEnd : PipeEnd
+{
+    internal PipeWriteEnd(Pipe pipe, ExoEnvironment environment)
+        : base(pipe, environment, writes: true)
+    {
+    }
+
+    /// <summary>Another write end of the same pipe.</summary>
+    /// <param name="environment">Whose it is.</param>
+    /// <exception cref="ObjectDisposedException">This end is closed.</exception>
+    public PipeWriteEnd Duplicate(ExoEnvironment environment)
+    {
+        ThrowIfClosed();
+        return new PipeWriteEnd(Pipe, environment);
+    }
+
+    /// <summary>Writes what there is room for; up to 4,096 bytes whole or not at all. Never waits, allocates nothing.</summary>
+    /// <param name="bytes">What.</param>
+    /// <param name="count">Bytes written.</param>
+    /// <returns><see cref="IpcStatus.Ok"/>; <see cref="IpcStatus.WouldBlock"/>; <see cref="IpcStatus.Closed"/> when nobody reads; <see cref="IpcStatus.Revoked"/>.</returns>
+    /// <exception cref="ObjectDisposedException">This end is closed.</exception>
+    public IpcStatus TryWrite(ReadOnlySpan<byte> bytes, out int count)
+    {
+        ThrowIfClosed();
+        return Pipe.TryWrite(bytes, Slot, out count);
+    }
+
+    /// <summary>Writes all; sleeps while there is no room.</summary>
+    /// <exception cref="IpcException">Nobody reads any more (<see cref="IpcStatus.Closed"/>: EPIPE), or the frames were taken back. A part may have been written.</exception>
+    /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    {
+        do
+        {
+            switch (TryWrite(bytes.Span, out int count))
+            {
+                case IpcStatus.Ok:
+                    bytes = bytes[count..];
+                    break;
+                case IpcStatus.WouldBlock:
+                    try
+                    {
+                        // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
+                        await Ready(cancellationToken);
+                    }
+                    catch (AccessDeniedException)
+                    {
+                        // Revoked: the next try tells.
+                    }
+                    break;
+                case var status:
+                    throw IpcException.Of(status);
+            }
+        }
+        while (!bytes.IsEmpty);
+    }
+}
