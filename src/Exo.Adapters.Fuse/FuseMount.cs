@@ -4,12 +4,14 @@ using Exo.Adapters.Fuse.Mounting;
 using Exo.Adapters.Fuse.Session;
 using Exo.Core.Linux;
 using Exo.FileSystems.CFFS;
+using Exo.FileSystems.CFFS.Watching;
 
 namespace Exo.Adapters.Fuse;
 
 /// <summary>
-/// A C-FFS volume mounted on a directory: <c>using FuseMount mount = FuseMount.Start(volume, "/mnt", new())</c>. The volume stays the caller's; nothing else should use it meanwhile,
-/// because the kernel keeps what it has seen. The mount ends with <see cref="Dispose"/>, <c>umount</c>, <c>fusermount3 -u</c> or the end of the process.
+/// A C-FFS volume mounted on a directory: <c>using FuseMount mount = FuseMount.Start(volume, "/mnt", new())</c>. The volume stays the caller's, who may go on using it: the kernel keeps what it
+/// has seen, and is told when it is true no more (<see cref="CatchUp"/>). With <see cref="FuseMountOptions.WritebackCache"/> the kernel does not take another length or time of a file that somebody has
+/// open there, or that has several names. The mount ends with <see cref="Dispose"/>, <c>umount</c>, <c>fusermount3 -u</c> or the end of the process.
 /// <para>Threads of this process must not touch the mount through memory maps: a page fault there would wait for itself.</para>
 /// </summary>
 public sealed class FuseMount : IDisposable
@@ -23,6 +25,7 @@ public sealed class FuseMount : IDisposable
     private const int ThreadsMax = 512;
 
     private readonly FuseSession _session;
+    private readonly FuseInvalidations _invalidations;
     private readonly Lock _lock = new();
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
@@ -50,6 +53,7 @@ public sealed class FuseMount : IDisposable
         _session = new FuseSession(
             volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles,
             () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null);
+        _invalidations = new FuseInvalidations(_session, notifications);
         try
         {
             // The kernel's first message is FUSE_INIT; until it is answered nobody gets through.
@@ -93,6 +97,14 @@ public sealed class FuseMount : IDisposable
             }
 
             flusher.Start();
+            _session.Door.Observe(_invalidations);
+            Thread invalidator = new(_invalidations.Serve) { IsBackground = true, Name = "exo-fuse-invalidate" };
+            lock (_lock)
+            {
+                _threads.Add(invalidator);
+            }
+
+            invalidator.Start();
         }
         catch
         {
@@ -113,6 +125,12 @@ public sealed class FuseMount : IDisposable
 
     /// <summary>How many messages of each kind the kernel has sent so far.</summary>
     public IReadOnlyList<FuseMessageCount> CountMessages() => _session.Messages.Snapshot();
+
+    /// <summary>
+    /// Waits until everything that was changed through the volume before this call, and not through the mount, shows in the mount. It does so shortly after each change anyway. Not to be called
+    /// by somebody on whom the mount's users wait.
+    /// </summary>
+    public void CatchUp() => _invalidations.CatchUp();
 
     /// <summary>Mounts. When it returns, the mount works.</summary>
     /// <exception cref="IOException">The directory does not exist, FUSE is not there, or the right to mount is missing.</exception>
@@ -163,6 +181,8 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Set();
+        _session.Door.EndObserving(_invalidations);
+        _invalidations.End();
         bool ended = true;
         foreach (Thread thread in Threads())
         {
@@ -237,6 +257,9 @@ public sealed class FuseMount : IDisposable
     private void Serve(Func<FuseWorker?> make)
     {
         FuseWorker? worker = null;
+
+        // What these threads change the kernel has asked for: it knows.
+        ChangeFeed.ActFor(_invalidations);
         bool ended = ServeUntilBroken(() => (worker ??= make())?.Step() ?? false);
         worker?.Dispose();
         if (ended && Interlocked.Decrement(ref _running) == 0)

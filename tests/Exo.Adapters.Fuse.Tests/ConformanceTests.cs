@@ -13,6 +13,8 @@ public sealed class ConformanceTests(ITestOutputHelper output)
 {
     [Theory]
     [InlineData("io_uring")]
+    [InlineData("io_uring,writeback")]
+    [InlineData("noio_uring,noxattr")]
     [InlineData("noio_uring,writeback,handles")]
     public void Every_call_does_what_it_does_elsewhere(string how)
     {

@@ -9,23 +9,49 @@ namespace Exo.Adapters.Fuse.Mounting;
 internal sealed unsafe class FuseNotifications(int connection)
 {
     private const int InvalidateInode = 2;
+    private const int InvalidateEntry = 3;
+    private const int InodeBytes = FuseReply.HeaderBytes + 24;
+    private const int EntryBytes = FuseReply.HeaderBytes + 16;
+    private const int NameBytesMax = 255;
 
     /// <summary>
-    /// The kernel writes back and drops what it holds of a file from an offset on. It does so with WRITE messages before this returns: others must be there to answer them.
-    /// An inode that the kernel has forgotten has no pages: that error is as good as success.
+    /// The kernel writes back and drops what it holds of a file from an offset on, and its attributes. It does so with WRITE messages before this returns: others must be there to answer them.
+    /// False when it does not know the inode (any more, or yet).
     /// </summary>
-    public void WriteBackAndDrop(ulong node, long offset)
+    public bool Invalidate(ulong node, long offset) => SendInode(node, Math.Max(0, offset));
+
+    /// <summary>The kernel asks for an inode's attributes anew when it needs them. False when it does not know the inode.</summary>
+    public bool InvalidateAttributes(ulong node) => SendInode(node, -1);
+
+    /// <summary>The kernel forgets what a name means, also that it means nothing; what it holds of the inode goes with the last one who uses it. It takes the directory's lock and so waits for its lookups.</summary>
+    public void InvalidateName(ulong directory, ReadOnlySpan<byte> name)
     {
-        const int LengthBytes = FuseReply.HeaderBytes + 24;
-        Span<byte> notification = stackalloc byte[LengthBytes];
+        Invariant.Check(name.Length is > 0 and <= NameBytesMax);
+        Span<byte> notification = stackalloc byte[EntryBytes + NameBytesMax + 1];
+        notification = notification[..(EntryBytes + name.Length + 1)];
         notification.Clear();
-        BinaryPrimitives.WriteInt32LittleEndian(notification, LengthBytes);
-        BinaryPrimitives.WriteInt32LittleEndian(notification[4..], InvalidateInode);
+        BinaryPrimitives.WriteUInt64LittleEndian(notification[FuseReply.HeaderBytes..], directory);
+        BinaryPrimitives.WriteInt32LittleEndian(notification[(FuseReply.HeaderBytes + 8)..], name.Length);
+        name.CopyTo(notification[EntryBytes..]);
+        Send(notification, InvalidateEntry);
+    }
+
+    private bool SendInode(ulong node, long offset)
+    {
+        Span<byte> notification = stackalloc byte[InodeBytes];
+        notification.Clear();
         BinaryPrimitives.WriteUInt64LittleEndian(notification[FuseReply.HeaderBytes..], node);
-        BinaryPrimitives.WriteInt64LittleEndian(notification[(FuseReply.HeaderBytes + 8)..], Math.Max(0, offset));
+        BinaryPrimitives.WriteInt64LittleEndian(notification[(FuseReply.HeaderBytes + 8)..], offset);
+        return Send(notification, InvalidateInode);
+    }
+
+    private bool Send(Span<byte> notification, int kind)
+    {
+        BinaryPrimitives.WriteInt32LittleEndian(notification, notification.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(notification[4..], kind);
         fixed (byte* bytes = notification)
         {
-            _ = Libc.Write(connection, bytes, LengthBytes);
+            return Libc.Write(connection, bytes, (nuint)notification.Length) >= 0 || Errno.Last != Errno.ENOENT;
         }
     }
 }

@@ -45,7 +45,7 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
 
                 // SEEK for holes and data: the kernel may hold pages that the volume has not seen, and asks nevertheless; what was just written would be found to be a hole.
                 // From the offset on: what lies before does not matter to the answer.
-                notifications.WriteBackAndDrop(request.Node, (long)request.BodyLong(8));
+                notifications.Invalidate(request.Node, (long)request.BodyLong(8));
             }
 
             session.Handle(message, Reply);

@@ -89,6 +89,9 @@ internal sealed partial class FuseSession
             return true;
         }
 
+        ulong node = Nodes.NumberOf(inode);
+        ulong number = inode.Number;
+        Nodes.Tell(inode);
         CffsStat stat;
         try
         {
@@ -96,15 +99,14 @@ internal sealed partial class FuseSession
         }
         catch
         {
-            _door.Release(inode);
+            Nodes.Forget(node, 1);
             throw;
         }
 
-        FuseStructures.WriteEntry(reply.Add(FuseStructures.EntryBytes), Nodes.NumberOf(inode), stat);
+        FuseStructures.WriteEntry(reply.Add(FuseStructures.EntryBytes), node, stat);
         room -= FuseStructures.EntryBytes;
-        bool added = AddName(reply, ref room, plus: false, inode.Number, next, stat.Kind, entry.Name);
+        bool added = AddName(reply, ref room, plus: false, number, next, stat.Kind, entry.Name);
         Invariant.Check(added);
-        Nodes.Tell(inode);
         return true;
     }
 

@@ -150,17 +150,17 @@ internal sealed partial class FuseSession
     /// <summary>Tells the kernel of an inode; takes the hold over.</summary>
     private void AddEntry(Inode inode, FuseReply reply)
     {
+        ulong node = Nodes.NumberOf(inode);
+        Nodes.Tell(inode);
         try
         {
-            FuseStructures.WriteEntry(reply.Add(FuseStructures.EntryBytes), Nodes.NumberOf(inode), _door.Stat(inode));
+            FuseStructures.WriteEntry(reply.Add(FuseStructures.EntryBytes), node, _door.Stat(inode));
         }
         catch
         {
-            _door.Release(inode);
+            Nodes.Forget(node, 1);
             throw;
         }
-
-        Nodes.Tell(inode);
     }
 
     private static ReadOnlyMemory<byte> CheckLength(ReadOnlyMemory<byte> name) =>

@@ -36,10 +36,16 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
 
     public NodeDoor Door => _door;
 
+    /// <summary>The kernel keeps lengths and times of files itself, whatever it is told (<c>writeback</c>).</summary>
+    public bool KernelKeepsLengths => writebackCache;
+
     /// <summary>What the kernel has sent so far.</summary>
     public MessageCounts Messages => _messages;
 
     private NodeTable Nodes => _nodes ??= new NodeTable(_door, () => !_hasHandles);
+
+    /// <summary>The kernel's name for an inode, if it has been told of it and has not forgotten; else 0.</summary>
+    public ulong NodeNumberOf(ulong inode) => inode == _door.Root.Number ? NodeTable.RootNode : Nodes.Find(inode) is null ? 0 : inode;
 
     /// <summary>Whether something has changed since the last call.</summary>
     public bool TakeChanges() => Interlocked.Exchange(ref _changes, 0) != 0;

@@ -34,7 +34,7 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
         }
     }
 
-    /// <summary>The kernel is told of an inode; takes the caller's hold over.</summary>
+    /// <summary>The kernel is about to be told of an inode; takes the caller's hold over. Before its attributes are read, so that none of their changes is missed (<see cref="NodeDoor.Tell"/>).</summary>
     public void Tell(Inode inode)
     {
         if (inode != door.Root)
@@ -45,6 +45,7 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
                 known.Times++;
                 if (!wasKnown)
                 {
+                    NodeDoor.Tell(inode);
                     known.Inode = inode;
                     known.IsKept = keepsFiles() && door.Keep(inode);
                     return;
@@ -98,6 +99,7 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
 
     private void Drop(in Known gone)
     {
+        NodeDoor.Untell(gone.Inode);
         if (gone.IsKept)
         {
             door.Close(gone.Inode);

@@ -65,6 +65,9 @@ internal sealed class Inode
     /// <summary>Open file handles. Guarded by the metadata lock.</summary>
     public int Opens { get; set; }
 
+    /// <summary>How many observers keep what they were told of this inode (<see cref="Watching.IChangeObserver"/>). Changed with interlocked operations, before the telling and after the forgetting.</summary>
+    public int Tellings;
+
     /// <summary>No name is left; the record goes when the last handle closes.</summary>
     public bool IsUnlinked { get; set; }
 

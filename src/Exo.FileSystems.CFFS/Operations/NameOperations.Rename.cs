@@ -212,7 +212,7 @@ internal sealed partial class NameOperations
 
                 Touch(from);
                 Touch(to);
-                core.Changes.NoteMove(from, fromName.Span, to, toName.Span, inode.Number, inode.Record.Mode);
+                core.Changes.NoteMove(from, fromName.Span, to, toName.Span, inode.Number, inode.Record.Mode, replaced);
             }
 
             if (!inPlace)

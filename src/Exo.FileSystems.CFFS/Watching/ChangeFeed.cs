@@ -6,13 +6,36 @@ using Exo.FileSystems.CFFS.Volume;
 namespace Exo.FileSystems.CFFS.Watching;
 
 /// <summary>
-/// Tells watches what has changed. Told under the metadata lock, in the order of the changes; with nobody watching, telling is reading one field. A watch's own lock is a leaf.
+/// Tells watches and observers what has changed. Told under the metadata lock, in the order of the changes; with nobody there, telling is reading a field or two. A watch's own lock is a leaf.
 /// </summary>
 internal sealed class ChangeFeed(VolumeCore core)
 {
     private readonly Lock _lock = new();
     private volatile CffsWatch[] _watches = [];
+    private volatile IChangeObserver[] _observers = [];
     private bool _hasEnded;
+
+    [ThreadStatic]
+    private static IChangeObserver? t_author;
+
+    /// <summary>Whatever the calling thread changes from here on is the observer's own doing, of which it need not be told.</summary>
+    public static void ActFor(IChangeObserver observer) => t_author = observer;
+
+    public void Add(IChangeObserver observer)
+    {
+        lock (_lock)
+        {
+            _observers = [.. _observers, observer];
+        }
+    }
+
+    public void Remove(IChangeObserver observer)
+    {
+        lock (_lock)
+        {
+            _observers = [.. _observers.Where(other => other != observer)];
+        }
+    }
 
     /// <summary>Adds a watch; the root's hold becomes its own.</summary>
     public CffsWatch Add(Inode root, bool isSubtree, int capacity)
@@ -60,6 +83,7 @@ internal sealed class ChangeFeed(VolumeCore core)
     /// <summary>A name was made or removed.</summary>
     public void NoteName(CffsChangeKind kind, Inode directory, ReadOnlySpan<byte> name, ulong inode, ushort mode)
     {
+        Observe(directory, name, inode);
         foreach (CffsWatch watch in _watches)
         {
             if (watch.Root.Number == inode)
@@ -74,9 +98,16 @@ internal sealed class ChangeFeed(VolumeCore core)
         }
     }
 
-    /// <summary>A name was moved. The directories lie where they lay before.</summary>
-    public void NoteMove(Inode from, ReadOnlySpan<byte> fromName, Inode to, ReadOnlySpan<byte> toName, ulong inode, ushort mode)
+    /// <summary>A name was moved. The directories lie where they lay before. What had the new name before may have others, and links less.</summary>
+    public void NoteMove(Inode from, ReadOnlySpan<byte> fromName, Inode to, ReadOnlySpan<byte> toName, ulong inode, ushort mode, Inode? replaced)
     {
+        Observe(from, fromName, inode);
+        Observe(to, toName, inode);
+        if (replaced is not null)
+        {
+            Observe(replaced, contents: false, null, default);
+        }
+
         foreach (CffsWatch watch in _watches)
         {
             byte[]? before = TryPath(watch, from, fromName);
@@ -104,22 +135,34 @@ internal sealed class ChangeFeed(VolumeCore core)
     public void NoteInode(CffsChangeKind kind, Inode inode)
     {
         CffsWatch[] watches = _watches;
-        if (watches.Length > 0)
+        bool isObserved = IsObserved(inode);
+        if (watches.Length > 0 || isObserved)
         {
-            NoteInode(watches, kind, inode);
+            NoteInode(watches, isObserved, kind, inode);
         }
     }
 
-    private void NoteInode(CffsWatch[] watches, CffsChangeKind kind, Inode inode)
+    private void NoteInode(CffsWatch[] watches, bool isObserved, CffsChangeKind kind, Inode inode)
     {
         Invariant.Check(core.Metadata.IsHeldByCurrentThread);
+        bool contents = kind == CffsChangeKind.Written;
         if (inode.Container is not { } container || inode.IsRemoved || container == core.Orphans)
         {
+            if (isObserved)
+            {
+                Observe(inode, contents, null, default);
+            }
+
             return;
         }
 
         Span<byte> name = stackalloc byte[inode.Record.NameLength];
         ReadName(inode, name);
+        if (isObserved)
+        {
+            Observe(inode, contents, container == core.Externals ? null : container, name);
+        }
+
         foreach (CffsWatch watch in watches)
         {
             // Of the several names of an external inode none is the one.
@@ -127,6 +170,44 @@ internal sealed class ChangeFeed(VolumeCore core)
             if (path is not null)
             {
                 watch.Add(new CffsChange { Kind = kind, Inode = inode.Number, Directory = container == core.Externals ? 0 : container.Number, Path = path, InodeKind = ModeBits.KindOf(inode.Record.Mode) });
+            }
+        }
+    }
+
+    private bool IsObserved(Inode inode)
+    {
+        if (inode.Tellings > 0)
+        {
+            foreach (IChangeObserver observer in _observers)
+            {
+                if (observer != t_author)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private void Observe(Inode directory, ReadOnlySpan<byte> name, ulong inode)
+    {
+        foreach (IChangeObserver observer in _observers)
+        {
+            if (directory.Tellings > 0 && observer != t_author)
+            {
+                observer.NameChanged(directory, name, inode);
+            }
+        }
+    }
+
+    private void Observe(Inode inode, bool contents, Inode? directory, ReadOnlySpan<byte> name)
+    {
+        foreach (IChangeObserver observer in _observers)
+        {
+            if (inode.Tellings > 0 && observer != t_author)
+            {
+                observer.InodeChanged(inode, contents, directory, name);
             }
         }
     }
