@@ -55,7 +55,6 @@ public sealed class KeyValueCursor : IDisposable
         if (!_isDisposed)
         {
             _isDisposed = true;
-            _entries.Dispose();
             _version.LetGo();
         }
     }

@@ -502,7 +502,7 @@ public sealed class KeyValueStore : IDisposable
             TableBuilder.Result? built = null;
             try
             {
-                using MergedSource entries = new([new MemorySource(old.Memory, _commit), .. inputs.Select(table => new TableSource(table, _cache))]);
+                MergedSource entries = new([new MemorySource(old.Memory, _commit), .. inputs.Select(table => new TableSource(table, _cache))]);
                 built = TableBuilder.Build(_disk, _cache, slot, entries, dropsDeleted);
             }
             finally

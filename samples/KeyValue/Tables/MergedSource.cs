@@ -47,14 +47,6 @@ internal sealed class MergedSource(SortedSource[] sources) : SortedSource
         return _current >= 0;
     }
 
-    public override void Dispose()
-    {
-        foreach (SortedSource source in sources)
-        {
-            source.Dispose();
-        }
-    }
-
     // Older entries of the same key go with it; the sources before the current one stand on higher keys.
     private void PassCurrent()
     {

@@ -2,7 +2,7 @@
 namespace KeyValue.Tables;
 
 /// <summary>Something that gives entries in the order of their keys, each key once. What <see cref="Key"/> and <see cref="Value"/> show holds until the next step.</summary>
-internal abstract class SortedSource : IDisposable
+internal abstract class SortedSource
 {
     public abstract ReadOnlySpan<byte> Key { get; }
 
@@ -14,8 +14,4 @@ internal abstract class SortedSource : IDisposable
     public abstract void Seek(ReadOnlySpan<byte> key);
 
     public abstract bool MoveNext();
-
-    public virtual void Dispose()
-    {
-    }
 }

@@ -29,7 +29,7 @@ public sealed class StoreModelTests
         Gen.Int[0, 60], Gen.Frequency((8, Gen.Int[0, 300]), (1, Gen.Int[3000, 12_000])), (verb, key, length) => new Step(verb, key, length));
 
     [Fact]
-    public void It_does_what_a_sorted_dictionary_does() => Steps.List[1, 250].Sample(Run, iter: 60, threads: 1);
+    public void It_does_what_a_sorted_dictionary_does() => Steps.List[1, 250].Sample(Run, iter: 40, threads: 1);
 
     private static void Run(List<Step> steps)
     {
