@@ -25,6 +25,7 @@ internal static class Abi
     public const int MAP_POPULATE = 0x8000;
     public const int MADV_DONTNEED = 4;
     public const int MADV_DONTFORK = 10;
+    public const int MADV_COLLAPSE = 25;
 
     // statx(2)
     public const int AT_FDCWD = -100;

@@ -32,6 +32,37 @@ internal sealed class MappedRegion : IDisposable
     public static MappedRegion Shared(int fd, long lengthBytes, long offset = 0, int extraFlags = 0) =>
         Map(lengthBytes, Abi.PROT_READ | Abi.PROT_WRITE, Abi.MAP_SHARED | extraFlags, fd, offset);
 
+    /// <summary>A shared mapping of a file that begins at a multiple of <paramref name="alignmentBytes"/>, a power of two of pages.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public static MappedRegion SharedAligned(int fd, long lengthBytes, int alignmentBytes, int extraFlags = 0)
+    {
+        // Address space for the region at any alignment; the mapping goes over a part of it, and the rest is given back.
+        MappedRegion room = Map(lengthBytes + alignmentBytes, 0, Abi.MAP_PRIVATE | Abi.MAP_ANONYMOUS | Abi.MAP_NORESERVE, -1, 0);
+        nint start = (room.Address + alignmentBytes - 1) & -(nint)alignmentBytes;
+        nint end = room.Address + (nint)room.LengthBytes;
+        try
+        {
+            MappedRegion region = Map(lengthBytes, Abi.PROT_READ | Abi.PROT_WRITE, Abi.MAP_SHARED | Abi.MAP_FIXED | extraFlags, fd, 0, start);
+            GiveBack(room.Address, start);
+            GiveBack(start + (nint)lengthBytes, end);
+            return region;
+        }
+        catch
+        {
+            room.Dispose();
+            throw;
+        }
+
+        static void GiveBack(nint from, nint to)
+        {
+            nint first = (from + Environment.SystemPageSize - 1) & -(nint)Environment.SystemPageSize;
+            if (to > first)
+            {
+                _ = Libc.MemoryUnmap(first, (nuint)(to - first));
+            }
+        }
+    }
+
     /// <summary>
     /// Keeps the region out of children made by fork: a child holding the pages while direct I/O writes into them would
     /// break the sharing (open(2), NOTES on O_DIRECT).
@@ -47,9 +78,9 @@ internal sealed class MappedRegion : IDisposable
         }
     }
 
-    private static MappedRegion Map(long lengthBytes, int protection, int flags, int fd, long offset)
+    private static MappedRegion Map(long lengthBytes, int protection, int flags, int fd, long offset, nint at = 0)
     {
-        nint address = Libc.MemoryMap(0, (nuint)lengthBytes, protection, flags, fd, offset);
+        nint address = Libc.MemoryMap(at, (nuint)lengthBytes, protection, flags, fd, offset);
         if (address == -1)
         {
             throw new IOException($"Cannot map {lengthBytes} bytes: {Errno.Describe(Marshal.GetLastPInvokeError())}.");

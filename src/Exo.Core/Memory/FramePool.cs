@@ -20,7 +20,8 @@ namespace Exo.Core.Memory;
 /// per frame, managed: references 4 B, owner 4 B, whether ever bound and sleepers 4 B, and one bit in the exported free map
 /// </code>
 /// Frames are reference-counted: allocation makes the count 1, <see cref="Release"/> to 0 frees. All members are safe to call
-/// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched.
+/// from any thread, and none allocates after an owner's first frame. Memory becomes resident when a frame is first touched,
+/// or 2 MiB at a time where the kernel gives <see cref="FramePoolOptions.LargePages"/>.
 /// </summary>
 /// <remarks>
 /// The accessors by number (<see cref="Bytes(FrameNumber)"/>, <see cref="Address"/>, <see cref="Memory"/>) are for code that
@@ -38,6 +39,7 @@ public sealed class FramePool : IRevocable, IDisposable
     private readonly MappedRegion _region;
     private readonly SafeFileHandle _file;
     private readonly FreeMap _freeMap;
+    private readonly LargePages _largePages;
     private readonly FrameState[] _states;
     private readonly FrameOwners _owners;
     private readonly FrameAcls _acls;
@@ -53,11 +55,12 @@ public sealed class FramePool : IRevocable, IDisposable
     private int _users = 1;
     private int _disposed;
 
-    private FramePool(SafeFileHandle file, MappedRegion region, int frameCount, CapabilityAuthority authority)
+    private FramePool(SafeFileHandle file, MappedRegion region, int frameCount, CapabilityAuthority authority, bool largePages)
     {
         _file = file;
         _region = region;
         _freeMap = new FreeMap(frameCount);
+        _largePages = new LargePages(region.Address, largePages ? (long)frameCount * FrameBytes : 0);
         _states = new FrameState[frameCount];
         _owners = new FrameOwners(authority);
         _acls = new FrameAcls(_owners);
@@ -127,9 +130,9 @@ public sealed class FramePool : IRevocable, IDisposable
                 throw new IOException($"Cannot size a memory file to {capacityBytes} bytes: {Errno.Describe(Errno.Last)}.");
             }
 
-            MappedRegion region = MappedRegion.Shared(fd, capacityBytes, extraFlags: Abi.MAP_NORESERVE);
+            MappedRegion region = MappedRegion.SharedAligned(fd, capacityBytes, LargePages.PageBytes, Abi.MAP_NORESERVE);
             region.DoNotFork();
-            return new FramePool(file, region, (int)frameCount, options.Authority ?? CapabilityAuthority.Create());
+            return new FramePool(file, region, (int)frameCount, options.Authority ?? CapabilityAuthority.Create(), options.LargePages);
         }
         catch
         {
@@ -511,6 +514,7 @@ public sealed class FramePool : IRevocable, IDisposable
     {
         ref FrameState state = ref _states[frame.Value];
         Invariant.Check(state.References == 0 && state.Owner == 0);
+        _largePages.Taken(frame.Value);
         Volatile.Write(ref state.Owner, ownerIndex);
         Volatile.Write(ref state.References, 1);
         if (zero)

@@ -27,6 +27,9 @@ internal sealed class DirectoryState
     /// <summary>How many neighbours are read with a block.</summary>
     public ReadAround Misses { get; } = new();
 
+    /// <summary>How many subdirectories are read with one.</summary>
+    public SiblingsAhead Siblings { get; } = new();
+
     /// <summary>Where records fit.</summary>
     public RoomMap Room { get; } = new();
 
@@ -54,7 +57,7 @@ internal sealed class DirectoryState
     /// <summary>Buckets of the index.</summary>
     public uint Buckets { get; set; }
 
-    /// <summary>Blocks set aside for slots of a large directory.</summary>
+    /// <summary>Blocks set aside for slots.</summary>
     public AllocationWindow SlotWindow;
 
     /// <summary>Blocks set aside for buckets.</summary>

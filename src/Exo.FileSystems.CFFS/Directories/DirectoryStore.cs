@@ -16,6 +16,7 @@ namespace Exo.FileSystems.CFFS.Directories;
 internal sealed partial class DirectoryStore(VolumeCore core)
 {
     private const int LoadBatchBlocks = 64;
+    private const ulong SlotWindowBlocks = 4;
     private const ulong WindowBlocksMax = 2048;
 
     public DirectoryIndex Index { get; } = new(core);
@@ -53,6 +54,7 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         state.Subdirectories = 0;
         NameIndex names = new();
         List<(uint Address, uint Twin)> unseen = [];
+        await ReadWithSiblingsAsync(directory, mode).ConfigureAwait(false);
         for (int e = 0; e < directory.Map.Count; e++)
         {
             MappedExtent extent = directory.Map[e];
@@ -266,10 +268,10 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         {
             lock (core.Metadata)
             {
-                // A small directory's slots lie in its group, beside its files. Those of a large one have a window of their own that grows with it: few extents, and a tree of one node.
-                bool isLarge = logical >= core.IndexFromBlocks && directory.Directory is not null;
-                ref AllocationWindow window = ref isLarge ? ref directory.Directory!.SlotWindow : ref directory.Window;
-                uint windowBlocks = isLarge ? (uint)Math.Clamp(logical / 4, 16, WindowBlocksMax) : BlockAllocator.DirectoryWindowBlocks;
+                // Slots have a window of their own, in front of the files' and growing with the directory: a small directory is one extent, which its record holds, and is read by one request.
+                bool hasOwn = directory.Directory is not null;
+                ref AllocationWindow window = ref hasOwn ? ref directory.Directory!.SlotWindow : ref directory.Window;
+                uint windowBlocks = hasOwn ? (uint)Math.Clamp(logical / 4, SlotWindowBlocks, WindowBlocksMax) : BlockAllocator.DirectoryWindowBlocks;
                 if (!core.Allocator.TryTake(ref window, directory.SlotBlock.Value, 1, windowBlocks, out BlockExtent place))
                 {
                     core.Cache.Release(frame);
