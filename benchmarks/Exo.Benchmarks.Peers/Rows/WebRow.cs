@@ -113,10 +113,13 @@ internal sealed class WebRow(string name, int lengthBytes, bool keepsAlive, WebS
 
     private double Measure(WebServer server)
     {
-        double before = ProcessorTime.OfProcesses(_processes[server]);
+        double before = ProcessorTime.OfProcesses(_processes[server]), busyBefore = ProcessorTime.OfProcessor(0);
         HttpLoadResult result = Load(
             _network, $"{(server == WebServer.Raw ? RawAddress : TwoNamespaces.ServerAddress)}:{Port + (int)server}", keepsAlive, Connections, seconds: 4);
-        double used = ProcessorTime.OfProcesses(_processes[server]) - before;
+        double used = ProcessorTime.OfProcesses(_processes[server]) - before, busy = ProcessorTime.OfProcessor(0) - busyBefore;
+        Console.Error.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"  {server}: {result.Requests / result.Seconds:0}/s, {result.RequestsInAll / used:0} per server second ({used:0.00} s; its processor {busy:0.00} s), client {result.ProcessorSeconds / result.Seconds:0.00}, p50 {result.P50Us:0} us, p99 {result.P99Us:0} us, resent {result.Retransmissions}, failed {result.Failures}"));
         if (result.Failures > 0 || result.Requests == 0)
         {
             throw new InvalidOperationException($"{server}: {result}");

@@ -12,6 +12,12 @@ internal static class AddressResolution
 {
     private const int PacketBytes = 42;
 
+    /// <summary>
+    /// The hardware address of the clients: not that of the interface, as if they were another machine on the link. So the kernel at the client's end, which gets a copy of
+    /// every packet, sees at once that they are not for it.
+    /// </summary>
+    public static MacAddress Own { get; } = MacAddress.Parse("02:65:78:6f:00:01");
+
     /// <summary>Asks for the hardware address of a neighbour until he answers.</summary>
     /// <exception cref="InvalidOperationException">He does not, for 10 seconds.</exception>
     public static MacAddress Ask(NetworkDevice device, ReceiveBatch batch, IPAddress own, IPAddress wanted)
@@ -66,10 +72,10 @@ internal static class AddressResolution
         Span<byte> packet = device.Frames.Bytes(frame)[..PacketBytes];
         packet.Clear();
         to.Write(packet);
-        device.Features.Address.Write(packet[6..]);
+        Own.Write(packet[6..]);
         (packet[12], packet[13], packet[15], packet[16], packet[18], packet[19]) = (8, 6, 1, 8, 6, 4);
         BinaryPrimitives.WriteUInt16BigEndian(packet[20..], operation);
-        device.Features.Address.Write(packet[22..]);
+        Own.Write(packet[22..]);
         own.TryWriteBytes(packet[28..], out _);
         if (operation == 2)
         {

@@ -41,7 +41,7 @@ internal sealed class ClientPackets
         _request[0] = new PacketSlice(new FrameNumber(_first.Value + 2), 0, request.Length);
         _requestBytes = request.Length;
         server.Write(_template);
-        device.Features.Address.Write(_template.AsSpan(6));
+        AddressResolution.Own.Write(_template.AsSpan(6));
         Span<byte> ip = _template.AsSpan(14);
         (_template[12], ip[0], ip[6], ip[8], ip[9]) = (8, 0x45, 0x40, 64, 6);
         from.TryWriteBytes(ip[12..], out _);

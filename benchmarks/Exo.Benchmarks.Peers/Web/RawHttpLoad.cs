@@ -54,8 +54,8 @@ internal sealed class RawHttpLoad
     private readonly short[] _byPort = new short[65536];
     private readonly Stack<int> _idle = new();
     private readonly LatencyHistogram _latency = new();
+    private readonly uint[] _usedUpTo = new uint[65536];
     private ushort _nextPort = FirstPort;
-    private uint _nextSequence = (uint)Stopwatch.GetTimestamp();
     private long _answerBytes;
     private long _requests;
     private long _requestsInAll;
@@ -175,9 +175,18 @@ internal sealed class RawHttpLoad
 
         _byPort[connection.Port] = -1;
         _byPort[_nextPort] = (short)index;
-        _nextSequence += 1 << 16;
-        connection = new Connection { State = State.Opening, Port = _nextPort, Next = _nextSequence, Began = now, Progress = now };
+        _usedUpTo[connection.Port] = connection.Next;
+        connection = new Connection { State = State.Opening, Port = _nextPort, Next = FirstSequence(_nextPort, now), Began = now, Progress = now };
         _packets.Send(connection.Port, connection.Next, 0, ClientPackets.Syn);
+    }
+
+    // The clock of RFC 9293 section 3.4.1, four microseconds a number, and never a number that the port has used: the server may still have the last
+    // connection of the port in TIME-WAIT, where only a younger SYN opens another (RFC 6191).
+    private uint FirstSequence(ushort port, long now)
+    {
+        uint clock = (uint)(now / (Stopwatch.Frequency / 250_000));
+        uint least = _usedUpTo[port] + (1 << 16);
+        return _usedUpTo[port] == 0 || (int)(clock - least) > 0 ? clock : least;
     }
 
     private void Request(ref Connection connection, long now)

@@ -18,13 +18,21 @@ internal static class PacketAbi
 
     public const int SOL_PACKET = 263;
     public const int PACKET_ADD_MEMBERSHIP = 1;
+    public const int PACKET_RX_RING = 5;
     public const int PACKET_STATISTICS = 6;
+    public const int PACKET_COPY_THRESH = 7;
+    public const int PACKET_VERSION = 10;
     public const int PACKET_VNET_HDR = 15;
     public const int PACKET_FANOUT = 18;
     public const int PACKET_QDISC_BYPASS = 20;
     public const int PACKET_IGNORE_OUTGOING = 23;
     public const int PACKET_MR_PROMISC = 1;
     public const int PACKET_FANOUT_HASH = 0;
+
+    public const int TPACKET_V2 = 1;
+    public const uint TP_STATUS_KERNEL = 0;
+    public const uint TP_STATUS_USER = 1;
+    public const uint TP_STATUS_COPY = 2;
 
     public const int MSG_TRUNC = 0x20;
 
@@ -90,6 +98,35 @@ internal struct PacketMembership
     public ushort Kind;
     public ushort AddressBytes;
     public ulong Address;
+}
+
+/// <summary>struct tpacket_req, 16 bytes.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct PacketRingRequest
+{
+    public uint BlockBytes;
+    public uint BlockCount;
+    public uint FrameBytes;
+    public uint FrameCount;
+}
+
+/// <summary>struct tpacket2_hdr, 32 bytes, in front of a slot of a packet ring.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct PacketSlot
+{
+    public uint Status;
+
+    /// <summary>Bytes of the packet, and how many of them lie in the slot.</summary>
+    public uint LengthBytes;
+    public uint CapturedBytes;
+
+    /// <summary>Where the packet and its network header begin, from the slot's first byte.</summary>
+    public ushort PacketOffset;
+    public ushort NetworkOffset;
+    public uint Seconds;
+    public uint Nanoseconds;
+    public uint VlanTag;
+    public uint Padding;
 }
 
 /// <summary>struct virtio_net_hdr, 10 bytes, in the machine's byte order as packet sockets and TAP have it.</summary>

@@ -23,17 +23,21 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private readonly DeviceWait _wait = new();
     private readonly ReceiveFrames _receiveFrames;
     private readonly VirtioVectors _vectors;
+    private readonly PacketReceiveRing? _ring;
     private readonly bool _mayBypass;
     private NetworkDeviceFeatures _features;
     private DeviceTally _tally;
     private long _kernelDrops;
+    private bool _mayHaveFailed;
     private bool _isDisposed;
 
-    private PacketSocketDevice(NetworkLink link, SafeFileHandle socket, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, bool mayBypass)
+    private PacketSocketDevice(
+        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, bool mayBypass)
         : base(link.Name, frames)
     {
         _link = link;
         _socket = socket;
+        _ring = ring;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
         _mayBypass = mayBypass;
@@ -63,20 +67,24 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     {
         ArgumentNullException.ThrowIfNull(frames);
         options ??= new PacketSocketOptions();
+        ArgumentOutOfRangeException.ThrowIfNegative(options.ReceiveRingSlots);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.ReceiveRingSlots, 1 << 19);
         NetworkLink link = NetworkLink.Open(interfaceName);
         SafeFileHandle? socket = null;
+        PacketReceiveRing? ring = null;
         ReceiveFrames? receiveFrames = null;
         try
         {
             _ = link.Address;
-            socket = OpenSocket(link, options);
+            socket = OpenSocket(link, options, out ring);
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
             VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
-            return new PacketSocketDevice(link, socket, frames, receiveFrames, vectors, options.BypassQueueing);
+            return new PacketSocketDevice(link, socket, ring, frames, receiveFrames, vectors, options.BypassQueueing);
         }
         catch
         {
             receiveFrames?.Dispose();
+            ring?.Dispose();
             socket?.Dispose();
             link.Dispose();
             throw;
@@ -88,7 +96,9 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         _tally.SystemCalls++;
-        return _wait.Wait(Descriptor, wanted, timeout);
+        NetworkEvents happened = _wait.Wait(Descriptor, wanted, timeout);
+        _mayHaveFailed |= happened != NetworkEvents.None;
+        return happened;
     }
 
     /// <inheritdoc/>
@@ -150,10 +160,60 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     {
         ArgumentNullException.ThrowIfNull(batch);
         ObjectDisposedException.ThrowIf(_isDisposed, this);
-        int slots = _vectors.Fill(batch.Capacity);
+        if (_ring is { } ring)
+        {
+            while (batch.Count < batch.Capacity && ring.Oldest is var slot && slot != null && TryTake(slot, batch))
+            {
+                ring.Advance(slot);
+            }
+
+            if (batch.Count > 0 || !_mayHaveFailed)
+            {
+                return batch.Count;
+            }
+        }
+
+        // Without a ring, and when a wait ended and nothing has come: the queue is where the kernel tells what happened to the interface.
+        _mayHaveFailed = false;
+        ReceiveQueued(batch, _ring is null ? batch.Capacity : 1);
+        return batch.Count;
+    }
+
+    // A packet of the ring to the batch. False when there is no frame for it now; one that is not whole is dropped.
+    private bool TryTake(PacketSlot* slot, ReceiveBatch batch)
+    {
+        if ((slot->Status & PacketAbi.TP_STATUS_COPY) != 0)
+        {
+            return ReceiveQueued(batch, 1);
+        }
+
+        int lengthBytes = (int)slot->CapturedBytes;
+        if (slot->LengthBytes != slot->CapturedBytes || lengthBytes < EthernetHeaderBytes)
+        {
+            _tally.ReceiveDropped++;
+            return true;
+        }
+
+        if (!_receiveFrames.TryTake(out FrameNumber frame))
+        {
+            return false;
+        }
+
+        byte* packet = (byte*)slot + slot->PacketOffset;
+        new ReadOnlySpan<byte>(packet, lengthBytes).CopyTo(new Span<byte>((void*)Frames.Address(frame), FramePool.FrameBytes));
+        VirtioVectors.Add(batch, _receiveFrames, [new PacketSlice(frame, 0, lengthBytes)], *(VirtioHeader*)(packet - sizeof(VirtioHeader)));
+        _tally.ReceivedPackets++;
+        _tally.ReceivedBytes += lengthBytes;
+        return true;
+    }
+
+    // Packets of the socket's queue to the batch. False when there are no frames for them now.
+    private bool ReceiveQueued(ReceiveBatch batch, int countMax)
+    {
+        int slots = _vectors.Fill(countMax);
         if (slots == 0)
         {
-            return 0;
+            return false;
         }
 
         _tally.SystemCalls++;
@@ -163,7 +223,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         {
             // ENETDOWN is told once when the interface is switched off; it may come back.
             int errno = Errno.Last;
-            return errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV ? throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.") : 0;
+            return errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV ? throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.") : true;
         }
 
         for (int i = 0; i < count; i++)
@@ -179,7 +239,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             _tally.ReceivedBytes += lengthBytes;
         }
 
-        return batch.Count;
+        return true;
     }
 
     /// <inheritdoc/>
@@ -191,6 +251,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         }
 
         _isDisposed = true;
+        _ring?.Dispose();
         _socket.Dispose();
         _link.Dispose();
         _vectors.Dispose();
@@ -199,8 +260,9 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         Frames.RemoveUser();
     }
 
-    private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options)
+    private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options, out PacketReceiveRing? ring)
     {
+        ring = null;
         // Protocol 0 hears nothing: the queue stays empty until everything is set.
         int fd = Libc.Socket(PacketAbi.AF_PACKET, PacketAbi.SOCK_RAW | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, 0);
         if (fd < 0)
@@ -222,6 +284,11 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             {
                 _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUF, &bytes, sizeof(int));
                 _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUF, &bytes, sizeof(int));
+            }
+
+            if (options.ReceiveRingSlots > 0)
+            {
+                ring = PacketReceiveRing.TryOpen(fd, options.ReceiveRingSlots);
             }
 
             LinkSocketAddress address = new()
@@ -253,6 +320,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         }
         catch
         {
+            ring?.Dispose();
             socket.Dispose();
             throw;
         }

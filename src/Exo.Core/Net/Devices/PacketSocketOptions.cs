@@ -23,6 +23,12 @@ public sealed record PacketSocketOptions
     /// <summary>Room in bytes for packets that have come in and were not fetched yet, and again for those on their way out.</summary>
     public int SocketBufferBytes { get; init; } = 16 << 20;
 
+    /// <summary>
+    /// Slots of 2 KiB of a ring shared with the kernel, in which packets are found without a call; longer ones wait in the socket's queue. 0 = no ring, nor where
+    /// the kernel has not the memory for it: then all packets are fetched from the queue.
+    /// </summary>
+    public int ReceiveRingSlots { get; init; } = 2048;
+
     /// <summary>Frames to receive into. The default is room for a whole batch of the longest super-packets, and half of that again for whoever keeps some.</summary>
     public int ReceiveFrameCount { get; init; } = 64 * 17 * 3 / 2;
 

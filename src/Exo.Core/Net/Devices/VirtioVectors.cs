@@ -169,19 +169,24 @@ internal sealed unsafe class VirtioVectors : IDisposable
         }
 
         _missing[slot] = (0, used);
-        VirtioHeader header = _receiveHeaders[slot];
+        Add(batch, _source, _slices.AsSpan(0, count), _receiveHeaders[slot]);
+        return left;
+    }
+
+    /// <summary>Adds a packet with what its virtio header says of it.</summary>
+    public static void Add(ReceiveBatch batch, ReceiveFrames source, ReadOnlySpan<PacketSlice> slices, in VirtioHeader header)
+    {
         bool isPartial = (header.Flags & PacketAbi.VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
         var segmentation = (SegmentationKind)(header.SegmentationType & ~PacketAbi.VIRTIO_NET_HDR_GSO_ECN);
         bool isSuper = segmentation is SegmentationKind.Tcp4 or SegmentationKind.Tcp6;
         batch.Add(
-            _source,
-            _slices.AsSpan(0, count),
+            source,
+            slices,
             isPartial ? ChecksumState.Partial
                 : (header.Flags & PacketAbi.VIRTIO_NET_HDR_F_DATA_VALID) != 0 ? ChecksumState.Verified : ChecksumState.Unknown,
             new PacketOffload(
                 isPartial ? header.ChecksumStart : (ushort)0, isPartial ? header.ChecksumOffset : (ushort)0,
                 isSuper ? segmentation : SegmentationKind.None, isSuper ? header.SegmentBytes : (ushort)0, isSuper ? header.HeaderBytes : (ushort)0));
-        return left;
     }
 
     /// <summary>Gives the slots' frames back. The kernel must be done with them.</summary>
