@@ -2,6 +2,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Net;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Exo.Adapters.Fuse;
 using Exo.Benchmarks.Peers.Machine;
@@ -75,6 +76,8 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-1k-close-epoll", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Epoll),
     () => new WebRow("raw-10k-nginx", 10 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
+    () => new LatencyRow("latency-1k-nginx", busyPollUs: 0),
+    () => new LatencyRow("latency-1k-nginx-poll", busyPollUs: 50),
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-random-write", IsWrite = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sequential", IsSequential = true, BlocksPerRequest = 256, Depth = 8, Engine = ring },
@@ -145,8 +148,15 @@ run.SetAction(parsed =>
 
         Console.Error.WriteLine($"{row.Name}: {row.Work}");
         using CancelGuard guard = new(row, folder);
-        row.Prepare(folder);
-        results.Add(Comparison.Run(row, count));
+        try
+        {
+            row.Prepare(folder);
+            results.Add(Comparison.Run(row, count));
+        }
+        catch (Exception) when (guard.IsEnding)
+        {
+            Thread.Sleep(Timeout.Infinite);   // the guard ends the process
+        }
     }
 
     if (unknown.Count > 0)
@@ -196,28 +206,53 @@ httpLoad.SetAction(parsed => Console.WriteLine(JsonSerializer.Serialize(RawHttpL
 
 Argument<string> address = new("ADDRESS") { Description = "The address to serve on; the kernel must not have it." };
 Argument<int> port = new("PORT");
-Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes };
+Option<int> busyPoll = new("--busy-poll") { Description = "Microseconds to look for packets before sleeping." };
+Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll };
 rawServe.Hidden = true;
-rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes)));
+rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll)));
 
 return new RootCommand("Exo beside its peers.") { list, run, createDelete, packetSend, httpLoad, rawServe }.Parse(args).Invoke();
 
-/// <summary>Ctrl-C takes back what a row has made.</summary>
+/// <summary>Ctrl-C and SIGTERM take back what a row has made.</summary>
 internal sealed class CancelGuard : IDisposable
 {
-    private readonly ConsoleCancelEventHandler _handler;
+    private readonly PosixSignalRegistration[] _registrations;
+    private readonly IPeerRow _row;
+    private readonly WorkFolder _folder;
 
     public CancelGuard(IPeerRow row, WorkFolder folder)
     {
-        _handler = (_, _) =>
-        {
-            row.Dispose();
-            folder.Dispose();
-        };
-        Console.CancelKeyPress += _handler;
+        (_row, _folder) = (row, folder);
+        _registrations = [PosixSignalRegistration.Create(PosixSignal.SIGINT, End), PosixSignalRegistration.Create(PosixSignal.SIGTERM, End)];
     }
 
-    public void Dispose() => Console.CancelKeyPress -= _handler;
+    /// <summary>A signal has come: whatever the row's tools say now is not to be believed, and nothing but the end is to be waited for.</summary>
+    public bool IsEnding { get; private set; }
+
+    public void Dispose()
+    {
+        foreach (PosixSignalRegistration registration in _registrations)
+        {
+            registration.Dispose();
+        }
+    }
+
+    private void End(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        IsEnding = true;
+        try
+        {
+            _row.Dispose();
+        }
+        catch (Exception failure) when (failure is InvalidOperationException or IOException)
+        {
+            Console.Error.WriteLine($"could not clean up: {failure.Message}");
+        }
+
+        _folder.Dispose();
+        Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
+    }
 }
 
 /// <summary>What a run prints.</summary>

@@ -4,28 +4,36 @@ using System.Globalization;
 namespace Exo.Benchmarks.Peers.Machine;
 
 /// <summary>
-/// What a server's processes used, by /proc/PID/stat: work of the kernel that is done inside their calls, as sending over veth is, counts as theirs. And what a whole processor
-/// did, by /proc/stat, which also has the interrupts taken while it idled, and all that other programs do.
+/// What a server used, by /proc/PID/stat: its processes, in whose calls most of the kernel's work for them is done, as sending over veth is, and the kernel thread that does
+/// what is too much for that (ksoftirqd). Whole processors, by /proc/stat, also have all that other programs do.
 /// </summary>
 internal static class ProcessorTime
 {
     private const double TicksPerSecond = 100;
+    private static readonly string?[] s_softInterrupts = new string?[Environment.ProcessorCount];
 
     /// <summary>User and system seconds of all of them.</summary>
     public static double OfProcesses(IEnumerable<int> processes) => processes.Sum(OfProcess);
 
-    /// <summary>Seconds that a processor was busy with anything: all but idle, waiting for disks and stolen by the host.</summary>
-    public static double OfProcessor(int processor)
+    /// <summary>Seconds that the kernel's thread for a processor's soft interrupts has used.</summary>
+    public static double OfSoftInterrupts(int processor)
     {
-        string[] fields = File.ReadLines("/proc/stat").First(line => line.StartsWith($"cpu{processor} ", StringComparison.Ordinal)).Split(' ');
-        ReadOnlySpan<int> busy = [1, 2, 3, 6, 7];   // user, nice, system, irq, softirq
-        double ticks = 0;
-        foreach (int field in busy)
-        {
-            ticks += double.Parse(fields[field], CultureInfo.InvariantCulture);
-        }
+        s_softInterrupts[processor] ??= Directory.EnumerateDirectories("/proc")
+            .Select(Path.GetFileName).OfType<string>().Where(name => char.IsAsciiDigit(name[0]))
+            .First(name => Name(name) == $"ksoftirqd/{processor}");
+        return OfProcess(int.Parse(s_softInterrupts[processor]!, CultureInfo.InvariantCulture));
 
-        return ticks / TicksPerSecond;
+        static string? Name(string process)
+        {
+            try
+            {
+                return File.ReadAllText($"/proc/{process}/comm").TrimEnd();
+            }
+            catch (IOException)
+            {
+                return null;   // gone meanwhile
+            }
+        }
     }
 
     private static double OfProcess(int process)

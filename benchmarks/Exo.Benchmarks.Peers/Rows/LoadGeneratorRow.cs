@@ -42,7 +42,7 @@ internal sealed partial class LoadGeneratorRow(string name, bool keepsAlive) : I
 
     public double RunExo()
     {
-        HttpLoadResult result = WebRow.Load(_network, $"{TwoNamespaces.ServerAddress}:{Port}", keepsAlive, Connections, seconds: 4);
+        HttpLoadResult result = WebServers.Load(_network, $"{TwoNamespaces.ServerAddress}:{Port}", keepsAlive, Connections, seconds: 4);
         Console.Error.WriteLine($"  ours: {result.Requests / result.Seconds:0} requests/s, {result}");
         return result.Requests / result.ProcessorSeconds;
     }

@@ -60,6 +60,7 @@ internal sealed class RawHttpLoad
     private long _requests;
     private long _requestsInAll;
     private long _begun;
+    private long _driveStart;
     private int _opened;
     private long _retransmissions;
     private long _failures;
@@ -86,7 +87,9 @@ internal sealed class RawHttpLoad
     public static HttpLoadResult Run(HttpLoad load)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
-        using PacketSocketDevice device = PacketSocketDevice.Open(load.Interface, frames);
+
+        // Without a ring, because filling that is work for whoever sends to it: the generator pays for itself, and the server's figure is the server's.
+        using PacketSocketDevice device = PacketSocketDevice.Open(load.Interface, frames, new PacketSocketOptions { ReceiveRingSlots = 0 });
         using ReceiveBatch batch = new(frames);
         RawHttpLoad generator = new(load, device, AddressResolution.Ask(device, batch, load.Client, load.Server.Address));
 
@@ -109,6 +112,7 @@ internal sealed class RawHttpLoad
     private double Drive(ReceiveBatch batch, double seconds)
     {
         long start = Stopwatch.GetTimestamp(), lastLook = start;
+        _driveStart = start;
         _begun = 0;
         while (true)
         {
@@ -152,6 +156,9 @@ internal sealed class RawHttpLoad
         while (_idle.Count > 0 && (_load.RequestsPerSecond <= 0 || _begun < elapsed * _load.RequestsPerSecond))
         {
             int index = _idle.Pop();
+
+            // From when it was due, not from when a connection was free for it: a server that stalls delays those too.
+            long due = _load.RequestsPerSecond > 0 ? _driveStart + (long)(_begun / _load.RequestsPerSecond * Stopwatch.Frequency) : now;
             _begun++;
             if (_connections[index].State == State.Closed)
             {
@@ -161,6 +168,8 @@ internal sealed class RawHttpLoad
             {
                 Request(ref _connections[index], now);
             }
+
+            _connections[index].Began = due;
         }
     }
 
@@ -194,11 +203,6 @@ internal sealed class RawHttpLoad
         connection.State = State.Waiting;
         connection.Got = 0;
         connection.Progress = now;
-        if (_load.KeepsAlive)
-        {
-            connection.Began = now;
-        }
-
         _packets.Send(connection.Port, connection.Next, connection.Expected, ClientPackets.Acknowledge | ClientPackets.Push, withRequest: true);
         connection.Next += (uint)_packets.RequestBytes;
     }
@@ -234,6 +238,12 @@ internal sealed class RawHttpLoad
                 connection.Next++;
                 connection.Expected = sequence + 1;
                 Request(ref connection, now);
+            }
+            else if ((flags & ClientPackets.Acknowledge) != 0)
+            {
+                // The server remembers another connection of this port: RFC 9293 section 3.10.7.3 has it forget that.
+                _packets.Send(port, BinaryPrimitives.ReadUInt32BigEndian(tcp[8..]), 0, ClientPackets.Reset);
+                _packets.Send(port, connection.Next, 0, ClientPackets.Syn);
             }
 
             return;
@@ -358,9 +368,10 @@ internal sealed class RawHttpLoad
     {
         foreach (Connection connection in _connections)
         {
-            if (connection.State is State.Idle or State.Waiting)
+            if (connection.State != State.Closed)
             {
-                _packets.Send(connection.Port, connection.Next, connection.Expected, ClientPackets.Reset | ClientPackets.Acknowledge);
+                uint next = connection.Next + (connection.State == State.Opening ? 1u : 0);
+                _packets.Send(connection.Port, next, connection.Expected, ClientPackets.Reset | ClientPackets.Acknowledge);
             }
         }
 

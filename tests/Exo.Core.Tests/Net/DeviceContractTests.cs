@@ -22,7 +22,10 @@ public sealed class PacketSocketContractTests : NetworkDeviceContract
     internal static FramePool Pool() => FramePool.Create(new FramePoolOptions { CapacityBytes = 24 << 20 });
 }
 
-/// <summary>The same where the sending interface cuts nothing itself: the kernel has to, and the receiver sees what would be on a wire.</summary>
+/// <summary>
+/// The same where the sending interface cuts nothing itself: the kernel has to, and the receiver sees what would be on a wire. One end has a small ring and looks at it
+/// before it sleeps, the other has none.
+/// </summary>
 public sealed class PacketSocketOverPlainWireContractTests : NetworkDeviceContract
 {
     protected override DevicePair Open()
@@ -41,8 +44,10 @@ public sealed class PacketSocketOverPlainWireContractTests : NetworkDeviceContra
 
         return new DevicePair(
             frames,
-            network.InA(() => PacketSocketDevice.Open(TestNetwork.LinkA, frames)),
-            network.InB(() => PacketSocketDevice.Open(TestNetwork.LinkB, frames, new PacketSocketOptions { IsPromiscuous = true, BypassQueueing = false })),
+            network.InA(() => PacketSocketDevice.Open(
+                TestNetwork.LinkA, frames, new PacketSocketOptions { ReceiveRingSlots = 70, BusyPoll = TimeSpan.FromMicroseconds(100) })),
+            network.InB(() => PacketSocketDevice.Open(
+                TestNetwork.LinkB, frames, new PacketSocketOptions { IsPromiscuous = true, BypassQueueing = false, ReceiveRingSlots = 0 })),
             network);
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
@@ -25,6 +26,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private readonly VirtioVectors _vectors;
     private readonly PacketReceiveRing? _ring;
     private readonly bool _mayBypass;
+    private readonly TimeSpan _busyPoll;
     private NetworkDeviceFeatures _features;
     private DeviceTally _tally;
     private long _kernelDrops;
@@ -32,7 +34,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private bool _isDisposed;
 
     private PacketSocketDevice(
-        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, bool mayBypass)
+        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, PacketSocketOptions options)
         : base(link.Name, frames)
     {
         _link = link;
@@ -40,7 +42,8 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         _ring = ring;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
-        _mayBypass = mayBypass;
+        _mayBypass = options.BypassQueueing;
+        _busyPoll = options.BusyPoll;
         _features = Measure();
         frames.AddUser();
     }
@@ -79,7 +82,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             socket = OpenSocket(link, options, out ring);
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
             VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
-            return new PacketSocketDevice(link, socket, ring, frames, receiveFrames, vectors, options.BypassQueueing);
+            return new PacketSocketDevice(link, socket, ring, frames, receiveFrames, vectors, options);
         }
         catch
         {
@@ -95,6 +98,11 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_ring is not null && (wanted & NetworkEvents.Receivable) != 0 && IsInRingWithin(timeout))
+        {
+            return NetworkEvents.Receivable;
+        }
+
         _tally.SystemCalls++;
         NetworkEvents happened = _wait.Wait(Descriptor, wanted, timeout);
         _mayHaveFailed |= happened != NetworkEvents.None;
@@ -177,6 +185,31 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         _mayHaveFailed = false;
         ReceiveQueued(batch, _ring is null ? batch.Capacity : 1);
         return batch.Count;
+    }
+
+    // Whether a packet lies in the ring, or comes while it is worth looking.
+    private bool IsInRingWithin(TimeSpan timeout)
+    {
+        if (_ring!.Oldest != null)
+        {
+            return true;
+        }
+
+        TimeSpan most = timeout >= TimeSpan.Zero && timeout < _busyPoll ? timeout : _busyPoll;
+        if (most > TimeSpan.Zero)
+        {
+            long start = Stopwatch.GetTimestamp();
+            while (Stopwatch.GetElapsedTime(start) < most)
+            {
+                Thread.SpinWait(4);
+                if (_ring.Oldest != null)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
     }
 
     // A packet of the ring to the batch. False when there is no frame for it now; one that is not whole is dropped.

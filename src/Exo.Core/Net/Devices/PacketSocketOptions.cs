@@ -29,6 +29,12 @@ public sealed record PacketSocketOptions
     /// </summary>
     public int ReceiveRingSlots { get; init; } = 2048;
 
+    /// <summary>
+    /// How long <see cref="NetworkDevice.Wait"/> looks at the ring before it sleeps: being woken costs both sides more than packets that follow closely. Zero, the default:
+    /// not at all. Uses a whole processor while packets come more often than that.
+    /// </summary>
+    public TimeSpan BusyPoll { get; init; }
+
     /// <summary>Frames to receive into. The default is room for a whole batch of the longest super-packets, and half of that again for whoever keeps some.</summary>
     public int ReceiveFrameCount { get; init; } = 64 * 17 * 3 / 2;
 
