@@ -15,16 +15,19 @@ namespace Exo.Net.Cheetah.Pipes;
 /// application ─ Output ─&gt; frames ─ the stack's thread sends and sends again ─&gt; acknowledged ─&gt; frames free, flush goes on
 /// application &lt;─ Input ── copied once from the device's frames; what is not read holds the peer back
 /// </code>
-/// Completing <see cref="Output"/> sends what is flushed and then a FIN; completing it with an exception, or <see cref="Abort"/>, resets.
+/// Completing <see cref="Output"/> sends what is flushed and then a FIN; completing it with an exception, or <see cref="Abort"/>, resets. Completing <see cref="Input"/> throws away what still comes.
 /// </summary>
 public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
 {
-    private const int OutputPauseBytes = 512 * 1024, OutputResumeBytes = 256 * 1024;
+    // A pipe holds its writer back by what has not been examined. What is queued to the connection is examined, so that has a bound of its own.
+    private const int OutputPauseBytes = 256 * 1024, OutputResumeBytes = 128 * 1024, SentAheadMaxBytes = 512 * 1024;
 
     private readonly NetworkStack stack;
     private readonly Pipe input, output;
     private readonly InputReader reader;
     private readonly PipeSendSource source;
+    private readonly TcpPipeOptions options;
+    private readonly TaskCompletionSource inputEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<TcpCloseReason> closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly nint poolAddress;
     private readonly int inputMaxBytes;
@@ -33,12 +36,18 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     private long sentAheadBytes;      // of the output pipe: queued to the connection and not consumed
     private bool waitsForReader;
     private bool isReading;           // the pump waits for the application to flush
+    private TaskCompletionSource? room;   // or, when so much is queued, for acknowledgments
     private bool isDraining;          // it has flushed its last byte: what is queued is only waited for
+    private bool isInputAbandoned;    // the application reads no more
     private Exception? failure;
+    private Exception? abortReason;
 
-    internal TcpPipeConnection(NetworkStack stack, int inputMaxBytes)
+    internal TcpPipeConnection(NetworkStack stack, TcpPipeOptions options, TcpConnection opened, int inputMaxBytes)
     {
+        LocalEndPoint = opened.LocalEndPoint;
+        RemoteEndPoint = opened.RemoteEndPoint;
         this.stack = stack;
+        this.options = options;
         this.inputMaxBytes = inputMaxBytes;
         FramePool frames = stack.Link.Frames;
         poolAddress = frames.Address(new FrameNumber(0));
@@ -58,10 +67,13 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     public PipeWriter Output => output.Writer;
 
     /// <summary>This side's address and port.</summary>
-    public IPEndPoint LocalEndPoint { get; private set; } = new(IPAddress.Any, 0);
+    public IPEndPoint LocalEndPoint { get; }
 
     /// <summary>The peer's address and port.</summary>
-    public IPEndPoint RemoteEndPoint { get; private set; } = new(IPAddress.Any, 0);
+    public IPEndPoint RemoteEndPoint { get; }
+
+    /// <summary>Completes when nothing more comes in, read or not: the peer has sent its last byte, or the connection is over.</summary>
+    public Task InputEnded => inputEnded.Task;
 
     /// <summary>Completes when the connection is over, with the reason.</summary>
     public Task<TcpCloseReason> Closed => closed.Task;
@@ -73,7 +85,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(stack);
         ArgumentNullException.ThrowIfNull(remote);
-        var handler = new PipeHandler(stack, null);
+        var handler = new PipeHandler(stack, null, TcpPipeOptions.Default);
         var opening = new TaskCompletionSource<TcpPipeConnection>(TaskCreationOptions.RunContinuationsAsynchronously);
         TcpConnection? begun = null;
         stack.Post(() =>
@@ -103,7 +115,12 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     }
 
     /// <summary>Resets the connection; both pipes end with an exception. For any thread.</summary>
-    public void Abort() => stack.Post(() => connection?.Abort());
+    /// <param name="reason">The exception; null: what <see cref="TcpPipeOptions.Failure"/> makes.</param>
+    public void Abort(Exception? reason = null) => stack.Post(() =>
+    {
+        abortReason ??= reason;
+        connection?.Abort();
+    });
 
     /// <summary>Closes gracefully: what was flushed is still delivered, what comes in is thrown away.</summary>
     public async ValueTask DisposeAsync()
@@ -118,13 +135,16 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     {
         connection = opened;
         opened.Tag = this;
-        LocalEndPoint = opened.LocalEndPoint;
-        RemoteEndPoint = opened.RemoteEndPoint;
         _ = PumpAsync(opened);
     }
 
     internal int TakeIn(ReadOnlySpan<byte> bytes)
     {
+        if (isInputAbandoned)
+        {
+            return bytes.Length;
+        }
+
         int count = (int)Math.Min(bytes.Length, Math.Max(0, inputMaxBytes - Interlocked.Read(ref unreadBytes)));
         if (count > 0)
         {
@@ -149,13 +169,18 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
         return count;
     }
 
-    internal void PeerClosed() => input.Writer.Complete();
+    internal void PeerClosed()
+    {
+        input.Writer.Complete();
+        inputEnded.TrySetResult();
+    }
 
     internal void Ended(TcpCloseReason reason)
     {
-        Exception? failure = reason == TcpCloseReason.Graceful ? null : new TcpConnectionException(reason);
+        Exception? failure = reason == TcpCloseReason.Graceful ? null : abortReason ?? options.Failure(new TcpConnectionException(reason));
         connection = null;
         input.Writer.Complete(failure);
+        inputEnded.TrySetResult();
         closed.TrySetResult(reason);
         this.failure ??= failure;
         OnReleased();
@@ -169,25 +194,42 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
             bool isCompleted = false;
             while (!isCompleted && (connection is not null || sentAheadBytes > 0))
             {
+                if (sentAheadBytes >= SentAheadMaxBytes && connection is not null && source.ReleasedBytes == 0)
+                {
+                    room = new TaskCompletionSource();
+                    await room.Task.ConfigureAwait(false);
+                }
+
+                if (source.ReleasedBytes > 0)
+                {
+                    output.Reader.CancelPendingRead();   // the next read is this one: what came back meanwhile is consumed
+                }
+
                 isReading = true;
                 ReadResult result = await output.Reader.ReadAsync().ConfigureAwait(false);
                 isReading = false;
                 ReadOnlySequence<byte> buffer = result.Buffer;
+                long readyBytes = buffer.Length;
                 if (connection is not null && opened.CanSend)
                 {
-                    foreach (ReadOnlyMemory<byte> memory in buffer.Slice(sentAheadBytes))
+                    readyBytes = Math.Min(readyBytes, Math.Max(sentAheadBytes, SentAheadMaxBytes + source.ReleasedBytes));
+                    foreach (ReadOnlyMemory<byte> memory in buffer.Slice(sentAheadBytes, readyBytes - sentAheadBytes))
                     {
                         Queue(opened, memory);
                     }
 
-                    sentAheadBytes = buffer.Length;
+                    sentAheadBytes = readyBytes;
                 }
 
-                Consume(buffer);
-                isCompleted = result.IsCompleted;
+                isCompleted = result.IsCompleted && readyBytes == buffer.Length;
+                Consume(buffer, readyBytes);
             }
 
-            if (connection is not null)
+            if (connection is not null && isInputAbandoned)
+            {
+                opened.Close();
+            }
+            else if (connection is not null)
             {
                 opened.CloseSend();
             }
@@ -211,11 +253,16 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
         {
             output.Reader.CancelPendingRead();   // the pump consumes
         }
+        else if (room is { } waiting)
+        {
+            room = null;
+            stack.Post(waiting.SetResult);       // not from here: the connection is in the middle of something
+        }
         else if (isDraining)
         {
             if (source.ReleasedBytes > 0 && failure is null && output.Reader.TryRead(out ReadResult result))
             {
-                Consume(result.Buffer);
+                Consume(result.Buffer, result.Buffer.Length);
             }
             else
             {
@@ -226,17 +273,17 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
             if (sentAheadBytes == 0)
             {
                 isDraining = false;
-                output.Reader.Complete(failure);
+                output.Reader.Complete(options.FlushThrows ? failure : null);
             }
         }
     }
 
-    private void Consume(in ReadOnlySequence<byte> buffer)
+    private void Consume(in ReadOnlySequence<byte> buffer, long examinedBytes)
     {
         long released = source.ReleasedBytes;
         source.ReleasedBytes = 0;
         sentAheadBytes -= released;
-        output.Reader.AdvanceTo(buffer.GetPosition(released), buffer.End);
+        output.Reader.AdvanceTo(buffer.GetPosition(released), buffer.GetPosition(examinedBytes));
     }
 
     private unsafe void Queue(TcpConnection opened, ReadOnlyMemory<byte> memory)
@@ -276,7 +323,19 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
         }
     }
 
-    private void OnReaderCompleted() => stack.Post(() => connection?.Close());
+    // What was held back comes up, and goes; the peer is waited for only while we may still send.
+    private void OnReaderCompleted() => stack.Post(() =>
+    {
+        isInputAbandoned = true;
+        if (connection is { CanSend: true } open)
+        {
+            open.ResumeReceive();
+        }
+        else
+        {
+            connection?.Close();
+        }
+    });
 
     // Continuations of the pump run where the stack is polled.
     private sealed class StackScheduler(NetworkStack stack) : PipeScheduler

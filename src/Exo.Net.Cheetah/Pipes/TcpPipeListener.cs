@@ -21,8 +21,9 @@ public sealed class TcpPipeListener : IAsyncDisposable
     /// <param name="stack">The stack.</param>
     /// <param name="port">1 to 65535.</param>
     /// <param name="backlog">Connections that may wait to be accepted; one more is reset.</param>
+    /// <param name="options">How the pipes behave; null: the defaults.</param>
     /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
-    public static async Task<TcpPipeListener> StartAsync(NetworkStack stack, int port, int backlog = 1024)
+    public static async Task<TcpPipeListener> StartAsync(NetworkStack stack, int port, int backlog = 1024, TcpPipeOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(stack);
         ArgumentOutOfRangeException.ThrowIfLessThan(backlog, 1);
@@ -32,7 +33,7 @@ public sealed class TcpPipeListener : IAsyncDisposable
         {
             try
             {
-                stack.Listen(port, new PipeHandler(stack, listener));
+                stack.Listen(port, new PipeHandler(stack, listener, options ?? TcpPipeOptions.Default));
                 started.SetResult();
             }
             catch (Exception failure) when (failure is InvalidOperationException or ArgumentException)

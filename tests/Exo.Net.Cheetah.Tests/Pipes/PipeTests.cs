@@ -131,14 +131,27 @@ public sealed class PipeTests : IAsyncLifetime
         TcpPipeConnection client = await TcpPipeConnection.ConnectAsync(a, Server);
         TcpPipeConnection peer = await listener.AcceptAsync();
 
-        // 4 MiB fit nowhere on the way: the write ends only after the reader has begun.
-        const int Bytes = 4 << 20;
-        Task<FlushResult> writing = client.Output.WriteAsync(new byte[Bytes]).AsTask();
-        Assert.False(writing.IsCompleted);
+        // On the way fit: the pipe, what is queued to the connection, the peer's window, and a chunk beyond each.
+        const int Bytes = 16 << 20, ChunkBytes = 64 * 1024, OnTheWayBytes = (256 + 512 + 128 + (3 * 64)) * 1024;
+        long written = 0;
+        using var began = new SemaphoreSlim(0);
+        Task writing = Task.Run(async () =>
+        {
+            for (byte[] chunk = new byte[ChunkBytes]; written < Bytes;)
+            {
+                await client.Output.WriteAsync(chunk);
+                if (Interlocked.Add(ref written, chunk.Length) == 8 * ChunkBytes)
+                {
+                    began.Release();
+                }
+            }
+        });
+        await began.WaitAsync();
         for (long read = 0; read < Bytes;)
         {
             ReadResult result = await peer.Input.ReadAsync();
             Assert.InRange(result.Buffer.Length, 0, 128 * 1024);
+            Assert.InRange(Interlocked.Read(ref written), 0, read + OnTheWayBytes);
             read += result.Buffer.Length;
             peer.Input.AdvanceTo(result.Buffer.End);
         }
