@@ -10,7 +10,9 @@ using Exo.Benchmarks.Peers.Measuring;
 using Exo.Benchmarks.Peers.Packets;
 using Exo.Benchmarks.Peers.Rows;
 using Exo.Benchmarks.Peers.Web;
+using Exo.Benchmarks.Peers.Wire;
 using Exo.Core.Blocks;
+using Exo.Core.Net;
 using Spectre.Console;
 
 // Exo and its peers on the same work, by turns. Every row is listed here.
@@ -78,6 +80,11 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new LatencyRow("latency-1k-nginx", busyPollUs: 0),
     () => new LatencyRow("latency-1k-nginx-poll", busyPollUs: 50),
+    () => new LossRow("loss-0", new WireFaults(0, 0, 10)),
+    () => new LossRow("loss-0.1", new WireFaults(0.001, 0, 10)),
+    () => new LossRow("loss-1", new WireFaults(0.01, 0, 10)),
+    () => new LossRow("loss-5", new WireFaults(0.05, 0, 10)),
+    () => new LossRow("loss-reordered", new WireFaults(0.001, 0.02, 10)),
     () => new DiskRow { Name = "disk-random-read", Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-random-write", IsWrite = true, Depth = 32, Engine = ring },
     () => new DiskRow { Name = "disk-sequential", IsSequential = true, BlocksPerRequest = 256, Depth = 8, Engine = ring },
@@ -211,7 +218,41 @@ Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from me
 rawServe.Hidden = true;
 rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll)));
 
-return new RootCommand("Exo beside its peers.") { list, run, createDelete, packetSend, httpLoad, rawServe }.Parse(args).Invoke();
+// The loss rows' ends and the wire between them.
+Argument<string> secondLink = new("SECOND");
+Option<double> loss = new("--loss"), reorder = new("--reorder"), delay = new("--delay");
+Command wireRelay = new("wire-relay", "Passes packets between two interfaces, late or not at all, until it is killed.") { link, secondLink, loss, reorder, delay };
+wireRelay.Hidden = true;
+wireRelay.SetAction(parsed => WireRelay.Run(
+    parsed.GetValue(link)!, parsed.GetValue(secondLink)!, new WireFaults(parsed.GetValue(loss), parsed.GetValue(reorder), parsed.GetValue(delay))));
+
+Command plainWire = new("plain-wire", "Leaves no checksum and no segmentation of an interface to others.") { link };
+plainWire.Hidden = true;
+plainWire.SetAction(parsed =>
+{
+    using NetworkLink opened = NetworkLink.Open(parsed.GetValue(link)!);
+    opened.SetTransmitChecksumOffload(false);
+});
+
+Argument<int> count = new("CONNECTIONS");
+Command bulkReceive = new("bulk-receive", "Reads connections for some seconds, and prints bytes per second.") { server, count, seconds };
+bulkReceive.Hidden = true;
+bulkReceive.SetAction(parsed => Console.WriteLine(BulkTransfer.Receive(
+    IPEndPoint.Parse(parsed.GetValue(server)!), parsed.GetValue(count), parsed.GetValue(seconds)).ToString(CultureInfo.InvariantCulture)));
+
+Command bulkSend = new("bulk-send", "Sends on connections of the kernel until they are closed.") { server, count };
+bulkSend.Hidden = true;
+bulkSend.SetAction(parsed => BulkTransfer.SendByKernel(IPEndPoint.Parse(parsed.GetValue(server)!), parsed.GetValue(count)));
+
+Command bulkSendExo = new("bulk-send-exo", "Sends on connections of a stack of Exo's until they are closed.") { server, count, link, address };
+bulkSendExo.Hidden = true;
+bulkSendExo.SetAction(parsed => BulkTransfer.SendByExo(
+    parsed.GetValue(link)!, parsed.GetValue(address)!, IPEndPoint.Parse(parsed.GetValue(server)!), parsed.GetValue(count)));
+
+return new RootCommand("Exo beside its peers.")
+{
+    list, run, createDelete, packetSend, httpLoad, rawServe, wireRelay, plainWire, bulkReceive, bulkSend, bulkSendExo,
+}.Parse(args).Invoke();
 
 /// <summary>Ctrl-C and SIGTERM take back what a row has made.</summary>
 internal sealed class CancelGuard : IDisposable
