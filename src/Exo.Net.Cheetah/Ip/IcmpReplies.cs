@@ -97,7 +97,7 @@ internal sealed class IcmpReplies(LinkInterface link, TcpLayer tcp)
             ushort localPort = System.Buffers.Binary.BinaryPrimitives.ReadUInt16BigEndian(quoted);
             ushort remotePort = System.Buffers.Binary.BinaryPrimitives.ReadUInt16BigEndian(quoted[2..]);
             uint sequence = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(quoted[4..]);
-            tcp.TakeError(new ConnectionKey(from, localPort, to, remotePort), sequence, isHard, mtuBytes);
+            PathMtu.TakeError(tcp, new ConnectionKey(from, localPort, to, remotePort), sequence, isHard, mtuBytes);
         }
     }
 

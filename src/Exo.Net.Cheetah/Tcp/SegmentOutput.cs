@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Wire;
 
@@ -137,6 +138,7 @@ internal static class SegmentOutput
     }
 
     // Sends stream bytes from a sequence number on, a FIN behind the last byte included in the count. Returns how much of it went.
+    [SkipLocalsInit]   // of the slices only those gathered are looked at
     private static int Send(TcpConnection c, uint start, int count, int segmentBytes)
     {
         TcpLayer tcp = c.Tcp;

@@ -7,24 +7,18 @@ namespace Exo.Net.Cheetah.Tcp;
 
 /// <summary>
 /// All connections of one stack: finds the one a segment is for, hands out queues from pools, and lets those that have something to say speak once
-/// per poll. One thread.
+/// per poll. One thread. What queues are made of is in TcpLayer.Queues.cs, how segments leave in TcpLayer.Departure.cs.
 /// </summary>
-internal sealed class TcpLayer : IDisposable
+internal sealed partial class TcpLayer : IDisposable
 {
     private const int FirstEphemeralPort = 32768, EphemeralPorts = 28232;
 
     private readonly NetworkStack stack;
     private readonly SipHash hash;
     private readonly Dictionary<ushort, ITcpHandler> listeners = [];
-    private readonly Stack<SendQueue> spareSendQueues = new();
-    private readonly Stack<SentSegments> spareSent = new();
-    private readonly Stack<ReceiveQueue> spareReceived = new();
     private readonly List<TcpConnection> expired = [];
     private List<TcpConnection> dirty = [];
     private List<TcpConnection> running = [];
-    private TokenBucket challenges, resets;
-    private readonly SendArena arena;
-    private long receiveBytes;
 
     public TcpLayer(NetworkStack stack, NetworkStackOptions options, LinkInterface link, ulong key0, ulong key1)
     {
@@ -89,9 +83,6 @@ internal sealed class TcpLayer : IDisposable
 
     /// <summary>What came twice, to be told with the next acknowledgment of the same connection; set and used within one segment.</summary>
     public SackBlock DuplicateSack { get; set; }
-
-    /// <summary>Bytes kept for applications and out of order, of all connections.</summary>
-    public long ReceiveBytes => receiveBytes;
 
     /// <summary>Connections that wait for the end of the poll to speak.</summary>
     public bool HasDirty => dirty.Count > 0;
@@ -199,54 +190,6 @@ internal sealed class TcpLayer : IDisposable
         }
 
         return false;
-    }
-
-    /// <summary>An ICMP error that quotes a segment of ours (RFC 5927): believed only when the quoted number is under way.</summary>
-    public void TakeError(in ConnectionKey key, uint sequence, bool isHard, int mtuBytes)
-    {
-        if (Table.Find(key) is not { } c || SequenceNumber.IsBefore(sequence, c.SndUna) || !SequenceNumber.IsBefore(sequence, c.SndNxt))
-        {
-            return;
-        }
-
-        if (mtuBytes > 0)
-        {
-            ShrinkPath(c, mtuBytes);
-        }
-        else if (isHard && c.State is TcpState.SynSent)
-        {
-            Close(c, TcpCloseReason.Unreachable);
-        }
-    }
-
-    /// <summary>Segments of full size vanish again and again: perhaps the path takes only smaller ones, and says nothing (RFC 2923, RFC 8899).</summary>
-    public void SuspectBlackHole(TcpConnection c)
-    {
-        ReadOnlySpan<int> plateaus = [8166, 4352, 1400, 1280, 1006, 576];
-        foreach (int plateau in plateaus)
-        {
-            if (plateau < Math.Min(c.PathMtuBytes, Link.MtuBytes) && (plateau >= 1280 || c.Key.Remote.IsV4))
-            {
-                ShrinkPath(c, plateau);
-                return;
-            }
-        }
-    }
-
-    // RFC 1191 section 6.5, RFC 8201: smaller segments from now on, and what was too large goes again at once.
-    private void ShrinkPath(TcpConnection c, int mtuBytes)
-    {
-        int least = c.Key.Remote.IsV4 ? 552 : 1280;
-        mtuBytes = Math.Max(mtuBytes, least);
-        if (mtuBytes >= Math.Min(c.PathMtuBytes, Link.MtuBytes))
-        {
-            return;
-        }
-
-        Counters.PathMtuReductions++;
-        c.PathMtuBytes = mtuBytes;
-        c.Sent?.MarkAllLost();
-        MakeDirty(c);
     }
 
     // Lives of connections.
@@ -407,215 +350,5 @@ internal sealed class TcpLayer : IDisposable
         }
 
         arena.Dispose();
-    }
-
-    // Queues and pools.
-
-    public void Queue(TcpConnection c, ISendSource source, long offsetBytes, long lengthBytes)
-    {
-        c.ThrowUnlessCanSend();
-        c.SendQueue ??= spareSendQueues.TryPop(out SendQueue? spare) ? spare : new SendQueue();
-        c.SendQueue.Add(source, offsetBytes, lengthBytes);
-        MakeDirty(c);
-    }
-
-    public bool TryQueueCopy(TcpConnection c, ReadOnlySpan<byte> bytes)
-    {
-        int checkedBytes = 0;
-        if (!arena.HasRoom(bytes.Length))
-        {
-            return false;
-        }
-
-        while (checkedBytes < bytes.Length)
-        {
-            if (!arena.TryCopy(bytes[checkedBytes..], out ISendSource? source, out int offset, out int copied))
-            {
-                throw new InvalidOperationException("The pool ran out of frames in the middle of a copy.");
-            }
-
-            Counters.BytesCopied += copied;
-            Queue(c, source!, offset, copied);
-            checkedBytes += copied;
-        }
-
-        return true;
-    }
-
-    /// <summary>Room for a head that is written in place and then queued: no copy.</summary>
-    public SendArena Arena => arena;
-
-    public void ReturnSendIfEmpty(TcpConnection c)
-    {
-        if (c.SendQueue is { LengthBytes: 0 } queue)
-        {
-            Invariant.Check(queue.Count == 0);
-            c.SendQueue = null;
-            spareSendQueues.Push(queue);
-        }
-    }
-
-    public SentSegments TakeSent() => spareSent.TryPop(out SentSegments? spare) ? spare : new SentSegments();
-
-    public void ReturnSent(TcpConnection c)
-    {
-        if (c.Sent is { } sent)
-        {
-            sent.Clear();
-            c.Sent = null;
-            spareSent.Push(sent);
-        }
-    }
-
-    /// <summary>A queue for bytes that cannot be handed up now, or null when all connections together hold what they may: the peer sends again.</summary>
-    public ReceiveQueue? TryReserveReceive(TcpConnection c, int bytes)
-    {
-        if (receiveBytes + bytes > Options.ReceiveMemoryBytesMax && (c.Received is null || c.Received.CapacityBytes < bytes))
-        {
-            return null;
-        }
-
-        return c.Received ??= spareReceived.TryPop(out ReceiveQueue? spare) ? spare : new ReceiveQueue();
-    }
-
-    public void AccountReceive(TcpConnection c)
-    {
-        int capacity = c.Received?.CapacityBytes ?? 0;
-        receiveBytes += capacity - c.ReceiveAccountedBytes;
-        c.ReceiveAccountedBytes = capacity;
-    }
-
-    /// <summary>The application left bytes of a segment: they are acknowledged or will be, so they are kept in any case.</summary>
-    public void KeepFront(TcpConnection c, ReadOnlySpan<byte> bytes)
-    {
-        c.Received ??= spareReceived.TryPop(out ReceiveQueue? spare) ? spare : new ReceiveQueue();
-        c.Received.Prepend(bytes);
-        AccountReceive(c);
-    }
-
-    public void ReturnReceiveIfEmpty(TcpConnection c)
-    {
-        if (c.Received is { IsEmpty: true })
-        {
-            ReturnReceived(c);
-        }
-    }
-
-    private void ReturnReceived(TcpConnection c)
-    {
-        if (c.Received is { } queue)
-        {
-            queue.Clear();
-            c.Received = null;
-            AccountReceive(c);
-            spareReceived.Push(queue);
-        }
-    }
-
-    // Departure.
-
-    /// <summary>Payload of the largest packet that may go to a peer at once.</summary>
-    public int PayloadBytesMax(TcpConnection c, int segmentBytes)
-    {
-        int most = Link.SuperPacketBytesMax(c.Key.Remote.IsV4);
-        int headers = EthernetFrame.SizeBytes + (c.Key.Remote.IsV4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes) + TcpSegment.FixedBytes + TcpOptions.BytesMax;
-        return most == 0 ? segmentBytes : Math.Max(segmentBytes, (Math.Min(most, 65535) - headers) / segmentBytes * segmentBytes);
-    }
-
-    /// <summary>The MSS this side tells: what its interface takes (RFC 9293 section 3.7.1).</summary>
-    public ushort OwnSegmentBytes(bool v4) =>
-        (ushort)Math.Min(ushort.MaxValue, Link.MtuBytes - TcpSegment.FixedBytes - (v4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes));
-
-    /// <summary>Hands a segment to the link. False when the device is full: come again.</summary>
-    public bool TrySend(TcpConnection c, in TcpSegment segment, long offsetBytes, int payloadBytes, ReadOnlySpan<PacketSlice> payload, int segmentBytes)
-    {
-        ushort sum = payloadBytes > 0 && !Link.ComputesChecksums ? c.SendQueue!.PartialSum(offsetBytes, payloadBytes) : (ushort)0;
-        if (Link.TrySendTcp(ref c.Hop, c.Key, segment, payload, payloadBytes, sum, payloadBytes > segmentBytes ? segmentBytes : 0))
-        {
-            return true;
-        }
-
-        MakeDirty(c);
-        return false;
-    }
-
-    /// <summary>A segment of no connection.</summary>
-    public void SendBare(in ConnectionKey key, in TcpSegment segment)
-    {
-        var hop = default(MacHop);
-        _ = Link.TrySendTcp(ref hop, key, segment, default, 0, 0, 0);
-    }
-
-    /// <summary>Resets a connection that has been, or is, there.</summary>
-    public void SendReset(TcpConnection c)
-    {
-        if (c.State is TcpState.SynSent or TcpState.TimeWait)
-        {
-            return;
-        }
-
-        Counters.ResetsSent++;
-        SendBare(c.Key, new TcpSegment(c.Key.LocalPort, c.Key.RemotePort, c.SndNxt, c.RcvNxt, TcpFlags.Rst | TcpFlags.Ack, 0, default));
-    }
-
-    /// <summary>The answer to a segment that belongs to nothing (RFC 9293 section 3.10.7.1), so many a second.</summary>
-    public void SendResetFor(in ConnectionKey key, in TcpSegment segment, int lengthBytes)
-    {
-        if ((segment.Flags & TcpFlags.Rst) != 0 || !resets.TryTake(NowUs))
-        {
-            return;
-        }
-
-        Counters.ResetsSent++;
-        uint end = segment.Sequence + (uint)lengthBytes
-            + ((segment.Flags & TcpFlags.Syn) != 0 ? 1u : 0) + ((segment.Flags & TcpFlags.Fin) != 0 ? 1u : 0);
-        SendBare(key, (segment.Flags & TcpFlags.Ack) != 0
-            ? new TcpSegment(key.LocalPort, key.RemotePort, segment.Acknowledgment, 0, TcpFlags.Rst, 0, default)
-            : new TcpSegment(key.LocalPort, key.RemotePort, 0, end, TcpFlags.Rst | TcpFlags.Ack, 0, default));
-    }
-
-    /// <summary>Asks a peer that may be an impostor what it really expects (RFC 5961 section 7), so many a second, and how many nobody can count.</summary>
-    public void ChallengeAck(TcpConnection c)
-    {
-        if (NowUs - c.LastChallengeUs >= 500_000 && challenges.TryTake(NowUs))
-        {
-            c.LastChallengeUs = NowUs;
-            Counters.ChallengeAcks++;
-            SegmentOutput.SendAck(c);
-        }
-    }
-
-    /// <summary>Answers a segment outside the window: at once if it brought bytes, for then the peer is behind; else sparingly, or two stacks could go on for ever.</summary>
-    public void AckOutOfWindow(TcpConnection c, bool broughtBytes)
-    {
-        if (c.State == TcpState.SynReceived)
-        {
-            ChallengeAck(c);
-        }
-        else if (broughtBytes || NowUs - c.LastChallengeUs >= 500_000)
-        {
-            c.LastChallengeUs = broughtBytes ? c.LastChallengeUs : NowUs;
-            SegmentOutput.SendAck(c);
-        }
-    }
-}
-
-/// <summary>So many a second, and as many at once.</summary>
-internal struct TokenBucket(int perSecond, long nowUs)
-{
-    private double tokens = perSecond;
-    private long lastUs = nowUs;
-
-    public bool TryTake(long nowUs)
-    {
-        tokens = Math.Min(perSecond, tokens + ((nowUs - lastUs) * (double)perSecond / 1e6));
-        lastUs = nowUs;
-        if (tokens < 1)
-        {
-            return false;
-        }
-
-        tokens--;
-        return true;
     }
 }

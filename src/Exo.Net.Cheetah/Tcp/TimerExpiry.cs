@@ -180,7 +180,7 @@ internal static class TimerExpiry
 
         if (c.Rtt.Backoff > BlackHoleAfter)
         {
-            tcp.SuspectBlackHole(c);
+            PathMtu.SuspectBlackHole(c);
         }
 
         sent.MarkAllLost();
