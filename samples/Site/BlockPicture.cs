@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Exo.Cli.Arguments;
+using Exo.Cli.Map;
 using Exo.FileSystems.CFFS;
 using Spectre.Console;
 
@@ -11,32 +12,13 @@ internal static class BlockPicture
 {
     private const int StripCharacters = 64;
 
-    private static readonly (CffsBlockKind Kind, char Mark, string Meaning, Color Color)[] Kinds =
-    [
-        (CffsBlockKind.XnSuperblock, 'X', "XN superblock, two copies", Color.Red),
-        (CffsBlockKind.XnTemplates, 't', "XN type catalogue: what C-FFS taught XN about its blocks", Color.Orange1),
-        (CffsBlockKind.XnRoots, 'r', "XN root catalogue", Color.Orange3),
-        (CffsBlockKind.XnFreeMap, 'm', "XN free map", Color.Yellow),
-        (CffsBlockKind.XnLog, 'w', "XN commit log", Color.Yellow),
-        (CffsBlockKind.Superblock, 'S', "C-FFS superblock", Color.Magenta1),
-        (CffsBlockKind.Slots, 'd', "directories with their inodes", Color.Green),
-        (CffsBlockKind.Tree, 'e', "extent trees", Color.Teal),
-        (CffsBlockKind.Index, 'i', "hash buckets of large directories", Color.Aqua),
-        (CffsBlockKind.Attributes, 'a', "extended attributes", Color.Lime),
-        (CffsBlockKind.Log, 'l', "intent log", Color.Purple),
-        (CffsBlockKind.Data, '#', "contents of files", Color.Blue),
-        (CffsBlockKind.SharedData, '=', "contents that several files own", Color.Blue3),
-        (CffsBlockKind.Other, '?', "waiting to become free", Color.Grey),
-        (CffsBlockKind.Free, '.', "free", Color.Grey),
-    ];
-
     public static void Print(CffsVolume volume)
     {
         IReadOnlyList<CffsBlockRun> runs = volume.MapBlocks();
         Grid grid = new Grid().AddColumn().AddColumn(new GridColumn().RightAligned()).AddColumn(new GridColumn().RightAligned()).AddColumn();
-        foreach ((CffsBlockKind kind, char mark, string meaning, Color color) in Kinds)
+        foreach (ShownKind shown in BlockKinds.All)
         {
-            List<CffsBlockRun> ofKind = [.. runs.Where(run => run.Kind == kind)];
+            List<CffsBlockRun> ofKind = [.. runs.Where(run => run.Kind == shown.Kind)];
             if (ofKind.Count == 0)
             {
                 continue;
@@ -44,10 +26,10 @@ internal static class BlockPicture
 
             long blocks = ofKind.Sum(run => run.Extent.Count);
             grid.AddRow(
-                new Text(mark.ToString(), new Style(color)),
+                new Text(shown.Mark.ToString(), StyleOf(shown)),
                 new Text(string.Create(CultureInfo.InvariantCulture, $"{blocks:N0} blocks")),
                 new Text(ByteSize.Format(blocks * CffsSpace.BlockBytes)),
-                new Text($"{meaning}, from block {ofKind[0].Extent.First.Value}"));
+                new Text($"{shown.Meaning}, from block {ofKind[0].Extent.First.Value}"));
         }
 
         AnsiConsole.Write(grid);
@@ -70,18 +52,21 @@ internal static class BlockPicture
         {
             ulong from = total * i / StripCharacters;
             ulong to = Math.Max(from + 1, total * (i + 1) / StripCharacters);
-            int best = Kinds.Length - 1;
+            int best = BlockKinds.All.Length - 1;
             foreach (CffsBlockRun run in runs)
             {
                 if (run.Extent.First.Value < to && from < run.Extent.First.Value + run.Extent.Count)
                 {
-                    best = Math.Min(best, Array.FindIndex(Kinds, item => item.Kind == run.Kind));
+                    best = Math.Min(best, BlockKinds.Rank(run.Kind));
                 }
             }
 
-            strip.Append(Kinds[best].Mark.ToString(), new Style(Kinds[best].Color));
+            strip.Append(BlockKinds.All[best].Mark.ToString(), StyleOf(BlockKinds.All[best]));
         }
 
         return strip;
     }
+
+    private static Style StyleOf(in ShownKind shown) => new(
+        shown.Kind == CffsBlockKind.Free ? Color.Grey : new Color((byte)(shown.Rgb >> 16), (byte)(shown.Rgb >> 8), (byte)shown.Rgb));
 }

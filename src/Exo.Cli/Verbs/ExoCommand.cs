@@ -77,6 +77,7 @@ internal static class ExoCommand
             StatVerb.Create(),
             CatVerb.Create(),
             SpaceVerb.Create(),
+            MapVerb.Create(),
             ResizeVerb.Create(),
             DefragmentVerb.Create(),
             SnapshotVerb.Create(),
