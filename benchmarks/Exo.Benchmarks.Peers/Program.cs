@@ -13,6 +13,7 @@ using Exo.Benchmarks.Peers.Web;
 using Exo.Benchmarks.Peers.Wire;
 using Exo.Core.Blocks;
 using Exo.Core.Net;
+using Exo.Net.Cheetah;
 using Spectre.Console;
 
 // Exo and its peers on the same work, by turns. Every row is listed here.
@@ -80,6 +81,14 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new LatencyRow("latency-1k-nginx", busyPollUs: 0),
     () => new LatencyRow("latency-1k-nginx-poll", busyPollUs: 50),
+    () => new AblationRow("without-cache-10k", 10 << 10, keepsAlive: true, Ablations.MergedCache),
+    () => new AblationRow("without-cache-100k", 100 << 10, keepsAlive: true, Ablations.MergedCache),
+    () => new AblationRow("without-sums-10k", 10 << 10, keepsAlive: true, Ablations.StoredChecksums, always: Ablations.Offload),
+    () => new AblationRow("without-offload-10k", 10 << 10, keepsAlive: true, Ablations.Offload),
+    () => new AblationRow("without-merging-1k", 1 << 10, keepsAlive: true, Ablations.PacketMerging),
+    () => new AblationRow("without-merging-1k-close", 1 << 10, keepsAlive: false, Ablations.PacketMerging),
+    () => new AblationRow("without-heads-1k", 1 << 10, keepsAlive: true, Ablations.PrebuiltHeads),
+    () => new AblationRow("without-batching-1k", 1 << 10, keepsAlive: true, Ablations.Batching),
     () => new LossRow("loss-0", new WireFaults(0, 0, 10)),
     () => new LossRow("loss-0.1", new WireFaults(0.001, 0, 10)),
     () => new LossRow("loss-1", new WireFaults(0.01, 0, 10)),
@@ -214,9 +223,10 @@ httpLoad.SetAction(parsed => Console.WriteLine(JsonSerializer.Serialize(RawHttpL
 Argument<string> address = new("ADDRESS") { Description = "The address to serve on; the kernel must not have it." };
 Argument<int> port = new("PORT");
 Option<int> busyPoll = new("--busy-poll") { Description = "Microseconds to look for packets before sleeping." };
-Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll };
+Option<Ablations> without = new("--without") { Description = "What to leave out of Cheetah." };
+Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without };
 rawServe.Hidden = true;
-rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll)));
+rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without)));
 
 // The loss rows' ends and the wire between them.
 Argument<string> secondLink = new("SECOND");

@@ -64,11 +64,11 @@ public sealed class NetworkStack : IDisposable
         randomState = BinaryPrimitives.ReadUInt64LittleEndian(secret[16..]);
         var routes = new RouteTable(
             options.Addresses, options.GatewayV4 is null ? null : InternetAddress.From(options.GatewayV4), options.GatewayV6 is null ? null : InternetAddress.From(options.GatewayV6));
-        link = new LinkInterface(this, device, routes);
+        link = new LinkInterface(this, device, routes, options.Without);
         Tcp = new TcpLayer(
             this, options, link, BinaryPrimitives.ReadUInt64LittleEndian(secret), BinaryPrimitives.ReadUInt64LittleEndian(secret[8..]));
         input = new IpInput(link, Tcp);
-        arrived = new ReceiveBatch(device.Frames);
+        arrived = new ReceiveBatch(device.Frames, (options.Without & Ablations.Batching) == 0 ? NetworkDevice.BatchPacketsMax : 1);
         posted.Enqueue(() => NeighborDiscovery.Announce(link));
     }
 

@@ -55,6 +55,9 @@ public sealed record NetworkStackOptions
     /// <summary>Resets a second in answer to segments that belong to nothing.</summary>
     public int ResetsPerSecond { get; init; } = 1000;
 
+    /// <summary>Left out, to be measured or tested.</summary>
+    internal Ablations Without { get; init; }
+
     internal void Validate()
     {
         ArgumentNullException.ThrowIfNull(Addresses);

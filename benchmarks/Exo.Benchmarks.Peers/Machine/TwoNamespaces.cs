@@ -12,9 +12,13 @@ internal sealed class TwoNamespaces : IDisposable
     public const string ServerAddress = "10.78.0.1";
     public const string ClientAddress = "10.78.0.2";
 
-    public string Server { get; } = $"exo-bench-{Environment.ProcessId}s";
+    private static int s_count;
 
-    public string Client { get; } = $"exo-bench-{Environment.ProcessId}c";
+    private readonly string _name = $"exo-bench-{Environment.ProcessId}-{Interlocked.Increment(ref s_count)}";
+
+    public string Server => _name + "s";
+
+    public string Client => _name + "c";
 
     public static string? Missing() => Tool.Missing("ip", "taskset", "gcc", "sysctl") ?? Tool.NotRoot()
         ?? (Environment.ProcessorCount < 2 ? "needs two processors" : null);

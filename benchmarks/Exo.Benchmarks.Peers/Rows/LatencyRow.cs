@@ -2,6 +2,7 @@
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 using Exo.Benchmarks.Peers.Web;
+using Exo.Net.Cheetah;
 
 namespace Exo.Benchmarks.Peers.Rows;
 
@@ -31,7 +32,7 @@ internal sealed class LatencyRow(string name, int busyPollUs) : IPeerRow
 
     public void Prepare(WorkFolder folder)
     {
-        _servers.Open(folder, 1 << 10, busyPollUs, WebServer.Raw, WebServer.Nginx);
+        _servers.Open(folder, 1 << 10, busyPollUs, Ablations.None, WebServer.Raw, WebServer.Nginx);
         HttpLoadResult most = _servers.Measure(WebServer.Nginx, keepsAlive: true, Connections, 4).Load;
         _requestsPerSecond = Share * most.Requests / most.Seconds;
     }

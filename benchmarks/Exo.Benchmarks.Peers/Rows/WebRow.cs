@@ -2,6 +2,7 @@
 using Exo.Benchmarks.Peers.Machine;
 using Exo.Benchmarks.Peers.Measuring;
 using Exo.Benchmarks.Peers.Web;
+using Exo.Net.Cheetah;
 
 namespace Exo.Benchmarks.Peers.Rows;
 
@@ -26,7 +27,7 @@ internal sealed class WebRow(string name, int lengthBytes, bool keepsAlive, WebS
 
     public string? Missing() => TwoNamespaces.Missing() ?? Tool.Missing("nginx");
 
-    public void Prepare(WorkFolder folder) => _servers.Open(folder, lengthBytes, busyPollUs: 0, exo, peer);
+    public void Prepare(WorkFolder folder) => _servers.Open(folder, lengthBytes, busyPollUs: 0, Ablations.None, exo, peer);
 
     public double RunExo()
     {

@@ -10,7 +10,7 @@ namespace Exo.Benchmarks.Peers.Web;
 /// <summary>Cheetah on a packet socket, in a process of its own: one file from memory.</summary>
 internal static class RawServer
 {
-    public static void Run(string interfaceName, IPAddress address, int port, int bytes, int busyPollUs)
+    public static void Run(string interfaceName, IPAddress address, int port, int bytes, int busyPollUs, Ablations without)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 128 << 20 });
         using PacketSocketDevice device = PacketSocketDevice.Open(
@@ -23,7 +23,7 @@ internal static class RawServer
             new CheetahServerOptions
             {
                 Device = device,
-                Network = new NetworkStackOptions { Addresses = [InterfaceAddress.Parse($"{address}/24")] },
+                Network = new NetworkStackOptions { Addresses = [InterfaceAddress.Parse($"{address}/24")], Without = without },
                 EndPoint = new IPEndPoint(address, port),
             },
             source, frames);

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Exo.Benchmarks.Peers.Machine;
+using Exo.Net.Cheetah;
 
 namespace Exo.Benchmarks.Peers.Web;
 
@@ -43,7 +44,7 @@ internal sealed class WebServers : IDisposable
     private readonly List<Process> _servers = [];
     private readonly Dictionary<WebServer, int[]> _processes = [];
 
-    public void Open(WorkFolder folder, int lengthBytes, int busyPollUs, params ReadOnlySpan<WebServer> kinds)
+    public void Open(WorkFolder folder, int lengthBytes, int busyPollUs, Ablations without, params ReadOnlySpan<WebServer> kinds)
     {
         _network.Open();
         WebContent content = WebContent.Make(folder, lengthBytes);
@@ -56,7 +57,7 @@ internal sealed class WebServers : IDisposable
                 case WebServer.Raw:
                     Serve(
                         kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "raw-serve", TwoNamespaces.ServerLink, RawAddress, port, length,
-                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture));
+                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString());
                     break;
                 case WebServer.Exo:
                     Serve(kind, "dotnet", Tool.Exo("serve", content.Image, "--listen", $"{TwoNamespaces.ServerAddress}:{port}"));

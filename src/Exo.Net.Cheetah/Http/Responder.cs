@@ -13,11 +13,17 @@ internal sealed class Responder
 
     private readonly byte[] date = new byte[HttpDate.LengthBytes];
     private readonly byte[] boundary = new byte[24];
+    private readonly bool usesPrebuiltHeads;
     private ulong boundaryState;
     private long dateUnixSeconds = long.MinValue;
 
     /// <param name="boundarySeed">Makes the boundaries of multipart responses hard to foretell.</param>
-    public Responder(ulong boundarySeed) => boundaryState = boundarySeed;
+    /// <param name="usesPrebuiltHeads">Whether heads that a document brings along are used, or built for each response.</param>
+    public Responder(ulong boundarySeed, bool usesPrebuiltHeads = true)
+    {
+        boundaryState = boundarySeed;
+        this.usesPrebuiltHeads = usesPrebuiltHeads;
+    }
 
     /// <summary>Seconds since 1970 in the Date field.</summary>
     public long NowUnixSeconds => dateUnixSeconds;
@@ -108,7 +114,8 @@ internal sealed class Responder
             }
         }
 
-        int headBytes = document.OkHead.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive));
+        int headBytes = usesPrebuiltHeads
+            ? document.OkHead.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive)) : Head(queue, document, closes, saysKeepAlive);
         if (isHead || document.LengthBytes == 0)
         {
             queue.Add(headBytes);
@@ -127,6 +134,19 @@ internal sealed class Responder
         response.Field("Content-Range: bytes */"u8, document.LengthBytes);
         response.Field("Content-Length: "u8, 0);
         End(queue, ref response, closes, saysKeepAlive);
+    }
+
+    private int Head(ResponseQueue queue, Document document, bool closes, bool saysKeepAlive)
+    {
+        var response = new ResponseHead(queue.Room);
+        response.Status(200);
+        response.Raw("Content-Type: "u8);
+        Ascii(ref response, document.ContentType);
+        response.Raw("\r\n"u8);
+        response.Field("Content-Length: "u8, document.LengthBytes);
+        Validators(ref response, document);
+        response.Field("Accept-Ranges: "u8, "bytes"u8);
+        return Finish(ref response, queue.Room, closes, saysKeepAlive);
     }
 
     private void One(ResponseQueue queue, Document document, in ByteRange range, bool closes, bool saysKeepAlive)

@@ -18,14 +18,16 @@ internal sealed class LinkInterface : IDisposable
     private readonly NetworkDevice device;
     private readonly HeaderFrames headers;
     private readonly TransmitBatch departing = new(64, 1024);
+    private readonly Ablations without;
     private NetworkDeviceFeatures features;
 
-    public LinkInterface(NetworkStack stack, NetworkDevice device, RouteTable routes)
+    public LinkInterface(NetworkStack stack, NetworkDevice device, RouteTable routes, Ablations without)
     {
         this.stack = stack;
         this.device = device;
+        this.without = without;
         Routes = routes;
-        features = device.Features;
+        features = Features();
         headers = new HeaderFrames(device.Frames);
         Neighbors = new NeighborTable(
             address => NeighborDiscovery.Ask(this, address), SendWaiting);
@@ -62,7 +64,7 @@ internal sealed class LinkInterface : IDisposable
     /// <summary>A poll begins.</summary>
     public void Begin()
     {
-        features = device.Features;
+        features = Features();
         IsFull = departing.Count > 0;
     }
 
@@ -234,9 +236,18 @@ internal sealed class LinkInterface : IDisposable
         bool added = departing.TryAdd(header, payload, offload);
         Invariant.Check(added);
         stack.Tcp.Releases.IsHeld = true;
+        if ((without & Ablations.Batching) != 0)
+        {
+            Flush();
+        }
     }
 
-    private ushort SumOf(ReadOnlySpan<PacketSlice> payload)
+    private NetworkDeviceFeatures Features() => (without & Ablations.Offload) == 0
+        ? device.Features
+        : device.Features with { TransmitChecksum = false, SegmentationV4 = false, SegmentationV6 = false, SuperPacketBytesMax = 0 };
+
+    /// <summary>The partial sum of payload, read.</summary>
+    public ushort SumOf(ReadOnlySpan<PacketSlice> payload)
     {
         ushort sum = 0;
         int summed = 0;

@@ -41,7 +41,8 @@ internal sealed partial class RawReactor : IDisposable
         time = options.Time;
         startTimestamp = time.GetTimestamp();
         limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
-        responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
+        responder = new Responder(
+            BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0);
         pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
         stack = new NetworkStack(device, network);
         queue = new RawResponseQueue(stack.Tcp);

@@ -44,17 +44,55 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
             ISendSource head = tcp.Arena.Commit(headBytes, out int headOffset);
             tcp.Queue(connection.Tcp, head, headOffset, headBytes);
             connection.QueuedBytes += headBytes;
+            SpeakUnlessMerging(connection.Tcp);
         }
 
         if (lengthBytes > 0)
         {
-            tcp.Queue(connection.Tcp, document!, offsetBytes, lengthBytes);
             connection.QueuedBytes += lengthBytes;
             PayloadBytes += lengthBytes;
+            if ((tcp.Options.Without & Ablations.MergedCache) == 0)
+            {
+                tcp.Queue(connection.Tcp, document!, offsetBytes, lengthBytes);
+            }
+            else
+            {
+                Copy(connection.Tcp, document!, offsetBytes, lengthBytes);
+            }
+
+            SpeakUnlessMerging(connection.Tcp);
         }
         else
         {
             document?.Release();
         }
+    }
+
+    // Without merging every piece leaves when it is queued, behind an acknowledgment of its own.
+    private void SpeakUnlessMerging(TcpConnection connection)
+    {
+        if ((tcp.Options.Without & Ablations.PacketMerging) != 0)
+        {
+            SegmentOutput.SendAck(connection);
+            SegmentOutput.Run(connection);
+        }
+    }
+
+    private void Copy(TcpConnection connection, Document document, long offsetBytes, long lengthBytes)
+    {
+        while (lengthBytes > 0)
+        {
+            ReadOnlySpan<byte> bytes = document.BytesAt(offsetBytes, (int)Math.Min(lengthBytes, int.MaxValue));
+            if (!tcp.TryQueueCopy(connection, bytes))
+            {
+                HasFailed = true;
+                break;
+            }
+
+            offsetBytes += bytes.Length;
+            lengthBytes -= bytes.Length;
+        }
+
+        document.Release();
     }
 }

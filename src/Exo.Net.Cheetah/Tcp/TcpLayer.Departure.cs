@@ -25,7 +25,9 @@ internal sealed partial class TcpLayer
     /// <summary>Hands a segment to the link. False when the device is full: come again.</summary>
     public bool TrySend(TcpConnection c, in TcpSegment segment, long offsetBytes, int payloadBytes, ReadOnlySpan<PacketSlice> payload, int segmentBytes)
     {
-        ushort sum = payloadBytes > 0 && !Link.ComputesChecksums ? c.SendQueue!.PartialSum(offsetBytes, payloadBytes) : (ushort)0;
+        ushort sum = payloadBytes == 0 || Link.ComputesChecksums ? (ushort)0
+            : (Options.Without & Ablations.StoredChecksums) == 0 ? c.SendQueue!.PartialSum(offsetBytes, payloadBytes)
+            : Link.SumOf(payload);
         if (Link.TrySendTcp(ref c.Hop, c.Key, segment, payload, payloadBytes, sum, payloadBytes > segmentBytes ? segmentBytes : 0))
         {
             return true;

@@ -21,14 +21,14 @@ public class RawServerTests
         private readonly SimulatedWire wire;
         private readonly SimulatedNetworkDevice inner;
 
-        public Site(SimulatedDeviceOptions? device = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None)
         {
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24"), EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -137,6 +137,33 @@ public class RawServerTests
         byte[] bytes = TestServer.Bytes(700_001);
         site.Documents.Set("/a", bytes);
         Assert.Equal(bytes, Body(site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+    }
+
+    [Theory]
+    [InlineData((int)Ablations.MergedCache)]
+    [InlineData((int)Ablations.StoredChecksums | (int)Ablations.Offload)]
+    [InlineData((int)Ablations.Offload)]
+    [InlineData((int)Ablations.PacketMerging)]
+    [InlineData((int)Ablations.PrebuiltHeads)]
+    [InlineData((int)Ablations.Batching)]
+    [InlineData(63)]
+    public void Without_one_of_its_ideas_the_same_bytes_arrive_at_another_price(int without)
+    {
+        const string Request = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        byte[] large = TestServer.Bytes(700_001), small = TestServer.Bytes(1000);
+        using Site whole = new(), site = new(without: (Ablations)without);
+        foreach (Site one in (Site[])[whole, site])
+        {
+            one.Documents.Set("/a", small);
+            one.Documents.Set("/large", large);
+        }
+
+        Assert.Equal(whole.Get(Request), site.Get(Request));
+        bool merges = ((Ablations)without & Ablations.PacketMerging) == 0, copies = ((Ablations)without & Ablations.MergedCache) != 0;
+        Assert.Equal(merges ? 1 : 2, site.Device.DataPacketsSent);
+        Assert.Equal(copies ? small.Length : 0, site.Server.Counters.PayloadBytesCopied);
+        site.Wire.Impairments = new WireImpairments { Loss = 0.03, Delay = TimeSpan.FromMilliseconds(2) };
+        Assert.Equal(large, Body(site.Get(Request.Replace("/a", "/large", StringComparison.Ordinal))));
     }
 
     [Fact]
