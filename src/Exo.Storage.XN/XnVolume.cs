@@ -249,6 +249,50 @@ public sealed partial class XnVolume : IDisposable
         return false;
     }
 
+    /// <summary>As <see cref="TryGetFrame"/>, of a run of blocks: all of them, or none when one is not in core or not allowed.</summary>
+    /// <param name="credential">Who asks.</param>
+    /// <param name="first">The first block.</param>
+    /// <param name="frames">As many frames as blocks are wanted, retained for the caller.</param>
+    public bool TryGetFrames(Credential credential, BlockNumber first, Span<FrameNumber> frames)
+    {
+        int found = 0;
+        lock (_lock)
+        {
+            ulong allowed = ulong.MaxValue;
+            for (; found < frames.Length; found++)
+            {
+                int index = _registry.Find(first.Value + (ulong)found);
+                if (index < 0)
+                {
+                    break;
+                }
+
+                ref RegistryEntry entry = ref _registry[index];
+                if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) != EntryFlags.Framed
+                    || (entry.Guard != allowed && CheckAccess(credential, entry.Guard, XnOperation.Read) != XnStatus.Ok))
+                {
+                    break;
+                }
+
+                allowed = entry.Guard;
+                frames[found] = new FrameNumber(entry.Frame);
+                _frames.Retain(frames[found]);
+            }
+        }
+
+        if (found == frames.Length)
+        {
+            return true;
+        }
+
+        for (int i = 0; i < found; i++)
+        {
+            _frames.Release(frames[i]);
+        }
+
+        return false;
+    }
+
     /// <summary>Closes the volume without writing anything, as a crash would. After <see cref="Unmount"/> nothing is lost. Never throws.</summary>
     public void Dispose()
     {

@@ -15,6 +15,9 @@ namespace Exo.FileSystems.CFFS.Cache;
 /// </summary>
 internal sealed class BlockCache
 {
+    /// <summary>The longest run that <see cref="TryGetRow"/> looks for: 1 MiB.</summary>
+    public const int RowMax = 256;
+
     private readonly XnVolume _disk;
     private readonly Credential _key;
     private readonly FramePool _frames;
@@ -47,6 +50,32 @@ internal sealed class BlockCache
         }
 
         return false;
+    }
+
+    /// <summary>The frames of a run of blocks, retained for the caller, if all are in core and lie in a row.</summary>
+    public bool TryGetRow(BlockNumber block, int count, out FrameNumber first)
+    {
+        Span<FrameNumber> frames = stackalloc FrameNumber[RowMax];
+        first = default;
+        if (count > RowMax || !_disk.TryGetFrames(_key, block, frames = frames[..count]))
+        {
+            return false;
+        }
+
+        first = frames[0];
+        bool isRow = true;
+        for (int i = 0; i < count; i++)
+        {
+            _used[frames[i].Value] = 1;
+            isRow &= frames[i].Value == first.Value + (uint)i;
+        }
+
+        for (int i = 0; i < count && !isRow; i++)
+        {
+            _frames.Release(frames[i]);
+        }
+
+        return isRow;
     }
 
     public void Release(FrameNumber frame) => _frames.Release(frame);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Files;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Volume;
@@ -251,6 +252,43 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         try
         {
             return _core.Files.TryLease(_inode, offset, lengthBytes, out lease);
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Lends all of the file in one piece, brought in first. False when it cannot be had so.</summary>
+    internal bool TryLend(out CffsSpanLease lease)
+    {
+        lease = default;
+        _inode.Lock.Enter();
+        try
+        {
+            _core.Maps.EnsureAsync(_inode, IoMode.Sync).Take();
+            long length = Length;
+            if (length is 0 or > int.MaxValue || _inode.Record.InlineLength > 0)
+            {
+                return false;
+            }
+
+            if (!_core.Files.TryLease(_inode, 0, (int)length, out lease))
+            {
+                const int Step = FileStore.StepBlocks * FramePool.FrameBytes;
+                for (long at = 0; at < length; at += Step)
+                {
+                    _core.Files.FetchAsync(_inode, at, Math.Min(Step, length - at), IoMode.Sync).Take();
+                }
+
+                if (!_core.Files.TryLease(_inode, 0, (int)length, out lease))
+                {
+                    return false;
+                }
+            }
+
+            _core.Files.Accessed(_inode);
+            return true;
         }
         finally
         {

@@ -2,6 +2,7 @@
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Volume;
@@ -127,6 +128,72 @@ internal sealed partial class FileStore(VolumeCore core)
         }
 
         return false;
+    }
+
+    /// <summary>As <see cref="TryLease(Inode, long, int, out CffsSpanLease)"/>, the whole of a file that is one extent, by its record. Under the lock of its directory, while no inode of it is in memory.</summary>
+    public bool TryLease(scoped in Record record, out CffsSpanLease lease)
+    {
+        lease = default;
+        ulong blocks = (record.Size + BlockBytes - 1) / BlockBytes;
+        if (blocks == 0 || blocks > record.Count || record.Size > int.MaxValue)
+        {
+            return false;
+        }
+
+        if (!core.Cache.TryGetRow(new BlockNumber(record.Start), (int)blocks, out FrameNumber first))
+        {
+            return false;
+        }
+
+        lease = new CffsSpanLease(core.Cache.Frames, first, (int)blocks, ((ReadOnlySpan<byte>)core.Cache.Frames.Bytes(first, (int)blocks))[..(int)record.Size]);
+        return true;
+    }
+
+    /// <summary>Notes a read in a record of which no inode is in memory. If it cannot be noted, it is not. Under the lock of its directory.</summary>
+    public void NoteAccess(Inode directory, in SlotPlace place, Record record)
+    {
+        lock (core.Metadata)
+        {
+            if (core.IsWriting)
+            {
+                record.AccessTime = core.Now();
+                core.Edit.Begin();
+                record.Emit(core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number), place.InSector);
+                _ = core.Edit.TryApply();
+            }
+        }
+    }
+
+    /// <summary>Copies the beginning of a file that is one extent or lies in its record, if it is in core. Locks as for <see cref="TryLease(in Record, out CffsSpanLease)"/>.</summary>
+    public bool TryRead(in Record record, ReadOnlySpan<byte> sector, int inSector, Span<byte> destination, out int length)
+    {
+        length = (int)Math.Min((ulong)destination.Length, record.Size);
+        if (record.InlineLength > 0)
+        {
+            Record.ReadContents(sector, inSector, record.NameLength, destination[..length]);
+            return true;
+        }
+
+        for (int done = 0; done < length; done += BlockBytes)
+        {
+            uint block = (uint)(done / BlockBytes);
+            Span<byte> into = destination[done..Math.Min(length, done + BlockBytes)];
+            if (block >= record.Count)
+            {
+                into.Clear();
+            }
+            else if (core.Cache.TryGet(new BlockNumber(record.Start + block), out FrameNumber frame))
+            {
+                core.Cache.Bytes(frame)[..into.Length].CopyTo(into);
+                core.Cache.Release(frame);
+            }
+            else
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     /// <summary>Reads up to the end of the file.</summary>
@@ -273,8 +340,7 @@ internal sealed partial class FileStore(VolumeCore core)
     /// <summary>Notes a read for the access time, as <c>relatime</c> does: when it is older than the last change, or than a day.</summary>
     public void Accessed(Inode inode)
     {
-        ref Record record = ref inode.Record;
-        if (core.IsReadOnly || inode.IsFrozen || (record.AccessTime > record.ModifyTime && record.AccessTime > record.ChangeTime))
+        if (!WantsAccessTime(inode.Record))
         {
             return;
         }
@@ -288,6 +354,10 @@ internal sealed partial class FileStore(VolumeCore core)
             }
         }
     }
+
+    /// <summary>Whether a read is to be noted as <see cref="Accessed"/> says.</summary>
+    public bool WantsAccessTime(in Record record) =>
+        !core.IsReadOnly && (record.Inode & Superblock.SnapshotInodes) == 0 && (record.AccessTime <= record.ModifyTime || record.AccessTime <= record.ChangeTime);
 
     /// <summary>The inline contents of a record.</summary>
     public void ReadInline(Inode inode, int offset, Span<byte> destination) =>

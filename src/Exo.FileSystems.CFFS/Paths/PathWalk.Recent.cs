@@ -14,7 +14,7 @@ namespace Exo.FileSystems.CFFS.Paths;
 /// </content>
 internal sealed partial class PathWalk
 {
-    private const int RecentMax = 256;
+    private const int RecentMax = 4096;
 
     private readonly Recent?[] _recent = new Recent?[RecentMax];
 

@@ -44,7 +44,8 @@ internal static class Permissions
     /// <summary>Whether an identity may.</summary>
     public static bool Allows(Inode inode, CffsIdentity identity, int wanted) => Allows(inode.Record, identity, wanted);
 
-    private static bool Allows(in Record record, CffsIdentity identity, int wanted)
+    /// <summary>As <see cref="Allows(Inode, CffsIdentity, int)"/>, by the record.</summary>
+    public static bool Allows(in Record record, CffsIdentity identity, int wanted)
     {
         if (identity.IsSuperuser)
         {

@@ -389,8 +389,9 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
 
     private static int BucketOf(ulong block, int buckets)
     {
-        // Linear hashing (Litwin, 1980): buckets below the split point are addressed with one bit more.
-        uint hash = (uint)((block * 0x9E3779B97F4A7C15UL) >> 32);
+        // Linear hashing (Litwin, 1980): buckets below the split point are addressed with one bit more. Sixteen neighbours have neighbouring buckets, which are one cache line.
+        const int RunBits = 4;
+        uint hash = ((uint)(((block >> RunBits) * 0x9E3779B97F4A7C15UL) >> 32) << RunBits) | ((uint)block & ((1 << RunBits) - 1));
         uint level = (uint)1 << BitOperations.Log2((uint)buckets);
         uint bucket = hash & (level - 1);
         return (int)(bucket < (uint)buckets - level ? hash & ((level * 2) - 1) : bucket);
