@@ -31,6 +31,7 @@ Func<IPeerRow>[] rows =
     () => new SmallFileRow("small-durable", SmallFileWork.CreateDurably),
     () => new SmallFileRow("small-durable-16", SmallFileWork.CreateDurablyByMany),
     () => new SmallFileRow("small-stat-cold", SmallFileWork.StatCold),
+    .. SmallFileAblationRows(),
     () => new AgedRow("aged-create", AgedWork.Create),
     () => new AgedRow("aged-read-cold", AgedWork.ReadCold),
     () => new AgedRow("aged-overwrite", AgedWork.Overwrite),
@@ -102,6 +103,12 @@ Func<IPeerRow>[] rows =
     () => new DiskRow { Name = "portable-random-read", Driver = BlockDriver.Portable, Depth = 32, Engine = ["libaio"] },
     () => new DiskRow { Name = "nbd-random-read", IsNbd = true, IsCached = true, Depth = 32, Engine = ["nbd"] },
 ];
+
+static IEnumerable<Func<IPeerRow>> SmallFileAblationRows() =>
+    from idea in Enum.GetValues<LeftOut>()
+    from work in Enum.GetValues<AblationWork>()
+    where idea != LeftOut.Embedding || work is not (AblationWork.Create or AblationWork.CreateDurably)
+    select (Func<IPeerRow>)(() => new SmallFileAblationRow(idea, work));
 
 static IEnumerable<Func<IPeerRow>> MountRows()
 {

@@ -16,12 +16,20 @@ internal sealed class CffsTree : IFileTree
     private readonly CffsOpenOptions _options;
     private CffsVolume _volume;
 
-    public CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20)
+    public CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20, bool groups = true, int? logBlocks = null)
     {
         _image = image;
-        _options = new CffsOpenOptions { Frames = PoolOf(cacheBytes) };
+        _options = new CffsOpenOptions { Frames = PoolOf(cacheBytes), Groups = groups };
         Tool.Allocate(image, sizeBytes);
-        _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = _options });
+        _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = _options, LogBlocks = logBlocks });
+    }
+
+    /// <summary>Moves a file's inode out of its directory, as a second link does, and takes that link away again.</summary>
+    public void MoveInodeOut(byte[] path)
+    {
+        byte[] second = [.. Path(path).Span, (byte)'~'];
+        _volume.CreateHardLink(Path(path), second);
+        _volume.RemoveFile(second);
     }
 
     public void MakeDirectory(byte[] path) => _volume.CreateDirectory(Path(path));

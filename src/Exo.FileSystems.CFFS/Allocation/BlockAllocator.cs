@@ -30,6 +30,9 @@ internal sealed class BlockAllocator(XnVolume disk)
     private ulong _cursor;
     private uint _generation;
 
+    /// <summary>Explicit grouping. Without it everything is placed behind what was placed last, whosever that was.</summary>
+    public bool HasWindows { get; set; } = true;
+
     /// <summary>
     /// Finds up to <paramref name="wanted"/> adjacent blocks: at <paramref name="goal"/> if it is free, else the first run of that length from there on,
     /// else the longest run seen. False when no block is free.
@@ -61,6 +64,11 @@ internal sealed class BlockAllocator(XnVolume disk)
     /// </summary>
     public bool TryTake(ref AllocationWindow window, ulong goal, uint wanted, uint windowBlocks, out BlockExtent extent)
     {
+        if (!HasWindows)
+        {
+            return TryFind(0, wanted, out extent);
+        }
+
         if (window.Count > 0 && window.Generation != _generation)
         {
             window = window with { Count = 0 };

@@ -24,7 +24,7 @@ internal sealed partial class DirectoryStore
         try
         {
             int count = directory.Map.TotalBlocks <= LoadBatchBlocks ? CollectOwn(directory, extents) : 0;
-            int others = directory.Directory is null && directory.Container?.Directory is { } parent ? parent.Siblings.Used(directory.SlotAddress) : 0;
+            int others = core.Groups && directory.Directory is null && directory.Container?.Directory is { } parent ? parent.Siblings.Used(directory.SlotAddress) : 0;
             if (others > 0)
             {
                 count = CollectSiblings(directory, others, extents, count);

@@ -221,7 +221,7 @@ internal sealed partial class FileStore(VolumeCore core)
     {
         ulong first = (ulong)offset / BlockBytes;
         ulong last = (ulong)(offset + lengthBytes - 1) / BlockBytes;
-        if (inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
+        if (core.Groups && inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
         {
             return FetchGroupAsync(inode, mode);
         }

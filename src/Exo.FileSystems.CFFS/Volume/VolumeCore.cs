@@ -217,6 +217,9 @@ internal sealed class VolumeCore
     public int IndexSplitAt { get; init; } = CffsOpenOptions.IndexSplitAtDefault;
 
     /// <summary>Directories of more slot blocks than this are indexed on the disk.</summary>
+    public bool Groups { get => Allocator.HasWindows; init => Allocator.HasWindows = value; }
+
+    /// <inheritdoc cref="CffsOpenOptions.IndexFromBlocks"/>
     public ulong IndexFromBlocks { get; init; } = CffsOpenOptions.IndexFromBlocksDefault;
 
     /// <summary>What recovery has seen in the slots, while it is needed: from the opening after a crash until all of it is in its indexes.</summary>
