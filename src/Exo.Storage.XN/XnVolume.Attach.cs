@@ -39,6 +39,9 @@ public sealed class XnAttachOptions
 
     /// <summary>Frames set aside for copies of metadata that is being written. Default 64.</summary>
     public int ReserveFrames { get; init; } = 64;
+
+    /// <summary>Where the registry is to be, for those who share it with other processes; null: in this one's memory.</summary>
+    internal TableMemory? RegistryMemory { get; init; }
 }
 
 /// <content>Format, attach, unmount.</content>
@@ -169,7 +172,7 @@ public sealed partial class XnVolume
         }
 
         bool isReadOnly = options.ReadOnly || device.Geometry.IsReadOnly || report is { UnreadableBlocks: > 0 } || !isLogWhole;
-        return new XnVolume(device, superblock, templates, roots, freeMap, report, multiplyOwned, isReadOnly, reserve.Frames) { _replayed = device as ReplayedDevice };
+        return new XnVolume(device, superblock, templates, roots, freeMap, report, multiplyOwned, isReadOnly, reserve.Frames, options.RegistryMemory) { _replayed = device as ReplayedDevice };
     }
 
     /// <summary>

@@ -259,6 +259,49 @@ public sealed partial class XnVolume
     }
 
     /// <summary>
+    /// Puts the contents of a block in core, whatever they are, into another frame; nobody can tell but by the frame's number. XN takes the new frame over and releases the old one. False when the block is
+    /// not in core, or on its way to or from the device.
+    /// </summary>
+    internal bool TryRelocate(BlockNumber block, FrameNumber newFrame)
+    {
+        const EntryFlags Moving = EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Committing | EntryFlags.Dropped;
+        using (new Changing(this))
+        {
+            int index = _registry.Find(block.Value);
+            if (index < 0 || !_registry[index].Has(EntryFlags.Framed) || _registry[index].Has(Moving))
+            {
+                return false;
+            }
+
+            ref RegistryEntry entry = ref _registry[index];
+            FrameNumber old = new(entry.Frame);
+            _frames.Bytes(old).CopyTo(_frames.Bytes(newFrame));
+            entry.Frame = newFrame.Value;
+            _frames.Release(old);
+            return true;
+        }
+    }
+
+    /// <summary>The blocks in core whose frames are among these.</summary>
+    internal List<BlockNumber> BlocksIn(FrameNumber first, int count)
+    {
+        lock (_lock)
+        {
+            List<BlockNumber> blocks = [];
+            foreach (int index in _registry.Indices())
+            {
+                ref RegistryEntry entry = ref _registry[index];
+                if (entry.Has(EntryFlags.Framed) && entry.Frame - first.Value < (uint)count)
+                {
+                    blocks.Add(new BlockNumber(entry.Block));
+                }
+            }
+
+            return blocks;
+        }
+    }
+
+    /// <summary>
     /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself. It is for those who may write the block, and for those whose frame it is.
     /// </summary>
     /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed or only in the commit log, its pointer is not durable, or blocks below wait for it).</returns>

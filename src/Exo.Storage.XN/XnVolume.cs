@@ -34,7 +34,7 @@ public sealed partial class XnVolume : IDisposable
 
     internal XnVolume(
         BlockDevice device, XnSuperblockPair superblock, TemplateCatalogue templates, RootCatalogue roots, DiskFreeMap freeMap, XnRecoveryReport? recovery,
-        Dictionary<ulong, int> multiplyOwned, bool isReadOnly, FrameNumber[] reserve)
+        Dictionary<ulong, int> multiplyOwned, bool isReadOnly, FrameNumber[] reserve, TableMemory? registryMemory)
     {
         _logFrames = isReadOnly ? [] : TakeLogFrames(device.Frames, superblock.Current);
         _reserve = reserve;
@@ -44,7 +44,7 @@ public sealed partial class XnVolume : IDisposable
         _frames = device.Frames;
         _superblock = superblock;
         _templates = templates;
-        _registry = new BlockRegistry(templates);
+        _registry = new BlockRegistry(templates, registryMemory);
         _roots = roots;
         _freeMap = freeMap;
         _multiplyOwned = multiplyOwned;
@@ -347,7 +347,7 @@ public sealed partial class XnVolume : IDisposable
     private RegistryEntryInfo Describe(int index) =>
         Describe(_registry[index], _registry[index].WriteState == BlockRegistry.None ? new WriteState { Durable = _registry[index].Version } : _registry.StateOf(index));
 
-    private static RegistryEntryInfo Describe(in RegistryEntry entry, in WriteState state) => new(
+    internal static RegistryEntryInfo Describe(in RegistryEntry entry, in WriteState state) => new(
         new BlockNumber(entry.Block), new TemplateId(entry.Template), new BlockNumber(entry.Parent), entry.ParentPartition,
         (entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed, entry.Has(EntryFlags.Dirty), entry.Has(EntryFlags.Reading),
         entry.Has(EntryFlags.Writing), !entry.Has(EntryFlags.Uninitialised), !entry.Has(EntryFlags.Volatile), state.Pending, entry.Version, state.Durable);

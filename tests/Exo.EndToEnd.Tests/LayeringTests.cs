@@ -13,6 +13,7 @@ public sealed class LayeringTests
         ["Exo.Core"] = 2,
         ["Exo.Storage.XN"] = 3,
         ["Exo.FileSystems.CFFS"] = 4,
+        ["Exo.Host"] = 4,
         ["Exo.Net.Cheetah"] = 4,
         ["Exo.Simulation"] = 5,
         ["Exo.Adapters.Fuse"] = 5,

@@ -9,7 +9,7 @@ public sealed class PackagingTests(PackageFeed feed)
 {
     private static readonly string[] Libraries =
     [
-        "Exo.Capabilities", "Exo.Core", "Exo.Storage.XN", "Exo.FileSystems.CFFS", "Exo.Net.Cheetah", "Exo.Adapters.FileProvider", "Exo.Adapters.Kestrel", "Exo.Cli",
+        "Exo.Capabilities", "Exo.Core", "Exo.Storage.XN", "Exo.FileSystems.CFFS", "Exo.Net.Cheetah", "Exo.Host", "Exo.Adapters.FileProvider", "Exo.Adapters.Kestrel", "Exo.Cli",
     ];
 
     [Fact]

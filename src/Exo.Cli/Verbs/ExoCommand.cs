@@ -86,6 +86,7 @@ internal static class ExoCommand
             UnmountVerb.Create(),
             ServeVerb.Create(),
             NetworkBlockDeviceVerb.Create(),
+            HostVerb.Create(),
             TemplatesVerb.Create(),
             UdfVerb.Create(),
         };

@@ -95,6 +95,9 @@ internal unsafe struct RingConsumer(nint own, nint peer, nint data, int capacity
 {
     private ulong _consumed = 0;
 
+    /// <summary>Bytes read so far: what the other side's index is while there is nothing to read.</summary>
+    public readonly ulong Consumed => _consumed;
+
     /// <summary>The next message where it lies, until <see cref="Release"/>. The other side can still write it.</summary>
     public IpcStatus TryPeek(out ReadOnlySpan<byte> bytes)
     {

@@ -20,6 +20,7 @@ internal sealed record ArchitectureAbi
         SYS_io_getevents = 208,
         SYS_io_submit = 209,
         SYS_userfaultfd = 323,
+        SYS_futex = 202,
         EpollEventBytes = 12,
     };
 
@@ -34,6 +35,7 @@ internal sealed record ArchitectureAbi
         SYS_io_submit = 2,
         SYS_io_getevents = 4,
         SYS_userfaultfd = 282,
+        SYS_futex = 98,
         EpollEventBytes = 16,
     };
 
@@ -62,6 +64,8 @@ internal sealed record ArchitectureAbi
     public required nint SYS_io_submit { get; init; }
 
     public required nint SYS_userfaultfd { get; init; }
+
+    public required nint SYS_futex { get; init; }
 
     /// <summary>struct epoll_event is packed on x64 only.</summary>
     public required int EpollEventBytes { get; init; }

@@ -17,4 +17,11 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "madvise", SetLastError = true)]
     public static partial int MemoryAdvise(nint address, nuint lengthBytes, int advice);
+
+    /// <summary>A second mapping of what a shared one maps, at a place of choice, over what is there. Needs no permission of the file. The address, or -1.</summary>
+    public static nint MemoryDuplicate(nint address, nuint lengthBytes, nint at) =>
+        MemoryRemap(address, 0, lengthBytes, SharingAbi.MREMAP_MAYMOVE | SharingAbi.MREMAP_FIXED, at);
+
+    [LibraryImport(Library, EntryPoint = "mremap", SetLastError = true)]
+    private static partial nint MemoryRemap(nint address, nuint oldBytes, nuint newBytes, int flags, nint at);
 }

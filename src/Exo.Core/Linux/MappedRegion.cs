@@ -63,11 +63,44 @@ internal sealed class MappedRegion : IDisposable
         }
     }
 
+    /// <summary>A shared mapping of a file that may be for reading only.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public static MappedRegion SharedFile(int fd, long lengthBytes, bool writable) =>
+        Map(lengthBytes, writable ? Abi.PROT_READ | Abi.PROT_WRITE : Abi.PROT_READ, Abi.MAP_SHARED | Abi.MAP_NORESERVE, fd, 0);
+
     /// <summary>
     /// Keeps the region out of children made by fork: a child holding the pages while direct I/O writes into them would
     /// break the sharing (open(2), NOTES on O_DIRECT).
     /// </summary>
     public void DoNotFork() => Invariant.Check(Libc.MemoryAdvise(_address, (nuint)LengthBytes, Abi.MADV_DONTFORK) == 0);
+
+    /// <summary>Puts the whole of a memory file in the place of a part of this region, in one step: nobody ever finds nothing there.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public void MapOver(long offsetBytes, SharedMemory memory)
+    {
+        // A second mapping of what may be sealed already; sealed or not, the one that exists can be duplicated (mremap(2): old size 0).
+        nint duplicate = Libc.MemoryDuplicate(memory.Address, (nuint)memory.LengthBytes, _address + (nint)offsetBytes);
+        if (duplicate == -1)
+        {
+            throw new IOException($"Cannot map {memory.LengthBytes} bytes: {Errno.Describe(Marshal.GetLastPInvokeError())}.");
+        }
+
+        _ = Libc.MemoryAdvise(duplicate, (nuint)memory.LengthBytes, Abi.MADV_DONTFORK);
+    }
+
+    /// <summary>Puts a part of a file in the place of a part of this region.</summary>
+    /// <exception cref="IOException">The kernel refused.</exception>
+    public void MapOver(long offsetBytes, int fd, long fileOffset, long lengthBytes)
+    {
+        nint mapped = Libc.MemoryMap(
+            _address + (nint)offsetBytes, (nuint)lengthBytes, Abi.PROT_READ | Abi.PROT_WRITE, Abi.MAP_SHARED | Abi.MAP_FIXED | Abi.MAP_NORESERVE, fd, fileOffset);
+        if (mapped == -1)
+        {
+            throw new IOException($"Cannot map {lengthBytes} bytes: {Errno.Describe(Marshal.GetLastPInvokeError())}.");
+        }
+
+        _ = Libc.MemoryAdvise(mapped, (nuint)lengthBytes, Abi.MADV_DONTFORK);
+    }
 
     public void Dispose()
     {

@@ -34,7 +34,8 @@ public sealed class FramePool : IRevocable, IDisposable
 
     private const int WasBound = 1;
     private const int WasMapped = 2;
-    private const int OneSleeper = 4;
+    private const int IsShared = 4;
+    private const int OneSleeper = 8;
 
     private readonly MappedRegion _region;
     private readonly SafeFileHandle _file;
@@ -479,7 +480,63 @@ public sealed class FramePool : IRevocable, IDisposable
     }
 
     /// <summary>The frame is about to be bound to a page, unless the right is found to be lacking. A full fence.</summary>
-    internal void NoteMapping(FrameNumber frame) => Interlocked.Or(ref State(frame).Bound, WasMapped);
+    /// <exception cref="NotSupportedException">The frame's memory is shared with another process.</exception>
+    internal void NoteMapping(FrameNumber frame)
+    {
+        if ((Interlocked.Or(ref State(frame).Bound, WasMapped) & IsShared) != 0)
+        {
+            throw new NotSupportedException($"{frame} is shared with another process; it cannot be bound to a page.");
+        }
+    }
+
+    /// <summary>
+    /// Takes a run of free frames and gives it memory of its own that another process can map, zero, and nothing else of the pool. No device may have registered the pool's frames with the kernel: it would go on with the old
+    /// memory (<see cref="Blocks.BlockDeviceOptions.RegisterFrames"/>).
+    /// </summary>
+    /// <returns>Null when no such run is free.</returns>
+    /// <exception cref="IOException">The system refused.</exception>
+    internal SharedFrames? Share(int count, string name, bool readOnlyForOthers)
+    {
+        if (!TryAllocateRun(RootCredential, count, out FrameNumber first))
+        {
+            return null;
+        }
+
+        SharedMemory? memory = null;
+        try
+        {
+            memory = SharedMemory.Create(name, (long)count * FrameBytes, readOnlyForOthers);
+            _region.MapOver((long)first.Value * FrameBytes, memory);
+        }
+        catch
+        {
+            memory?.Dispose();
+            for (uint i = 0; i < (uint)count; i++)
+            {
+                Release(new FrameNumber(first.Value + i));
+            }
+
+            throw;
+        }
+
+        for (uint i = 0; i < (uint)count; i++)
+        {
+            Interlocked.Or(ref _states[first.Value + i].Bound, IsShared);
+        }
+
+        return new SharedFrames(this, first, count, memory);
+    }
+
+    /// <summary>The counterpart of <see cref="Share"/>.</summary>
+    internal void EndShare(SharedFrames shared)
+    {
+        _region.MapOver((long)shared.First.Value * FrameBytes, (int)_file.DangerousGetHandle(), (long)shared.First.Value * FrameBytes, (long)shared.Count * FrameBytes);
+        for (uint i = 0; i < (uint)shared.Count; i++)
+        {
+            Interlocked.And(ref _states[shared.First.Value + i].Bound, ~IsShared);
+            Release(new FrameNumber(shared.First.Value + i));
+        }
+    }
 
     private BindingPoint PointOf(FrameNumber frame) => _bindingPoints.GetOrAdd(frame.Value, static _ => new BindingPoint());
 
@@ -551,7 +608,7 @@ public sealed class FramePool : IRevocable, IDisposable
         return ref _states[frame.Value];
     }
 
-    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own; bits 0 and 1 of Bound say that the frame was ever bound, and ever to a page; the rest counts sleepers.</summary>
+    /// <summary>What a frame costs in managed memory: 12 bytes. Owner is negative once the frame has a list of its own; bits 0 and 1 of Bound say that the frame was ever bound, and ever to a page, bit 2 that its memory is a file of its own; the rest counts sleepers.</summary>
     private struct FrameState
     {
         public int References;

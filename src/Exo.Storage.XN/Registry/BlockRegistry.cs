@@ -6,29 +6,39 @@ namespace Exo.Storage.XN;
 /// <summary>
 /// All blocks in core: entries found by block number, the list of the dirty ones, lists of volatile metadata children. Outside the garbage-collected heap; an entry and its place in the
 /// index take 60 bytes.
-/// <para>Written under the volume's lock, between <see cref="BeginChange"/> and <see cref="EndChange"/>. Read under the lock, or without it by <see cref="TryRead"/>: a sequence count tells a
-/// reader whether what it saw was whole.</para>
+/// <para>Written under the volume's lock, between <see cref="BeginChange"/> and <see cref="EndChange"/>. Read under the lock, or without it by <see cref="TryRead"/>, in this process and, where the memory is shared, in
+/// others: a sequence count tells a reader whether what it saw was whole.</para>
 /// <code>
 /// heads:    one per bucket, index of its first entry + 1; linear hashing, one bucket per entry at least: growing splits one bucket at a time
 /// entries:  56 bytes each, chained by bucket
 /// states:   72 bytes each, only for blocks on their way to the disk
 /// </code>
 /// </summary>
-internal sealed class BlockRegistry(TemplateCatalogue templates)
+internal sealed class BlockRegistry
 {
-    public const int None = -1;
+    public const int None = RegistryTables.None;
     private const int BucketsMin = 1024;
 
-    private readonly NativeTable<RegistryEntry> _entries = new();
-    private readonly NativeTable<WriteState> _states = new();
-    private readonly NativeTable<int> _heads = new();
-    private int _buckets;
+    private readonly TemplateCatalogue _templates;
+    private readonly RegistryTables _tables;
+    private readonly NativeTable<RegistryEntry> _entries;
+    private readonly NativeTable<WriteState> _states;
+    private readonly NativeTable<int> _heads;
     private int _used;
     private int _free = None;
     private int _statesUsed;
     private int _stateFree = None;
     private ulong _clock;
-    private uint _sequence;
+
+    /// <summary>Makes an empty registry.</summary>
+    public BlockRegistry(TemplateCatalogue templates, TableMemory? memory = null)
+    {
+        _templates = templates;
+        _tables = new RegistryTables(memory ?? new PrivateTableMemory());
+        _entries = _tables.Entries;
+        _states = _tables.States;
+        _heads = _tables.Heads;
+    }
 
     public int DirtyFirst { get; private set; } = None;
 
@@ -48,30 +58,21 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
     /// <summary>The entry; the reference stays good while the entry is in use.</summary>
     public ref RegistryEntry this[int index] => ref _entries[index];
 
-    public Template TemplateOf(int index) => templates.Find(new TemplateId(_entries[index].Template))!;
+    public Template TemplateOf(int index) => _templates.Find(new TemplateId(_entries[index].Template))!;
 
-    /// <summary>From here on readers without the lock know that what they see may be half changed.</summary>
-    public void BeginChange()
-    {
-        Invariant.Check((_sequence & 1) == 0);
-        Volatile.Write(ref _sequence, _sequence + 1);
-        Volatile.WriteBarrier();
-    }
+    /// <inheritdoc cref="RegistryTables.BeginChange"/>
+    public void BeginChange() => _tables.BeginChange();
 
-    public void EndChange()
-    {
-        Volatile.WriteBarrier();
-        Volatile.Write(ref _sequence, _sequence + 1);
-    }
+    public void EndChange() => _tables.EndChange();
 
     public int Find(ulong block)
     {
-        if (_buckets == 0)
+        if (_tables.Buckets == 0)
         {
             return None;
         }
 
-        int index = _heads[BucketOf(block, _buckets)] - 1;
+        int index = _heads[RegistryTables.BucketOf(block, _tables.Buckets)] - 1;
         while (index != None && _entries[index].Block != block)
         {
             index = _entries[index].Next;
@@ -80,54 +81,8 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
         return index;
     }
 
-    /// <summary>
-    /// Copies a block's entry without the lock. False when a change was under way: try again. A torn chain may lead anywhere within the tables, and around in circles: the steps are
-    /// counted, indices are checked, and nothing that was seen is believed before the sequence count has been read again.
-    /// </summary>
-    public bool TryRead(ulong block, out bool found, out RegistryEntry entry, out WriteState state)
-    {
-        const int StepsMax = 4096;
-        uint before = Volatile.Read(ref _sequence);
-        found = false;
-        entry = default;
-        state = default;
-        if ((before & 1) != 0)
-        {
-            return false;
-        }
-
-        int buckets = _buckets;
-        int bucket = buckets > 0 ? BucketOf(block, buckets) : 0;
-        int index = buckets > 0 && bucket < _heads.Capacity ? _heads[bucket] - 1 : None;
-        for (int step = 0; (uint)index < (uint)_entries.Capacity; step++)
-        {
-            if (step == StepsMax)
-            {
-                return false;
-            }
-
-            entry = _entries[index];
-            if (entry.Block == block && entry.Template != 0)
-            {
-                found = true;
-                break;
-            }
-
-            index = entry.Next;
-        }
-
-        if (found && entry.WriteState != None)
-        {
-            state = (uint)entry.WriteState < (uint)_states.Capacity ? _states[entry.WriteState] : default;
-        }
-        else
-        {
-            state.Durable = entry.Version;
-        }
-
-        Volatile.ReadBarrier();
-        return Volatile.Read(ref _sequence) == before;
-    }
+    /// <inheritdoc cref="RegistryTables.TryRead"/>
+    public bool TryRead(ulong block, out bool found, out RegistryEntry entry, out WriteState state) => _tables.TryRead(block, out found, out entry, out state);
 
     /// <summary>Enters a block: one that lies on the disk as it will be in core, or (<paramref name="isFresh"/>) one that was never written.</summary>
     public int Add(ulong block, Template template, bool isFresh)
@@ -146,7 +101,7 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
 
         Count++;
         Grow();
-        ref int head = ref _heads[BucketOf(block, _buckets)];
+        ref int head = ref _heads[RegistryTables.BucketOf(block, _tables.Buckets)];
         _entries[index] = new RegistryEntry
         {
             Block = block,
@@ -175,7 +130,7 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
             FreeState(ref entry);
         }
 
-        ref int head = ref _heads[BucketOf(entry.Block, _buckets)];
+        ref int head = ref _heads[RegistryTables.BucketOf(entry.Block, _tables.Buckets)];
         if (head == index + 1)
         {
             head = entry.Next + 1;
@@ -387,16 +342,6 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
         }
     }
 
-    private static int BucketOf(ulong block, int buckets)
-    {
-        // Linear hashing (Litwin, 1980): buckets below the split point are addressed with one bit more. Sixteen neighbours have neighbouring buckets, which are one cache line.
-        const int RunBits = 4;
-        uint hash = ((uint)(((block >> RunBits) * 0x9E3779B97F4A7C15UL) >> 32) << RunBits) | ((uint)block & ((1 << RunBits) - 1));
-        uint level = (uint)1 << BitOperations.Log2((uint)buckets);
-        uint bucket = hash & (level - 1);
-        return (int)(bucket < (uint)buckets - level ? hash & ((level * 2) - 1) : bucket);
-    }
-
     private void FreeState(ref RegistryEntry entry)
     {
         _states[entry.WriteState].Free = _stateFree;
@@ -408,29 +353,29 @@ internal sealed class BlockRegistry(TemplateCatalogue templates)
     /// <summary>One bucket at least for each entry: where one is missing, one is split.</summary>
     private void Grow()
     {
-        if (_buckets == 0)
+        if (_tables.Buckets == 0)
         {
             _heads.Reserve(BucketsMin);
-            _buckets = BucketsMin;
+            _tables.Buckets = BucketsMin;
         }
 
-        if (Count <= _buckets)
+        if (Count <= _tables.Buckets)
         {
             return;
         }
 
-        int old = _buckets - (1 << BitOperations.Log2((uint)_buckets));
-        int added = _buckets;
+        int old = _tables.Buckets - (1 << BitOperations.Log2((uint)_tables.Buckets));
+        int added = _tables.Buckets;
         _heads.Reserve(added + 1);
-        _buckets++;
+        _tables.Buckets++;
         int index = _heads[old] - 1;
         _heads[old] = 0;
         while (index != None)
         {
             ref RegistryEntry entry = ref _entries[index];
             int next = entry.Next;
-            ref int head = ref _heads[BucketOf(entry.Block, _buckets)];
-            Invariant.Check(BucketOf(entry.Block, _buckets) == old || BucketOf(entry.Block, _buckets) == added);
+            ref int head = ref _heads[RegistryTables.BucketOf(entry.Block, _tables.Buckets)];
+            Invariant.Check(RegistryTables.BucketOf(entry.Block, _tables.Buckets) == old || RegistryTables.BucketOf(entry.Block, _tables.Buckets) == added);
             entry.Next = head - 1;
             head = index + 1;
             index = next;

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Exo.Storage.XN;
 
 /// <summary>
-/// A table outside the garbage-collected heap that grows in chunks and never moves or gives back one: a reference to an element stays good as long as the table is reachable, whoever writes
+/// A table outside the garbage-collected heap that grows in chunks and never moves or gives back one: a reference to an element stays good as long as its memory is reachable, whoever writes
 /// meanwhile. New elements are zero. One writer at a time; readers need no lock, but a protocol to know what is whole.
 /// </summary>
-[SuppressMessage("Design", "CA1001", Justification = "Freed by the finalizer, not sooner: a reader without a lock may be in it.")]
-internal sealed unsafe class NativeTable<T>
+internal sealed unsafe class NativeTable<T>(TableMemory memory, RegistryTable table)
     where T : unmanaged
 {
     private const int ChunkShift = 12;
@@ -18,15 +15,6 @@ internal sealed unsafe class NativeTable<T>
     private static readonly nuint s_chunkBytes = (nuint)(ChunkElements * sizeof(T));
 
     private nint[] _chunks = [];
-
-    ~NativeTable()
-    {
-        foreach (nint chunk in _chunks)
-        {
-            NativeMemory.AlignedFree((void*)chunk);
-            GC.RemoveMemoryPressure((long)s_chunkBytes);
-        }
-    }
 
     /// <summary>Elements that there is room for.</summary>
     public int Capacity => Volatile.Read(ref _chunks).Length << ChunkShift;
@@ -50,10 +38,17 @@ internal sealed unsafe class NativeTable<T>
     {
         while (Capacity < count)
         {
-            void* chunk = NativeMemory.AlignedAlloc(s_chunkBytes, 64);
-            NativeMemory.Clear(chunk, s_chunkBytes);
-            GC.AddMemoryPressure((long)s_chunkBytes);
-            Volatile.Write(ref _chunks, [.. _chunks, (nint)chunk]);
+            nint chunk = memory.AddChunk(table, _chunks.Length, s_chunkBytes);
+            Volatile.Write(ref _chunks, [.. _chunks, chunk]);
+        }
+    }
+
+    /// <summary>Where another process grows the table: finds the chunks that have come.</summary>
+    public void Refresh()
+    {
+        while (memory.TryFindChunk(table, _chunks.Length, s_chunkBytes, out nint chunk))
+        {
+            Volatile.Write(ref _chunks, [.. _chunks, chunk]);
         }
     }
 }

@@ -34,6 +34,7 @@ public sealed unsafe class AbiTests
             #include <linux/falloc.h>
             #include <linux/io_uring.h>
             #include <linux/userfaultfd.h>
+            #include <linux/futex.h>
             #include <poll.h>
             #include <net/if.h>
             #include <sched.h>
@@ -116,6 +117,7 @@ public sealed unsafe class AbiTests
                 "O_DIRECT: x64 16384, arm64 65536",
                 "O_DIRECTORY: x64 65536, arm64 16384",
                 "O_NOFOLLOW: x64 131072, arm64 32768",
+                "SYS_futex: x64 202, arm64 98",
                 "SYS_getdents64: x64 217, arm64 61",
                 "SYS_io_destroy: x64 207, arm64 1",
                 "SYS_io_getevents: x64 208, arm64 4",
@@ -293,6 +295,9 @@ public sealed unsafe class AbiTests
             ("offsetof(struct io_event, res)", Offset(&done, &done.Result)),
             ("IOCB_CMD_PREAD", AioAbi.IOCB_CMD_PREAD), ("IOCB_CMD_PWRITE", AioAbi.IOCB_CMD_PWRITE), ("IOCB_CMD_FDSYNC", AioAbi.IOCB_CMD_FDSYNC),
             ("IOCB_CMD_PREADV", AioAbi.IOCB_CMD_PREADV), ("IOCB_CMD_PWRITEV", AioAbi.IOCB_CMD_PWRITEV),
+            ("MFD_ALLOW_SEALING", SharingAbi.MFD_ALLOW_SEALING), ("F_ADD_SEALS", SharingAbi.F_ADD_SEALS), ("F_SEAL_SEAL", SharingAbi.F_SEAL_SEAL), ("F_SEAL_SHRINK", SharingAbi.F_SEAL_SHRINK),
+            ("F_SEAL_GROW", SharingAbi.F_SEAL_GROW), ("F_SEAL_FUTURE_WRITE", SharingAbi.F_SEAL_FUTURE_WRITE), ("FUTEX_WAIT", SharingAbi.FUTEX_WAIT), ("FUTEX_WAKE", SharingAbi.FUTEX_WAKE),
+            ("SO_PEERCRED", SharingAbi.SO_PEERCRED), ("MREMAP_MAYMOVE", SharingAbi.MREMAP_MAYMOVE), ("MREMAP_FIXED", SharingAbi.MREMAP_FIXED), ("SYS_futex", ArchitectureAbi.Current.SYS_futex),
             ("MAP_FIXED", Abi.MAP_FIXED), ("SYS_userfaultfd", ArchitectureAbi.Current.SYS_userfaultfd),
             ("sizeof(struct pollfd)", sizeof(PollEntry)),
             ("offsetof(struct pollfd, revents)", Offset(&poll, &poll.Returned)), ("POLLIN", UserFaultAbi.POLLIN),

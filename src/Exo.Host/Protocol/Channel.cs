@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using Exo.Core.Ipc;
+using Exo.Core.Linux;
+
+namespace Exo.Host.Protocol;
+
+/// <summary>
+/// Two rings between two processes, each side's words and messages in a file that only that side writes: the client's requests, the host's replies.
+/// <code>
+///   page 0: words of the ring that this side writes | page 1: words of the ring that it reads | from page 2: its messages
+/// </code>
+/// Who waits looks for a short while and then sleeps on the other side's index (futex), having said so in its own words; who writes looks at those words and wakes. A side that
+/// lies about its waiting costs the other a system call, or itself a tenth of a second.
+/// </summary>
+internal sealed unsafe class Channel
+{
+    /// <summary>Bytes of messages in each direction.</summary>
+    public const int CapacityBytes = 256 << 10;
+
+    /// <summary>Size of each side's file.</summary>
+    public const int FileBytes = CapacityBytes + 2 * PageBytes;
+
+    /// <summary>The largest message.</summary>
+    public static readonly int MessageMax = RingSide.MessageMax(CapacityBytes);
+
+    private const int PageBytes = 4096;
+    private const int SleepMs = 100;
+    private static readonly long s_spinTicks = Stopwatch.Frequency / 20_000; // 50 us
+
+    private readonly nint _own;
+    private readonly nint _peer;
+    private RingProducer _out;
+    private RingConsumer _in;
+
+    public Channel(nint own, nint peer)
+    {
+        _own = own;
+        _peer = peer;
+        _out = new RingProducer(own, peer + PageBytes, own + 2 * PageBytes, CapacityBytes);
+        _in = new RingConsumer(own + PageBytes, peer, peer + 2 * PageBytes, CapacityBytes);
+    }
+
+    /// <summary>Room for a message in place.</summary>
+    public IpcStatus TryReserve(int lengthBytes, out Span<byte> bytes) => _out.TryReserve(lengthBytes, out bytes);
+
+    /// <summary>Sends what was reserved, and wakes who waits for it.</summary>
+    public void Send(int lengthBytes)
+    {
+        _out.Publish(lengthBytes);
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref *(uint*)(_peer + PageBytes + RingSide.WaitingAt)) != 0)
+        {
+            Libc.FutexWake(_own + RingSide.IndexAt);
+        }
+    }
+
+    /// <summary>The next message, where it lies; waits for it while <paramref name="isAlive"/> says that there is somebody to come.</summary>
+    /// <returns>Ok, Corrupt, or Closed when nobody is there any more.</returns>
+    public IpcStatus Receive(Func<bool> isAlive, out ReadOnlySpan<byte> bytes)
+    {
+        IpcStatus status = _in.TryPeek(out bytes);
+        if (status != IpcStatus.WouldBlock)
+        {
+            return status;
+        }
+
+        long until = Stopwatch.GetTimestamp() + s_spinTicks;
+        do
+        {
+            for (int i = 0; i < 16; i++)
+            {
+                Thread.SpinWait(1);
+                status = _in.TryPeek(out bytes);
+                if (status != IpcStatus.WouldBlock)
+                {
+                    return status;
+                }
+            }
+        }
+        while (Stopwatch.GetTimestamp() < until);
+        return Sleep(isAlive, out bytes);
+    }
+
+    /// <summary>Done with the message received.</summary>
+    public void Release(int lengthBytes) => _in.Release(lengthBytes);
+
+    /// <summary>Wakes whoever of this process waits here, to see that it is over.</summary>
+    public void Interrupt() => Libc.FutexWake(_peer + RingSide.IndexAt);
+
+    private IpcStatus Sleep(Func<bool> isAlive, out ReadOnlySpan<byte> bytes)
+    {
+        ref uint waiting = ref *(uint*)(_own + PageBytes + RingSide.WaitingAt);
+        try
+        {
+            while (true)
+            {
+                Volatile.Write(ref waiting, 1);
+                Interlocked.MemoryBarrier();
+                IpcStatus status = _in.TryPeek(out bytes);
+                if (status != IpcStatus.WouldBlock)
+                {
+                    return status;
+                }
+
+                if (!isAlive())
+                {
+                    return IpcStatus.Closed;
+                }
+
+                Libc.FutexWait(_peer + RingSide.IndexAt, (uint)_in.Consumed, SleepMs);
+            }
+        }
+        finally
+        {
+            Volatile.Write(ref waiting, 0);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+using System.Net.Sockets;
+using Exo.Capabilities;
+using Exo.Core.Blocks;
+using Exo.Core.Linux;
+using Exo.Core.Memory;
+using Exo.Host.Protocol;
+using Exo.Storage.XN;
+
+namespace Exo.Host;
+
+/// <summary>
+/// An exokernel in a process of its own: it has the disk, the frames and XN, and library OSes in other processes attach to it (<see cref="HostClient"/>). What protects them from one another is the processor:
+/// a client has mapped its own memory and nothing else.
+/// <code>
+///   the client's process                                      the host
+///   requests     written by the client                        copied once, then looked at
+///   replies      read-only                                    written
+///   registry     read-only                                    XN's own, shared by all
+///   blocks       read-only: what was read in for it,          frames of the pool with a memory file of their own
+///                and its metadata
+///   frames       its own to write: contents of data           the same; XN writes to the disk from there
+/// </code>
+/// One thread serves each client; what it holds a thread up with holds up itself. Who lies is refused, who breaks the protocol is disconnected, who dies is cleaned up after: what it had in core goes to the host's own frames, where
+/// others who may find it, and nobody gets memory that it may still have mapped somewhere.
+/// </summary>
+public sealed class HostServer : IDisposable
+{
+    private readonly HostServerOptions _options;
+    private readonly SharedMemory _registry;
+    private readonly Socket _listener;
+    private readonly Lock _lock = new();
+    private readonly List<HostSession> _sessions = [];
+    private readonly List<HostSession> _leftovers = [];
+    private readonly Thread _accepting;
+    private bool _isStopping;
+
+    private HostServer(XnVolume volume, SharedMemory registry, Socket listener, HostServerOptions options)
+    {
+        Volume = volume;
+        _registry = registry;
+        _listener = listener;
+        _options = options;
+        _accepting = new Thread(Accept) { IsBackground = true, Name = "exo-host" };
+        _accepting.Start();
+    }
+
+    /// <summary>The disk's XN, for those in the host's own process.</summary>
+    public XnVolume Volume { get; }
+
+    /// <summary>Library OSes that are attached.</summary>
+    public int Clients
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _sessions.Count;
+            }
+        }
+    }
+
+    internal HostServerOptions Options => _options;
+
+    internal FramePool Frames => Volume.Frames;
+
+    internal SharedMemory Registry => _registry;
+
+    /// <summary>Attaches the volume on a disk and listens. A socket that is left over from a host that has gone is replaced.</summary>
+    /// <param name="device">The disk, with frames for all clients; they must not be registered with the kernel (<see cref="BlockDeviceOptions.RegisterFrames"/>), and are better off without <see cref="FramePoolOptions.LargePages"/>, whose memory clients
+    /// leave unused. It stays the caller's.</param>
+    /// <param name="options">Where to listen, and how large things are.</param>
+    /// <exception cref="XnFormatException">There is no XN volume on the disk.</exception>
+    /// <exception cref="SocketException">The socket cannot be made.</exception>
+    /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    public static HostServer Start(BlockDevice device, HostServerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.ClientsMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.BlocksPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.FramesPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.RegistryBytes, 1 << 20);
+        SharedMemory registry = SharedMemory.Create("exo-registry", options.RegistryBytes, readOnlyForOthers: true);
+        XnVolume? volume = null;
+        Socket? listener = null;
+        try
+        {
+            volume = XnVolume.Attach(device, new XnAttachOptions { RegistryMemory = new SharedTableMemory(registry.Address, registry.LengthBytes, new MappedWhileReachable(registry), isWriter: true) });
+            listener = Listen(options.SocketPath);
+            return new HostServer(volume, registry, listener, options);
+        }
+        catch
+        {
+            listener?.Dispose();
+            volume?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Ends all connections, writes everything back that can be, and unmounts. What a library OS had not made durable survives as well, where its order allows.</summary>
+    /// <returns>Whether the volume was left clean.</returns>
+    public bool Close()
+    {
+        Stop();
+        BlockNumber[] plan = new BlockNumber[1024];
+        while (Volume.PlanWriteBack(plan) is > 0 and var count)
+        {
+            if (Volume.WriteBack(Frames.RootCredential, plan.AsSpan(0, count)) != XnStatus.Ok)
+            {
+                break;
+            }
+
+            Volume.Flush();
+        }
+
+        Volume.Flush();
+        return Volume.Unmount() == XnStatus.Ok;
+    }
+
+    /// <summary>Ends all connections, as if all clients had died, and closes the volume as a crash would. See <see cref="Close"/>.</summary>
+    public void Dispose()
+    {
+        Stop();
+        Volume.Dispose();
+        CleanUp();
+    }
+
+    /// <summary>Whether a frame is in nobody's memory but the host's.</summary>
+    internal bool IsHostsOwn(FrameNumber frame)
+    {
+        lock (_lock)
+        {
+            return !_sessions.Concat(_leftovers).Any(session => session.Has(frame));
+        }
+    }
+
+    internal void Ended(HostSession session)
+    {
+        lock (_lock)
+        {
+            _sessions.Remove(session);
+            _leftovers.Add(session);
+        }
+
+        CleanUp();
+    }
+
+    private static Socket Listen(string path)
+    {
+        UnixDomainSocketEndPoint endPoint = new(path);
+        Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            if (File.Exists(path) && !IsServed(endPoint))
+            {
+                File.Delete(path);
+            }
+
+            listener.Bind(endPoint);
+            listener.Listen(16);
+            return listener;
+        }
+        catch
+        {
+            listener.Dispose();
+            throw;
+        }
+    }
+
+    private static bool IsServed(UnixDomainSocketEndPoint endPoint)
+    {
+        using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(endPoint);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    private void Accept()
+    {
+        while (true)
+        {
+            Socket socket;
+            try
+            {
+                socket = _listener.Accept();
+            }
+            catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+            {
+                return;
+            }
+
+            CleanUp();
+            try
+            {
+                Welcome(socket);
+            }
+            catch (IOException)
+            {
+                // No memory for another one, or it has gone already.
+                socket.Dispose();
+            }
+        }
+    }
+
+    private void Welcome(Socket socket)
+    {
+        HostSession? session = null;
+        if (Libc.TryGetPeer((int)socket.Handle, out int process, out uint user, out uint group)
+            && (_options.Admit ?? AdmitByUser)(new HostPeer(process, user, group)) is { } capability)
+        {
+            lock (_lock)
+            {
+                if (!_isStopping && _sessions.Count < _options.ClientsMax && (session = HostSession.TryCreate(this, socket, capability)) is not null)
+                {
+                    _sessions.Add(session);
+                }
+            }
+        }
+
+        if (session is null)
+        {
+            socket.Dispose();
+            return;
+        }
+
+        session.Start();
+    }
+
+    // A capability of its own for each client: it ends with the client.
+    private Capability AdmitByUser(HostPeer peer)
+    {
+        CapabilityName name = peer.User == 0 || peer.User == Libc.EffectiveUser() ? Volume.OwnerName : UnixNames.User(peer.User);
+        return Frames.Authority.Root.Forge(name, Rights.All);
+    }
+
+    private void Stop()
+    {
+        HostSession[] sessions;
+        lock (_lock)
+        {
+            if (_isStopping)
+            {
+                return;
+            }
+
+            _isStopping = true;
+            sessions = [.. _sessions];
+        }
+
+        _listener.Dispose();
+        _accepting.Join();
+        File.Delete(_options.SocketPath);
+        foreach (HostSession session in sessions)
+        {
+            session.Stop();
+        }
+
+        CleanUp();
+    }
+
+    private void CleanUp()
+    {
+        HostSession[] leftovers;
+        lock (_lock)
+        {
+            leftovers = [.. _leftovers];
+        }
+
+        foreach (HostSession session in leftovers)
+        {
+            if (session.TryCleanUp())
+            {
+                lock (_lock)
+                {
+                    _leftovers.Remove(session);
+                }
+            }
+        }
+    }
+}
