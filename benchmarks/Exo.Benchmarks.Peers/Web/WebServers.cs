@@ -47,7 +47,7 @@ internal sealed class WebServers : IDisposable
     public void Open(WorkFolder folder, int lengthBytes, int busyPollUs, Ablations without, params ReadOnlySpan<WebServer> kinds)
     {
         _network.Open();
-        WebContent content = WebContent.Make(folder, lengthBytes);
+        WebContent? content = kinds.ContainsAny(WebServer.Exo, WebServer.Nginx) ? WebContent.Make(folder, lengthBytes) : null;
         string length = lengthBytes.ToString(CultureInfo.InvariantCulture);
         foreach (WebServer kind in kinds)
         {
@@ -60,10 +60,10 @@ internal sealed class WebServers : IDisposable
                         "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString());
                     break;
                 case WebServer.Exo:
-                    Serve(kind, "dotnet", Tool.Exo("serve", content.Image, "--listen", $"{TwoNamespaces.ServerAddress}:{port}"));
+                    Serve(kind, "dotnet", Tool.Exo("serve", content!.Image, "--listen", $"{TwoNamespaces.ServerAddress}:{port}"));
                     break;
                 case WebServer.Nginx:
-                    Serve(kind, "nginx", "-p", content.NginxPrefix, "-c", content.WriteNginx(TwoNamespaces.ServerAddress, PortOf(kind)));
+                    Serve(kind, "nginx", "-p", content!.NginxPrefix, "-c", content.WriteNginx(TwoNamespaces.ServerAddress, PortOf(kind)));
                     break;
                 default:
                     Serve(kind, CProgram.Compile(folder, "epoll_server"), TwoNamespaces.ServerAddress, port, length);

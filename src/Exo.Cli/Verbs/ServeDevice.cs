@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using Exo.Capabilities;
 using Exo.Cli.Output;
+using Exo.Core;
+using Exo.Core.Environments;
 using Exo.Core.Memory;
 using Exo.Core.Net;
+using Exo.Core.PacketFilters;
 using Exo.Net.Cheetah;
 using Exo.Net.Cheetah.Ip;
 
@@ -29,8 +33,8 @@ internal sealed record ServeDevice(string Kind, string Name)
         };
     }
 
-    /// <summary>Opens the interface; a TAP is made if there is none, and switched on.</summary>
-    public NetworkDevice Open(FramePool frames)
+    /// <summary>Opens the interface; a TAP is made if there is none, and switched on. Of XDP's packets those for the stack's addresses come up, the others stay the kernel's.</summary>
+    public NetworkDevice Open(FramePool frames, NetworkStackOptions network)
     {
         switch (Kind)
         {
@@ -45,7 +49,18 @@ internal sealed record ServeDevice(string Kind, string Name)
             case "packet":
                 return PacketSocketDevice.Open(Name, frames);
             default:
-                return XdpDevice.Open(Name, frames);
+                var authority = CapabilityAuthority.Create();
+                using (ExoEnvironment owner = ExoEnvironment.CreateRoot(authority))
+                {
+                    PacketFilterTree filters = new(authority);
+                    foreach (PacketFilter filter in network.Addresses.SelectMany(own => ProtocolFilters.Host(own.Address.ToIPAddress())))
+                    {
+                        FilterVerdict verdict = filters.TryInsert(owner, filter, out _);
+                        Invariant.Check(verdict.IsInstalled);
+                    }
+
+                    return XdpDevice.Open(Name, frames, new XdpOptions { Filters = filters });
+                }
         }
     }
 

@@ -71,7 +71,7 @@ internal static class ServeVerb
         NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
         using Interruption interruption = new();
         using CffsVolume volume = OpenImage.ReadOnly(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
-        using NetworkDevice? device = where.IsRaw ? where.Open(volume.Frames) : null;
+        using NetworkDevice? device = network is null ? null : where.Open(volume.Frames, network);
         CffsDocumentSource source = new(volume);
         CheetahServer server = new(
             new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network }, source, volume.Frames);

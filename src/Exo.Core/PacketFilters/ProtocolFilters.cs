@@ -52,6 +52,29 @@ public static class ProtocolFilters
             .Equal(ports, 16, (ushort)remote.Port).Equal(ports + 2, 16, (ushort)local.Port).ToFilter();
     }
 
+    /// <summary>
+    /// Everything that is sent to one address, and the questions of neighbours for it: what a network stack of one's own needs so that the kernel keeps the rest. IPv4: packets and
+    /// ARP; IPv6: packets and neighbour solicitations (to the solicited-node group, RFC 4291 section 2.7.1). The address must not be the kernel's too.
+    /// </summary>
+    public static IReadOnlyList<PacketFilter> Host(IPAddress local)
+    {
+        ArgumentNullException.ThrowIfNull(local);
+        PacketFilterBuilder packets = Network(local.AddressFamily, protocol: null), questions;
+        Address(packets, new IPEndPoint(local, 0), isSource: false);
+        byte[] bytes = local.GetAddressBytes();
+        if (IsV4(local.AddressFamily))
+        {
+            questions = PacketFilter.Build().Equal(12, 16, (ushort)0x0806).Equal(NetworkHeader + 24, bytes);
+        }
+        else
+        {
+            byte[] group = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, .. bytes[13..]];
+            questions = Network(local.AddressFamily, protocol: null).Equal(NetworkHeader + 24, group);
+        }
+
+        return [packets.ToFilter(), questions.ToFilter()];
+    }
+
     private static bool IsV4(AddressFamily family) => family switch
     {
         AddressFamily.InterNetwork => true,

@@ -65,6 +65,39 @@ public sealed class XdpDeviceTests : IDisposable
     }
 
     [Fact]
+    public void An_address_of_ones_own_comes_up_and_the_kernels_stays_the_kernels()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        PacketFilterTree filters = new(frames.Authority);
+        IPAddress own = IPAddress.Parse("10.77.0.3");
+        foreach (PacketFilter filter in (PacketFilter[])[.. ProtocolFilters.Host(own), .. ProtocolFilters.Host(IPAddress.Parse("fd77::3"))])
+        {
+            Assert.True(filters.TryInsert(root, filter, out _).IsInstalled);
+        }
+
+        using XdpDevice device = _network.InA(() => XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { Filters = filters, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
+        using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo));
+        using ReceiveBatch batch = new(frames);
+        Assert.True(KernelHears(sender, echo));
+        Assert.Equal(0, device.Receive(batch));
+
+        // The kernel's question for the address is not answered here, so nothing but questions comes up.
+        long start = Stopwatch.GetTimestamp();
+        while (device.Receive(batch) == 0)
+        {
+            Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), "it does not come up");
+            sender.SendTo("for us"u8, new IPEndPoint(own, Echo));
+            device.Wait(NetworkEvents.Receivable, TimeSpan.FromMilliseconds(500));
+        }
+
+        Assert.Equal<byte>([0x08, 0x06], batch.Head(0)[12..14].ToArray());
+        Assert.Equal(own.GetAddressBytes(), batch.Head(0)[38..42].ToArray());
+        Assert.True(KernelHears(sender, echo));
+    }
+
+    [Fact]
     public void Killed_the_process_leaves_the_interface_as_it_was()
     {
         Assert.DoesNotContain("xdp", Link());

@@ -105,6 +105,39 @@ public class KernelTests
         Assert.Equal(TcpCloseReason.Graceful, client.Closed);
     }
 
+    [Theory]
+    [InlineData("10.9.0.2", true)]
+    [InlineData("10.9.0.2", false)]
+    [InlineData("fd09::2", true)]
+    public void The_MTU_shrinks_under_way_and_every_byte_arrives_both_ways(string address, bool superPackets)
+    {
+        using var network = new KernelNetwork(superPackets);
+        long bytes = TransferBytes;
+        var service = new Pattern(bytes);
+        using var polled = new Polled(network.Device, stack => stack.Listen(80, service));
+        using Socket client = network.In(() => new Socket(IPAddress.Parse(address).AddressFamily, SocketType.Stream, ProtocolType.Tcp));
+        client.Connect(IPAddress.Parse(address), 80);
+        using var ended = new CancellationTokenSource();
+        var shrinking = new Thread(() =>
+        {
+            // When a quarter, a half and three quarters have come; both ends learn it from the interface.
+            int[] sizes = address.Contains(':', StringComparison.Ordinal) ? [1400, 1320, 1280] : [1300, 900, 576];
+            for (int i = 0; i < sizes.Length; i++)
+            {
+                long mark = bytes / 4 * (i + 1);
+                SpinWait.SpinUntil(() => service.Received >= mark || ended.IsCancellationRequested);
+                network.Run("ip", "link", "set", "exo-tap", "mtu", sizes[i].ToString(CultureInfo.InvariantCulture));
+            }
+        });
+        shrinking.Start();
+        Exchange(client, bytes);
+        ended.Cancel();
+        shrinking.Join();
+        Assert.True(SpinWait.SpinUntil(() => service.Closed is not null, TimeSpan.FromSeconds(60)));
+        Assert.Equal(bytes, service.Received);
+        Assert.Equal(TcpCloseReason.Graceful, service.Closed);
+    }
+
     [Fact]
     public void A_port_that_does_not_listen_refuses_the_kernel()
     {
