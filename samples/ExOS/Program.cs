@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// A UNIX-like library operating system on Exo:
+//
+//     dotnet run -c Release --project samples/ExOS -- disk.img                  a prompt; the image is made if it is not there
+//     dotnet run -c Release --project samples/ExOS -- disk.img script.sh        a script of the host's; its exit status is this program's
+//     dotnet run -c Release --project samples/ExOS -- disk.img -c 'ls | wc -l'
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Exo.Cli.Arguments;
+using Exo.Cli.Output;
+using ExOS;
+using ExOS.Processes;
+
+Argument<string> image = new("IMAGE") { Description = "The image of the root file system; made if it is not there." };
+Argument<string[]> script = new("SCRIPT") { Description = "A script of the host's and its arguments; without it: standard input.", Arity = ArgumentArity.ZeroOrMore };
+Option<string?> command = new("-c") { Description = "Commands to run.", HelpName = "TEXT" };
+Option<string> size = new("--size") { Description = "Size of a new image.", HelpName = "SIZE", DefaultValueFactory = _ => "64M" };
+RootCommand root = new("A UNIX-like library operating system.") { image, script, command, size };
+root.SetAction(parsed =>
+{
+    if (!ByteSize.TryParse(parsed.GetRequiredValue(size), out long sizeBytes))
+    {
+        Console.Error.WriteLine($"exos: --size: '{parsed.GetValue(size)}' is not a size; write 64M or 1G");
+        return 2;
+    }
+
+    try
+    {
+        string[] operands = parsed.GetValue(script) ?? [];
+        string[] arguments =
+            parsed.GetValue(command) is { } text ? ["sh", "-c", text, "sh", .. operands]
+            : operands.Length > 0 ? ["sh", "-c", File.ReadAllText(operands[0]), .. operands]
+            : ["sh"];
+        bool isInteractive = arguments.Length == 1 && !Console.IsInputRedirected && !Console.IsOutputRedirected;
+        using Stream input = Console.OpenStandardInput();
+        using Stream output = Console.OpenStandardOutput();
+        using ExosSystem system = ExosSystem.Boot(parsed.GetRequiredValue(image), sizeBytes / 4096 * 4096, input, output, isInteractive);
+
+        // The host's terminal makes a signal of ^C; whom it is for is the library operating system's affair.
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+        {
+            context.Cancel = true;
+            system.Interrupt();
+        });
+        return system.Run("/bin/sh", arguments);
+    }
+    catch (Exception error) when (Failure.Describe(error) is { } line)
+    {
+        Console.Error.WriteLine($"exos: {line}");
+        return 1;
+    }
+});
+ParseResult parse = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+int status = parse.Invoke();
+return parse.Errors.Count > 0 ? 2 : status;
