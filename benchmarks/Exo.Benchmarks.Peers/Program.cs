@@ -82,6 +82,9 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new LatencyRow("latency-1k-nginx", busyPollUs: 0),
     () => new LatencyRow("latency-1k-nginx-poll", busyPollUs: 50),
+    () => new WebRow("kestrel-1k", 1 << 10, keepsAlive: true, WebServer.RawKestrel, WebServer.Kestrel),
+    () => new WebRow("kestrel-100k", 100 << 10, keepsAlive: true, WebServer.RawKestrel, WebServer.Kestrel),
+    () => new WebRow("kestrel-1k-close", 1 << 10, keepsAlive: false, WebServer.RawKestrel, WebServer.Kestrel),
     () => new AblationRow("without-cache-10k", 10 << 10, keepsAlive: true, Ablations.MergedCache),
     () => new AblationRow("without-cache-100k", 100 << 10, keepsAlive: true, Ablations.MergedCache),
     () => new AblationRow("without-sums-10k", 10 << 10, keepsAlive: true, Ablations.StoredChecksums, always: Ablations.Offload),
@@ -235,6 +238,11 @@ Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from me
 rawServe.Hidden = true;
 rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without)));
 
+Option<string?> device = new("--device") { Description = "The interface of a packet socket instead of sockets." };
+Command kestrelServe = new("kestrel-serve", "Serves that many bytes from memory by Kestrel, until it is killed.") { address, port, bytes, device };
+kestrelServe.Hidden = true;
+kestrelServe.SetAction(parsed => KestrelServer.Run(parsed.GetValue(device), IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes)));
+
 // The loss rows' ends and the wire between them.
 Argument<string> secondLink = new("SECOND");
 Option<double> loss = new("--loss"), reorder = new("--reorder"), delay = new("--delay");
@@ -268,7 +276,7 @@ bulkSendExo.SetAction(parsed => BulkTransfer.SendByExo(
 
 return new RootCommand("Exo beside its peers.")
 {
-    list, run, createDelete, packetSend, httpLoad, rawServe, wireRelay, plainWire, bulkReceive, bulkSend, bulkSendExo,
+    list, run, createDelete, packetSend, httpLoad, rawServe, kestrelServe, wireRelay, plainWire, bulkReceive, bulkSend, bulkSendExo,
 }.Parse(args).Invoke();
 
 /// <summary>Ctrl-C and SIGTERM take back what a row has made.</summary>

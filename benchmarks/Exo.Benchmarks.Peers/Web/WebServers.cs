@@ -21,6 +21,12 @@ internal enum WebServer
 
     /// <summary>epoll_server.c.</summary>
     Epoll,
+
+    /// <summary>Kestrel on ordinary sockets.</summary>
+    Kestrel,
+
+    /// <summary>Kestrel on Exo's TCP, on a packet socket.</summary>
+    RawKestrel,
 }
 
 /// <summary>What one load did to a server.</summary>
@@ -59,6 +65,13 @@ internal sealed class WebServers : IDisposable
                         kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "raw-serve", TwoNamespaces.ServerLink, RawAddress, port, length,
                         "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString());
                     break;
+                case WebServer.Kestrel:
+                    Serve(kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "kestrel-serve", TwoNamespaces.ServerAddress, port, length);
+                    break;
+                case WebServer.RawKestrel:
+                    Serve(
+                        kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "kestrel-serve", RawAddress, port, length, "--device", TwoNamespaces.ServerLink);
+                    break;
                 case WebServer.Exo:
                     Serve(kind, "dotnet", Tool.Exo("serve", content!.Image, "--listen", $"{TwoNamespaces.ServerAddress}:{port}"));
                     break;
@@ -87,7 +100,7 @@ internal sealed class WebServers : IDisposable
     {
         double before = ProcessorTime.OfProcesses(_processes[server]) + ProcessorTime.OfSoftInterrupts(0);
         HttpLoadResult result = Load(
-            _network, $"{(server == WebServer.Raw ? RawAddress : TwoNamespaces.ServerAddress)}:{PortOf(server)}", keepsAlive, connections, seconds, requestsPerSecond);
+            _network, $"{(IsRaw(server) ? RawAddress : TwoNamespaces.ServerAddress)}:{PortOf(server)}", keepsAlive, connections, seconds, requestsPerSecond);
         double used = ProcessorTime.OfProcesses(_processes[server]) + ProcessorTime.OfSoftInterrupts(0) - before;
         Console.Error.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
@@ -122,6 +135,8 @@ internal sealed class WebServers : IDisposable
         _network.Dispose();
     }
 
+    private static bool IsRaw(WebServer kind) => kind is WebServer.Raw or WebServer.RawKestrel;
+
     private static int PortOf(WebServer kind) => Port + (int)kind;
 
     private void Serve(WebServer kind, string program, params string[] arguments)
@@ -129,8 +144,8 @@ internal sealed class WebServers : IDisposable
         Process server = Tool.Start("ip", TwoNamespaces.Command(_network.Server, 0, [program, .. arguments]));
         _servers.Add(server);
         Task<string> errors = server.StandardError.ReadToEndAsync();
-        Task<string?> ready = kind == WebServer.Raw ? server.StandardOutput.ReadLineAsync() : Task.FromResult<string?>(null);
-        if (kind != WebServer.Raw)
+        Task<string?> ready = IsRaw(kind) ? server.StandardOutput.ReadLineAsync() : Task.FromResult<string?>(null);
+        if (!IsRaw(kind))
         {
             _ = server.StandardOutput.ReadToEndAsync();
         }
@@ -143,7 +158,7 @@ internal sealed class WebServers : IDisposable
                 throw new InvalidOperationException($"{program} does not serve: {(server.HasExited ? errors.Result : "")}");
             }
 
-            if (kind == WebServer.Raw && ready.IsCompleted)
+            if (IsRaw(kind) && ready.IsCompleted)
             {
                 break;
             }
