@@ -23,6 +23,12 @@ internal abstract class HttpConnection
     public bool HasArrived;
     public DocumentResult Arrived;
 
+    /// <summary>The lookup being waited for; null when none, so that a late answer is known.</summary>
+    public IDocumentWaiter? Ticket;
+
+    /// <summary>Bytes may be unread when it closes: who closes at once would reset, and that could destroy the response.</summary>
+    public bool LingersBeforeClose;
+
     /// <summary>No more requests are read; close when all is sent.</summary>
     public bool ClosesAfterSend;
 

@@ -12,9 +12,6 @@ internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
     /// <summary>Bytes given to the stack.</summary>
     public long QueuedBytes;
 
-    /// <summary>The lookup being waited for.</summary>
-    public RawTicket? Ticket;
-
     /// <summary>No more is read until the client has taken some of what it was sent.</summary>
     public bool WaitsForRoom;
 

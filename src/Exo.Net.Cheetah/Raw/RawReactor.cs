@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-using System.Security.Cryptography;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Http;
-using Exo.Net.Cheetah.Sockets;
+using Exo.Net.Cheetah.Tcp;
 
 namespace Exo.Net.Cheetah.Raw;
 
@@ -10,40 +9,28 @@ namespace Exo.Net.Cheetah.Raw;
 /// One thread, one network stack, many connections: the counterpart of the reactor on sockets. A request runs from the frame it came in to the frames
 /// its response leaves from without a copy and without another thread.
 /// </summary>
-internal sealed partial class RawReactor : IDisposable
+internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
 {
-    private readonly CheetahServerOptions options;
-    private readonly DocumentCache cache;
     private readonly NetworkStack stack;
     private readonly NetworkDevice device;
-    private readonly RequestLimits limits;
-    private readonly Responder responder;
     private readonly RawResponseQueue queue;
     private readonly TimeProvider time;
     private readonly long startTimestamp;
-    private readonly DeadlineWheel wheel = new(0);
-    private readonly byte[] pathRoom;
     private readonly HashSet<RawConnection> connections = [];
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread thread;
     private readonly int port;
-    private long nowMs;
     private bool isDraining;
     private long drainDeadlineMs;
-    private long acceptedCount, openCount, requestCount, refusedCount, hitCount, timeOutCount, abortedCount;
+    private long acceptedCount, openCount, timeOutCount, abortedCount;
 
     public RawReactor(CheetahServerOptions options, DocumentCache cache, NetworkDevice device, NetworkStackOptions network, int port)
+        : base(options, cache, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
     {
-        this.options = options;
-        this.cache = cache;
         this.device = device;
         this.port = port;
         time = options.Time;
         startTimestamp = time.GetTimestamp();
-        limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
-        responder = new Responder(
-            BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0);
-        pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
         stack = new NetworkStack(device, network);
         queue = new RawResponseQueue(stack.Tcp);
         stack.Listen(port, this);
@@ -55,6 +42,10 @@ internal sealed partial class RawReactor : IDisposable
 
     internal NetworkStack Stack => stack;
 
+    protected override bool ClosesAll => isDraining;
+
+    protected override ResponseQueue Responses => queue;
+
     public void Start() => thread.Start();
 
     /// <summary>Gives the reactor work; from any thread.</summary>
@@ -64,12 +55,12 @@ internal sealed partial class RawReactor : IDisposable
     {
         ConnectionsAccepted = Volatile.Read(ref acceptedCount),
         ConnectionsOpen = Volatile.Read(ref openCount),
-        Requests = Volatile.Read(ref requestCount),
-        RequestsRefused = Volatile.Read(ref refusedCount),
+        Requests = RequestCount,
+        RequestsRefused = RefusedCount,
         BytesSent = Volatile.Read(ref stack.Tcp.Counters.BytesSent),
         PayloadBytesSent = queue.PayloadBytes,
         PayloadBytesCopied = Volatile.Read(ref stack.Tcp.Counters.BytesCopied),
-        CacheHits = Volatile.Read(ref hitCount),
+        CacheHits = HitCount,
         TimeOuts = Volatile.Read(ref timeOutCount),
         ConnectionsAborted = Volatile.Read(ref abortedCount),
         SystemCalls = device.Counters.SystemCalls,
@@ -97,7 +88,7 @@ internal sealed partial class RawReactor : IDisposable
             }
 
             // What is on its way still leaves: FINs are acknowledged, and their loss is repaired, for a moment.
-            for (long endMs = nowMs + 200; nowMs < endMs && stack.ConnectionCount > 0;)
+            for (long endMs = NowMs + 200; NowMs < endMs && stack.ConnectionCount > 0;)
             {
                 if (Turn() == 0)
                 {
@@ -116,7 +107,7 @@ internal sealed partial class RawReactor : IDisposable
     /// <summary>Stops accepting and closes every connection that owes no response.</summary>
     public void BeginDrain(TimeSpan timeout)
     {
-        drainDeadlineMs = nowMs + (long)timeout.TotalMilliseconds;
+        drainDeadlineMs = NowMs + (long)timeout.TotalMilliseconds;
         if (isDraining)
         {
             return;
@@ -138,13 +129,13 @@ internal sealed partial class RawReactor : IDisposable
 
     private void SetTime()
     {
-        nowMs = (long)time.GetElapsedTime(startTimestamp).TotalMilliseconds;
-        responder.SetTime(time.GetUtcNow().ToUnixTimeSeconds());
+        NowMs = (long)time.GetElapsedTime(startTimestamp).TotalMilliseconds;
+        Responder.SetTime(time.GetUtcNow().ToUnixTimeSeconds());
     }
 
     private void Expire()
     {
-        if (isDraining && nowMs >= drainDeadlineMs && openCount > 0)
+        if (isDraining && NowMs >= drainDeadlineMs && openCount > 0)
         {
             foreach (RawConnection connection in connections.ToArray())
             {
@@ -153,7 +144,7 @@ internal sealed partial class RawReactor : IDisposable
             }
         }
 
-        while (wheel.TakeExpired(nowMs) is { } connection)
+        while (Wheel.TakeExpired(NowMs) is { } connection)
         {
             OnDeadline((RawConnection)connection);
         }

@@ -29,12 +29,6 @@ internal sealed class Connection(int slot) : HttpConnection
     /// <summary>Responses the socket did not take; no request is read while there are some.</summary>
     public SendQueue? Pending;
 
-    /// <summary>The lookup being waited for; null when none, so that a late answer is known.</summary>
-    public DocumentTicket? Ticket;
-
-    /// <summary>Bytes may be unread when it closes: shut down, wait for the peer, then close, or a reset could destroy the response.</summary>
-    public bool LingersBeforeClose;
-
     /// <summary>Only waiting for the peer to close.</summary>
     public bool IsLingering;
 

@@ -10,8 +10,6 @@ internal sealed unsafe partial class Reactor
     private const int ReceivesPerTurnMax = 8;
     private const int LingerMs = 1000;
 
-    private static ReadOnlySpan<byte> IndexName => "index.html"u8;
-
     // Does all that can be done for a connection now. Called for every event, and again when something it waited for came.
     private void Serve(Connection connection)
     {
@@ -145,149 +143,19 @@ internal sealed unsafe partial class Reactor
         }
         else if (have == 0 && connection.BodyBytesToSkip == 0)
         {
-            SetDeadline(connection, DeadlineKind.Idle, options.IdleTimeout);
+            SetDeadline(connection, DeadlineKind.Idle, Options.IdleTimeout);
         }
         else if (connection.DeadlineKind != DeadlineKind.Request)
         {
-            SetDeadline(connection, DeadlineKind.Request, options.RequestTimeout);
+            SetDeadline(connection, DeadlineKind.Request, Options.RequestTimeout);
         }
     }
 
-    // Answers the requests in data, as many as are whole. Returns how many bytes are done with.
-    private int Consume(Connection connection, ReadOnlySpan<byte> data)
-    {
-        int used = 0;
-        while (used < data.Length && !connection.ClosesAfterSend)
-        {
-            if (connection.BodyBytesToSkip > 0)
-            {
-                int skipped = (int)Math.Min(connection.BodyBytesToSkip, data.Length - used);
-                connection.BodyBytesToSkip -= skipped;
-                used += skipped;
-                continue;
-            }
+    protected override bool MayAnswer(HttpConnection connection) => queue.HasRoom || Flush((Connection)connection);
 
-            if (!queue.HasRoom && !Flush(connection))
-            {
-                break;
-            }
+    protected override void Refuse(HttpConnection connection, int status) => End((Connection)connection, status);
 
-            ReadOnlySpan<byte> request = data[used..];
-            ParseStatus status = connection.Parser.Advance(request, limits);
-            if (status == ParseStatus.NeedMore)
-            {
-                break;
-            }
-
-            if (status == ParseStatus.Refused)
-            {
-                refusedCount++;
-                End(connection, connection.Parser.RefusalStatus);
-                return data.Length;
-            }
-
-            if (!Answer(connection, connection.Parser.Head, request))
-            {
-                break;   // waits for its document; read again when that has come
-            }
-
-            used += connection.Parser.Head.LengthBytes;
-            connection.Parser = default;
-            connection.DeadlineKind = DeadlineKind.Idle;
-        }
-
-        return used;
-    }
-
-    // Writes the response to one whole request. False when its document must be waited for.
-    private bool Answer(Connection connection, in RequestHead head, ReadOnlySpan<byte> request)
-    {
-        bool bodyEnds = Responder.BodyEndsConnection(head, options.DiscardedBodyBytesMax);
-        bool closes = !head.KeepsConnection || bodyEnds || isDraining;
-        bool saysKeepAlive = !head.IsHttp11 && !closes;
-        bool isHead = head.Method == Method.Head;
-        int status = Responder.StatusByMethodAndBody(head, options.DiscardedBodyBytesMax);
-        if (status == 0)
-        {
-            status = TryFind(connection, head, request, out DocumentResult found, out ReadOnlySpan<byte> path);
-            switch (status)
-            {
-                case StatusWaiting:
-                    return false;
-                case 200:
-                    responder.Document(queue, head, request, found.Document!, closes, saysKeepAlive);
-                    break;
-                case 308 when responder.TryRedirectToFolder(queue, head, path, head.Query.In(request), closes, saysKeepAlive):
-                    break;
-                default:
-                    responder.Page(queue, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
-                    break;
-            }
-        }
-        else
-        {
-            responder.Page(queue, status, isHead, closes, saysKeepAlive);
-        }
-
-        requestCount++;
-        connection.ClosesAfterSend = closes;
-        connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
-        connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
-        return true;
-    }
-
-    private const int StatusWaiting = 0;
-
-    // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.
-    private int TryFind(Connection connection, in RequestHead head, ReadOnlySpan<byte> request, out DocumentResult found, out ReadOnlySpan<byte> path)
-    {
-        found = default;
-        path = default;
-        if (!TargetPath.TryDecode(head.Path.In(request), pathRoom, out int lengthBytes))
-        {
-            return 400;
-        }
-
-        if (pathRoom[lengthBytes - 1] == '/')
-        {
-            IndexName.CopyTo(pathRoom.AsSpan(lengthBytes));
-            lengthBytes += IndexName.Length;
-        }
-
-        path = pathRoom.AsSpan(0, lengthBytes);
-        if (connection.HasArrived)
-        {
-            found = connection.Arrived;
-            connection.HasArrived = false;
-            connection.Arrived = default;
-        }
-        else if (cache.TryGet(path, out Document? document))
-        {
-            hitCount++;
-            found = new DocumentResult(DocumentResultStatus.Found, document);
-        }
-        else
-        {
-            var ticket = new DocumentTicket(this, connection);
-            connection.Ticket = ticket;
-            if (!cache.TryLoad(path, ticket, out found))
-            {
-                SetDeadline(connection, DeadlineKind.Document, options.DocumentTimeout);
-                return StatusWaiting;
-            }
-
-            connection.Ticket = null;
-        }
-
-        return found.Status switch
-        {
-            DocumentResultStatus.Found => 200,
-            DocumentResultStatus.NotFound => 404,
-            DocumentResultStatus.Folder => 308,
-            DocumentResultStatus.Unavailable => 503,
-            _ => 500,
-        };
-    }
+    protected override IDocumentWaiter MakeTicket(HttpConnection connection) => new DocumentTicket(this, (Connection)connection);
 
     /// <summary>A lookup has come back, perhaps for a connection that waits no more.</summary>
     public void OnDocument(DocumentTicket ticket, Connection connection, DocumentResult result)
@@ -363,7 +231,7 @@ internal sealed unsafe partial class Reactor
         else if (connection.DeadlineKind != DeadlineKind.Send || connection.Pending is null)
         {
             connection.SentBytesAtJudgement = connection.SentBytes;
-            SetDeadline(connection, DeadlineKind.Send, options.SendTimeout);
+            SetDeadline(connection, DeadlineKind.Send, Options.SendTimeout);
         }
 
         return false;
@@ -372,7 +240,7 @@ internal sealed unsafe partial class Reactor
     // A last page, then the end. Requests behind are not read.
     private void End(Connection connection, int status)
     {
-        responder.Page(queue, status, isHead: false, closes: true, saysKeepAlive: false);
+        Responder.Page(queue, status, isHead: false, closes: true, saysKeepAlive: false);
         connection.ClosesAfterSend = true;
         connection.LingersBeforeClose = true;
     }
@@ -427,7 +295,7 @@ internal sealed unsafe partial class Reactor
 
     private void Expire()
     {
-        if (isDraining && nowMs >= drainDeadlineMs && openCount > 0)
+        if (isDraining && NowMs >= drainDeadlineMs && openCount > 0)
         {
             foreach (Connection connection in connections)
             {
@@ -439,12 +307,12 @@ internal sealed unsafe partial class Reactor
             }
         }
 
-        while (wheel.TakeExpired(nowMs) is { } connection)
+        while (Wheel.TakeExpired(NowMs) is { } connection)
         {
             OnDeadline((Connection)connection);
         }
 
-        if (!isListening && !isDraining && openCount < options.ConnectionsMax)
+        if (!isListening && !isDraining && openCount < Options.ConnectionsMax)
         {
             SetListening(true);
         }
@@ -455,9 +323,9 @@ internal sealed unsafe partial class Reactor
         switch (connection.DeadlineKind)
         {
             case DeadlineKind.Send when connection.SentBytes - connection.SentBytesAtJudgement
-                >= options.SendTimeout.TotalSeconds * options.SendBytesPerSecondMin:
+                >= Options.SendTimeout.TotalSeconds * Options.SendBytesPerSecondMin:
                 connection.SentBytesAtJudgement = connection.SentBytes;
-                SetDeadline(connection, DeadlineKind.Send, options.SendTimeout);
+                SetDeadline(connection, DeadlineKind.Send, Options.SendTimeout);
                 return;
             case DeadlineKind.Request or DeadlineKind.Document when connection.Pending is null && connection.BodyBytesToSkip == 0:
                 timeOutCount++;
@@ -479,16 +347,10 @@ internal sealed unsafe partial class Reactor
         }
     }
 
-    private void SetDeadline(Connection connection, DeadlineKind kind, TimeSpan after)
-    {
-        connection.DeadlineKind = kind;
-        wheel.Set(connection, nowMs + (long)after.TotalMilliseconds);
-    }
-
     private void Close(Connection connection)
     {
         Invariant.Check(connection.Socket >= 0);
-        wheel.Remove(connection);
+        Wheel.Remove(connection);
         _ = Libc.Close(connection.Socket);   // leaves the epoll set with it
         connection.Socket = -1;
         connection.Ticket = null;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
 using Exo.Core.Linux;
 using Exo.Net.Cheetah.Http;
 
@@ -19,27 +18,21 @@ namespace Exo.Net.Cheetah.Sockets;
 /// Connections are edge-triggered and registered once for both directions, so a request costs no epoll_ctl. The listening
 /// socket is level-triggered.
 /// </summary>
-internal sealed unsafe partial class Reactor
+internal sealed unsafe partial class Reactor : HttpReactor
 {
     private const ulong ListenerData = ulong.MaxValue;
     private const ulong WakeData = ulong.MaxValue - 1;
     private const int EventsMax = 256;
     private const int AcceptsPerEventMax = 64;
 
-    private readonly CheetahServerOptions options;
-    private readonly DocumentCache cache;
-    private readonly RequestLimits limits;
-    private readonly Responder responder;
     private readonly TimeProvider time;
     private readonly long startTimestamp;
-    private readonly DeadlineWheel wheel;
     private readonly ConcurrentQueue<ReactorMessage> messages = new();
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread thread;
 
     private readonly byte[] events = GC.AllocateUninitializedArray<byte>(EventsMax * 16, pinned: true);
     private readonly byte[] received;
-    private readonly byte[] pathRoom;
     private readonly IoVector[] vectors = GC.AllocateUninitializedArray<IoVector>(SendQueue.VectorsMax, pinned: true);
     private readonly Stack<byte[]> spareBuffers = new();
     private readonly Stack<SendQueue> spareQueues = new();
@@ -54,26 +47,20 @@ internal sealed unsafe partial class Reactor
     private bool isListening;
     private int wakePending;
     private SendQueue queue = new(SendQueue.FullScratchBytes, SendQueue.FullItemsMax);
-    private long nowMs;
     private bool isDraining;
     private long drainDeadlineMs;
 
     // Written by the reactor's thread, read by any; torn reads cannot happen on 64-bit machines.
     private SendTally sends;
-    private long acceptedCount, openCount, requestCount, refusedCount, hitCount, timeOutCount, abortedCount, callCount;
+    private long acceptedCount, openCount, timeOutCount, abortedCount, callCount;
 
     public Reactor(CheetahServerOptions options, DocumentCache cache, int listener, int index)
+        : base(options, cache)
     {
-        this.options = options;
-        this.cache = cache;
         this.listener = listener;
         time = options.Time;
-        limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
-        responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
         startTimestamp = time.GetTimestamp();
-        wheel = new DeadlineWheel(0);
         received = GC.AllocateUninitializedArray<byte>(Math.Max(16384, options.RequestHeadBytesMax), pinned: true);
-        pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
         epoll = Libc.EpollCreate(Libc.EpollCreateCloseOnExec);
         wake = Libc.EventFile(0, Libc.EventFdNonBlocking | Libc.EventFdCloseOnExec);
         Invariant.Check(epoll >= 0 && wake >= 0);
@@ -89,6 +76,10 @@ internal sealed unsafe partial class Reactor
 
     /// <summary>The reactor accepts no more and is on its way to its end.</summary>
     public bool IsDraining => Volatile.Read(ref isDraining);
+
+    protected override bool ClosesAll => isDraining;
+
+    protected override ResponseQueue Responses => queue;
 
     /// <summary>Gives the reactor work; from any thread. Wakes it at most once per batch.</summary>
     public void Post(ReactorMessage message)
@@ -106,11 +97,11 @@ internal sealed unsafe partial class Reactor
     {
         ConnectionsAccepted = Volatile.Read(ref acceptedCount),
         ConnectionsOpen = Volatile.Read(ref openCount),
-        Requests = Volatile.Read(ref requestCount),
-        RequestsRefused = Volatile.Read(ref refusedCount),
+        Requests = RequestCount,
+        RequestsRefused = RefusedCount,
         BytesSent = Volatile.Read(ref sends.Bytes),
         PayloadBytesSent = Volatile.Read(ref sends.PayloadBytes),
-        CacheHits = Volatile.Read(ref hitCount),
+        CacheHits = HitCount,
         TimeOuts = Volatile.Read(ref timeOutCount),
         ConnectionsAborted = Volatile.Read(ref abortedCount),
         SystemCalls = Volatile.Read(ref callCount) + Volatile.Read(ref sends.Calls),
@@ -173,8 +164,8 @@ internal sealed unsafe partial class Reactor
 
     private void SetTime()
     {
-        nowMs = (long)time.GetElapsedTime(startTimestamp).TotalMilliseconds;
-        responder.SetTime(time.GetUtcNow().ToUnixTimeSeconds());
+        NowMs = (long)time.GetElapsedTime(startTimestamp).TotalMilliseconds;
+        Responder.SetTime(time.GetUtcNow().ToUnixTimeSeconds());
     }
 
     private void TakeMessages()
@@ -193,7 +184,7 @@ internal sealed unsafe partial class Reactor
     {
         for (int i = 0; i < AcceptsPerEventMax && isListening; i++)
         {
-            if (openCount >= options.ConnectionsMax)
+            if (openCount >= Options.ConnectionsMax)
             {
                 SetListening(false);
                 return;
@@ -242,7 +233,7 @@ internal sealed unsafe partial class Reactor
 
         acceptedCount++;
         openCount++;
-        SetDeadline(connection, DeadlineKind.Idle, options.IdleTimeout);
+        SetDeadline(connection, DeadlineKind.Idle, Options.IdleTimeout);
     }
 
     private void SetListening(bool on)
@@ -261,7 +252,7 @@ internal sealed unsafe partial class Reactor
     /// <summary>Stops accepting and closes every connection that owes no response.</summary>
     public void BeginDrain(TimeSpan timeout)
     {
-        drainDeadlineMs = nowMs + (long)timeout.TotalMilliseconds;
+        drainDeadlineMs = NowMs + (long)timeout.TotalMilliseconds;
         if (isDraining)
         {
             return;

@@ -8,7 +8,12 @@ using Exo.Simulation.Timing;
 
 namespace Exo.Net.Cheetah.Tests.Tcp;
 
+/// <summary>Tests that measure the whole process: nothing else runs meanwhile.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public class Alone;
+
 /// <summary>What a connection costs when nothing happens, and a segment when something does.</summary>
+[Collection(nameof(Alone))]
 public class FootprintTests
 {
     private sealed class Still : ITcpHandler

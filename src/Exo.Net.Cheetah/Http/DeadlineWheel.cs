@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Exo.Net.Cheetah.Http;
-
-namespace Exo.Net.Cheetah.Sockets;
+namespace Exo.Net.Cheetah.Http;
 
 /// <summary>
 /// Coarse deadlines of many connections. Moving a deadline later, which every request does, is one store: the connection stays

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+
+namespace Exo.Net.Cheetah.Http;
+
+/// <summary>
+/// From the bytes of clients to responses in a queue: what a reactor does whatever its transport is, which derives from this and says where responses go and how
+/// a client waits. One thread.
+/// <code>
+/// bytes ─> parse ─> refuse
+///                └> find the document ─> respond, the next request
+///                                     └> ticket: the client waits, the same bytes come again when the lookup has come back
+/// </code>
+/// </summary>
+internal abstract class HttpReactor
+{
+    private const int StatusWaiting = 0;
+
+    private readonly DocumentCache cache;
+    private readonly RequestLimits limits;
+    private readonly byte[] pathRoom;
+
+    // Written by the reactor's thread, read by any; torn reads cannot happen on 64-bit machines.
+    private long requestCount, refusedCount, hitCount;
+
+    private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, bool usesPrebuiltHeads = true)
+    {
+        Options = options;
+        this.cache = cache;
+        limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
+        pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
+        Responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads);
+    }
+
+    /// <summary>Requests answered, with whatever status.</summary>
+    protected long RequestCount => Volatile.Read(ref requestCount);
+
+    /// <summary>Requests that were none.</summary>
+    protected long RefusedCount => Volatile.Read(ref refusedCount);
+
+    /// <summary>Documents that were at hand.</summary>
+    protected long HitCount => Volatile.Read(ref hitCount);
+
+    protected CheetahServerOptions Options { get; }
+
+    protected Responder Responder { get; }
+
+    protected DeadlineWheel Wheel { get; } = new(0);
+
+    /// <summary>Milliseconds since the reactor was made, as of this turn.</summary>
+    protected long NowMs { get; set; }
+
+    /// <summary>Every response closes its connection.</summary>
+    protected abstract bool ClosesAll { get; }
+
+    /// <summary>Where responses go now.</summary>
+    protected abstract ResponseQueue Responses { get; }
+
+    private static ReadOnlySpan<byte> IndexName => "index.html"u8;
+
+    /// <summary>Whether the next request of a client may be answered now; if not, its bytes come again.</summary>
+    protected abstract bool MayAnswer(HttpConnection connection);
+
+    /// <summary>Answers what is no request, and closes.</summary>
+    protected abstract void Refuse(HttpConnection connection, int status);
+
+    /// <summary>Somebody who brings the answer of a lookup back to this reactor's thread.</summary>
+    protected abstract IDocumentWaiter MakeTicket(HttpConnection connection);
+
+    /// <summary>Answers the requests in data, as many as are whole. Returns how many bytes are done with.</summary>
+    protected int Consume(HttpConnection connection, ReadOnlySpan<byte> data)
+    {
+        int used = 0;
+        while (used < data.Length && !connection.ClosesAfterSend)
+        {
+            if (connection.BodyBytesToSkip > 0)
+            {
+                int skipped = (int)Math.Min(connection.BodyBytesToSkip, data.Length - used);
+                connection.BodyBytesToSkip -= skipped;
+                used += skipped;
+                continue;
+            }
+
+            if (!MayAnswer(connection))
+            {
+                break;
+            }
+
+            ReadOnlySpan<byte> request = data[used..];
+            ParseStatus status = connection.Parser.Advance(request, limits);
+            if (status == ParseStatus.NeedMore)
+            {
+                break;
+            }
+
+            if (status == ParseStatus.Refused)
+            {
+                refusedCount++;
+                Refuse(connection, connection.Parser.RefusalStatus);
+                return data.Length;
+            }
+
+            if (!Answer(connection, connection.Parser.Head, request))
+            {
+                break;   // waits for its document; read again when that has come
+            }
+
+            used += connection.Parser.Head.LengthBytes;
+            connection.Parser = default;
+            connection.DeadlineKind = DeadlineKind.Idle;
+        }
+
+        return used;
+    }
+
+    protected void SetDeadline(HttpConnection connection, DeadlineKind kind, TimeSpan after)
+    {
+        connection.DeadlineKind = kind;
+        Wheel.Set(connection, NowMs + (long)after.TotalMilliseconds);
+    }
+
+    // Writes the response to one whole request. False when its document must be waited for.
+    private bool Answer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request)
+    {
+        bool bodyEnds = Responder.BodyEndsConnection(head, Options.DiscardedBodyBytesMax);
+        bool closes = !head.KeepsConnection || bodyEnds || ClosesAll;
+        bool saysKeepAlive = !head.IsHttp11 && !closes;
+        bool isHead = head.Method == Method.Head;
+        int status = Responder.StatusByMethodAndBody(head, Options.DiscardedBodyBytesMax);
+        if (status == 0)
+        {
+            status = TryFind(connection, head, request, out DocumentResult found, out ReadOnlySpan<byte> path);
+            switch (status)
+            {
+                case StatusWaiting:
+                    return false;
+                case 200:
+                    Responder.Document(Responses, head, request, found.Document!, closes, saysKeepAlive);
+                    break;
+                case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive):
+                    break;
+                default:
+                    Responder.Page(Responses, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
+                    break;
+            }
+        }
+        else
+        {
+            Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
+        }
+
+        requestCount++;
+        connection.ClosesAfterSend = closes;
+        connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
+        connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
+        return true;
+    }
+
+    // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.
+    private int TryFind(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, out DocumentResult found, out ReadOnlySpan<byte> path)
+    {
+        found = default;
+        path = default;
+        if (!TargetPath.TryDecode(head.Path.In(request), pathRoom, out int lengthBytes))
+        {
+            return 400;
+        }
+
+        if (pathRoom[lengthBytes - 1] == '/')
+        {
+            IndexName.CopyTo(pathRoom.AsSpan(lengthBytes));
+            lengthBytes += IndexName.Length;
+        }
+
+        path = pathRoom.AsSpan(0, lengthBytes);
+        if (connection.HasArrived)
+        {
+            found = connection.Arrived;
+            connection.HasArrived = false;
+            connection.Arrived = default;
+        }
+        else if (cache.TryGet(path, out Document? document))
+        {
+            hitCount++;
+            found = new DocumentResult(DocumentResultStatus.Found, document);
+        }
+        else
+        {
+            IDocumentWaiter ticket = MakeTicket(connection);
+            connection.Ticket = ticket;
+            if (!cache.TryLoad(path, ticket, out found))
+            {
+                SetDeadline(connection, DeadlineKind.Document, Options.DocumentTimeout);
+                return StatusWaiting;
+            }
+
+            connection.Ticket = null;
+        }
+
+        return found.Status switch
+        {
+            DocumentResultStatus.Found => 200,
+            DocumentResultStatus.NotFound => 404,
+            DocumentResultStatus.Folder => 308,
+            DocumentResultStatus.Unavailable => 503,
+            _ => 500,
+        };
+    }
+}
