@@ -46,6 +46,8 @@ Func<IPeerRow>[] rows =
     () => new KeyValueRow("kv-put-file", KeyValueWork.PutDurably, besideFile: true),
     () => new KeyValueRow("kv-load-file", KeyValueWork.Load, besideFile: true),
     .. MountRows(),
+    () => new FsMarkRow("mount-fsmark", new FuseMountOptions { Transport = FuseTransport.IoUring }, threads: 1),
+    () => new FsMarkRow("mount-fsmark-16", new FuseMountOptions { Transport = FuseTransport.IoUring }, threads: 16),
     () => new BuildRow("mount-build", "io_uring,nowriteback"),
     () => new BuildRow("mount-build-writeback", "io_uring,writeback"),
     () => new BuildRow("mount-build-device", "noio_uring,nowriteback"),
