@@ -46,6 +46,24 @@ public sealed class ImageTests : IDisposable
         volume.SetAttributes("/", new CffsAttributeChange { ModifyTimeNs = ModifyTimeNs });
     }
 
+    [Fact]
+    public void Trees_are_copied_within_an_image_and_to_another()
+    {
+        string other = _folder["other.img"];
+        ExoProcess.Exo("mkfs", other, "--size", "16M").Succeeded();
+        string before = ExoProcess.Exo("tree", _image, "/docs").Succeeded().Output;
+        Assert.Equal("3 files, 1 directories, 0 others, 0 links; 23 copied, 977K shared\n", ExoProcess.Exo("xcp", _image, "/docs", "/empty/docs").Succeeded().Output);
+        ExoProcess.Exo("xcp", _image, "/docs", "/papers", "--to", other).Succeeded();
+        Assert.Equal(Below(before), Below(ExoProcess.Exo("tree", _image, "/empty/docs").Succeeded().Output));
+        Assert.Equal(Below(before), Below(ExoProcess.Exo("tree", other, "/papers").Succeeded().Output));
+        Assert.NotEqual(0, ExoProcess.Exo("xcp", _image, "/docs", "/papers", "--to", other).ExitCode);
+        Assert.NotEqual(0, ExoProcess.Exo("xcp", _image, "/run", "/x").ExitCode);
+        ExoProcess.Exo("fsck", other).Succeeded();
+        ExoProcess.Exo("fsck", _image).Succeeded();
+
+        static string Below(string tree) => tree[tree.IndexOf('\n', StringComparison.Ordinal)..];
+    }
+
     /// <summary>The code that XN runs for this file system, as anybody can read it off a disk.</summary>
     [Fact]
     public void Templates()

@@ -81,6 +81,7 @@ internal static class ExoCommand
             ResizeVerb.Create(),
             DefragmentVerb.Create(),
             SnapshotVerb.Create(),
+            CopyTreeVerb.Create(),
             CheckVerb.Create(),
             MountVerb.Create(),
             UnmountVerb.Create(),

@@ -65,7 +65,8 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask RequireNewAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    /// <summary>Refuses a name that exists.</summary>
+    public async ValueTask RequireNewAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
     {
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
         try
@@ -88,7 +89,8 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask ShowAsync(Inode root, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    /// <summary>A tree of the orphan directory, all of it durable, gets a name.</summary>
+    public async ValueTask ShowAsync(Inode root, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);

@@ -2,6 +2,7 @@
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Copying;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -25,7 +26,7 @@ internal sealed partial class NameOperations
     /// <summary>
     /// Makes a file with a name and all its contents in one change: a crash leaves all of it or nothing. False when the name exists, or a dead record of it is in the way, or there is no run of free blocks: then nothing has changed.
     /// </summary>
-    public async ValueTask<bool> TryCreateWholeAsync(Inode directory, ReadOnlyMemory<byte> name, ushort permissions, ReadOnlyMemory<byte> contents, CffsIdentity identity, IoMode io)
+    public async ValueTask<bool> TryCreateWholeAsync(Inode directory, ReadOnlyMemory<byte> name, ushort permissions, ReadOnlyMemory<byte> contents, CffsIdentity identity, IoMode io, CopiedAttributes? copied = null)
     {
         Invariant.Check(contents.Length <= WholeBytesMax);
         PathName.CheckNew(name);
@@ -51,6 +52,7 @@ internal sealed partial class NameOperations
                 record.NameSequence = core.NextNameSequence(yieldsToEarlier: true);
             }
 
+            copied?.ApplyTo(ref record);
             record.Size = (ulong)contents.Length;
             if (contents.Length <= Slot.ContentBytesMax - name.Length)
             {

@@ -4,16 +4,16 @@ namespace Exo.FileSystems.CFFS.Tests.Snapshots;
 /// <summary>All that a tree is, but for its inode numbers, as lines of text: to compare a snapshot with what it is one of.</summary>
 internal static class TreePicture
 {
-    /// <summary>One line for each name below a directory, and one for itself. Snapshots below are left out.</summary>
-    public static string Of(CffsVolume volume, string path)
+    /// <summary>One line for each name below a directory, and one for itself. Snapshots below are left out. Of a copy not when it was made and last changed otherwise than in its contents.</summary>
+    public static string Of(CffsVolume volume, string path, bool isOfCopy = false)
     {
         List<string> lines = [];
         Dictionary<ulong, int> links = [];
-        Add(volume, path, "", volume.Stat(path).IsSnapshot, links, lines);
+        Add(volume, path, "", volume.Stat(path).IsSnapshot, isOfCopy, links, lines);
         return string.Join('\n', lines);
     }
 
-    private static void Add(CffsVolume volume, string root, string below, bool isSnapshot, Dictionary<ulong, int> links, List<string> lines)
+    private static void Add(CffsVolume volume, string root, string below, bool isSnapshot, bool isOfCopy, Dictionary<ulong, int> links, List<string> lines)
     {
         string path = root + below;
         CffsStat stat = volume.Stat(path, followSymbolicLink: false);
@@ -30,13 +30,13 @@ internal static class TreePicture
             CffsKind.SymbolicLink => System.Text.Encoding.UTF8.GetString(volume.ReadSymbolicLink(path)),
             _ => "",
         };
-        string times = below.Length == 0 ? "" : $"{stat.ModifyTimeNs}/{stat.ChangeTimeNs}/{stat.BirthTimeNs}";
+        string times = isOfCopy ? $"{stat.ModifyTimeNs}" : below.Length == 0 ? "" : $"{stat.ModifyTimeNs}/{stat.ChangeTimeNs}/{stat.BirthTimeNs}";
         lines.Add($"{below} {stat.Kind} {stat.Mode:x} {stat.User}:{stat.Group} {(stat.Kind == CffsKind.Directory ? 0 : stat.Size)} {number} {times} {TreeModel.AttributesOf(volume, path)} {what}");
         if (stat.Kind == CffsKind.Directory)
         {
             foreach (string name in volume.ReadDirectory(path).Select(entry => entry.NameString).Order(StringComparer.Ordinal))
             {
-                Add(volume, root, $"{below}/{name}", isSnapshot, links, lines);
+                Add(volume, root, $"{below}/{name}", isSnapshot, isOfCopy, links, lines);
             }
         }
     }
