@@ -10,23 +10,26 @@ using Exo.Net.Cheetah.Tcp;
 namespace Exo.Net.Cheetah;
 
 /// <summary>
-/// A document ready to leave: its bytes in frames, the response heads built, and the checksum of each segment taken. It is
+/// A document ready to leave: its bytes in frames, the response heads built, and its checksums taken. It is
 /// cache entry and retransmission buffer in one, as in Cheetah: responses in flight and the cache count as holders, and the
 /// frames go back to their owner with the last.
 /// <code>
 /// frames    |....document bytes, run by run....|        never copied on the way out
-/// segments  |0..1447|1448..2895|...|last        |        one RFC 1071 partial sum each
+/// sums      0   128  256  384 ...                       the RFC 1071 partial sum of everything in front of each
 /// </code>
 /// </summary>
 internal sealed unsafe class Document : ISendSource
 {
-    /// <summary>Payload bytes of a full TCP segment on Ethernet with timestamps: 1500 - 20 - 20 - 12.</summary>
-    public const int SegmentBytes = 1448;
+    /// <summary>
+    /// Bytes between two stored sums. Where segments begin depends on the length of the head in front and on the peer, so the sum of a segment is a difference of two stored
+    /// ones and at most half of this at either end: on a grid of segments nearly all of the payload would be read again.
+    /// </summary>
+    public const int SumBytes = 128;
 
     private readonly FramePool frames;
     private readonly Piece[] pieces;
     private readonly nint poolAddress;
-    private readonly ushort[] segmentSums;
+    private readonly ushort[] prefixSums;
     private readonly byte[] entityTag;
     private int holders = 1;
 
@@ -45,14 +48,14 @@ internal sealed unsafe class Document : ISendSource
         HttpDate.Format(LastModifiedUnixSeconds, lastModified);
         OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag);
         NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag);
-        segmentSums = Sum();
+        prefixSums = Sum();
         long frameBytes = 0;
         foreach (Piece piece in pieces)
         {
             frameBytes += (piece.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes * FramePool.FrameBytes;
         }
 
-        CostBytes = frameBytes + OkHead.Bytes.Length + NotModifiedHead.Bytes.Length + (segmentSums.Length * sizeof(ushort)) + OverheadBytes;
+        CostBytes = frameBytes + OkHead.Bytes.Length + NotModifiedHead.Bytes.Length + (prefixSums.Length * sizeof(ushort)) + OverheadBytes;
     }
 
     // What a document costs beside its bytes: objects and the cache's entry, roughly.
@@ -77,10 +80,9 @@ internal sealed unsafe class Document : ISendSource
     public ReadOnlySpan<byte> Head => OkHead.Bytes;
 
     /// <summary>
-    /// The partial sum (<see cref="InternetChecksum"/>) of each <see cref="SegmentBytes"/> bytes counted from the document's
-    /// first, the last possibly shorter. Taken once, when the document was cached.
+    /// The partial sums (<see cref="InternetChecksum"/>) of the first 0, <see cref="SumBytes"/>, 2 * <see cref="SumBytes"/> ... bytes. Taken once, when the document was cached.
     /// </summary>
-    public ReadOnlySpan<ushort> SegmentSums => segmentSums;
+    public ReadOnlySpan<ushort> PrefixSums => prefixSums;
 
     internal DocumentContent Content { get; }
 
@@ -222,41 +224,36 @@ internal sealed unsafe class Document : ISendSource
     /// <inheritdoc/>
     ushort ISendSource.PartialSum(long offsetBytes, int lengthBytes)
     {
-        ushort sum = 0;
-        for (int summed = 0; summed < lengthBytes;)
+        if (lengthBytes <= SumBytes)
         {
-            int index = (int)((offsetBytes + summed) / SegmentBytes);
-            int from = (int)((offsetBytes + summed) % SegmentBytes);
-            int segmentBytes = (int)Math.Min(SegmentBytes, LengthBytes - ((long)index * SegmentBytes));
-            int take = Math.Min(lengthBytes - summed, segmentBytes - from);
-            sum = InternetChecksum.Combine(sum, summed, SumWithin(index, from, take, segmentBytes));
-            summed += take;
+            return SumOf(offsetBytes, lengthBytes);
         }
 
-        return sum;
+        ushort sum = InternetChecksum.Combine(Prefix(offsetBytes + lengthBytes), 0, (ushort)~Prefix(offsetBytes));   // one's complement: minus
+
+        // The sum of a part that begins at an odd byte is turned round, and turned back here (RFC 1071 section 2B).
+        return InternetChecksum.Combine(0, (int)(offsetBytes & 1), sum);
     }
 
     /// <inheritdoc/>
     void ISendSource.Release() => Release();
 
-    // Of a part of a segment: the part itself is read, or what is left of it is and taken off the stored sum, whichever is less.
-    private ushort SumWithin(int index, int from, int take, int segmentBytes)
+    // Of all bytes in front of one: the nearest stored sum, and the bytes between read and put on it or taken off.
+    private ushort Prefix(long endBytes)
     {
-        long start = (long)index * SegmentBytes;
-        if (take * 2 <= segmentBytes)
+        int index = (int)(endBytes / SumBytes), behind = (int)(endBytes % SumBytes);
+        if (behind == 0)
         {
-            return SumOf(start + from, take);
+            return prefixSums[index];
         }
 
-        int behind = segmentBytes - from - take;
-        ushort sum = segmentSums[index];
-        ushort front = from == 0 ? (ushort)0 : SumOf(start, from);
-        ushort back = behind == 0 ? (ushort)0 : SumOf(start + from + take, behind);
-        ushort others = InternetChecksum.Combine(front, from + take, back);
-        sum = InternetChecksum.Combine(sum, 0, (ushort)~others);   // one's complement: minus
+        if (behind <= SumBytes / 2 || index + 1 == prefixSums.Length)
+        {
+            return InternetChecksum.Combine(prefixSums[index], 0, SumOf(endBytes - behind, behind));
+        }
 
-        // The sum of a part that begins at an odd byte is turned round, and turned back here (RFC 1071 section 2B).
-        return InternetChecksum.Combine(0, from, sum);
+        ushort rest = SumOf(endBytes, SumBytes - behind);
+        return InternetChecksum.Combine(prefixSums[index + 1], 0, (ushort)~InternetChecksum.Combine(0, behind, rest));
     }
 
     private ushort SumOf(long startBytes, int lengthBytes)
@@ -295,11 +292,10 @@ internal sealed unsafe class Document : ISendSource
 
     private ushort[] Sum()
     {
-        var sums = new ushort[(LengthBytes + SegmentBytes - 1) / SegmentBytes];
-        for (int i = 0; i < sums.Length; i++)
+        var sums = new ushort[(LengthBytes / SumBytes) + 1];
+        for (int i = 1; i < sums.Length; i++)
         {
-            long start = (long)i * SegmentBytes;
-            sums[i] = SumOf(start, (int)Math.Min(SegmentBytes, LengthBytes - start));
+            sums[i] = InternetChecksum.Combine(sums[i - 1], 0, SumOf((long)(i - 1) * SumBytes, SumBytes));
         }
 
         return sums;
