@@ -30,6 +30,13 @@ public sealed partial class ExoEnvironment
         return predicate.SleepAsync(this, cancellationToken);
     }
 
+    /// <summary><see cref="SleepUntil"/> by one who has just found that the predicate does not hold: it is looked at only once he is listed.</summary>
+    internal ValueTask<ulong> SleepUntilChanged(WakeupPredicate predicate, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _hasEnded), this);
+        return predicate.SleepAsync(this, cancellationToken, lookFirst: false);
+    }
+
     internal bool TryAddSleeper(WakeupPredicate predicate)
     {
         lock (_lock)

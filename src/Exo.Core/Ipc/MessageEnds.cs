@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Runtime.CompilerServices;
-using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
 using Exo.Core.Predicates;
@@ -12,6 +10,8 @@ public sealed class MessageWriter : MessageEnd
 {
     private RingProducer _ring;
     private bool _isCorrupt;
+    private readonly RetriedWait<bool> _wait;
+    private ReadOnlyMemory<byte> _message;
     private bool _isReserved;
 
     internal MessageWriter(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment, int capacityBytes)
@@ -19,6 +19,7 @@ public sealed class MessageWriter : MessageEnd
     {
         _ring = new RingProducer(own.Address, peers.Address, own.Address + FramePool.FrameBytes, capacityBytes);
         MessageMaxBytes = RingSide.MessageMax(capacityBytes);
+        _wait = WaitFor<bool>(TryWriteAgain);
     }
 
     /// <summary>The largest message.</summary>
@@ -57,26 +58,17 @@ public sealed class MessageWriter : MessageEnd
     /// <summary>Writes a message; sleeps while there is no room.</summary>
     /// <exception cref="IpcException">See <see cref="TryWrite"/>.</exception>
     /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask WriteAsync(ReadOnlyMemory<byte> message, CancellationToken cancellationToken = default)
+    public ValueTask WriteAsync(ReadOnlyMemory<byte> message, CancellationToken cancellationToken = default)
     {
-        while (TryWrite(message.Span) is var status && status != IpcStatus.Ok)
+        IpcStatus status = TryWrite(message.Span);
+        if (status != IpcStatus.WouldBlock)
         {
-            if (status != IpcStatus.WouldBlock)
-            {
-                throw IpcException.Of(status);
-            }
-
-            try
-            {
-                // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
-                await Ready(cancellationToken);
-            }
-            catch (AccessDeniedException)
-            {
-                // Revoked: the next try tells.
-            }
+            return status == IpcStatus.Ok ? default : ValueTask.FromException(IpcException.Of(status));
         }
+
+        _wait.Take();
+        _message = message;
+        return new ValueTask(_wait, _wait.Begin(cancellationToken));
     }
 
     /// <summary>Room for a message in the ring itself: fill it, then commit it. One reservation at a time; nothing else is written meanwhile.</summary>
@@ -119,6 +111,13 @@ public sealed class MessageWriter : MessageEnd
         {
             Own.Pool.Ring(Own.First);
         }
+    }
+
+    private bool TryWriteAgain(out bool result)
+    {
+        result = true;
+        IpcStatus status = TryWrite(_message.Span);
+        return status != IpcStatus.WouldBlock && (status == IpcStatus.Ok ? true : throw IpcException.Of(status));
     }
 
     // Under the lock.
@@ -174,6 +173,8 @@ public sealed class MessageReader : MessageEnd
 {
     private RingConsumer _ring;
     private bool _isCorrupt;
+    private readonly RetriedWait<int> _wait;
+    private Memory<byte> _buffer;
     private bool _isLeased;
 
     internal MessageReader(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment, PeerTrust trust, int capacityBytes)
@@ -181,6 +182,7 @@ public sealed class MessageReader : MessageEnd
     {
         _ring = new RingConsumer(own.Address, peers.Address, peers.Address + FramePool.FrameBytes, capacityBytes);
         Trust = trust;
+        _wait = WaitFor<int>(TryReadAgain);
     }
 
     /// <summary>Whether it trusts the writer.</summary>
@@ -227,33 +229,25 @@ public sealed class MessageReader : MessageEnd
     /// <returns>Its length; -1 when the writer has completed and everything is read.</returns>
     /// <exception cref="IpcException">See <see cref="TryRead"/>.</exception>
     /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    public ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        while (true)
+        _wait.Take();
+        _buffer = buffer;
+        try
         {
-            switch (TryRead(buffer.Span, out int lengthBytes))
+            if (TryReadAgain(out int lengthBytes))
             {
-                case IpcStatus.Ok:
-                    return lengthBytes;
-                case IpcStatus.Closed:
-                    return -1;
-                case IpcStatus.WouldBlock:
-                    break;
-                case var status:
-                    throw IpcException.Of(status);
-            }
-
-            try
-            {
-                // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
-                await Ready(cancellationToken);
-            }
-            catch (AccessDeniedException)
-            {
-                // Revoked: the next try tells.
+                _wait.Leave();
+                return new ValueTask<int>(lengthBytes);
             }
         }
+        catch (IpcException failure)
+        {
+            _wait.Leave();
+            return ValueTask.FromException<int>(failure);
+        }
+
+        return new ValueTask<int>(_wait, _wait.Begin(cancellationToken));
     }
 
     /// <summary>The next message where it lies, for a reader that trusts the writer. It is taken off the ring when the lease is disposed; one lease at a time.</summary>
@@ -295,6 +289,17 @@ public sealed class MessageReader : MessageEnd
 
         Peers.EndLease();
         Own.Pool.Ring(Own.First);
+    }
+
+    private bool TryReadAgain(out int lengthBytes)
+    {
+        IpcStatus status = TryRead(_buffer.Span, out lengthBytes);
+        if (status == IpcStatus.Closed)
+        {
+            lengthBytes = -1;
+        }
+
+        return status != IpcStatus.WouldBlock && (status is IpcStatus.Ok or IpcStatus.Closed ? true : throw IpcException.Of(status));
     }
 
     // Under the lock.

@@ -132,7 +132,7 @@ public abstract class MessageEnd : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private protected ValueTask<ulong> Ready(CancellationToken cancellationToken) => Environment.SleepUntil(_ready, cancellationToken);
+    private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt) => new(Environment, _ready, attempt);
 
     private protected void ThrowIfClosed() => ObjectDisposedException.ThrowIf(IsClosed, this);
 

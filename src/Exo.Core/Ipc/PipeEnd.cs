@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Runtime.CompilerServices;
-using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Predicates;
 
@@ -59,7 +57,7 @@ public abstract class PipeEnd : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private protected ValueTask<ulong> Ready(CancellationToken cancellationToken) => Environment.SleepUntil(_ready, cancellationToken);
+    private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt) => new(Environment, _ready, attempt);
 
     private protected void ThrowIfClosed() => ObjectDisposedException.ThrowIf(IsClosed, this);
 }
@@ -67,9 +65,13 @@ public abstract class PipeEnd : IDisposable
 /// <summary>The end of a pipe that is read from.</summary>
 public sealed class PipeReadEnd : PipeEnd
 {
+    private readonly RetriedWait<int> _wait;
+    private Memory<byte> _buffer;
+
     internal PipeReadEnd(Pipe pipe, ExoEnvironment environment)
         : base(pipe, environment, writes: false)
     {
+        _wait = WaitFor<int>(TryReadAgain);
     }
 
     /// <summary>Bytes that can be read at once.</summary>
@@ -99,42 +101,38 @@ public sealed class PipeReadEnd : PipeEnd
     /// <returns>Bytes read; 0 at the end of file, or for an empty buffer.</returns>
     /// <exception cref="IpcException">The frames were taken back.</exception>
     /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    public ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        while (true)
+        IpcStatus status = TryRead(buffer.Span, out int count);
+        if (status != IpcStatus.WouldBlock)
         {
-            switch (TryRead(buffer.Span, out int count))
-            {
-                case IpcStatus.Ok:
-                    return count;
-                case IpcStatus.Closed:
-                    return 0;
-                case IpcStatus.WouldBlock:
-                    break;
-                case var status:
-                    throw IpcException.Of(status);
-            }
-
-            try
-            {
-                // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
-                await Ready(cancellationToken);
-            }
-            catch (AccessDeniedException)
-            {
-                // Revoked: the next try tells.
-            }
+            return Done(status) ? new ValueTask<int>(count) : ValueTask.FromException<int>(IpcException.Of(status));
         }
+
+        _wait.Take();
+        _buffer = buffer;
+        return new ValueTask<int>(_wait, _wait.Begin(cancellationToken));
+    }
+
+    private static bool Done(IpcStatus status) => status is IpcStatus.Ok or IpcStatus.Closed;
+
+    private bool TryReadAgain(out int count)
+    {
+        IpcStatus status = TryRead(_buffer.Span, out count);
+        return status != IpcStatus.WouldBlock && (Done(status) ? true : throw IpcException.Of(status));
     }
 }
 
 /// <summary>The end of a pipe that is written to.</summary>
 public sealed class PipeWriteEnd : PipeEnd
 {
+    private readonly RetriedWait<bool> _wait;
+    private ReadOnlyMemory<byte> _left;
+
     internal PipeWriteEnd(Pipe pipe, ExoEnvironment environment)
         : base(pipe, environment, writes: true)
     {
+        _wait = WaitFor<bool>(TryWriteAgain);
     }
 
     /// <summary>Another write end of the same pipe.</summary>
@@ -160,31 +158,49 @@ public sealed class PipeWriteEnd : PipeEnd
     /// <summary>Writes all; sleeps while there is no room.</summary>
     /// <exception cref="IpcException">Nobody reads any more (<see cref="IpcStatus.Closed"/>: EPIPE), or the frames were taken back. A part may have been written.</exception>
     /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
-        do
+        if (TryWrite(bytes.Span, out int count) == IpcStatus.Ok && count == bytes.Length)
         {
-            switch (TryWrite(bytes.Span, out int count))
+            return default;
+        }
+
+        _wait.Take();
+        _left = bytes[count..];
+        try
+        {
+            if (TryWriteAgain(out bool _))
             {
-                case IpcStatus.Ok:
-                    bytes = bytes[count..];
-                    break;
-                case IpcStatus.WouldBlock:
-                    try
-                    {
-                        // Goes on in the environment where that is on a scheduler: no ConfigureAwait.
-                        await Ready(cancellationToken);
-                    }
-                    catch (AccessDeniedException)
-                    {
-                        // Revoked: the next try tells.
-                    }
-                    break;
-                case var status:
-                    throw IpcException.Of(status);
+                _wait.Leave();
+                return default;
             }
         }
-        while (!bytes.IsEmpty);
+        catch (IpcException failure)
+        {
+            _wait.Leave();
+            return ValueTask.FromException(failure);
+        }
+
+        return new ValueTask(_wait, _wait.Begin(cancellationToken));
+    }
+
+    /// <summary>Writes what there is room for. True: all of it.</summary>
+    private bool TryWriteAgain(out bool result)
+    {
+        result = true;
+        while (true)
+        {
+            IpcStatus status = TryWrite(_left.Span, out int count);
+            if (status != IpcStatus.Ok)
+            {
+                return status == IpcStatus.WouldBlock ? false : throw IpcException.Of(status);
+            }
+
+            _left = _left[count..];
+            if (_left.IsEmpty)
+            {
+                return true;
+            }
+        }
     }
 }

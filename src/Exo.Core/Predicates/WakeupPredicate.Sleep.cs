@@ -58,15 +58,14 @@ public sealed partial class WakeupPredicate
     internal WakeupPredicate? NextWoken { get; set; }
 
     /// <summary>Sleeps until a product holds. Allocates nothing.</summary>
-    internal ValueTask<ulong> SleepAsync(ExoEnvironment environment, CancellationToken cancellationToken)
+    internal ValueTask<ulong> SleepAsync(ExoEnvironment environment, CancellationToken cancellationToken, bool lookFirst = true)
     {
         if (cancellationToken.IsCancellationRequested)
         {
             return ValueTask.FromCanceled<ulong>(cancellationToken);
         }
 
-        ulong tag = Evaluate();
-        if (tag != 0)
+        if (lookFirst && Evaluate() is not 0 and var tag)
         {
             return new ValueTask<ulong>(tag);
         }

@@ -179,12 +179,9 @@ public sealed class ScheduledEnvironment : IDisposable
     /// <summary>Runs what there is to do until there is nothing, the slice is over, or the environment gives way. By the processor that has taken it.</summary>
     internal void Run(Processor processor)
     {
-        lock (_inboxLock)
-        {
-            Invariant.Check(_state == RunState.Runnable);
-            _state = RunState.Running;
-        }
-
+        // Nobody but the processor that has it changes this from runnable on.
+        Invariant.Check(_state == RunState.Runnable);
+        _state = RunState.Running;
         Processor = processor;
         _slices++;
         SynchronizationContext? before = SynchronizationContext.Current;
