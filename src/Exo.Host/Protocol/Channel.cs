@@ -10,7 +10,7 @@ namespace Exo.Host.Protocol;
 /// <code>
 ///   page 0: words of the ring that this side writes | page 1: words of the ring that it reads | from page 2: its messages
 /// </code>
-/// Who waits looks for a short while and then sleeps on the other side's index (futex), having said so in its own words; who writes looks at those words and wakes. A side that
+/// Who waits looks for a short while, the shorter the more often it was in vain, and then sleeps on the other side's index (futex), having said so in its own words; who writes looks at those words and wakes. A side that
 /// lies about its waiting costs the other a system call, or itself a tenth of a second.
 /// </summary>
 internal sealed unsafe class Channel
@@ -26,10 +26,12 @@ internal sealed unsafe class Channel
 
     private const int PageBytes = 4096;
     private const int SleepMs = 100;
-    private static readonly long s_spinTicks = Stopwatch.Frequency / 20_000; // 50 us
+    private static readonly long s_spinTicksMax = Stopwatch.Frequency / 20_000; // 50 us
+    private static readonly long s_spinTicksMin = Stopwatch.Frequency / 1_000_000; // 1 us
 
     private readonly nint _own;
     private readonly nint _peer;
+    private long _spinTicks = s_spinTicksMax;
     private RingProducer _out;
     private RingConsumer _in;
 
@@ -65,7 +67,7 @@ internal sealed unsafe class Channel
             return status;
         }
 
-        long until = Stopwatch.GetTimestamp() + s_spinTicks;
+        long until = Stopwatch.GetTimestamp() + _spinTicks;
         do
         {
             for (int i = 0; i < 16; i++)
@@ -74,11 +76,15 @@ internal sealed unsafe class Channel
                 status = _in.TryPeek(out bytes);
                 if (status != IpcStatus.WouldBlock)
                 {
+                    _spinTicks = Math.Min(_spinTicks * 2, s_spinTicksMax);
                     return status;
                 }
             }
         }
         while (Stopwatch.GetTimestamp() < until);
+
+        // In vain, perhaps because there is no processor for the other side: then looking only keeps one from it.
+        _spinTicks = Math.Max(_spinTicks / 2, s_spinTicksMin);
         return Sleep(isAlive, out bytes);
     }
 
