@@ -45,6 +45,8 @@ Func<IPeerRow>[] rows =
     () => new KeyValueRow("kv-put", KeyValueWork.PutDurably),
     () => new KeyValueRow("kv-put-file", KeyValueWork.PutDurably, besideFile: true),
     () => new KeyValueRow("kv-load-file", KeyValueWork.Load, besideFile: true),
+    () => new ExosRow("exos-pipe", forks: false),
+    () => new ExosRow("exos-fork", forks: true),
     .. MountRows(),
     () => new CopyRow("xcp", isCold: false, shares: false),
     () => new CopyRow("xcp-cold", isCold: true, shares: false),

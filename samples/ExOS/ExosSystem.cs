@@ -4,6 +4,7 @@ using Exo.Core.Memory;
 using Exo.Core.Scheduling;
 using Exo.FileSystems.CFFS;
 using ExOS.Files;
+using ExOS.Network;
 using ExOS.Proc;
 using ExOS.Processes;
 using ExOS.Terminals;
@@ -30,6 +31,7 @@ internal sealed class ExosSystem : IDisposable
         Programs = new ProgramRegistry();
         Processes = new ProcessTable(this);
         Mounts = new MountTable();
+        Network = new LoopbackNetwork(frames);
     }
 
     public FramePool Frames { get; }
@@ -48,6 +50,8 @@ internal sealed class ExosSystem : IDisposable
     public ProcessTable Processes { get; }
 
     public MountTable Mounts { get; }
+
+    public LoopbackNetwork Network { get; }
 
     /// <summary>The disk below the root.</summary>
     public CffsVolume Volume => _volume;
@@ -142,6 +146,7 @@ internal sealed class ExosSystem : IDisposable
             Thread.Yield();
         }
 
+        Network.Dispose();
         Scheduler.Dispose();
         Mounts.Dispose();
         _volume.Dispose();

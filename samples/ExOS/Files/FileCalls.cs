@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
 using Exo.Core.Ipc;
 using Exo.FileSystems.CFFS;
 using ExOS.Processes;
@@ -33,6 +34,7 @@ internal sealed class FileCalls(Process self)
 
     /// <summary>Reads what there is; waits for something if there is nothing.</summary>
     /// <returns>Bytes read; 0 at the end.</returns>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<int> ReadAsync(int descriptor, Memory<byte> buffer)
     {
         while (true)
@@ -54,6 +56,7 @@ internal sealed class FileCalls(Process self)
     }
 
     /// <summary>Writes all of it.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask WriteAsync(int descriptor, ReadOnlyMemory<byte> bytes)
     {
         _ = self.Signals.Deliver();

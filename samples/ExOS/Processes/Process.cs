@@ -5,6 +5,7 @@ using Exo.Core.Predicates;
 using Exo.Core.Scheduling;
 using Exo.Capabilities;
 using ExOS.Files;
+using ExOS.Network;
 
 namespace ExOS.Processes;
 
@@ -38,6 +39,7 @@ internal sealed class Process
         Variables = new ProcessVariables(memory);
         Signals = parent?.Signals.ForFork() ?? new SignalState();
         Files = new FileCalls(this) { WorkingDirectory = parent?.Files.WorkingDirectory ?? "/" };
+        Sockets = new SocketCalls(this);
         Name = parent?.Name ?? "init";
         Arguments = parent?.Arguments ?? ["init"];
         if (!system.Frames.TryAllocate(system.Frames.RootCredential, out _words, zero: true))
@@ -70,6 +72,9 @@ internal sealed class Process
 
     /// <summary>Calls about files and descriptors.</summary>
     public FileCalls Files { get; }
+
+    /// <summary>Calls about sockets.</summary>
+    public SocketCalls Sockets { get; }
 
     public string Name { get; private set; }
 

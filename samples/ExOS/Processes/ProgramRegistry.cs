@@ -27,6 +27,7 @@ internal sealed class ProgramRegistry
         ["mkdir"] = Mkdir.MainAsync,
         ["mount"] = MountTool.MainAsync,
         ["mv"] = Mv.MainAsync,
+        ["nc"] = Nc.MainAsync,
         ["ps"] = Ps.MainAsync,
         ["rm"] = Rm.MainAsync,
         ["sh"] = ShellProgram.MainAsync,

@@ -24,6 +24,11 @@ internal sealed record ChildTask(string Text, int Input, int Output, int Group, 
         [
             Text, Number(Input), Number(Output), Number(Group), IsBackground ? "1" : "0", Number(ShellId), Number(LastStatus), Number(LastBackground), .. Parameters,
         ];
+        if (fields.Any(field => field.Contains('\0', StringComparison.Ordinal)))
+        {
+            throw new ExosException(Errno.Invalid);
+        }
+
         memory.WriteText(ProcessMemory.TaskAt, string.Join('\0', fields));
     }
 

@@ -51,8 +51,13 @@ internal sealed class Interpreter
 
                 return LastStatus;
             case AndOr andOr:
-                LastStatus = await RunAsync(andOr.Left);
-                return (LastStatus == 0) == andOr.IsAnd ? LastStatus = await RunAsync(andOr.Right) : LastStatus;
+                LastStatus = await RunAsync(andOr.First);
+                foreach ((bool isAnd, Node next) in andOr.Rest)
+                {
+                    LastStatus = (LastStatus == 0) == isAnd ? await RunAsync(next) : LastStatus;
+                }
+
+                return LastStatus;
             case Pipeline pipeline:
                 int status = await RunPipelineAsync(pipeline.Commands);
                 return LastStatus = pipeline.IsNegated ? (status == 0 ? 1 : 0) : status;

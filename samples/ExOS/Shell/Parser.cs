@@ -15,10 +15,14 @@ namespace ExOS.Shell;
 /// </summary>
 internal sealed class Parser
 {
+    // So deep may commands be in commands: the parser, and what runs them, is recursive.
+    private const int DepthMax = 100;
+
     private static readonly string[] s_closers = ["then", "else", "elif", "fi", "do", "done", "}"];
     private readonly string _text;
     private readonly List<Token> _tokens;
     private int _at;
+    private int _depth;
 
     private Parser(string text)
     {
@@ -40,12 +44,18 @@ internal sealed class Parser
 
     private Sequence ParseList()
     {
+        if (++_depth > DepthMax)
+        {
+            throw new SyntaxException("commands are nested too deeply");
+        }
+
         List<(Node, bool, string)> items = [];
         while (true)
         {
             SkipLines();
             if (Current.Operator is "" or ")" || (Reserved is { } word && s_closers.Contains(word)))
             {
+                _depth--;
                 return new Sequence(items);
             }
 
@@ -67,16 +77,17 @@ internal sealed class Parser
 
     private Node ParseAndOr()
     {
-        Node left = ParsePipeline();
+        Node first = ParsePipeline();
+        List<(bool, Node)> rest = [];
         while (Current.Operator is "&&" or "||")
         {
             bool isAnd = Current.Operator == "&&";
             _at++;
             SkipLines();
-            left = new AndOr(left, isAnd, ParsePipeline());
+            rest.Add((isAnd, ParsePipeline()));
         }
 
-        return left;
+        return rest.Count == 0 ? first : new AndOr(first, rest);
     }
 
     private Pipeline ParsePipeline()

@@ -33,8 +33,8 @@ internal abstract record Node;
 /// <summary><c>a; b &amp; c</c>.</summary>
 internal sealed record Sequence(IReadOnlyList<(Node Node, bool IsBackground, string Text)> Items) : Node;
 
-/// <summary><c>a &amp;&amp; b</c>, <c>a || b</c>.</summary>
-internal sealed record AndOr(Node Left, bool IsAnd, Node Right) : Node;
+/// <summary><c>a &amp;&amp; b || c</c>: each of the rest runs if what ran last has succeeded, or has not.</summary>
+internal sealed record AndOr(Node First, IReadOnlyList<(bool IsAnd, Node Node)> Rest) : Node;
 
 /// <summary><c>a | b</c>, <c>! a</c>.</summary>
 internal sealed record Pipeline(IReadOnlyList<Command> Commands, bool IsNegated) : Node;

@@ -54,8 +54,15 @@ public sealed class ParserTests
         threads: 1);
 
     [Fact]
+    public void Depth_is_bounded_and_length_is_not()
+    {
+        Assert.False(Assert.Throws<SyntaxException>(() => Parser.Parse(new string('(', 100_000))).IsIncomplete);
+        Assert.Equal("[0]\n", ExosBench.Script(string.Concat(Enumerable.Repeat("test 1 && ", 20_000)) + "test 1"));
+    }
+
+    [Fact]
     public void A_commands_own_text_means_the_same() =>
-        Assert.Equal("a 'b c' > d", ((Pipeline)((AndOr)Parser.Parse(" x && a 'b c' > d ; y").Items[0].Node).Right).Commands[0].Text);
+        Assert.Equal("a 'b c' > d", ((Pipeline)((AndOr)Parser.Parse(" x && a 'b c' > d ; y").Items[0].Node).Rest[0].Node).Commands[0].Text);
 
     [Theory]
     [InlineData("*", "abc", true)]
