@@ -362,7 +362,6 @@ public sealed partial class CffsVolume
     {
         CheckOpen();
         Inode? inode = null;
-        bool created = false;
         if ((mode & CffsOpenMode.Create) != 0)
         {
             (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
@@ -378,8 +377,12 @@ public sealed partial class CffsVolume
                 if (inode is null)
                 {
                     Permissions.Require(parent, identity, Permissions.Execute);
-                    (inode, created) = await Core.Names.CreateAsync(
-                        parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, default, exclusive, identity, io).ConfigureAwait(false);
+                    (inode, bool created) = await Core.Names.CreateAsync(
+                        parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, default, exclusive, identity, io, opens: true).ConfigureAwait(false);
+                    if (created)
+                    {
+                        return new CffsFile(this, inode, mode);
+                    }
                 }
             }
             finally
@@ -407,12 +410,8 @@ public sealed partial class CffsVolume
                 throw new CffsException(inode.Record.Kind == SlotKind.SymbolicLink ? CffsError.Loop : CffsError.Invalid, $"{PathName.Display(path)} is no regular file");
             }
 
-            if (!created)
-            {
-                int wanted = ((mode & CffsOpenMode.Read) != 0 ? Permissions.Read : 0) | ((mode & CffsOpenMode.Write) != 0 ? Permissions.Write : 0);
-                Permissions.Require(inode, identity, wanted);
-            }
-
+            int wanted = ((mode & CffsOpenMode.Read) != 0 ? Permissions.Read : 0) | ((mode & CffsOpenMode.Write) != 0 ? Permissions.Write : 0);
+            Permissions.Require(inode, identity, wanted);
             if ((mode & CffsOpenMode.Write) != 0)
             {
                 inode.RequireThawed();

@@ -13,7 +13,9 @@ namespace Exo.Storage.XN;
 public sealed partial class XnVolume
 {
     private readonly Dictionary<ulong, FrameNumber> _ahead = [];
-    private readonly HashSet<ulong> _aheadUnderWay = [];
+    // By block: which request reads it. One that is late must not deliver for another that has begun since.
+    private readonly Dictionary<ulong, long> _aheadUnderWay = [];
+    private long _aheadRequests;
 
     /// <summary>Blocks that have been read ahead and not been claimed.</summary>
     public int BlocksReadAhead
@@ -83,20 +85,22 @@ public sealed partial class XnVolume
         }
     }
 
-    private readonly record struct AheadPlan(BlockRequest[] Requests, List<(BlockNumber Block, FrameNumber Frame)> Blocks);
+    private readonly record struct AheadPlan(long Number, BlockRequest[] Requests, List<(BlockNumber Block, FrameNumber Frame)> Blocks);
 
     private AheadPlan BeginReadAhead(ReadOnlySpan<BlockExtent> extents)
     {
         ThrowIfClosed();
         List<(BlockNumber Block, FrameNumber Frame)> blocks = [];
+        long number;
         lock (_lock)
         {
+            number = ++_aheadRequests;
             foreach (BlockExtent extent in extents)
             {
                 for (uint i = 0; IsInDataRegion(extent) && i < extent.Count; i++)
                 {
                     BlockNumber block = extent.First + i;
-                    if (_registry.Find(block.Value) >= 0 || _live.Contains(block.Value) || _ahead.ContainsKey(block.Value) || _aheadUnderWay.Contains(block.Value))
+                    if (_registry.Find(block.Value) >= 0 || _live.Contains(block.Value) || _ahead.ContainsKey(block.Value) || _aheadUnderWay.ContainsKey(block.Value))
                     {
                         continue;
                     }
@@ -106,7 +110,7 @@ public sealed partial class XnVolume
                         break;
                     }
 
-                    _ = _aheadUnderWay.Add(block.Value);
+                    _aheadUnderWay.Add(block.Value, number);
                     blocks.Add((block, frame));
                 }
             }
@@ -114,7 +118,7 @@ public sealed partial class XnVolume
             _blocksRead += blocks.Count;
         }
 
-        return new AheadPlan(BlockRuns.Build(BlockOperation.Read, [.. blocks]), blocks);
+        return new AheadPlan(number, BlockRuns.Build(BlockOperation.Read, [.. blocks]), blocks);
     }
 
     private void EndReadAhead(in AheadPlan plan)
@@ -132,8 +136,9 @@ public sealed partial class XnVolume
 
             foreach ((BlockNumber block, FrameNumber frame) in plan.Blocks)
             {
-                // Not under way any more: the block entered the registry meanwhile.
-                if (_aheadUnderWay.Remove(block.Value) && !failed.Contains(block.Value) && !_closed)
+                // Not under way any more: the block entered the registry meanwhile, and may have been changed, written and let go.
+                bool isOurs = _aheadUnderWay.TryGetValue(block.Value, out long reader) && reader == plan.Number && _aheadUnderWay.Remove(block.Value);
+                if (isOurs && !failed.Contains(block.Value) && !_closed)
                 {
                     _ahead.Add(block.Value, frame);
                 }

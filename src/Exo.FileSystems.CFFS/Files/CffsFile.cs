@@ -49,22 +49,46 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ThrowIfClosed(CffsOpenMode.Read);
+        for (int apart = 0; ; apart++)
+        {
+            if (TryRead(offset, destination, mayFetch: apart == FileStore.ApartMax, out int read, out Missing missing))
+            {
+                return read;
+            }
+
+            if (!_core.Files.TryReadApartAsync(missing, IoMode.Sync).Take())
+            {
+                apart = FileStore.ApartMax - 1;
+            }
+        }
+    }
+
+    /// <summary>One read, under the lock throughout. False when something is missing and is not to be fetched under the lock.</summary>
+    private bool TryRead(long offset, Span<byte> destination, bool mayFetch, out int read, out Missing missing)
+    {
+        read = 0;
+        missing = default;
         _inode.Lock.Enter();
         try
         {
             _core.Maps.EnsureAsync(_inode, IoMode.Sync).Take();
             int wanted = (int)Math.Min(destination.Length, Math.Max(0, (long)_inode.Record.Size - offset));
-            int done = 0;
             while (true)
             {
-                done += _core.Files.ReadCached(_inode, offset + done, destination[done..wanted]);
-                if (done >= wanted)
+                read += _core.Files.ReadCached(_inode, offset + read, destination[read..wanted]);
+                if (read >= wanted)
                 {
                     _core.Files.Accessed(_inode);
-                    return wanted;
+                    return true;
                 }
 
-                _core.Files.FetchAsync(_inode, offset + done, wanted - done, IoMode.Sync).Take();
+                if (!mayFetch)
+                {
+                    missing = _core.Files.Collect(_inode, offset + read, wanted - read);
+                    return false;
+                }
+
+                _core.Files.FetchAsync(_inode, offset + read, wanted - read, IoMode.Sync).Take();
             }
         }
         finally
@@ -79,6 +103,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         cancellationToken.ThrowIfCancellationRequested();
         ThrowIfClosed(CffsOpenMode.Read);
+        await FetchApartAsync(offset, destination.Length, IoMode.Async).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(IoMode.Async).ConfigureAwait(false);
         try
         {
@@ -263,6 +288,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     internal bool TryLend(out CffsSpanLease lease)
     {
         lease = default;
+        FetchApartAsync(0, int.MaxValue, IoMode.Sync).Take();
         _inode.Lock.Enter();
         try
         {
@@ -317,6 +343,13 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ThrowIfClosed(CffsOpenMode.Write);
         await _core.BeginWritingAsync(mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        if (_core.Files.TryCollectEdges(_inode, append || (_mode & CffsOpenMode.Append) != 0 ? (long)_inode.Record.Size : offset, source.Length, out Missing missing))
+        {
+            _inode.Lock.Exit();
+            _ = await _core.Files.TryReadApartAsync(missing, mode).ConfigureAwait(false);
+            await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        }
+
         try
         {
             if (append || (_mode & CffsOpenMode.Append) != 0)
@@ -334,11 +367,43 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         return offset;
     }
 
+    /// <summary>Brings into core what is missing of a range, step by step, without the lock while the disk works: whoever finds what he wants in the cache goes on meanwhile.</summary>
+    private async ValueTask FetchApartAsync(long offset, long lengthBytes, IoMode mode)
+    {
+        for (int apart = 0; apart < FileStore.ApartMax; apart++)
+        {
+            await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+            Missing missing;
+            try
+            {
+                await _core.Maps.EnsureAsync(_inode, mode).ConfigureAwait(false);
+                long wanted = Math.Min(lengthBytes, Math.Max(0, (long)_inode.Record.Size - offset));
+                long cached = _core.Files.CachedBytes(_inode, offset, wanted);
+                if (cached >= wanted)
+                {
+                    return;
+                }
+
+                missing = _core.Files.Collect(_inode, offset + cached, wanted - cached);
+            }
+            finally
+            {
+                _inode.Lock.Exit();
+            }
+
+            if (!await _core.Files.TryReadApartAsync(missing, mode).ConfigureAwait(false))
+            {
+                return;
+            }
+        }
+    }
+
     private async ValueTask<long> ReadCoreAsync(long offset, IReadOnlyList<Memory<byte>> destinations, IoMode mode)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentNullException.ThrowIfNull(destinations);
         ThrowIfClosed(CffsOpenMode.Read);
+        await FetchApartAsync(offset, destinations.Sum(destination => (long)destination.Length), mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         try
         {
@@ -422,6 +487,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
         ThrowIfClosed(CffsOpenMode.Read);
+        await FetchApartAsync(offset, lengthBytes, mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         List<FrameNumber> frames = [];
         try

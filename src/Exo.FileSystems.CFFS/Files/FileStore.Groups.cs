@@ -23,7 +23,7 @@ internal sealed partial class FileStore
     private const int EagerAfterReturn = 32;
     private int _eager;
 
-    private async ValueTask FetchGroupAsync(Inode inode, IoMode mode)
+    private Missing CollectGroup(Inode inode)
     {
         XnReadRequest own = new(inode.SlotBlock, inode.SlotIndex, new BlockExtent(new BlockNumber(inode.Record.Start), inode.Record.Count));
         List<XnReadRequest> requests = [];
@@ -35,19 +35,7 @@ internal sealed partial class FileStore
             requests.Add(own);
         }
 
-        try
-        {
-            await core.Cache.ReadAsync(requests.ToArray(), mode).ConfigureAwait(false);
-        }
-        catch (Exception failure) when (requests.Count > 1 && failure is CffsException { Error: CffsError.Corrupt } or XnException or BlockDeviceException)
-        {
-            // A neighbour has been removed or has grown meanwhile, or lies where the disk is bad: that is not this file's affair.
-            await core.Cache.ReadAsync(new[] { own }, mode).ConfigureAwait(false);
-        }
-        finally
-        {
-            held.ForEach(core.Cache.Release);
-        }
+        return new Missing(requests, own, held);
     }
 
     private void CollectGroup(Inode inode, List<XnReadRequest> requests, List<FrameNumber> held)

@@ -81,6 +81,34 @@ internal sealed partial class FileStore(VolumeCore core)
         return done;
     }
 
+    /// <summary>How many bytes of a range can be had from its beginning without the disk.</summary>
+    public long CachedBytes(Inode inode, long offset, long lengthBytes)
+    {
+        if (inode.Record.InlineLength > 0)
+        {
+            return lengthBytes;
+        }
+
+        long done = 0;
+        while (done < lengthBytes)
+        {
+            ulong logical = (ulong)(offset + done) / BlockBytes;
+            if (inode.Map.TryFind(logical, out MappedExtent extent) && extent.Kind == TreeEntryKind.Contents)
+            {
+                if (!core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
+                {
+                    break;
+                }
+
+                core.Cache.Release(frame);
+            }
+
+            done += BlockBytes - ((offset + done) % BlockBytes);
+        }
+
+        return Math.Min(done, lengthBytes);
+    }
+
     /// <summary>The frames of a range, retained, if all of it is in core and in frames that lie in a row.</summary>
     public bool TryLease(Inode inode, long offset, int lengthBytes, out CffsSpanLease lease)
     {
@@ -215,35 +243,10 @@ internal sealed partial class FileStore(VolumeCore core)
     }
 
     /// <summary>
-    /// Brings the next missing blocks of a range into core: as much of it as one step moves, and for a small file what its directory has placed around it (explicit grouping).
+    /// Brings the next missing blocks of a range into core: as much of it as one step moves, and for a small file what its directory has placed around it (explicit grouping). Holds the lock meanwhile:
+    /// those who have time first read what is missing without it (<see cref="Missing"/>).
     /// </summary>
-    public ValueTask FetchAsync(Inode inode, long offset, long lengthBytes, IoMode mode)
-    {
-        ulong first = (ulong)offset / BlockBytes;
-        ulong last = (ulong)(offset + lengthBytes - 1) / BlockBytes;
-        if (core.Groups && inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
-        {
-            return FetchGroupAsync(inode, mode);
-        }
-
-        List<XnReadRequest> requests = [];
-        uint budget = StepBlocks;
-        for (ulong logical = first; logical <= last && budget > 0; logical = inode.Map.NextMapped(logical))
-        {
-            if (!inode.Map.TryFind(logical, out MappedExtent extent))
-            {
-                logical++;
-                continue;
-            }
-
-            uint count = (uint)Math.Min(Math.Min(extent.LogicalEnd, last + 1) - logical, budget);
-            requests.Add(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(new BlockNumber(extent.Start + (logical - extent.Logical)), count)));
-            budget -= count;
-            logical += count;
-        }
-
-        return core.Cache.ReadAsync(requests.ToArray(), mode);
-    }
+    public ValueTask FetchAsync(Inode inode, long offset, long lengthBytes, IoMode mode) => ReadAsync(Collect(inode, offset, lengthBytes), mode);
 
     /// <summary>Writes bytes; the file grows as needed. Allocation, data and the new size are in core when it returns.</summary>
     public async ValueTask WriteAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Files;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 
@@ -78,13 +79,31 @@ internal sealed partial class NodeDoor
     /// </summary>
     public int Borrow(Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, bool isNoted, out int pageCount)
     {
+        for (int apart = 0; ; apart++)
+        {
+            if (TryBorrow(inode, offset, lengthBytes, pages, inline, isNoted, mayFetch: apart == FileStore.ApartMax, out int length, out pageCount, out Missing missing))
+            {
+                return length;
+            }
+
+            if (!core.Files.TryReadApartAsync(missing, IoMode.Sync).Take())
+            {
+                apart = FileStore.ApartMax - 1;
+            }
+        }
+    }
+
+    private bool TryBorrow(
+        Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, bool isNoted, bool mayFetch, out int length, out int pageCount, out Missing missing)
+    {
         pageCount = 0;
+        missing = default;
         inode.Lock.Enter();
         try
         {
             RequireThere(inode);
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
-            int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
+            length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
             if (isNoted)
             {
                 core.Files.Accessed(inode);
@@ -92,13 +111,13 @@ internal sealed partial class NodeDoor
 
             if (length == 0)
             {
-                return 0;
+                return true;
             }
 
             if (inode.Record.InlineLength > 0)
             {
                 core.Files.ReadInline(inode, (int)offset, inline[..length]);
-                return length;
+                return true;
             }
 
             ulong first = (ulong)offset / FramePool.FrameBytes;
@@ -114,6 +133,14 @@ internal sealed partial class NodeDoor
                 FrameNumber frame;
                 while (!core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out frame))
                 {
+                    if (!mayFetch)
+                    {
+                        GiveBack(pages[..pageCount]);
+                        pageCount = 0;
+                        missing = core.Files.Collect(inode, (long)logical * FramePool.FrameBytes, (long)(end - logical) * FramePool.FrameBytes);
+                        return false;
+                    }
+
                     core.Files.FetchAsync(
                         inode, (long)logical * FramePool.FrameBytes, (long)(end - logical) * FramePool.FrameBytes, IoMode.Sync).Take();
                 }
@@ -121,7 +148,7 @@ internal sealed partial class NodeDoor
                 pages[pageCount++] = new BorrowedPage(frame, IsHole: false);
             }
 
-            return length;
+            return true;
         }
         catch
         {
@@ -152,6 +179,13 @@ internal sealed partial class NodeDoor
     {
         core.BeginWritingAsync(IoMode.Sync).Take();
         inode.Lock.Enter();
+        if (core.Files.TryCollectEdges(inode, offset, source.Length, out Missing missing))
+        {
+            inode.Lock.Exit();
+            _ = core.Files.TryReadApartAsync(missing, IoMode.Sync).Take();
+            inode.Lock.Enter();
+        }
+
         try
         {
             RequireThere(inode);

@@ -11,12 +11,12 @@ internal sealed partial class NameOperations
 {
     /// <summary>Creates an inode with a name, and gives it back held; or, when the name exists and <paramref name="exclusive"/> is false, the one that has it.</summary>
     public async ValueTask<(Inode Inode, bool Created)> CreateAsync(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io)
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io, bool opens = false)
     {
         PathName.CheckNew(name);
         while (true)
         {
-            if (await TryCreateAsync(directory, name, mode, device, inline, exclusive, identity, io).ConfigureAwait(false) is { Inode: { } inode } result)
+            if (await TryCreateAsync(directory, name, mode, device, inline, exclusive, opens, identity, io).ConfigureAwait(false) is { Inode: { } inode } result)
             {
                 return (inode, result.Created);
             }
@@ -27,7 +27,7 @@ internal sealed partial class NameOperations
 
     /// <summary>No inode when a dead record of the name stands in the way.</summary>
     private async ValueTask<(Inode? Inode, bool Created)> TryCreateAsync(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io)
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, bool opens, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
@@ -70,6 +70,15 @@ internal sealed partial class NameOperations
             record.Size = (ulong)contents.Length;
             record.Slots = (byte)Slot.SlotsFor(record.ContentBytes);
             Inode inode = await InsertAsync(directory, record, name, contents, io).ConfigureAwait(false);
+            if (opens)
+            {
+                // Whoever takes the name away needs the directory's lock, which we have: he finds the file open.
+                lock (core.Metadata)
+                {
+                    inode.Opens++;
+                }
+            }
+
             return (inode, true);
         }
         finally

@@ -122,6 +122,76 @@ public sealed class HeldDiskTests : IDisposable
         await write;
     }
 
+    /// <summary>Of one file some is in the cache and some is not: who wants what is there does not wait for who wants the rest.</summary>
+    [Theory]
+    [InlineData("read")]
+    [InlineData("read in pieces")]
+    [InlineData("lease")]
+    [InlineData("lend")]
+    [InlineData("write in part")]
+    [InlineData("append")]
+    public async Task A_hit_does_not_wait_for_a_miss_of_the_same_file(string missing)
+    {
+        // All of it is written down, and only the first 64 KiB are in the cache.
+        using CffsFile file = _volume.OpenFile("/cold/page", CffsOpenMode.Read | CffsOpenMode.Write);
+        byte[] start = new byte[65_536];
+        Assert.Equal(start.Length, file.Read(0, start.AsSpan()));
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        byte[] rest = new byte[100_000];
+        Task miss = Start(() =>
+        {
+            switch (missing)
+            {
+                case "read": Assert.Equal(rest.Length, file.Read(90_000, rest.AsSpan())); break;
+                case "read in pieces": Assert.Equal(rest.Length, file.Read(90_000, [rest.AsMemory(0, 10), rest.AsMemory(10)])); break;
+                case "lease": file.Lease(90_000, 100_000).Dispose(); break;
+                case "lend": Assert.True(_volume.TryLend("/cold/page"u8.ToArray(), out CffsSpanLease lease) | true); lease.Dispose(); break;
+                case "write in part": file.Write(90_001, new byte[10]); break;
+                default: _ = file.Append(new byte[10]); break;
+            }
+        });
+        _disk.WaitForHeld(Cancelled);
+        byte[] again = new byte[65_536];
+        await Start(() => Assert.Equal(again.Length, file.Read(0, again.AsSpan()))).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        Assert.Equal(start, again);
+        Assert.False(miss.IsCompleted);
+        await Start(() => file.Write(4096, s_page.AsMemory(0, 4096))).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        _disk.Open();
+        await miss;
+        Assert.Equal(again.Length, file.Read(0, again.AsSpan()));
+        Assert.Equal(s_page.AsSpan(0, 4096), again.AsSpan(4096, 4096));
+    }
+
+    /// <summary>The blocks that are being read are not the file's any more when they come: the reader begins anew.</summary>
+    [Theory]
+    [InlineData("cut off")]
+    [InlineData("cut off and write")]
+    [InlineData("remove")]
+    [InlineData("move")]
+    public async Task A_file_that_is_being_read_can_be_changed(string change)
+    {
+        using CffsFile file = _volume.OpenFile("/cold/page", CffsOpenMode.Read | CffsOpenMode.Write);
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        byte[] bytes = new byte[200_000];
+        Task<int> miss = Start(() => file.Read(0, bytes.AsSpan()));
+        _disk.WaitForHeld(Cancelled);
+        await Start(() =>
+        {
+            switch (change)
+            {
+                case "cut off": file.SetLength(0); break;
+                case "cut off and write": file.SetLength(0); file.Write(0, s_page.AsMemory()); break;
+                case "remove": _volume.RemoveFile("/cold/page"); break;
+                default: _volume.Rename("/cold/page", "/hot/moved"); break;
+            }
+        }).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        Assert.False(miss.IsCompleted);
+        _disk.Open();
+        int read = await miss;
+        Assert.Equal(change switch { "cut off" => 0, "cut off and write" => s_page.Length, _ => 200_000 }, read);
+        Assert.Equal(change == "cut off and write" ? s_page : new byte[read], bytes[..read]);
+    }
+
     /// <summary>With a small file its neighbours are fetched. What is done to them meanwhile is not disturbed by it.</summary>
     [Theory]
     [InlineData("remove")]

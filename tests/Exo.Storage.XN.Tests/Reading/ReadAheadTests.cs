@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Exo.Capabilities;
+using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.Storage.XN.Tests.Stamped;
 
@@ -9,12 +10,14 @@ namespace Exo.Storage.XN.Tests.Reading;
 /// <summary>Blocks read before their owner is known, and blocks entered without being read.</summary>
 public sealed class ReadAheadTests : IDisposable
 {
-    private readonly StampedDisk _disk = new("owner-01");
+    private readonly StampedDisk _disk;
+    private LateDevice? _late;
     private readonly StampedTree.Item _data;
     private readonly XnReadRequest _request;
 
     public ReadAheadTests()
     {
+        _disk = new StampedDisk("owner-01", through: device => _late = new LateDevice(device));
         _data = _disk.AddData(_disk.A, 5, 3);
         _request = new XnReadRequest(_disk.A.Block, 5, _data.Extent);
         _disk.Tree.Sync();
@@ -87,6 +90,41 @@ public sealed class ReadAheadTests : IDisposable
     }
 
     [Fact]
+    public async Task A_request_that_is_late_does_not_deliver_for_the_next_one()
+    {
+        // The old contents have been read, and are on their way.
+        TaskCompletionSource delivery = _late!.HoldNext();
+        Task<int> late = Disk.ReadAheadAsync(new[] { _data.Extent }).AsTask();
+
+        // Meanwhile the blocks come in, change, become durable, go, and are read ahead anew.
+        FrameNumber[] frames = [_disk.Frame(), _disk.Frame(), _disk.Frame()];
+        foreach (FrameNumber frame in frames)
+        {
+            _disk.Frames.Bytes(frame).Fill(7);
+        }
+
+        Assert.Equal(XnStatus.Ok, Disk.BindOverwrite(Key, _request, frames));
+        _disk.Tree.Sync();
+        for (uint i = 0; i < 3; i++)
+        {
+            Assert.Equal(XnStatus.Ok, Disk.Unbind(Key, _data.Block + i));
+        }
+
+        TaskCompletionSource second = _late.HoldNext();
+        Task<int> anew = Disk.ReadAheadAsync(new[] { _data.Extent }).AsTask();
+        delivery.SetResult();
+        Assert.Equal(3, await late);
+        Assert.Equal(0, Disk.BlocksReadAhead);
+        second.SetResult();
+        Assert.Equal(3, await anew);
+        FrameNumber[] again = [_disk.Frame(), _disk.Frame(), _disk.Frame()];
+        Disk.Read(Key, [_request], again, out int unused);
+        Assert.Equal(3, unused);
+        Assert.True(Disk.TryGetFrame(Key, _data.Block, out FrameNumber now));
+        Assert.Equal(0x0707070707070707UL, Word(now, 0));
+    }
+
+    [Fact]
     public void A_freed_block_that_is_allocated_again_is_new()
     {
         Assert.Equal(XnStatus.Ok, _disk.Tree.Remove(_data));
@@ -131,4 +169,27 @@ public sealed class ReadAheadTests : IDisposable
     }
 
     private ulong Word(FrameNumber frame, int offset) => BinaryPrimitives.ReadUInt64LittleEndian(_disk.Frames.Bytes(frame)[offset..]);
+
+    /// <summary>A disk whose next request is carried out at once and reported late.</summary>
+    private sealed class LateDevice(BlockDevice inner) : BlockDevice(inner.Frames, inner.Geometry)
+    {
+        private TaskCompletionSource? _held;
+
+        public TaskCompletionSource HoldNext() => _held = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        protected override void ExecuteCore(Span<BlockRequest> batch) => inner.Execute(batch);
+
+        protected override async ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch)
+        {
+            await inner.ExecuteAsync(batch);
+            if (Interlocked.Exchange(ref _held, null) is { } held)
+            {
+                await held.Task;
+            }
+        }
+
+        protected override void DisposeCore()
+        {
+        }
+    }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.Simulation.Disks;
 
@@ -7,11 +8,14 @@ namespace Exo.Storage.XN.Tests.Stamped;
 /// <summary>A small disk with a stamped tree on it: the root, node <see cref="A"/> and node <see cref="B"/> below it, durable.</summary>
 internal sealed class StampedDisk : IDisposable
 {
-    public StampedDisk(string owner = "", long blockCount = 512)
+    /// <param name="owner">Whose it is.</param>
+    /// <param name="blockCount">How large.</param>
+    /// <param name="through">What the volume sees instead of the device.</param>
+    public StampedDisk(string owner = "", long blockCount = 512, Func<BlockDevice, BlockDevice>? through = null)
     {
         Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
         Device = new SimulatedBlockDevice(Frames, DiskContents.Zeroes(blockCount));
-        Tree = StampedTree.Format(Device, owner);
+        Tree = StampedTree.Format(through?.Invoke(Device) ?? Device, owner);
         A = AddNode(0);
         B = AddNode(StampedFormat.EntriesPerSector * 3);
         Tree.Sync();
