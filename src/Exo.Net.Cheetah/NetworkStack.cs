@@ -80,6 +80,8 @@ public sealed class NetworkStack : IDisposable
 
     internal NetworkDevice Device => device;
 
+    internal bool IsDisposed => isDisposed;
+
     internal TcpLayer Tcp { get; }
 
     internal LinkInterface Link => link;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
 using System.Net.WebSockets;
-using System.Security.Cryptography;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -41,37 +40,7 @@ public abstract class ApplicationTests
     public async Task Much_is_sent_and_received_and_every_byte_arrives(string address, int version)
     {
         await using ITestNetwork network = CreateNetwork();
-        await using TestApplication server = await TestApplication.StartAsync(network, app =>
-        {
-            app.MapPost("/", async (HttpRequest request) => Convert.ToHexString(await SHA256.HashDataAsync(request.Body)));
-            app.MapGet("/", async (HttpResponse response) =>
-            {
-                byte[] block = new byte[100_003];
-                Random random = new(1);
-                for (int sent = 0; sent < LargeBytes; sent += block.Length)
-                {
-                    random.NextBytes(block);
-                    await response.Body.WriteAsync(block);
-                }
-            });
-        });
-        using HttpClient client = server.Client(version == 2 ? HttpVersion.Version20 : HttpVersion.Version11);
-        byte[] contents = new byte[LargeBytes];
-        new Random(2).NextBytes(contents);
-        using HttpResponseMessage answer = await client.PostAsync(address, new ByteArrayContent(contents));
-        Assert.Equal(Convert.ToHexString(SHA256.HashData(contents)), await answer.Content.ReadAsStringAsync());
-        Assert.Equal(version, answer.Version.Major);
-
-        byte[] received = await client.GetByteArrayAsync(address);
-        byte[] block = new byte[100_003];
-        Random random = new(1);
-        for (int at = 0; at < received.Length; at += block.Length)
-        {
-            random.NextBytes(block);
-            Assert.True(block.AsSpan().SequenceEqual(received.AsSpan(at, block.Length)), $"at {at}");
-        }
-
-        Assert.Empty(server.Errors);
+        await Exchange.RunAsync(network, address, version, LargeBytes);
     }
 
     [Fact]

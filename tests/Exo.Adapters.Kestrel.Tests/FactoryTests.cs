@@ -3,6 +3,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
+using Exo.Core.Net;
 using Exo.Net.Cheetah;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -227,6 +228,25 @@ public sealed class FactoryTests
         await Assert.ThrowsAsync<ObjectDisposedException>(async () => await factory.BindAsync(Server));
         await connection.DisposeAsync();
         await listener.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_device_that_goes_ends_listeners_and_connections_and_nothing_else()
+    {
+        await using WireNetwork network = new();
+        UnpluggedDevice device = new(network.Device);
+        network.Device = device;
+        await using ExoTransportFactory factory = Create(network);
+        await using IConnectionListener listener = await factory.BindAsync(Server);
+        await using ClientStream client = await network.ConnectAsync(Server, default);
+        ConnectionContext connection = (await listener.AcceptAsync())!;
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync();
+        device.Unplug();
+        Assert.Equal(19, (await Assert.ThrowsAsync<NetworkDeviceException>(async () => await accepting)).Errno);
+        await WaitAsync(connection.ConnectionClosed);
+        await Assert.ThrowsAsync<NetworkDeviceException>(async () => await factory.BindAsync(new IPEndPoint(IPAddress.Any, 0)));
+        await connection.DisposeAsync();
+        client.Reset();
     }
 
     [Fact]

@@ -27,7 +27,12 @@ internal sealed class WireNetwork : ITestNetwork
         polling.Start();
     }
 
-    public NetworkDevice Device { get; }
+    public NetworkDevice Device { get; set; }
+
+    public WireImpairments Impairments
+    {
+        set => wire.Impairments = value;
+    }
 
     public NetworkStackOptions Options { get; } = new() { Addresses = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("10.9.0.3/24"), InterfaceAddress.Parse("fd09::2/64")] };
 

@@ -73,7 +73,14 @@ internal sealed class LinkInterface : IDisposable
     {
         if (departing.Count > 0)
         {
-            PacketsSent += device.Transmit(departing);
+            try
+            {
+                PacketsSent += device.Transmit(departing);
+            }
+            catch (NetworkDeviceException) when (stack.IsDisposed)
+            {
+                departing.Clear();   // the device went before the stack: resets reach nobody, and frames have to come back all the same
+            }
         }
 
         IsFull = departing.Count > 0;
