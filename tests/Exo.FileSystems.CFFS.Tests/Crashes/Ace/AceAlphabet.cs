@@ -21,6 +21,13 @@ internal static class AceAlphabet
     private static readonly (string From, string To)[] s_moves =
         [("A", "B/bar"), ("A", "bar"), ("A/C", "bar"), ("A/C", "B/bar"), ("A/C", "A/bar"), ("B", "A/bar"), ("B", "A/C/bar"), ("B", "bar"), ("A/bar", "A/C"), ("bar", "B")];
 
+    // Ranges that files share: at the beginning, at the end of both, into a hole, behind the end, within one file.
+    private static readonly AceOperation[] s_shares =
+    [
+        CloneRange("A/foo", 0, "B/foo", 0, 4096), CloneRange("A/foo", 4096, "B/foo", 20_480, 4904), CloneRange("B/foo", 0, "A/foo", 4096, 4096), CloneRange("A/foo", 0, "A/foo", 12_288, 8192),
+        CloneRange("B/foo", 20_480, "B/foo", 8192, 4096),
+    ];
+
     /// <summary>Everything, for single operations.</summary>
     public static AceOperation[] All { get; } =
     [
@@ -35,6 +42,9 @@ internal static class AceAlphabet
         RemoveAttribute("A/foo"),
         .. s_foos.Concat(s_directories).Select(ChangeMode), .. s_foos.Concat(s_directories).Select(SetTime),
         .. s_foos.SelectMany(Data),
+        .. from foo in s_foos from bar in s_bars select CloneFile(foo, bar),
+        .. s_shares,
+        .. from isSnapshot in new[] { false, true } from move in s_moves[..4] select CopyTree(move.From, move.To, isSnapshot),
     ];
 
     /// <summary>For pairs: of places that are alike one.</summary>
@@ -50,6 +60,7 @@ internal static class AceAlphabet
         SetAttribute("A/foo", 30), SetAttribute("A/bar", 30), SetAttribute("B/foo", 600), RemoveAttribute("A/foo"), ChangeMode("A/foo"), ChangeMode("A"), SetTime("A/foo"),
         .. Data("A/foo"),
         Truncate("foo", 60), Truncate("foo", 20_000), Write("foo", -1, 100), Write("foo", -1, 5000), Allocate("foo", 0, 9000, keepSize: true),
+        CloneFile("A/foo", "A/bar"), CloneFile("B/foo", "B/bar"), .. s_shares, CopyTree("A", "B/bar", isSnapshot: false), CopyTree("A/C", "bar", isSnapshot: false),
         Truncate("B/foo", 0), Truncate("B/foo", 5000), Write("B/foo", 8192, 4096), Write("B/foo", 4000, 9000), Punch("B/foo", 20_480, 4096), Write("A/bar", -1, 100), Write("A/bar", -1, 9000),
     ];
 

@@ -117,6 +117,75 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
         (tree, _) => tree.Rewrite(path, old => Zeroed(Resized(old, Math.Max(old.Length, offset + length)), offset, length)),
         (volume, _) => volume.Zero(path, offset, length));
 
+    /// <summary>A new file that shares another's blocks. On the way it is there and empty.</summary>
+    public static AceOperation CloneFile(string existing, string path) => new(
+        $"clone {existing} {path}", path,
+        (tree, _) => Cloned(tree, existing, path, isDone: true),
+        (volume, _) => volume.Volume.CloneFile(existing, path))
+    {
+        OnTheWay = tree => [Cloned(tree, existing, path, isDone: false)!],
+    };
+
+    /// <summary>Blocks of one file take the place of another's.</summary>
+    public static AceOperation CloneRange(string from, int fromOffset, string to, int toOffset, int length) => new(
+        $"clone-range {from} {fromOffset}+{length} {to} {toOffset}", to,
+        (tree, _) => Contents(tree, from) is { } source && source.Length >= fromOffset + length
+            ? tree.Rewrite(to, old => [.. Resized(old, toOffset), .. source.AsSpan(fromOffset, length), .. old.AsSpan(Math.Min(old.Length, toOffset + length))])
+            : null,
+        (volume, _) => volume.CloneRange(from, fromOffset, to, toOffset, length));
+
+    /// <summary>A writable copy of a directory and all below it, or a snapshot: there whole, or not at all.</summary>
+    public static AceOperation CopyTree(string directory, string path, bool isSnapshot) => new(
+        $"{(isSnapshot ? "snapshot" : "copy-tree")} {directory} {path}", path,
+        (tree, _) => CopiedTree(tree, directory, path),
+        (volume, _) =>
+        {
+            if (isSnapshot)
+            {
+                volume.Volume.CreateSnapshot(directory, path);
+            }
+            else
+            {
+                volume.Volume.CopyTree(directory, path);
+            }
+        });
+
+    private static byte[]? Contents(PromisedTree tree, string path) => tree.Find(path) is { } node && tree.Node(node) is { Kind: CffsKind.File } file ? file.Contents : null;
+
+    private static PromisedTree? Cloned(PromisedTree tree, string existing, string path, bool isDone) => tree.Find(existing) is { } node && tree.Node(node) is { Kind: CffsKind.File } file
+        ? tree.Create(path, new PromisedNode(CffsKind.File) { Permissions = file.Permissions, Contents = isDone ? file.Contents : [] })
+        : null;
+
+    private static PromisedTree? CopiedTree(PromisedTree tree, string directory, string path)
+    {
+        if (tree.Find(directory) is not { } root || tree.Node(root)!.Kind != CffsKind.Directory)
+        {
+            return null;
+        }
+
+        PromisedTree? copy = tree;
+        Dictionary<int, string> known = [];
+        Copy(root, path);
+        return copy;
+
+        void Copy(int node, string to)
+        {
+            PromisedNode original = tree.Node(node)!;
+            if (original.Kind != CffsKind.Directory && known.TryGetValue(node, out string? first))
+            {
+                copy = copy?.Link(first, to);
+                return;
+            }
+
+            known[node] = to;
+            copy = copy?.Create(to, original with { Entries = original.Entries.Clear(), ModifyTimeNs = null });
+            foreach ((string name, int child) in original.Entries)
+            {
+                Copy(child, $"{to}/{name}");
+            }
+        }
+    }
+
     /// <summary>Bytes that tell who wrote them, and where: never zero, and no two positions of a workload write the same.</summary>
     public static byte[] Bytes(int at, int offset, int length)
     {

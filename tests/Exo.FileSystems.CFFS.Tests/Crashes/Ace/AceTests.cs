@@ -15,10 +15,10 @@ public sealed class AceTests
     private const int FailuresMax = 6;
 
     [Fact]
-    public void Single_operations() => Explore("seq-1", workloads: 840);
+    public void Single_operations() => Explore("seq-1", workloads: 985);
 
     [Fact]
-    public void Pairs() => Explore("seq-2", workloads: 121_680);
+    public void Pairs() => Explore("seq-2", workloads: 151_380);
 
     [Fact]
     public void Triples_of_names() => Explore("seq-3-names", workloads: 127_776);

@@ -18,6 +18,13 @@ internal sealed class AceVolume(CffsVolume volume)
         file.Write(offset < 0 ? file.Length : offset, bytes);
     }
 
+    public void CloneRange(string from, long fromOffset, string to, long toOffset, long lengthBytes)
+    {
+        using CffsFile source = volume.OpenFile(from);
+        using CffsFile target = volume.OpenFile(to, CffsOpenMode.Write);
+        target.CloneRange(toOffset, source, fromOffset, lengthBytes);
+    }
+
     public void SetLength(string path, long lengthBytes)
     {
         using CffsFile file = volume.OpenFile(path, CffsOpenMode.Write);
