@@ -178,7 +178,7 @@ public sealed class HostClientTests
     [Fact]
     public void A_registry_that_grows_is_followed()
     {
-        using HostedDisk disk = new(blocksPerClient: 1500, framesPerClient: 8, registryBytes: 8 << 20);
+        using HostedDisk disk = new(blocksPerClient: 1500, framesPerClient: 8);
         using HostClient client = disk.Attach();
         TemplateId[] templates = client.InstallTemplates(HostedDisk.Templates);
         BlockNumber list = client.CreateRoot(templates[0]);

@@ -13,7 +13,7 @@ internal sealed class HostedDisk : IDisposable
     private readonly FramePool _frames;
     private readonly MemoryBlockDevice _device;
 
-    public HostedDisk(int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null, long registryBytes = 64 << 20)
+    public HostedDisk(int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null)
     {
         _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
         _device = new MemoryBlockDevice(_frames, blockCount: 4096);
@@ -25,10 +25,8 @@ internal sealed class HostedDisk : IDisposable
             BlocksPerClient = blocksPerClient,
             FramesPerClient = framesPerClient,
             ClientsMax = clients,
-            RegistryBytes = registryBytes,
             Admit = admit,
         });
-        FreeAtFirst = _frames.FreeCount;
     }
 
     public HostServer Server { get; }
@@ -36,8 +34,6 @@ internal sealed class HostedDisk : IDisposable
     public string SocketPath { get; }
 
     public FramePool Frames => _frames;
-
-    public int FreeAtFirst { get; }
 
     /// <summary>16-byte entries { first block u64, count u32, in use u32 }, each a partition; items may be lists again ("list" owns "list" by in use = 2).</summary>
     public static TemplateSource[] Templates { get; } =

@@ -302,7 +302,7 @@ public sealed class HostileClientTests
     {
         using HostedDisk disk = new();
         using Intruder intruder = new(disk.SocketPath);
-        long[] lengths = [Channel.FileBytes, Channel.FileBytes, 64 << 20, (long)intruder.Greeting.BlocksCount * 4096];
+        long[] lengths = [Channel.FileBytes, Channel.FileBytes, intruder.Greeting.RegistryBytes, (long)intruder.Greeting.BlocksCount * 4096];
         for (int i = 1; i <= 3; i++)
         {
             int descriptor = intruder.Descriptors[i];

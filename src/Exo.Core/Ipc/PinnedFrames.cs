@@ -26,31 +26,23 @@ internal sealed class PinnedFrames : IDisposable
         Count = count;
         Address = pool.Address(first);
         _revoke = Release;
-        for (uint i = 0; i < (uint)count; i++)
+        try
         {
-            SecureBinding<Frame> binding = pool.Bind(credential, new FrameNumber(first.Value + i), rights);
-            if (i == 0)
+            for (uint i = 0; i < (uint)count; i++)
             {
-                FirstBinding = binding;
-            }
+                SecureBinding<Frame> binding = pool.Bind(credential, new FrameNumber(first.Value + i), rights);
+                if (i == 0)
+                {
+                    FirstBinding = binding;
+                }
 
-            BindingEpoch epoch = binding.Epoch!;
-            if (!epoch.TryHold())
-            {
-                Dispose();
-                throw BindingPoint.Revoked(first.ToString(), rights);
+                Pin(binding.Epoch!, rights);
             }
-
-            lock (Lock)
-            {
-                _held.Add(epoch);
-            }
-
-            if (!epoch.TrySubscribe(_revoke))
-            {
-                Dispose();
-                throw BindingPoint.Revoked(first.ToString(), rights);
-            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
 
@@ -90,6 +82,24 @@ internal sealed class PinnedFrames : IDisposable
         if (isLast)
         {
             Release();
+        }
+    }
+
+    private void Pin(BindingEpoch epoch, Rights rights)
+    {
+        if (!epoch.TryHold())
+        {
+            throw BindingPoint.Revoked(First.ToString(), rights);
+        }
+
+        lock (Lock)
+        {
+            _held.Add(epoch);
+        }
+
+        if (!epoch.TrySubscribe(_revoke))
+        {
+            throw BindingPoint.Revoked(First.ToString(), rights);
         }
     }
 

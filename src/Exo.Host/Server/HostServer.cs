@@ -80,8 +80,9 @@ public sealed class HostServer : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(options.ClientsMax, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.BlocksPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.FramesPerClient, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.RegistryBytes, 1 << 20);
-        SharedMemory registry = SharedMemory.Create("exo-registry", options.RegistryBytes, readOnlyForOthers: true);
+
+        // Address space for every block of the disk at once: no client can fill the registry. Memory is used by what is in it.
+        SharedMemory registry = SharedMemory.Create("exo-registry", SharedTableMemory.BytesFor(device.Geometry.BlockCount), readOnlyForOthers: true);
         XnVolume? volume = null;
         Socket? listener = null;
         try

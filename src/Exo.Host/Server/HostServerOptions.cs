@@ -18,9 +18,6 @@ public sealed class HostServerOptions
     /// <summary>Frames of a client that it can write, for the contents of data blocks; 1 or more. Default 1,024 (4 MiB).</summary>
     public int FramesPerClient { get; init; } = 1024;
 
-    /// <summary>The most that the registry can grow to, in bytes: 128 for each block in core are enough. Memory is used by what is there only. Default 1 GiB.</summary>
-    public long RegistryBytes { get; init; } = 1L << 30;
-
     /// <summary>
     /// Says what a library OS may do, by what the kernel says about its process; null: it may not attach. The default gives the host's own user, and the superuser, everything that the volume's owner may,
     /// and every other user the capability of that user (<see cref="UnixNames"/>).

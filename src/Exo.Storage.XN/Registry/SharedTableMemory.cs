@@ -5,10 +5,10 @@ namespace Exo.Storage.XN;
 /// A registry's memory in a file that one process writes and others map for reading. The file has its full size from the start and no memory where nothing was written yet.
 /// <code>
 ///   0        magic 8 B | header (sequence, buckets) 8 B
-///   64 Ki    directory of heads:   u32 per chunk, its page in the file; 0: not there yet
-///   128 Ki   directory of entries
-///   192 Ki   directory of states
-///   256 Ki   chunks, one after the other, whole pages
+///   1 Mi     directory of heads:   u32 per chunk, its page in the file; 0: not there yet
+///   2 Mi     directory of entries
+///   3 Mi     directory of states
+///   4 Mi     chunks, one after the other, whole pages
 /// </code>
 /// Pages and directories are written before the sequence count is even again, so whoever reads by it finds what it leads to. Readers check every number against the size: they trust the writer, but not a version that they do not know.
 /// </summary>
@@ -16,8 +16,11 @@ internal sealed unsafe class SharedTableMemory : TableMemory
 {
     public const ulong Magic = 0x3130474552_4E5845; // "EXNREG01"
 
+    /// <summary>Size for so many blocks, all of them in core and on their way to the disk, and a margin for chunks that are begun.</summary>
+    public static long BytesFor(ulong blocks) => (long)Math.Min(blocks, 1UL << 36) * 144 + (16 << 20);
+
     private const int PageBytes = 4096;
-    private const int DirectoryBytes = 64 << 10;
+    private const int DirectoryBytes = 1 << 20;
     private const int ChunksMax = DirectoryBytes / sizeof(uint);
     private const int ChunksAt = 4 * DirectoryBytes;
 
