@@ -73,7 +73,11 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
     {
         if ((tcp.Options.Without & Ablations.PacketMerging) != 0)
         {
-            SegmentOutput.SendAck(connection);
+            if (connection.LastAckSent != connection.RcvNxt)
+            {
+                SegmentOutput.SendAck(connection);
+            }
+
             SegmentOutput.Run(connection);
         }
     }

@@ -161,6 +161,7 @@ public class RawServerTests
         Assert.Equal(whole.Get(Request), site.Get(Request));
         bool merges = ((Ablations)without & Ablations.PacketMerging) == 0, copies = ((Ablations)without & Ablations.MergedCache) != 0;
         Assert.Equal(merges ? 1 : 2, site.Device.DataPacketsSent);
+        Assert.Equal(merges ? 0 : 3, site.Device.PacketsSent - whole.Device.PacketsSent);   // an acknowledgment, the payload, a FIN
         Assert.Equal(copies ? small.Length : 0, site.Server.Counters.PayloadBytesCopied);
         site.Wire.Impairments = new WireImpairments { Loss = 0.03, Delay = TimeSpan.FromMilliseconds(2) };
         Assert.Equal(large, Body(site.Get(Request.Replace("/a", "/large", StringComparison.Ordinal))));
