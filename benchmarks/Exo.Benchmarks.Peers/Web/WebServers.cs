@@ -173,8 +173,15 @@ internal sealed class WebServers : IDisposable
             Thread.Sleep(50);
         }
 
-        int[] known = [.. _processes.Values.SelectMany(ids => ids)];
-        string ids = Tool.Run("ip", "netns", "pids", _network.Server);
-        _processes[kind] = [.. ids.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id, CultureInfo.InvariantCulture)).Except(known)];
+        // nginx listens before it has made its worker.
+        int[] known = [.. _processes.Values.SelectMany(ids => ids)], mine;
+        do
+        {
+            string ids = Tool.Run("ip", "netns", "pids", _network.Server);
+            mine = [.. ids.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id, CultureInfo.InvariantCulture)).Except(known)];
+        }
+        while (mine.Length < (kind == WebServer.Nginx ? 2 : 1) && !server.HasExited);
+
+        _processes[kind] = mine;
     }
 }
