@@ -31,6 +31,8 @@ Func<IPeerRow>[] rows =
     () => new SmallFileRow("small-durable", SmallFileWork.CreateDurably),
     () => new SmallFileRow("small-durable-16", SmallFileWork.CreateDurablyByMany),
     () => new SmallFileRow("small-stat-cold", SmallFileWork.StatCold),
+    () => new LargeFileRow("large-read-cold", isWrite: false),
+    () => new LargeFileRow("large-write", isWrite: true),
     .. SmallFileAblationRows(),
     () => new AgedRow("aged-create", AgedWork.Create),
     () => new AgedRow("aged-read-cold", AgedWork.ReadCold),

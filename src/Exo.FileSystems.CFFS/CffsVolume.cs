@@ -375,6 +375,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     private void Release()
     {
         Core.Changes.End();
+        Core.Files.Finish();
         Core.ReleaseFrames();
         if (_ownsDisk)
         {

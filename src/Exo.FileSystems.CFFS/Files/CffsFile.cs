@@ -79,6 +79,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
                 if (read >= wanted)
                 {
                     _core.Files.Accessed(_inode);
+                    _core.Files.Follow(_inode, offset, read);
                     return true;
                 }
 
@@ -109,6 +110,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         {
             int read = await _core.Files.ReadAsync(_inode, offset, destination, IoMode.Async).ConfigureAwait(false);
             _core.Files.Accessed(_inode);
+            _core.Files.Follow(_inode, offset, read);
             return read;
         }
         finally

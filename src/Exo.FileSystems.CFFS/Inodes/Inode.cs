@@ -42,6 +42,12 @@ internal sealed class Inode
     /// <summary>The frame of <see cref="SlotBlock"/>, retained.</summary>
     public FrameNumber SlotFrame { get; set; }
 
+    /// <summary>Where the last read ended, and up to where has been read ahead since reads follow one another. Under the lock.</summary>
+    public long ReadEnd;
+
+    /// <inheritdoc cref="ReadEnd"/>
+    public long AheadEnd;
+
     /// <summary>Extents; valid when <see cref="IsMapLoaded"/>.</summary>
     public BlockMap Map { get; } = new();
 
