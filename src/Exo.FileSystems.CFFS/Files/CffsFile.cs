@@ -344,17 +344,11 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ThrowIfClosed(CffsOpenMode.Write);
         await _core.BeginWritingAsync(mode).ConfigureAwait(false);
-        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
-        if (_core.Files.TryCollectEdges(_inode, append || (_mode & CffsOpenMode.Append) != 0 ? (long)_inode.Record.Size : offset, source.Length, out Missing missing))
-        {
-            _inode.Lock.Exit();
-            _ = await _core.Files.TryReadApartAsync(missing, mode).ConfigureAwait(false);
-            await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
-        }
-
+        append |= (_mode & CffsOpenMode.Append) != 0;
+        await _core.Files.EnterForWriteAsync(_inode, append ? null : offset, source.Length, mode).ConfigureAwait(false);
         try
         {
-            if (append || (_mode & CffsOpenMode.Append) != 0)
+            if (append)
             {
                 offset = (long)_inode.Record.Size;
             }
@@ -435,10 +429,11 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(sources);
         ThrowIfClosed(CffsOpenMode.Write);
         await _core.BeginWritingAsync(mode).ConfigureAwait(false);
-        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        bool append = (_mode & CffsOpenMode.Append) != 0;
+        await _core.Files.EnterForWriteAsync(_inode, append ? null : offset, sources.Sum(source => (long)source.Length), mode).ConfigureAwait(false);
         try
         {
-            offset = (_mode & CffsOpenMode.Append) != 0 ? (long)_inode.Record.Size : offset;
+            offset = append ? (long)_inode.Record.Size : offset;
             foreach (ReadOnlyMemory<byte> source in sources)
             {
                 await _core.Files.WriteAsync(_inode, offset, source, mode).ConfigureAwait(false);

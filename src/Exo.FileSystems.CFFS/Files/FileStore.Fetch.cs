@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -44,24 +45,20 @@ internal sealed partial class FileStore
         return new Missing(requests, null, null);
     }
 
-    /// <summary>The blocks that a write covers in part and that are not in core: it has to read them first. Under the lock.</summary>
-    public bool TryCollectEdges(Inode inode, long offset, long lengthBytes, out Missing missing)
+    /// <summary>Takes the lock for a write. Blocks that it covers in part and that are not in core are read first, without the lock.</summary>
+    /// <param name="inode">The file.</param>
+    /// <param name="offset">Where the write begins; null: at the end.</param>
+    /// <param name="lengthBytes">How long it is.</param>
+    /// <param name="mode">The door.</param>
+    public async ValueTask EnterForWriteAsync(Inode inode, long? offset, long lengthBytes, IoMode mode)
     {
-        missing = default;
-        if (lengthBytes == 0 || inode.Record.Size == 0 || !inode.IsMapLoaded)
+        await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        if (CollectEdges(inode, offset ?? (long)inode.Record.Size, lengthBytes) is { } edges)
         {
-            return false;
+            inode.Lock.Exit();
+            _ = await TryReadApartAsync(new Missing(edges, null, null), mode).ConfigureAwait(false);
+            await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         }
-
-        List<XnReadRequest>? requests = null;
-        CollectEdge(inode, offset, offset, lengthBytes, ref requests);
-        if (offset / BlockBytes != (offset + lengthBytes - 1) / BlockBytes)
-        {
-            CollectEdge(inode, offset + lengthBytes - 1, offset, lengthBytes, ref requests);
-        }
-
-        missing = requests is null ? default : new Missing(requests, null, null);
-        return requests is not null;
     }
 
     /// <summary>Reads what is missing without any lock. False when it could not be read: under the lock it will be known why, or has become another matter.</summary>
@@ -95,17 +92,34 @@ internal sealed partial class FileStore
         }
     }
 
-    private void CollectEdge(Inode inode, long at, long offset, long lengthBytes, ref List<XnReadRequest>? requests)
+    /// <summary>Null when there are none.</summary>
+    private List<XnReadRequest>? CollectEdges(Inode inode, long offset, long lengthBytes)
     {
-        long start = at / BlockBytes * BlockBytes;
-        bool isWhole = offset <= start && offset + lengthBytes >= Math.Min(start + BlockBytes, (long)inode.Record.Size);
-        if (isWhole || !inode.Map.TryFind((ulong)at / BlockBytes, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents)
+        if (lengthBytes == 0 || inode.Record.Size == 0 || !inode.IsMapLoaded)
+        {
+            return null;
+        }
+
+        List<XnReadRequest>? requests = null;
+        long last = offset + lengthBytes - 1;
+        CollectEdge(inode, offset / BlockBytes, offset, lengthBytes, ref requests);
+        if (offset / BlockBytes != last / BlockBytes)
+        {
+            CollectEdge(inode, last / BlockBytes, offset, lengthBytes, ref requests);
+        }
+
+        return requests;
+    }
+
+    private void CollectEdge(Inode inode, long logical, long offset, long lengthBytes, ref List<XnReadRequest>? requests)
+    {
+        if (IsReplaced(inode, logical * BlockBytes, offset, lengthBytes) || !inode.Map.TryFind((ulong)logical, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents)
         {
             return;
         }
 
-        BlockNumber block = new(extent.Start + (((ulong)at / BlockBytes) - extent.Logical));
-        if (core.Cache.TryGet(block, out Exo.Core.Memory.FrameNumber frame))
+        BlockNumber block = new(extent.Start + ((ulong)logical - extent.Logical));
+        if (core.Cache.TryGet(block, out FrameNumber frame))
         {
             core.Cache.Release(frame);
             return;
@@ -113,4 +127,8 @@ internal sealed partial class FileStore
 
         (requests ??= []).Add(new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(block, 1)));
     }
+
+    /// <summary>What lies beyond the end of a file is zeros: a write replaces a block whole, and need not read it, when it covers all of it that lies before the end.</summary>
+    private static bool IsReplaced(Inode inode, long blockStart, long offset, long lengthBytes) =>
+        offset <= blockStart && offset + lengthBytes >= Math.Min(blockStart + BlockBytes, (long)inode.Record.Size);
 }

@@ -576,9 +576,7 @@ internal sealed partial class FileStore(VolumeCore core)
     {
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
         long blockStart = (long)logical * BlockBytes;
-
-        // What lies beyond the end of the file is zeros: a block is replaced whole, without being read, when all is that lies before the end.
-        bool whole = offset <= blockStart && offset + source.Length >= Math.Min(blockStart + BlockBytes, (long)inode.Record.Size);
+        bool whole = IsReplaced(inode, blockStart, offset, source.Length);
         FrameNumber frame;
         while (!core.Cache.TryGet(block, out frame))
         {

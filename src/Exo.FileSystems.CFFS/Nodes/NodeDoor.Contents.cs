@@ -178,14 +178,7 @@ internal sealed partial class NodeDoor
     public void Write(Inode inode, long offset, ReadOnlyMemory<byte> source, bool dropSetId)
     {
         core.BeginWritingAsync(IoMode.Sync).Take();
-        inode.Lock.Enter();
-        if (core.Files.TryCollectEdges(inode, offset, source.Length, out Missing missing))
-        {
-            inode.Lock.Exit();
-            _ = core.Files.TryReadApartAsync(missing, IoMode.Sync).Take();
-            inode.Lock.Enter();
-        }
-
+        core.Files.EnterForWriteAsync(inode, offset, source.Length, IoMode.Sync).Take();
         try
         {
             RequireThere(inode);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Tests.Crashes;
 using Exo.FileSystems.CFFS.Tests.Snapshots;
 using Exo.Simulation.Crashes;
 using Exo.Simulation.Disks;
@@ -55,22 +56,7 @@ public sealed class CopyPowerCutTests
         target.WriteAllBytes("/the copy/another", new byte[5000]);
         disk.Recording.Mark(Moment.Changed);
         target.Dispose();
-        int states = 0;
-        foreach (CrashState state in CrashStates.Enumerate(disk.Recording, new CrashExplorationOptions { Seed = seed, CutsMax = 40, StatesPerCutMax = 5 }))
-        {
-            states++;
-            Moment? moment = state.Marks.Count == 0 ? null : (Moment)state.Marks[^1].Value!;
-            try
-            {
-                Check(state, moment, picture);
-            }
-            catch (Exception failure)
-            {
-                throw new InvalidOperationException($"{state.Description}, {moment}: {failure.Message}", failure);
-            }
-        }
-
-        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states");
+        int states = MarkedStates.Check<Moment>(disk.Recording, new CrashExplorationOptions { Seed = seed, CutsMax = 40, StatesPerCutMax = 5 }, (state, moment) => Check(state, moment, picture));
         Assert.True(states > 20, $"{states} states");
     }
 

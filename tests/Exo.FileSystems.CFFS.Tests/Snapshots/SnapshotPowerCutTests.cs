@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Tests.Crashes;
 using Exo.Simulation.Crashes;
 using Exo.Simulation.Disks;
 using Exo.Simulation.Recording;
@@ -55,22 +56,7 @@ public sealed class SnapshotPowerCutTests
         disk.Recording.Mark(Moment.Removed);
         Steps(workload, 5);
         volume.Dispose();
-        int states = 0;
-        foreach (CrashState state in CrashStates.Enumerate(disk.Recording, new CrashExplorationOptions { Seed = seed, CutsMax = 60, StatesPerCutMax = 5 }))
-        {
-            states++;
-            Moment? moment = state.Marks.Count == 0 ? null : (Moment)state.Marks[^1].Value!;
-            try
-            {
-                Check(state, moment, picture);
-            }
-            catch (Exception failure)
-            {
-                throw new InvalidOperationException($"{state.Description}, {moment}: {failure.Message}", failure);
-            }
-        }
-
-        TestContext.Current.TestOutputHelper?.WriteLine($"{states} states");
+        int states = MarkedStates.Check<Moment>(disk.Recording, new CrashExplorationOptions { Seed = seed, CutsMax = 60, StatesPerCutMax = 5 }, (state, moment) => Check(state, moment, picture));
         Assert.True(states > 40, $"{states} states");
     }
 
