@@ -94,13 +94,15 @@ public sealed class TerminalTests : IDisposable
     private void Start()
     {
         string script = Requires.Program("script");
+        // `script` runs the command by $SHELL, and a shell that stays between (dash) gets the interrupt as well and ends by it.
         ProcessStartInfo start = new("env") { RedirectStandardInput = true, RedirectStandardOutput = true, WorkingDirectory = Path.GetTempPath() };
-        foreach (string argument in new[] { "--default-signal=INT", script, "-qec", $"dotnet exec '{Path.Combine(AppContext.BaseDirectory, "exos.dll")}' '{_image}' --size 16M", "/dev/null" })
+        foreach (string argument in new[] { "--default-signal=INT", script, "-qec", $"exec dotnet exec '{Path.Combine(AppContext.BaseDirectory, "exos.dll")}' '{_image}' --size 16M", "/dev/null" })
         {
             start.ArgumentList.Add(argument);
         }
 
         start.Environment["TERM"] = "dumb";
+        start.Environment["SHELL"] = "/bin/sh";
         _process = Process.Start(start)!;
         _ = PumpAsync(_process.StandardOutput);
     }
