@@ -246,7 +246,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         CffsTemplateIds templates = CffsTemplateIds.Find(disk, root.Template);
         VolumeCore core = new(disk, key, disk.Frames, templates, root.Block, options.Time, isReadOnly)
         {
-            IndexSplitAt = options.IndexSplitAt, IndexFromBlocks = options.IndexFromBlocks, Groups = options.Groups,
+            IndexSplitAt = options.IndexSplitAt, IndexFromBlocks = options.IndexFromBlocks, BehindFromBytes = options.BehindFromBytes, Groups = options.Groups,
         };
         core.Space.Blocks = options.ReserveBlocks ?? core.Space.Blocks;
         try

@@ -207,7 +207,7 @@ public sealed partial class XnVolume
         {
             lock (_lock)
             {
-                if (_registry.DirtyCount > 0 || _unflushed.Count > 0)
+                if (_registry.DirtyCount > 0 || UnflushedBlocks > 0)
                 {
                     return XnStatus.Dirty;
                 }

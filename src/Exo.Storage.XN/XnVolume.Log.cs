@@ -195,7 +195,7 @@ public sealed partial class XnVolume
         ThrowIfClosed();
         lock (_lock)
         {
-            return _registry.DirtyCount == 0 && _unflushed.Count == 0;
+            return _registry.DirtyCount == 0 && UnflushedBlocks == 0;
         }
     }
 
@@ -225,7 +225,7 @@ public sealed partial class XnVolume
             if (_committing.Count == 0 || isTooLarge || isFull)
             {
                 Unchoose(items);
-                return new CommitPlan([], items, NeedsCheckpoint: isFull && !isTooLarge && _committing.Count > 0, IsDone: _registry.DirtyCount == 0 && _unflushed.Count == 0);
+                return new CommitPlan([], items, NeedsCheckpoint: isFull && !isTooLarge && _committing.Count > 0, IsDone: _registry.DirtyCount == 0 && UnflushedBlocks == 0);
             }
 
             foreach (int index in _committing)

@@ -405,11 +405,12 @@ public sealed partial class XnVolume
         }
     }
 
-    private void EndWrite(in WritePlan plan)
+    private void EndWrite(in WritePlan plan, bool isBehind = false)
     {
         using (new Changing(this))
         {
             _paid.Clear();
+            _behind -= isBehind ? plan.Blocks.Count : 0;
             foreach (BlockRequest request in plan.Requests)
             {
                 for (int i = 0; i < request.BlockCount; i++)

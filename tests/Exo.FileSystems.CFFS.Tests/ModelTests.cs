@@ -16,7 +16,7 @@ public sealed class ModelTests : IDisposable
     {
         Random random = new(seed);
         TreeModel model = new();
-        CffsOpenOptions open = new() { CacheBytes = seed % 3 == 0 ? 2 << 20 : 32 << 20 };
+        CffsOpenOptions open = new() { CacheBytes = seed % 3 == 0 ? 2 << 20 : 32 << 20, BehindFromBytes = seed % 2 == 0 ? CffsOpenOptions.BehindFromBytesDefault : 8192 };
         CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = seed % 4 == 0 ? 6 << 20 : 48 << 20, Seed = seed, Open = open });
         for (int round = 0; round < 4; round++)
         {

@@ -19,6 +19,9 @@ internal sealed class Committer(VolumeCore core)
     // How often the next commit lets others run first, so that those who wait for one are served by one.
     private const int YieldsMax = 64;
 
+    // Of what is written and only not flushed, few blocks go into the log once more, which saves the flush; more are flushed.
+    private const int LoggedAgainMax = 64;
+
     private readonly Lock _turns = new();
     private readonly BlockNumber[] _plan = new BlockNumber[4096];
     private List<Inode> _dirty = [];
@@ -164,6 +167,7 @@ internal sealed class Committer(VolumeCore core)
             await RunAsync(mode).ConfigureAwait(false);
             Volatile.Write(ref _completed, number);
             _failure = null;
+            core.Behind.Resume();
         }
         catch (Exception exception)
         {
@@ -219,8 +223,21 @@ internal sealed class Committer(VolumeCore core)
     private async ValueTask RunAsync(IoMode mode)
     {
         StageInodes();
-        while (!TryFinish())
+        while (true)
         {
+            // What has been handed to the disk is neither dirty nor written yet, and what points to it waits for it.
+            await core.Behind.WaitForAllAsync(mode).ConfigureAwait(false);
+            if (TryFinish())
+            {
+                return;
+            }
+
+            if (core.Disk.UnflushedBlocks > LoggedAgainMax)
+            {
+                await FlushAsync(mode).ConfigureAwait(false);
+                continue;
+            }
+
             if (mode == IoMode.Sync ? core.Disk.TryCommit(core.Key) : await core.Disk.TryCommitAsync(core.Key).ConfigureAwait(false))
             {
                 continue;
@@ -242,15 +259,19 @@ internal sealed class Committer(VolumeCore core)
             }
 
             Invariant.Check(wrote || core.Disk.UnflushedBlocks > 0);
-            if (mode == IoMode.Sync)
-            {
-                core.Disk.Flush();
-            }
-            else
-            {
-                await core.Disk.FlushAsync().ConfigureAwait(false);
-            }
+            await FlushAsync(mode).ConfigureAwait(false);
         }
+    }
+
+    private ValueTask FlushAsync(IoMode mode)
+    {
+        if (mode == IoMode.Async)
+        {
+            return core.Disk.FlushAsync();
+        }
+
+        core.Disk.Flush();
+        return default;
     }
 
     /// <summary>When everything is durable, what was noted for the case that it is not is done with. Changes need the metadata lock, so that none comes between.</summary>

@@ -60,6 +60,7 @@ internal sealed partial class FileStore
         }
 
         Task.WaitAll(last);
+        core.Behind.WaitForAllAsync(IoMode.Sync).Take();
     }
 
     private void Start(Missing missing)

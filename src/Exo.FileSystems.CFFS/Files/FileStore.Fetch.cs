@@ -52,6 +52,11 @@ internal sealed partial class FileStore
     /// <param name="mode">The door.</param>
     public async ValueTask EnterForWriteAsync(Inode inode, long? offset, long lengthBytes, IoMode mode)
     {
+        if (IsBehind(inode))
+        {
+            await core.Behind.WaitForRoomAsync(mode).ConfigureAwait(false);
+        }
+
         await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         if (CollectEdges(inode, offset ?? (long)inode.Record.Size, lengthBytes) is { } edges)
         {

@@ -290,6 +290,7 @@ internal sealed partial class FileStore(VolumeCore core)
         {
             int take = (int)Math.Min(source.Length - done, ((long)StepBlocks * BlockBytes) - ((offset + done) % BlockBytes));
             await WriteStepAsync(inode, offset + done, source.Slice(done, take), mode).ConfigureAwait(false);
+            Trail(inode, offset + done, take);
             done += take;
         }
     }
@@ -554,7 +555,7 @@ internal sealed partial class FileStore(VolumeCore core)
 
     /// <summary>
     /// Writes into blocks that the file has, from one on and before <paramref name="end"/>; returns how many. What others own too is left alone: the file gets fresh blocks
-    /// (<see cref="ReplaceAsync"/>). The rest goes block by block, in place.
+    /// (<see cref="ReplaceAsync"/>). The rest goes in place.
     /// </summary>
     private ValueTask<uint> OverwriteAsync(Inode inode, in MappedExtent extent, ulong logical, ulong end, long offset, ReadOnlyMemory<byte> source, IoMode mode)
     {
@@ -566,39 +567,28 @@ internal sealed partial class FileStore(VolumeCore core)
             {
                 return ReplaceAsync(inode, logical, run, offset, source, mode);
             }
+
+            end = logical + run;
         }
 
-        return OverwriteInPlaceAsync(inode, extent, logical, offset, source, mode);
+        return OverwriteInPlaceAsync(inode, extent, logical, end, offset, source, mode);
     }
 
-    /// <summary>Writes into a block that only this file has. A frame that somebody leases is left alone: the block moves to a new one.</summary>
-    private async ValueTask<uint> OverwriteInPlaceAsync(Inode inode, MappedExtent extent, ulong logical, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    /// <summary>Writes into blocks that only this file has. A frame that somebody leases is left alone: the block moves to a new one.</summary>
+    private async ValueTask<uint> OverwriteInPlaceAsync(Inode inode, MappedExtent extent, ulong logical, ulong end, long offset, ReadOnlyMemory<byte> source, IoMode mode)
     {
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
-        long blockStart = (long)logical * BlockBytes;
-        bool whole = IsReplaced(inode, blockStart, offset, source.Length);
         FrameNumber frame;
         while (!core.Cache.TryGet(block, out frame))
         {
-            XnReadRequest request = new(extent.Parent, extent.Partition, new BlockExtent(block, 1));
-            if (!whole)
+            uint replaced = await TryOverwriteAbsentAsync(inode, extent, logical, end, offset, source, mode).ConfigureAwait(false);
+            if (replaced > 0)
             {
-                await core.Cache.ReadAsync(new[] { request }, mode).ConfigureAwait(false);
-                continue;
+                return replaced;
             }
 
-            FrameNumber fresh = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
-            Fill(core.Cache.Frames.Bytes(fresh), logical, offset, source.Span, fresh: true);
-            XnStatus bound = core.Disk.BindOverwrite(core.Key, request, [fresh]);
-            if (bound == XnStatus.Ok)
-            {
-                core.Cache.Remember(fresh, block);
-                await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
-                return 1;
-            }
-
-            core.Cache.Release(fresh);
-            Invariant.Check(bound == XnStatus.InCore);
+            // In part, or somebody is reading it: then this waits for him.
+            await core.Cache.ReadAsync(new[] { new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(block, 1)) }, mode).ConfigureAwait(false);
         }
 
         try
@@ -614,9 +604,10 @@ internal sealed partial class FileStore(VolumeCore core)
             }
             else
             {
+                // Marked when the bytes are there: a commit of somebody else's that takes the block while they are being copied does not make it clean.
+                Fill(core.Cache.Frames.Bytes(frame), logical, offset, source.Span, fresh: false);
                 XnStatus marked = core.Disk.MarkDirty(core.Key, block, 1);
                 Invariant.Check(marked == XnStatus.Ok);
-                Fill(core.Cache.Frames.Bytes(frame), logical, offset, source.Span, fresh: false);
             }
         }
         finally
@@ -626,6 +617,50 @@ internal sealed partial class FileStore(VolumeCore core)
 
         await OrderLengthAsync(inode, block, offset + source.Length, mode).ConfigureAwait(false);
         return 1;
+    }
+
+    /// <summary>Writes into blocks that are not in core and that are replaced whole, as many as there are in a row from one on; returns how many. 0 when somebody has brought one in meanwhile, too.</summary>
+    private async ValueTask<uint> TryOverwriteAbsentAsync(Inode inode, MappedExtent extent, ulong logical, ulong end, long offset, ReadOnlyMemory<byte> source, IoMode mode)
+    {
+        BlockNumber first = new(extent.Start + (logical - extent.Logical));
+        uint most = (uint)Math.Min(Math.Min(end, extent.LogicalEnd) - logical, StepBlocks);
+        uint count = 0;
+        for (; count < most && IsReplaced(inode, (long)(logical + count) * BlockBytes, offset, source.Length); count++)
+        {
+            if (core.Cache.TryGet(first + count, out FrameNumber present))
+            {
+                core.Cache.Release(present);
+                break;
+            }
+        }
+
+        if (count == 0)
+        {
+            return 0;
+        }
+
+        FrameNumber[] frames = new FrameNumber[count];
+        await core.Cache.TakeFramesAsync(frames, mode).ConfigureAwait(false);
+        for (uint i = 0; i < count; i++)
+        {
+            Fill(core.Cache.Frames.Bytes(frames[i]), logical + i, offset, source.Span, fresh: true);
+        }
+
+        XnStatus bound = core.Disk.BindOverwrite(core.Key, new XnReadRequest(extent.Parent, extent.Partition, new BlockExtent(first, count)), frames);
+        if (bound != XnStatus.Ok)
+        {
+            Invariant.Check(bound == XnStatus.InCore);
+            Array.ForEach(frames, core.Cache.Release);
+            return 0;
+        }
+
+        for (uint i = 0; i < count; i++)
+        {
+            core.Cache.Remember(frames[i], first + i);
+            await OrderLengthAsync(inode, first + i, offset + source.Length, mode).ConfigureAwait(false);
+        }
+
+        return count;
     }
 
     /// <summary>A new length must not be durable before the bytes that it takes in.</summary>

@@ -48,6 +48,15 @@ internal sealed class Inode
     /// <inheritdoc cref="ReadEnd"/>
     public long AheadEnd;
 
+    /// <summary>Where the writes that follow one another began, where the last one ended, and up to where they have been written behind. Under the lock.</summary>
+    public long WriteStart;
+
+    /// <inheritdoc cref="WriteStart"/>
+    public long WriteEnd;
+
+    /// <inheritdoc cref="WriteStart"/>
+    public long BehindEnd;
+
     /// <summary>Extents; valid when <see cref="IsMapLoaded"/>.</summary>
     public BlockMap Map { get; } = new();
 

@@ -59,12 +59,16 @@ public sealed class CffsOpenOptions
 
     internal const int IndexSplitAtDefault = 420;
     internal const ulong IndexFromBlocksDefault = 64;
+    internal const long BehindFromBytesDefault = 4 << 20;
 
     /// <summary>Entries with which a bucket of a directory's index is too long. Tests make it small.</summary>
     internal int IndexSplitAt { get; init; } = IndexSplitAtDefault;
 
     /// <summary>Slot blocks beyond which a directory is indexed on the disk. Tests make it small.</summary>
     internal ulong IndexFromBlocks { get; init; } = IndexFromBlocksDefault;
+
+    /// <summary>Bytes written in order to a file from which on they are written to the disk behind the writer. Tests make it small.</summary>
+    internal long BehindFromBytes { get; init; } = BehindFromBytesDefault;
 
     /// <summary>Explicit grouping: windows where a directory's small files lie together, and reading them together. Measurements of what it gains turn it off.</summary>
     internal bool Groups { get; init; } = true;

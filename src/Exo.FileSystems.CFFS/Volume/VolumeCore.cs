@@ -59,6 +59,7 @@ internal sealed class VolumeCore
         Intents = new IntentLog(this);
         RecentLinks = new RecentLinks(this);
         Committer = new Committer(this);
+        Behind = new WriteBehind(this);
         Maps = new MapLoader(this);
         MapEdits = new MapEdits(this);
         Directories = new DirectoryStore(this);
@@ -68,7 +69,7 @@ internal sealed class VolumeCore
         Moves = new BlockMoves(this);
         Names = new NameOperations(this);
         Changes = new ChangeFeed(this);
-        Cache.WriteBack = Committer.CommitHomeAsync;
+        Cache.WriteBack = MakeRoomAsync;
     }
 
     public XnVolume Disk { get; }
@@ -92,6 +93,8 @@ internal sealed class VolumeCore
     public SpaceReserve Space { get; }
 
     public Committer Committer { get; }
+
+    public WriteBehind Behind { get; }
 
     public IntentLog Intents { get; }
 
@@ -219,6 +222,9 @@ internal sealed class VolumeCore
     /// <summary>Directories of more slot blocks than this are indexed on the disk.</summary>
     public bool Groups { get => Allocator.HasWindows; init => Allocator.HasWindows = value; }
 
+    /// <inheritdoc cref="CffsOpenOptions.BehindFromBytes"/>
+    public long BehindFromBytes { get; init; } = CffsOpenOptions.BehindFromBytesDefault;
+
     /// <inheritdoc cref="CffsOpenOptions.IndexFromBlocks"/>
     public ulong IndexFromBlocks { get; init; } = CffsOpenOptions.IndexFromBlocksDefault;
 
@@ -293,6 +299,15 @@ internal sealed class VolumeCore
 
         Volatile.Write(ref _leaving, 0);
         return true;
+    }
+
+    /// <summary>Sees to it that frames can be let go. May be called with inode locks held.</summary>
+    private async ValueTask MakeRoomAsync(IoMode mode)
+    {
+        if (!await Behind.TryMakeRoomAsync(mode).ConfigureAwait(false))
+        {
+            await Committer.CommitHomeAsync(mode).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Recovery found the block twice, after an interrupted move.</summary>

@@ -122,6 +122,55 @@ public sealed class HeldDiskTests : IDisposable
         await write;
     }
 
+    /// <summary>A file is made faster than the disk takes it: what is handed to the disk is not waited for until somebody commits, and may change meanwhile.</summary>
+    [Fact]
+    public async Task Who_writes_a_long_file_goes_on_while_it_is_written()
+    {
+        byte[] bytes = new byte[9 << 20];
+        new Random(1).NextBytes(bytes);
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 48 << 20 });
+        using SimulatedBlockDevice memory = new(frames, DiskContents.Zeroes(8192));
+        using GatedBlockDevice disk = new(memory);
+        using (CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 }))
+        {
+            using CffsFile file = volume.OpenFile("/long", CffsOpenMode.Create | CffsOpenMode.ReadWrite);
+            disk.Close((operation, _) => operation == BlockOperation.Write);
+            await Start(() =>
+            {
+                file.Write(0, bytes.AsMemory(0, 7 << 20));
+
+                // Twice in what is being written.
+                bytes.AsSpan(70_000, 9000).Fill(7);
+                file.Write(70_000, bytes.AsMemory(70_000, 9000));
+                bytes.AsSpan(72_000, 100).Fill(8);
+                file.Write(72_000, bytes.AsMemory(72_000, 100));
+                file.Write(7 << 20, bytes.AsMemory(7 << 20));
+                Assert.Equal(bytes, volume.ReadAllBytes("/long"));
+            }).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+            Assert.True(disk.Held > 0);
+            Task sync = Start(file.Sync);
+            Task other = Start(() => volume.WriteAllBytes("/other", s_page));
+            Assert.False(sync.IsCompleted);
+            disk.Open();
+            await Task.WhenAll(sync, other);
+            Assert.Equal(bytes, Mounted(memory));
+        }
+
+        Assert.Equal(bytes, Mounted(memory));
+    }
+
+    private static byte[] Mounted(SimulatedBlockDevice memory)
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+        using SimulatedBlockDevice disk = new(frames, memory.Snapshot());
+        using CffsVolume volume = CffsVolume.Open(disk);
+        byte[] read = volume.ReadAllBytes("/long");
+        volume.Dispose();
+        CffsCheckReport report = CffsCheck.Run(disk);
+        Assert.True(report.IsClean, string.Join("; ", report.Findings));
+        return read;
+    }
+
     /// <summary>Of one file some is in the cache and some is not: who wants what is there does not wait for who wants the rest.</summary>
     [Theory]
     [InlineData("read")]

@@ -49,7 +49,7 @@ public sealed class PowerCutTests
     internal static DiskRecording Record(int seed, out CffsOpenOptions open, bool holdsFiles = false)
     {
         Random random = new(seed);
-        open = new CffsOpenOptions();
+        open = new CffsOpenOptions { BehindFromBytes = seed % 4 < 2 ? CffsOpenOptions.BehindFromBytesDefault : 8192 };
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = seed % 3 == 0 ? 2 << 20 : 16 << 20 });
         DiskContents start;
         using (SimulatedBlockDevice device = new(frames, DiskContents.Zeroes(3072)))

@@ -78,7 +78,7 @@ public sealed class InputOutputErrorTests
         BlockDeviceException? failure = null;
         try
         {
-            volume = CffsVolume.Open(device);
+            volume = CffsVolume.Open(device, new CffsOpenOptions { BehindFromBytes = seed == 1 ? CffsOpenOptions.BehindFromBytesDefault : 8192 });
             Random random = new(seed);
             RandomWorkload workload = new(volume, model, random);
             for (int i = 0; i < 70; i++)

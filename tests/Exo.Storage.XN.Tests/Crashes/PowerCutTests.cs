@@ -58,7 +58,7 @@ public sealed class PowerCutTests
     }
 
     /// <summary>What is in the tree must be found after a power cut, unless it has been removed since.</summary>
-    private sealed record Promise(HashSet<ulong> Serials);
+    private sealed record Promise(HashSet<ulong> Serials, Dictionary<ulong, ulong> Rewritten);
 
     private sealed class Step
     {
@@ -86,17 +86,14 @@ public sealed class PowerCutTests
         StampedTree tree = StampedTree.Format(device, logBlocks: logBlocks);
         tree.UsesLog = hasLog;
         StampedWorkload workload = new(tree, random);
-        disk.Recording!.Mark(new Promise(Serials(tree)));
-        if (hasLog)
+        disk.Recording!.Mark(new Promise(Serials(tree), []));
+        device.BeforeWrite = () =>
         {
-            device.BeforeWrite = () =>
+            if (!workload.IsQuiet && (hasLog || workload.IsBehind) && random.Next(workload.IsBehind ? 1 : 3) == 0)
             {
-                if (!workload.IsQuiet && random.Next(3) == 0)
-                {
-                    Marked(tree, workload, disk.Recording, workload.Change);
-                }
-            };
-        }
+                Marked(tree, workload, disk.Recording, workload.Change);
+            }
+        };
 
         for (int i = 0; i < 300; i++)
         {
@@ -105,9 +102,10 @@ public sealed class PowerCutTests
             {
                 // What changes while it is being made durable is in no promise.
                 HashSet<ulong> promised = Serials(tree);
+                Dictionary<ulong, ulong> rewritten = new(tree.Rewritten);
                 tree.Sync();
                 promised.IntersectWith(Serials(tree));
-                disk.Recording.Mark(new Promise(promised));
+                disk.Recording.Mark(new Promise(promised, rewritten));
             }
         }
 
@@ -145,7 +143,7 @@ public sealed class PowerCutTests
             // What was in the log is home.
             DiskContents after = disk.Snapshot();
             HashSet<ulong> used = [];
-            HashSet<ulong> found = [];
+            Dictionary<ulong, ulong> found = [];
             if (volume.Roots.Count > 0)
             {
                 Follow(state, after, volume.Roots[0].Block.Value, 1, used, found);
@@ -156,7 +154,11 @@ public sealed class PowerCutTests
                 Assert.Equal((0, 0), (report.BadPointers, report.UnreadableBlocks));
             }
 
-            Assert.True(Promised(state).IsSubsetOf(found), $"{state}: lost are {string.Join(", ", Promised(state).Except(found))}");
+            Assert.True(Promised(state).IsSubsetOf(found.Keys), $"{state}: lost are {string.Join(", ", Promised(state).Except(found.Keys))}");
+            foreach ((ulong serial, ulong times) in Rewritten(state))
+            {
+                Assert.True(!found.TryGetValue(serial, out ulong last) || last >= times, $"{state}: data {serial} has the contents of time {last}, and those of time {times} were durable");
+            }
 
             // Nothing in use is free, and nothing that is not in use is lost.
             for (ulong block = volume.DataStart.Value; block < volume.BlockCount; block++)
@@ -188,9 +190,21 @@ public sealed class PowerCutTests
         return promised;
     }
 
-    private static void Follow(CrashState state, DiskContents contents, ulong block, ulong serial, HashSet<ulong> used, HashSet<ulong> found)
+    /// <summary>How often data had got new contents when a sync covered it.</summary>
+    private static Dictionary<ulong, ulong> Rewritten(CrashState state)
     {
-        found.Add(serial);
+        Dictionary<ulong, ulong> rewritten = [];
+        foreach (DiskMark mark in state.Marks)
+        {
+            rewritten = mark.Value is Promise promise ? promise.Rewritten : rewritten;
+        }
+
+        return rewritten;
+    }
+
+    private static void Follow(CrashState state, DiskContents contents, ulong block, ulong serial, HashSet<ulong> used, Dictionary<ulong, ulong> found)
+    {
+        found[serial] = ulong.MaxValue;
         ReadOnlySpan<byte> node = contents[block];
         Assert.True(BinaryPrimitives.ReadUInt64LittleEndian(node) == serial, $"{state}: node {block} is not the one that was meant");
         if (!used.Add(block))
@@ -210,7 +224,7 @@ public sealed class PowerCutTests
 
             if (kind == StampedFormat.Data)
             {
-                found.Add(stamp);
+                found[stamp] = BinaryPrimitives.ReadUInt64LittleEndian(contents[extent.First.Value][16..]);
             }
 
             for (uint i = 0; kind == StampedFormat.Data && i < extent.Count; i++)

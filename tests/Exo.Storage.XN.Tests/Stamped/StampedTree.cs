@@ -84,6 +84,9 @@ internal sealed class StampedTree
 
     public ulong NextSerial() => ++_serial;
 
+    /// <summary>How often data has got new contents, by serial number.</summary>
+    public Dictionary<ulong, ulong> Rewritten { get; } = [];
+
     public IEnumerable<Item> All(Item? from = null)
     {
         from ??= Root;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 
@@ -15,8 +16,11 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
     public void Step()
     {
         What = "nothing";
-        switch (random.Next(tree.UsesLog ? 26 : 22))
+        switch (random.Next(tree.UsesLog ? 26 : 22) - (random.Next(8) == 0 ? 100 : 0))
         {
+            case < 0:
+                WriteBehind();
+                break;
             case < 6:
                 AddData();
                 break;
@@ -55,6 +59,9 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         }
     }
 
+    /// <summary>Blocks are being written behind everybody's back.</summary>
+    public bool IsBehind { get; private set; }
+
     /// <summary>What a step makes durable to go on with is not changed meanwhile.</summary>
     public bool IsQuiet { get; private set; }
 
@@ -65,10 +72,47 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         IsQuiet = false;
     }
 
-    /// <summary>A change that needs no input or output: for while some is under way.</summary>
+    /// <summary>What happens while blocks are being written behind everybody's back: that takes no turn, so it may be anything but another sync.</summary>
+    private void Beside()
+    {
+        switch (random.Next(5))
+        {
+            case 0:
+                WriteSome();
+                break;
+            case 1:
+                tree.Disk.Flush();
+                What = "flush";
+                break;
+            case 2 when tree.UsesLog:
+                What = $"commit: {tree.Disk.TryCommit(tree.Key)}";
+                break;
+            case 3 when tree.UsesLog:
+                tree.Disk.Checkpoint();
+                What = "checkpoint";
+                break;
+            default:
+                ChangeSomething();
+                break;
+        }
+    }
+
+    /// <summary>A change for while input or output is under way, one that needs none itself where that is somebody's turn.</summary>
     public void Change()
     {
         What = "nothing";
+        if (IsBehind)
+        {
+            Beside();
+        }
+        else
+        {
+            ChangeSomething();
+        }
+    }
+
+    private void ChangeSomething()
+    {
         switch (random.Next(7))
         {
             case 0:
@@ -206,6 +250,21 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         What = $"write {string.Join(' ', some.Select(block => block.Value))}";
     }
 
+    private void WriteBehind()
+    {
+        // Nothing is asked about the blocks: whatever stands in the way of one is XN's affair.
+        BlockExtent[] some = [.. tree.All().Where(_ => random.Next(2) == 0).Select(item => item.Extent)];
+        IsBehind = true;
+        int count = tree.Disk.WriteBehindAsync(tree.Key, some).AsTask().GetAwaiter().GetResult();
+        IsBehind = false;
+        What = $"{count} blocks written behind, of {string.Join(' ', some)}";
+        if (random.Next(2) == 0)
+        {
+            tree.Disk.Flush();
+            What += ", flush";
+        }
+    }
+
     private void Evict()
     {
         foreach (RegistryEntryInfo entry in tree.Disk.SnapshotRegistry())
@@ -218,7 +277,7 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
         }
     }
 
-    /// <summary>Data in core gets new contents after its stamp.</summary>
+    /// <summary>Data in core gets new contents after its stamp, and the number of the time.</summary>
     private void Rewrite()
     {
         foreach (StampedTree.Item item in tree.All())
@@ -231,6 +290,8 @@ internal sealed class StampedWorkload(StampedTree tree, Random random)
                 if (status == XnStatus.Ok)
                 {
                     random.NextBytes(tree.Disk.Frames.Bytes(frame)[512..1024]);
+                    ulong times = tree.Rewritten[item.Serial] = tree.Rewritten.GetValueOrDefault(item.Serial) + 1;
+                    BinaryPrimitives.WriteUInt64LittleEndian(tree.Disk.Frames.Bytes(frame)[16..], times);
                 }
 
                 tree.Disk.Frames.Release(frame);

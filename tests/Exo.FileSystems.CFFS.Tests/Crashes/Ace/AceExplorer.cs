@@ -32,6 +32,9 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
 
         public AceRun.Base Start { get; }
 
+        /// <summary>Writes of this length are written behind.</summary>
+        public long BehindFromBytes { get; init; } = CffsOpenOptions.BehindFromBytesDefault;
+
         /// <summary>Of the contents that are new, every so many are cut a second time while they recover.</summary>
         public int SecondCrashEvery { get; init; } = 50;
 
@@ -63,7 +66,7 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
         AceRun? run;
         try
         {
-            run = AceRun.Record(_frames, shared.Start, workload);
+            run = AceRun.Record(_frames, shared.Start, workload, shared.BehindFromBytes);
         }
         catch (Exception failure)
         {

@@ -56,7 +56,7 @@ internal sealed class AceRun
     }
 
     /// <summary>Carries a workload out; null when one of its operations fails by the model.</summary>
-    public static AceRun? Record(FramePool frames, Base start, AceWorkload workload)
+    public static AceRun? Record(FramePool frames, Base start, AceWorkload workload, long behindFromBytes)
     {
         if (workload.Trees(start.Tree) is not { } trees)
         {
@@ -66,7 +66,7 @@ internal sealed class AceRun
         using SimulatedBlockDevice disk = new(frames, start.Contents, recorded: true);
         VirtualTime time = new();
         time.Advance(TimeSpan.FromSeconds(60));
-        CffsVolume volume = CffsVolume.Open(disk, new CffsOpenOptions { Time = time });
+        CffsVolume volume = CffsVolume.Open(disk, new CffsOpenOptions { Time = time, BehindFromBytes = behindFromBytes });
         AceVolume target = new(volume);
         CrashPromises promises = new(start.Tree);
         foreach ((int node, ulong inode) in start.Inodes)

@@ -70,11 +70,12 @@ public sealed class AceTests
         Assert.Equal(workloads, kind.Count);
         int[] indexes = Choose(kind);
 
-        // On a volume without a commit log and on one with it: in a slice by turns, else both.
-        AceExplorer.Shared[] volumes = [new(), new(logBlocks: 32)];
+        // On a volume without a commit log, on one with it, and on one where contents are written early: in a slice by turns, else all.
+        AceExplorer.Shared[] volumes = [new(), new(logBlocks: 32), new(logBlocks: 32) { BehindFromBytes = 4096 }];
+        string[] names = ["without a commit log", "with a commit log", "with a commit log, contents written early"];
         (int Index, int Volume)[] work = indexes.Length < kind.Count && Number("EXO_ACE_FIRST") is null
-            ? [.. indexes.Select((index, i) => (index, i % 2))]
-            : [.. indexes.SelectMany(index => new[] { (index, 0), (index, 1) })];
+            ? [.. indexes.Select((index, i) => (index, i % volumes.Length))]
+            : [.. indexes.SelectMany(index => volumes.Select((_, volume) => (index, volume)))];
         ConcurrentQueue<string> failures = new();
         int next = -1;
         long begunMs = Environment.TickCount64;
@@ -91,18 +92,20 @@ public sealed class AceTests
 
         void Work()
         {
-            using AceExplorer plain = new(volumes[0]), logged = new(volumes[1]);
+            AceExplorer[] explorers = [.. volumes.Select(shared => new AceExplorer(shared))];
             while (Interlocked.Increment(ref next) is var i && i < work.Length && failures.Count < FailuresMax)
             {
                 try
                 {
-                    (work[i].Volume == 0 ? plain : logged).Explore(kind[work[i].Index]);
+                    explorers[work[i].Volume].Explore(kind[work[i].Index]);
                 }
                 catch (InvalidOperationException failure)
                 {
-                    failures.Enqueue($"{(work[i].Volume == 0 ? "without" : "with")} a commit log: {failure.Message}");
+                    failures.Enqueue($"{names[work[i].Volume]}: {failure.Message}");
                 }
             }
+
+            Array.ForEach(explorers, explorer => explorer.Dispose());
         }
     }
 
