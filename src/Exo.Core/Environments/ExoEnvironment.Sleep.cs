@@ -7,7 +7,7 @@ namespace Exo.Core.Environments;
 /// <content>Sleeping on predicates.</content>
 public sealed partial class ExoEnvironment
 {
-    // Guarded by the environment's lock. Sleepers cost an entry here and nothing else.
+    // Guarded by the environment's lock: predicates that it sleeps on, or slept on last. Sleepers cost an entry here and nothing else.
     private readonly HashSet<WakeupPredicate> _sleepers = [];
 
     // One count for the whole tree: the root's.
@@ -30,18 +30,12 @@ public sealed partial class ExoEnvironment
         return predicate.SleepAsync(this, cancellationToken);
     }
 
-    /// <summary><see cref="SleepUntil"/> by one who has just found that the predicate does not hold: it is looked at only once he is listed.</summary>
-    internal ValueTask<ulong> SleepUntilChanged(WakeupPredicate predicate, CancellationToken cancellationToken)
-    {
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _hasEnded), this);
-        return predicate.SleepAsync(this, cancellationToken, lookFirst: false);
-    }
-
-    internal bool TryAddSleeper(WakeupPredicate predicate)
+    /// <summary>The predicate is told when the environment ends, until it is removed.</summary>
+    internal void AddSleeper(WakeupPredicate predicate)
     {
         lock (_lock)
         {
-            return !_hasEnded && _sleepers.Add(predicate);
+            _sleepers.Add(predicate);
         }
     }
 
@@ -61,11 +55,15 @@ public sealed partial class ExoEnvironment
         lock (_lock)
         {
             sleepers = [.. _sleepers];
+            _sleepers.Clear();
         }
+
+        // That the environment has ended is set before anybody's sleep is looked at; a sleeper names himself and then looks whether it has.
+        Interlocked.MemoryBarrier();
 
         foreach (WakeupPredicate sleeper in sleepers)
         {
-            sleeper.EndWithEnvironment();
+            sleeper.EndWithEnvironment(this);
         }
     }
 }

@@ -14,6 +14,7 @@ namespace Exo.Core.Ipc;
 ///   frame 0    0 produced   64 consumed   128 write ends   192 read ends   512 + 8 i: end i sleeps until consumed is at least this
 ///   frame 1..  the bytes, byte n of the stream at n modulo the capacity
 /// </code>
+/// Its lock is that of the first frame's watch, under which sleepers lie down and are woken: who finds nothing to read sleeps, and who writes wakes, without letting it go in between.
 /// The owner's end takes the frames back, and with them the pipe; let it be somebody who outlives those who use it.
 /// </summary>
 public sealed class Pipe
@@ -30,6 +31,7 @@ public sealed class Pipe
 
     private readonly ExoEnvironment _owner;
     private readonly PinnedFrames _frames;
+    private readonly FrameWatch _watch;
     private readonly bool[] _slots = new bool[EndsMax];
     private readonly int _capacity;
 
@@ -37,11 +39,15 @@ public sealed class Pipe
     {
         _owner = owner;
         _frames = frames;
+        _watch = frames.Pool.WatchOf(frames.First);
         _capacity = (frames.Count - 1) * FramePool.FrameBytes;
     }
 
     /// <summary>Bytes that it holds at most.</summary>
     public int CapacityBytes => _capacity;
+
+    /// <summary>Under it the pipe's words are touched, and the places at its ends taken.</summary>
+    internal Lock Lock => _frames.Lock;
 
     internal FramePool Pool => _frames.Pool;
 
@@ -64,7 +70,7 @@ public sealed class Pipe
         ArgumentNullException.ThrowIfNull(writer);
         FrameRuns.CheckCapacity(capacityBytes);
         FrameNumber first = FrameRuns.Allocate(pool, owner, 1 + capacityBytes / FramePool.FrameBytes);
-        Pipe pipe = new(owner, new PinnedFrames(pool, owner.Credential, first, 1 + capacityBytes / FramePool.FrameBytes, Rights.Write));
+        Pipe pipe = new(owner, new PinnedFrames(pool, owner.Credential, first, 1 + capacityBytes / FramePool.FrameBytes, Rights.Write, pool.WatchOf(first).Lock));
         return (new PipeReadEnd(pipe, reader), new PipeWriteEnd(pipe, writer));
     }
 
@@ -92,6 +98,7 @@ public sealed class Pipe
     internal void CloseEnd(bool writes, int slot)
     {
         bool isUnused;
+        WakeupPredicate? woken;
         lock (_frames.Lock)
         {
             _slots[slot] = false;
@@ -102,51 +109,51 @@ public sealed class Pipe
             }
 
             Word(writes ? WritersAt : ReadersAt)--;
+            woken = _watch.TakeWoken();
         }
+
+        FrameWatch.Finish(woken);
 
         if (isUnused)
         {
             _frames.Dispose();
             FrameRuns.Release(Pool, _owner, _frames.First, _frames.Count);
         }
-        else
-        {
-            Pool.Ring(_frames.First);
-        }
     }
 
     internal IpcStatus TryRead(Span<byte> buffer, out int count)
     {
+        IpcStatus status;
+        WakeupPredicate? woken;
         lock (_frames.Lock)
         {
-            count = 0;
-            if (_frames.IsRevoked)
-            {
-                return IpcStatus.Revoked;
-            }
-
-            ref ulong produced = ref Word(ProducedAt);
-            ref ulong consumed = ref Word(ConsumedAt);
-            count = (int)Math.Min(produced - consumed, (ulong)buffer.Length);
-            if (count == 0)
-            {
-                return buffer.IsEmpty ? IpcStatus.Ok : Word(WritersAt) == 0 ? IpcStatus.Closed : IpcStatus.WouldBlock;
-            }
-
-            Span<byte> bytes = Bytes;
-            int at = (int)(consumed & (ulong)(_capacity - 1));
-            int head = Math.Min(count, _capacity - at);
-            bytes.Slice(at, head).CopyTo(buffer);
-            bytes[..(count - head)].CopyTo(buffer[head..]);
-            Volatile.Write(ref consumed, consumed + (ulong)count);
+            status = Read(buffer, out count);
+            woken = count > 0 ? _watch.TakeWoken() : null;
         }
 
-        Pool.Ring(_frames.First);
-        return IpcStatus.Ok;
+        FrameWatch.Finish(woken);
+        return status;
+    }
+
+    /// <summary><see cref="TryRead"/>, and if there is nothing, the end sleeps: <paramref name="sleeps"/>, if that can be done at once.</summary>
+    internal IpcStatus ReadOrSleep(PipeReadEnd end, Memory<byte> buffer, out int count, out bool sleeps)
+    {
+        IpcStatus status;
+        WakeupPredicate? woken;
+        lock (_frames.Lock)
+        {
+            status = Read(buffer.Span, out count);
+            woken = count > 0 ? _watch.TakeWoken() : null;
+            sleeps = status == IpcStatus.WouldBlock && end.TrySleepLocked(buffer);
+        }
+
+        FrameWatch.Finish(woken);
+        return status;
     }
 
     internal IpcStatus TryWrite(ReadOnlySpan<byte> bytes, int slot, out int count)
     {
+        WakeupPredicate? woken;
         lock (_frames.Lock)
         {
             count = 0;
@@ -177,9 +184,10 @@ public sealed class Pipe
             bytes[..head].CopyTo(all[at..]);
             bytes[head..count].CopyTo(all);
             Volatile.Write(ref produced, produced + (ulong)count);
+            woken = _watch.TakeWoken();
         }
 
-        Pool.Ring(_frames.First);
+        FrameWatch.Finish(woken);
         return IpcStatus.Ok;
     }
 
@@ -190,6 +198,32 @@ public sealed class Pipe
         {
             return _frames.IsRevoked ? 0 : (int)(Word(ProducedAt) - Word(ConsumedAt));
         }
+    }
+
+    // Under the lock.
+    private IpcStatus Read(Span<byte> buffer, out int count)
+    {
+        count = 0;
+        if (_frames.IsRevoked)
+        {
+            return IpcStatus.Revoked;
+        }
+
+        ref ulong produced = ref Word(ProducedAt);
+        ref ulong consumed = ref Word(ConsumedAt);
+        count = (int)Math.Min(produced - consumed, (ulong)buffer.Length);
+        if (count == 0)
+        {
+            return buffer.IsEmpty ? IpcStatus.Ok : Word(WritersAt) == 0 ? IpcStatus.Closed : IpcStatus.WouldBlock;
+        }
+
+        Span<byte> bytes = Bytes;
+        int at = (int)(consumed & (ulong)(_capacity - 1));
+        int head = Math.Min(count, _capacity - at);
+        bytes.Slice(at, head).CopyTo(buffer);
+        bytes[..(count - head)].CopyTo(buffer[head..]);
+        Volatile.Write(ref consumed, consumed + (ulong)count);
+        return IpcStatus.Ok;
     }
 
     // Both under the lock, with the frames not revoked. The frames are one run, pinned.

@@ -19,6 +19,7 @@ public abstract class PipeEnd : IDisposable
         _writes = writes;
         Slot = pipe.OpenEnd(writes);
         _ready = WakeupPredicate.Bind([ReadyWhen(1), ClosedWhen(2)]);
+        _ready.StandBy(environment);
     }
 
     /// <summary>The pipe.</summary>
@@ -103,13 +104,51 @@ public sealed class PipeReadEnd : PipeEnd
     /// <exception cref="ObjectDisposedException">This end is closed, or the environment has ended.</exception>
     public ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        IpcStatus status = TryRead(buffer.Span, out int count);
+        ThrowIfClosed();
+        if (!cancellationToken.CanBeCanceled)
+        {
+            IpcStatus status = Pipe.ReadOrSleep(this, buffer, out int count, out bool sleeps);
+            if (sleeps)
+            {
+                return new ValueTask<int>(_wait, _wait.Version);
+            }
+
+            if (status != IpcStatus.WouldBlock)
+            {
+                return Done(status) ? new ValueTask<int>(count) : ValueTask.FromException<int>(IpcException.Of(status));
+            }
+        }
+
+        return ReadLater(buffer, cancellationToken);
+    }
+
+    /// <summary>Under the pipe's lock, under which nothing was found to read: sleeps. False: not by this way.</summary>
+    internal bool TrySleepLocked(Memory<byte> buffer)
+    {
+        _wait.TakeLocked();
+        _buffer = buffer;
+        if (_wait.TryBeginLocked())
+        {
+            return true;
+        }
+
+        _wait.Leave();
+        return false;
+    }
+
+    private ValueTask<int> ReadLater(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        IpcStatus status = Pipe.TryRead(buffer.Span, out int count);
         if (status != IpcStatus.WouldBlock)
         {
             return Done(status) ? new ValueTask<int>(count) : ValueTask.FromException<int>(IpcException.Of(status));
         }
 
-        _wait.Take();
+        lock (Pipe.Lock)
+        {
+            _wait.TakeLocked();
+        }
+
         _buffer = buffer;
         return new ValueTask<int>(_wait, _wait.Begin(cancellationToken));
     }
@@ -165,7 +204,11 @@ public sealed class PipeWriteEnd : PipeEnd
             return default;
         }
 
-        _wait.Take();
+        lock (Pipe.Lock)
+        {
+            _wait.TakeLocked();
+        }
+
         _left = bytes[count..];
         try
         {

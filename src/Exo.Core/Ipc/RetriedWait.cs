@@ -10,16 +10,15 @@ namespace Exo.Core.Ipc;
 /// <summary>
 /// "Sleep until the predicate holds, then try again, until it works" as one object for all waits at an end: what awaits it allocates nothing, and an environment on a scheduler goes on where it was woken, without another turn through its queue.
 /// </summary>
-internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
+internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IValueTaskSource, ISleeper, IThreadPoolWorkItem
 {
     private readonly ExoEnvironment _environment;
     private readonly WakeupPredicate _ready;
     private readonly Attempt _attempt;
-    private readonly Action _resume;
     private ManualResetValueTaskSourceCore<T> _core;
-    private ValueTask<ulong> _sleep;
     private CancellationToken _cancellation;
-    private SynchronizationContext? _context;
+    private EnvironmentContext? _context;
+    private Exception? _failure;
     private int _isTaken;
 
     /// <param name="environment">Who sleeps.</param>
@@ -30,11 +29,13 @@ internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
         _environment = environment;
         _ready = ready;
         _attempt = attempt;
-        _resume = Resume;
     }
 
     /// <summary>True: it worked. False: sleep. Failures are thrown.</summary>
     public delegate bool Attempt(out T result);
+
+    /// <summary>For the task that stands for the wait.</summary>
+    public short Version => _core.Version;
 
     /// <summary>Takes the place of the one who waits here; what the attempt needs is set after this and before <see cref="Begin"/>.</summary>
     /// <exception cref="InvalidOperationException">Somebody waits here already.</exception>
@@ -42,8 +43,20 @@ internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
     {
         if (Interlocked.Exchange(ref _isTaken, 1) != 0)
         {
-            throw new InvalidOperationException("Somebody waits at this end already; open another one for each flow.");
+            ThrowTaken();
         }
+    }
+
+    /// <summary><see cref="Take"/> by one who holds the lock under which everybody takes this place.</summary>
+    /// <exception cref="InvalidOperationException">Somebody waits here already.</exception>
+    public void TakeLocked()
+    {
+        if (Volatile.Read(ref _isTaken) != 0)
+        {
+            ThrowTaken();
+        }
+
+        Volatile.Write(ref _isTaken, 1);
     }
 
     /// <summary>Nobody waits after all.</summary>
@@ -53,12 +66,17 @@ internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
     /// <returns>For the task that stands for the wait.</returns>
     public short Begin(CancellationToken cancellationToken)
     {
-        _core.Reset();
-        _cancellation = cancellationToken;
-        _context = SynchronizationContext.Current;
-        short version = _core.Version;
+        short version = Reset(cancellationToken);
         Sleep();
         return version;
+    }
+
+    /// <summary><see cref="Begin"/> without cancellation, under the lock of the predicate's only watch, under which the attempt has failed.</summary>
+    /// <returns>False: the wait has not begun.</returns>
+    public bool TryBeginLocked()
+    {
+        Reset(default);
+        return _ready.TrySleepLocked(this);
     }
 
     public T GetResult(short token)
@@ -79,7 +97,7 @@ internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
 
     public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
     {
-        if (_context is EnvironmentContext && SynchronizationContext.Current == _context)
+        if (_context is not null && SynchronizationContext.Current == _context)
         {
             // The attempt that works is made in this environment, which runs nothing else meanwhile: it just goes on there.
             flags &= ~ValueTaskSourceOnCompletedFlags.UseSchedulingContext;
@@ -88,82 +106,86 @@ internal sealed class RetriedWait<T> : IValueTaskSource<T>, IValueTaskSource
         _core.OnCompleted(continuation, state, token, flags);
     }
 
+    void ISleeper.SleepEnded(ulong tag, Exception? failure)
+    {
+        _failure = failure;
+        if (_context is { } context)
+        {
+            context.Environment.Enqueue(this);
+        }
+        else
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+    }
+
+    void IThreadPoolWorkItem.Execute() => Run();
+
+    /// <summary>The sleep is over: tries again.</summary>
+    internal override void Run()
+    {
+        Exception? failure = _failure;
+        T result = default!;
+        try
+        {
+            // Revoked: the attempt tells.
+            if (failure is null or AccessDeniedException)
+            {
+                if (_attempt(out result))
+                {
+                    failure = null;
+                }
+                else if (failure is null)
+                {
+                    Sleep();
+                    return;
+                }
+                else
+                {
+                    failure = IpcException.Of(IpcStatus.Revoked);
+                }
+            }
+        }
+#pragma warning disable CA1031 // Whatever it is, it comes out where the wait is awaited.
+        catch (Exception thrown)
+#pragma warning restore CA1031
+        {
+            failure = thrown;
+        }
+
+        if (failure is null)
+        {
+            _core.SetResult(result);
+        }
+        else
+        {
+            _core.SetException(failure);
+        }
+    }
+
+    private static void ThrowTaken() => throw new InvalidOperationException("Somebody waits at this end already; open another one for each flow.");
+
+    private short Reset(CancellationToken cancellationToken)
+    {
+        _core.Reset();
+        _cancellation = cancellationToken;
+        _context = SynchronizationContext.Current as EnvironmentContext;
+        return _core.Version;
+    }
+
     private void Sleep()
     {
         try
         {
-            while (true)
-            {
-#pragma warning disable CA2012 // Kept until it is over, and asked for its result once, in TryAgain.
-                _sleep = _environment.SleepUntilChanged(_ready, _cancellation);
-#pragma warning restore CA2012
-                if (!_sleep.IsCompleted)
-                {
-                    _sleep.GetAwaiter().UnsafeOnCompleted(_resume);
-                    return;
-                }
-
-                if (TryAgain())
-                {
-                    return;
-                }
-            }
+            _ready.Sleep(_environment, this, _cancellation);
         }
-        catch (AccessDeniedException)
+        catch (AccessDeniedException revoked)
         {
-            // Revoked: the attempt tells.
-            if (!TryAgain())
-            {
-                _core.SetException(IpcException.Of(IpcStatus.Revoked));
-            }
+            ((ISleeper)this).SleepEnded(0, revoked);
         }
-#pragma warning disable CA1031 // Whatever it is, it comes out where the wait is awaited.
-        catch (Exception failure)
-#pragma warning restore CA1031
+        catch (ObjectDisposedException closed)
         {
-            _core.SetException(failure);
+            ((ISleeper)this).SleepEnded(0, closed);
         }
-    }
-
-    private void Resume()
-    {
-        if (!TryAgain())
-        {
-            Sleep();
-        }
-    }
-
-    /// <summary>The sleep is over. True: so is the wait.</summary>
-    private bool TryAgain()
-    {
-        T result;
-        try
-        {
-            ValueTask<ulong> sleep = _sleep;
-            _sleep = default;
-            try
-            {
-                _ = sleep.GetAwaiter().GetResult();
-            }
-            catch (AccessDeniedException)
-            {
-                // Revoked: the attempt tells.
-            }
-
-            if (!_attempt(out result))
-            {
-                return false;
-            }
-        }
-#pragma warning disable CA1031 // As above.
-        catch (Exception failure)
-#pragma warning restore CA1031
-        {
-            _core.SetException(failure);
-            return true;
-        }
-
-        _core.SetResult(result);
-        return true;
     }
 }

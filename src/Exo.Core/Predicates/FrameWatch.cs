@@ -59,35 +59,50 @@ internal sealed class FrameWatch
     /// <summary>The frame may have changed: whoever's predicate holds now wakes, in the order of falling asleep.</summary>
     public void Ring()
     {
-        WakeupPredicate? woken = null;
-        WakeupPredicate? lastWoken = null;
+        WakeupPredicate? woken;
         lock (Lock)
         {
-            for (Watcher? watcher = _first; watcher is not null;)
-            {
-                Watcher? next = watcher.Next;
-                WakeupPredicate predicate = watcher.Predicate;
-                if (predicate.TryWake())
-                {
-                    // Ours alone now: nobody else ends this sleep.
-                    predicate.Unlink(watcher);
-                    predicate.NextWoken = null;
-                    if (lastWoken is null)
-                    {
-                        woken = predicate;
-                    }
-                    else
-                    {
-                        lastWoken.NextWoken = predicate;
-                    }
-
-                    lastWoken = predicate;
-                }
-
-                watcher = next;
-            }
+            woken = TakeWoken();
         }
 
+        Finish(woken);
+    }
+
+    /// <summary>The first half of <see cref="Ring"/>, for who holds the lock already. <see cref="Finish"/> what it gives once the lock is let go.</summary>
+    public WakeupPredicate? TakeWoken()
+    {
+        WakeupPredicate? woken = null;
+        WakeupPredicate? lastWoken = null;
+        for (Watcher? watcher = _first; watcher is not null;)
+        {
+            Watcher? next = watcher.Next;
+            WakeupPredicate predicate = watcher.Predicate;
+            if (predicate.TryWake())
+            {
+                // Ours alone now: nobody else ends this sleep.
+                predicate.Unlink(watcher);
+                predicate.NextWoken = null;
+                if (lastWoken is null)
+                {
+                    woken = predicate;
+                }
+                else
+                {
+                    lastWoken.NextWoken = predicate;
+                }
+
+                lastWoken = predicate;
+            }
+
+            watcher = next;
+        }
+
+        return woken;
+    }
+
+    /// <summary>Tells those who were woken, without the lock.</summary>
+    public static void Finish(WakeupPredicate? woken)
+    {
         while (woken is not null)
         {
             WakeupPredicate? next = woken.NextWoken;

@@ -11,30 +11,34 @@ namespace Exo.Core.Predicates;
 ///   idle --> arming --> sleeping --> ended --> idle
 ///               \---------------------^
 /// </code>
-/// Whoever moves the state to ended, under the sleep's lock, settles the outcome. If that was while the sleeper was still lying down,
+/// The state is one word, and why a sleep ended is part of it: whoever moves it to ended, by one exchange, settles the outcome. If that was while the sleeper was still lying down,
 /// the sleeper finishes the sleep himself when he is done; otherwise the one who ended it does. To finish is to leave every list, and only then
-/// to be idle and to complete the task: so the next sleep finds nothing of the last one.
-/// Order of locks: a watch's, then the sleep's.
+/// to be idle and to tell the sleeper: so the next sleep finds nothing of the last one.
+/// <para>
+/// The environment's list is different: a predicate stays in that of whoever slept on it last, until it is disposed. So before a sleeper lies he looks whether his environment has ended, and an environment that
+/// ends sets that first and then looks who lies: one of the two sees the other.
+/// </para>
 /// </content>
 public sealed partial class WakeupPredicate
 {
-    private readonly Lock _sleepLock = new();
+    // | product that held: 24 bits | end: 6 bits | phase: 2 bits |
+    private const int Idle = 0;
+    private const int Arming = 1;
+    private const int Sleeping = 2;
+    private const int Ended = 3;
+    private const int PhaseMask = 3;
+    private const int EndShift = 2;
+    private const int EndMask = 63;
+    private const int ProductShift = 8;
+
     private readonly SleepTask _task = new();
     private readonly ITimer? _timer;
-    private volatile SleepState _state;
-    private SleepEnd _end;
-    private ulong _tag;
+    private int _state;
     private long _wakeOrder;
     private ExoEnvironment? _sleeper;
+    private ISleeper? _toTell;
+    private ExoEnvironment? _listedIn;
     private CancellationTokenRegistration _cancellation;
-
-    private enum SleepState
-    {
-        Idle,
-        Arming,
-        Sleeping,
-        Ended,
-    }
 
     /// <summary>Why a sleep ended.</summary>
     private enum SleepEnd
@@ -58,74 +62,71 @@ public sealed partial class WakeupPredicate
     internal WakeupPredicate? NextWoken { get; set; }
 
     /// <summary>Sleeps until a product holds. Allocates nothing.</summary>
-    internal ValueTask<ulong> SleepAsync(ExoEnvironment environment, CancellationToken cancellationToken, bool lookFirst = true)
+    internal ValueTask<ulong> SleepAsync(ExoEnvironment environment, CancellationToken cancellationToken)
     {
         if (cancellationToken.IsCancellationRequested)
         {
             return ValueTask.FromCanceled<ulong>(cancellationToken);
         }
 
-        if (lookFirst && Evaluate() is not 0 and var tag)
+        if (Evaluate() is not 0 and var tag)
         {
             return new ValueTask<ulong>(tag);
         }
 
-        lock (_sleepLock)
-        {
-            ThrowIfUnbound();
-            if (_state != SleepState.Idle)
-            {
-                throw new InvalidOperationException("Somebody sleeps on this predicate already; bind one for each sleeper.");
-            }
-
-            _sleeper = environment;
-            _task.Reset();
-            _state = SleepState.Arming;
-        }
-
+        Arm();
+        _task.Reset();
         short token = _task.Version;
-        environment.Count(EnvironmentCounter.Sleeps);
-        foreach (Watcher watcher in _watchers)
-        {
-            lock (watcher.Watch.Lock)
-            {
-                watcher.Watch.Add(watcher);
-                _pool!.AddWatcher(watcher.Frame);
-            }
-        }
-
-        if (!environment.TryAddSleeper(this))
-        {
-            End(SleepEnd.EnvironmentEnded);
-        }
-
-        if (cancellationToken.CanBeCanceled)
-        {
-            _cancellation = cancellationToken.UnsafeRegister(static (predicate, _) => ((WakeupPredicate)predicate!).End(SleepEnd.Cancelled), this);
-        }
-
-        // Listed everywhere: who writes from now on rings. What was written before is seen here.
-        lock (_own.Lock)
-        {
-            TryWake();
-        }
-
-        bool isOver;
-        lock (_sleepLock)
-        {
-            isOver = _state == SleepState.Ended;
-            if (!isOver)
-            {
-                _state = SleepState.Sleeping;
-            }
-        }
-
-        if (isOver)
-        {
-            Finish();
-        }
-
+        LieDown(environment, _task, cancellationToken);
         return new ValueTask<ulong>(_task, token);
+    }
+
+    /// <summary>Sleeps until a product holds, which is looked at once the sleeper is listed. The sleeper is told on whichever thread ends the sleep, perhaps before this returns.</summary>
+    /// <exception cref="Exo.Capabilities.AccessDeniedException">A binding was revoked.</exception>
+    /// <exception cref="ObjectDisposedException">The predicate is disposed.</exception>
+    internal void Sleep(ExoEnvironment environment, ISleeper sleeper, CancellationToken cancellationToken)
+    {
+        Arm();
+        LieDown(environment, sleeper, cancellationToken);
+    }
+
+    /// <summary>
+    /// <see cref="Sleep"/> for a predicate that stands by (<see cref="StandBy"/>), by one who holds the lock of its only watch and has seen under it that no product holds: whoever rings comes after him.
+    /// </summary>
+    /// <returns>False: nothing was done; sleep as others do, without the lock.</returns>
+    internal bool TrySleepLocked(ISleeper sleeper)
+    {
+        ExoEnvironment environment = _listedIn!;
+        Watcher watcher = _watchers[0];
+        Invariant.Check(_standsBy && watcher.Watch.Lock.IsHeldByCurrentThread);
+        if (Volatile.Read(ref _state) != Idle)
+        {
+            return false;
+        }
+
+        // Who ends the sleep of a predicate that stands by has the lock, and has set before why it ends.
+        if (Volatile.Read(ref _isUnbound) != 0 || environment.HasEnded)
+        {
+            return false;
+        }
+
+        _sleeper = environment;
+        _toTell = sleeper;
+        watcher.Watch.Add(watcher);
+        Volatile.Write(ref _state, Sleeping);
+        environment.Count(EnvironmentCounter.Sleeps);
+        return true;
+    }
+
+    /// <summary>
+    /// For a predicate over one frame, for one environment and for its whole life: the frame counts it as a sleeper also while nobody sleeps, and the environment has it on its list, so that a sleep costs neither. Uses of the frame by others are dearer for it. Once, before the first sleep.
+    /// </summary>
+    internal void StandBy(ExoEnvironment environment)
+    {
+        Invariant.Check(_watchers.Length == 1 && !_usesTime);
+        _pool!.AddWatcher(_watchers[0].Frame);
+        _standsBy = true;
+        ListIn(environment);
     }
 
     /// <summary>
@@ -133,15 +134,15 @@ public sealed partial class WakeupPredicate
     /// </summary>
     internal bool TryWake()
     {
-        if (_state is not (SleepState.Arming or SleepState.Sleeping))
+        if ((Volatile.Read(ref _state) & PhaseMask) is not (Arming or Sleeping))
         {
             return false;
         }
 
-        ulong tag = EvaluatePinned();
-        if (tag != 0)
+        int product = EvaluatePinned();
+        if (product != 0)
         {
-            return TryEnd(SleepEnd.Woken, tag) == Ending.IFinish;
+            return TryEnd(SleepEnd.Woken, product) == Ending.IFinish;
         }
 
         if (_usesTime)
@@ -156,7 +157,10 @@ public sealed partial class WakeupPredicate
     internal void Unlink(Watcher watcher)
     {
         watcher.Watch.Remove(watcher);
-        _pool!.RemoveWatcher(watcher.Frame);
+        if (!_standsBy)
+        {
+            _pool!.RemoveWatcher(watcher.Frame);
+        }
     }
 
     /// <summary>Completes a sleep that <see cref="TryWake"/> ended.</summary>
@@ -164,83 +168,206 @@ public sealed partial class WakeupPredicate
     {
         foreach (Watcher watcher in _watchers)
         {
-            lock (watcher.Watch.Lock)
+            // Who lay down has linked it, and whoever ended the sleep may have unlinked it: nobody else does, so this needs no lock to be true.
+            if (watcher.IsLinked)
             {
-                if (watcher.IsLinked)
+                lock (watcher.Watch.Lock)
                 {
                     Unlink(watcher);
                 }
             }
         }
 
-        // Waits for a callback that is under way, so that it cannot end the next sleep; it takes no lock that is held here.
-        _cancellation.Dispose();
-        CancellationToken cancelled = _cancellation.Token;
-        _cancellation = default;
-        ExoEnvironment sleeper = _sleeper!;
-        sleeper.RemoveSleeper(this);
-        SleepEnd end;
-        ulong tag;
-        lock (_sleepLock)
+        CancellationToken cancelled = default;
+        if (_cancellation != default)
         {
-            Invariant.Check(_state == SleepState.Ended);
-            end = _end;
-            tag = _tag;
-            _sleeper = null;
-            if (end == SleepEnd.Woken)
-            {
-                sleeper.Woken(_wakeOrder);
-            }
-
-            _state = SleepState.Idle;
+            // Waits for a callback that is under way, so that it cannot end the next sleep; it takes no lock that is held here.
+            _cancellation.Dispose();
+            cancelled = _cancellation.Token;
+            _cancellation = default;
         }
 
-        switch (end)
+        int state = Volatile.Read(ref _state);
+        Invariant.Check((state & PhaseMask) == Ended);
+        SleepEnd end = (SleepEnd)((state >> EndShift) & EndMask);
+        ExoEnvironment sleeper = _sleeper!;
+        ISleeper toTell = _toTell!;
+        long wakeOrder = _wakeOrder;
+        _sleeper = null;
+        _toTell = null;
+        _wakeOrder = 0;
+        if (end == SleepEnd.Woken)
         {
-            case SleepEnd.Woken:
-                _task.SetResult(tag);
-                break;
-            case SleepEnd.Cancelled:
-                _task.SetException(new OperationCanceledException(cancelled));
-                break;
-            case SleepEnd.Revoked:
-                _task.SetException(BindingPoint.Revoked("a frame of the predicate", Exo.Capabilities.Rights.Read));
-                break;
-            case SleepEnd.EnvironmentEnded:
-                _task.SetException(new ObjectDisposedException(sleeper.ToString()));
-                break;
-            default:
-                _task.SetException(new ObjectDisposedException(nameof(WakeupPredicate)));
-                break;
+            sleeper.Woken(wakeOrder != 0 ? wakeOrder : sleeper.NextWakeOrder());
+        }
+
+        Volatile.Write(ref _state, Idle);
+        if (end == SleepEnd.Woken)
+        {
+            toTell.SleepEnded(_products[(state >> ProductShift) - 1].Tag, null);
+            return;
+        }
+
+        toTell.SleepEnded(0, end switch
+        {
+            SleepEnd.Cancelled => new OperationCanceledException(cancelled),
+            SleepEnd.Revoked => BindingPoint.Revoked("a frame of the predicate", Exo.Capabilities.Rights.Read),
+            SleepEnd.EnvironmentEnded => new ObjectDisposedException(sleeper.ToString()),
+            _ => new ObjectDisposedException(nameof(WakeupPredicate)),
+        });
+    }
+
+    /// <summary>The environment has ended: if it sleeps here, it does no longer.</summary>
+    internal void EndWithEnvironment(ExoEnvironment environment)
+    {
+        // One that stands by does so for this environment, and is looked at under its lock.
+        if (_standsBy || Volatile.Read(ref _sleeper) == environment)
+        {
+            End(SleepEnd.EnvironmentEnded);
         }
     }
 
-    /// <summary>The environment that sleeps has ended.</summary>
-    internal void EndWithEnvironment() => End(SleepEnd.EnvironmentEnded);
-
-    private void End(SleepEnd end)
+    /// <summary>From idle to arming: the caller lies down next.</summary>
+    private void Arm()
     {
-        if (TryEnd(end, 0) == Ending.IFinish)
+        if (Interlocked.CompareExchange(ref _state, Arming, Idle) != Idle)
+        {
+            ThrowIfUnbound();
+            throw new InvalidOperationException("Somebody sleeps on this predicate already; bind one for each sleeper.");
+        }
+
+        // Unbinding sets its mark first and ends the sleep then; an end that it makes of this one is undone here.
+        if (Volatile.Read(ref _isUnbound) != 0)
+        {
+            Volatile.Write(ref _state, Idle);
+            ThrowIfUnbound();
+        }
+    }
+
+    private void LieDown(ExoEnvironment environment, ISleeper sleeper, CancellationToken cancellationToken)
+    {
+        _toTell = sleeper;
+        Volatile.Write(ref _sleeper, environment);
+        environment.Count(EnvironmentCounter.Sleeps);
+        ListIn(environment);
+
+        // After the sleeper is named: see EndWithEnvironment.
+        Interlocked.MemoryBarrier();
+        if (environment.HasEnded)
+        {
+            End(SleepEnd.EnvironmentEnded);
+        }
+
+        if (cancellationToken.CanBeCanceled)
+        {
+            _cancellation = cancellationToken.UnsafeRegister(static (predicate, _) => ((WakeupPredicate)predicate!).End(SleepEnd.Cancelled), this);
+        }
+
+        // The last look is made when he is listed everywhere: who writes from then on rings, and what was written before is seen.
+        int left = _watchers.Length;
+        foreach (Watcher watcher in _watchers)
+        {
+            lock (watcher.Watch.Lock)
+            {
+                watcher.Watch.Add(watcher);
+                if (!_standsBy)
+                {
+                    _pool!.AddWatcher(watcher.Frame);
+                }
+
+                if (--left == 0)
+                {
+                    TryWake();
+                }
+            }
+        }
+
+        if (_watchers.Length == 0)
+        {
+            lock (_own.Lock)
+            {
+                TryWake();
+            }
+        }
+
+        if (Interlocked.CompareExchange(ref _state, Sleeping, Arming) != Arming)
         {
             Finish();
         }
     }
 
-    private Ending TryEnd(SleepEnd end, ulong tag)
+    /// <summary>By the sleeper, or before anybody can sleep.</summary>
+    private void ListIn(ExoEnvironment environment)
     {
-        lock (_sleepLock)
+        if (_listedIn == environment)
         {
-            SleepState state = _state;
-            if (state is not (SleepState.Arming or SleepState.Sleeping))
+            return;
+        }
+
+        _listedIn?.RemoveSleeper(this);
+        _listedIn = environment;
+        environment.AddSleeper(this);
+        if (Volatile.Read(ref _isUnbound) != 0)
+        {
+            environment.RemoveSleeper(this);
+        }
+    }
+
+    private void End(SleepEnd end)
+    {
+        Ending ending;
+        if (_standsBy)
+        {
+            lock (_own.Lock)
+            {
+                ending = TryEnd(end, 0);
+            }
+        }
+        else
+        {
+            ending = TryEnd(end, 0);
+        }
+
+        if (ending == Ending.IFinish)
+        {
+            Finish();
+        }
+    }
+
+    /// <summary>If it stands by, under the lock of its only watch, so that of two who would end it one comes first; otherwise the exchange decides.</summary>
+    private Ending TryEnd(SleepEnd end, int product)
+    {
+        int ended = Ended | (int)end << EndShift | product << ProductShift;
+        while (true)
+        {
+            int state = Volatile.Read(ref _state);
+            if (state is not (Arming or Sleeping))
             {
                 return Ending.NotMine;
             }
 
-            _end = end;
-            _tag = tag;
-            _wakeOrder = end == SleepEnd.Woken ? _sleeper!.NextWakeOrder() : 0;
-            _state = SleepState.Ended;
-            return state == SleepState.Sleeping ? Ending.IFinish : Ending.SleeperFinishes;
+            bool isMine;
+            if (_standsBy && state == Sleeping)
+            {
+                Volatile.Write(ref _state, ended);
+                isMine = true;
+            }
+            else
+            {
+                isMine = Interlocked.CompareExchange(ref _state, ended, state) == state;
+            }
+
+            if (isMine)
+            {
+                if (state == Arming)
+                {
+                    return Ending.SleeperFinishes;
+                }
+
+                // In the order of the rings; who wakes while he lies down is counted when he is up.
+                _wakeOrder = end == SleepEnd.Woken ? _sleeper!.NextWakeOrder() : 0;
+                return Ending.IFinish;
+            }
         }
     }
 
@@ -304,7 +431,7 @@ public sealed partial class WakeupPredicate
     }
 
     /// <summary>What a sleeper awaits: one object for all sleeps on a predicate.</summary>
-    private sealed class SleepTask : IValueTaskSource<ulong>
+    private sealed class SleepTask : EnvironmentWork, IValueTaskSource<ulong>, ISleeper
     {
         private static readonly Action<object?> s_enqueue = task => ((SleepTask)task!).Enqueue();
 
@@ -318,9 +445,17 @@ public sealed partial class WakeupPredicate
 
         public void Reset() => _core.Reset();
 
-        public void SetResult(ulong tag) => _core.SetResult(tag);
-
-        public void SetException(Exception exception) => _core.SetException(exception);
+        public void SleepEnded(ulong tag, Exception? failure)
+        {
+            if (failure is null)
+            {
+                _core.SetResult(tag);
+            }
+            else
+            {
+                _core.SetException(failure);
+            }
+        }
 
         public ulong GetResult(short token) => _core.GetResult(token);
 
@@ -343,11 +478,18 @@ public sealed partial class WakeupPredicate
             _core.OnCompleted(continuation, state, token, flags);
         }
 
+        internal override void Run()
+        {
+            (Action<object?>? continuation, object? state) = (_continuation, _state);
+            (_continuation, _state) = (null, null);
+            continuation!(state);
+        }
+
         private void Enqueue()
         {
-            (ScheduledEnvironment? environment, Action<object?>? continuation, object? state) = (_environment, _continuation, _state);
-            (_environment, _continuation, _state) = (null, null, null);
-            environment!.Enqueue(continuation!, state);
+            ScheduledEnvironment environment = _environment!;
+            _environment = null;
+            environment.Enqueue(this);
         }
     }
 }

@@ -45,6 +45,7 @@ public sealed partial class WakeupPredicate : IDisposable
     private readonly List<BindingEpoch> _pins = [];
     private readonly Watcher[] _watchers;
     private readonly FrameWatch _own;
+    private bool _standsBy;
     private int _isUnbound;
     private volatile bool _isRevoked;
 
@@ -127,7 +128,8 @@ public sealed partial class WakeupPredicate : IDisposable
         lock (_own.Lock)
         {
             ThrowIfUnbound();
-            return EvaluatePinned();
+            int product = EvaluatePinned();
+            return product == 0 ? 0 : _products[product - 1].Tag;
         }
     }
 
@@ -267,6 +269,12 @@ public sealed partial class WakeupPredicate : IDisposable
             }
         }
 
+        if (_standsBy)
+        {
+            _pool!.RemoveWatcher(_watchers[0].Frame);
+        }
+
+        Volatile.Read(ref _listedIn)?.RemoveSleeper(this);
         _timer?.Dispose();
         foreach (BindingEpoch epoch in _pins)
         {
@@ -283,9 +291,9 @@ public sealed partial class WakeupPredicate : IDisposable
         }
     }
 
-    /// <summary>Under the lock of one of the watches, or of the own one, while the frames are pinned.</summary>
+    /// <summary>The number of the first product that holds, from 1; 0: none. Under the lock of one of the watches, or of the own one, while the frames are pinned.</summary>
     [SkipLocalsInit]
-    private unsafe ulong EvaluatePinned()
+    private unsafe int EvaluatePinned()
     {
         // Every word's place was checked against its frame when it was bound, and the pins keep the pool's memory mapped.
         ulong* values = stackalloc ulong[WordsMax];
@@ -306,8 +314,7 @@ public sealed partial class WakeupPredicate : IDisposable
             }
         }
 
-        int product = _program.Run(values);
-        return product == 0 ? 0 : _products[product - 1].Tag;
+        return _program.Run(values);
     }
 
     private unsafe ulong Read(WordSource word) =>

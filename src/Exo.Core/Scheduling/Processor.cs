@@ -17,6 +17,7 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     private long _prepaid;
     private ScheduledEnvironment? _target;
     private volatile bool _isSliceOver;
+    private volatile bool _isReplaced;
     private bool _gaveWay;
 
     /// <summary>The one that the calling thread is.</summary>
@@ -30,8 +31,12 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     /// <summary>When the slice ends, by the clock's timestamps. Read by the clock.</summary>
     public long Deadline { get; private set; }
 
-    /// <summary>Another one has taken its place: it retires when what it runs comes to an end. Guarded by the scheduler's lock.</summary>
-    public bool IsReplaced { get; set; }
+    /// <summary>Another one has taken its place: it retires when what it runs comes to an end. Guarded by the scheduler's lock; the processor's own thread may look without it.</summary>
+    public bool IsReplaced
+    {
+        get => _isReplaced;
+        set => _isReplaced = value;
+    }
 
     /// <summary>It has waited for something to run.</summary>
     public bool HasRested { get; set; }
@@ -52,15 +57,16 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
         _target = target;
     }
 
-    /// <summary>Keeps an environment to run next. False: one is kept already.</summary>
+    /// <summary>Keeps an environment to run next. False: one is kept already. On its own thread: others only take it away.</summary>
     public bool TryKeep(ScheduledEnvironment environment)
     {
-        if (isDriven || environment.Credit <= 0)
+        if (isDriven || Volatile.Read(ref _next) is not null || environment.Credit <= 0)
         {
             return false;
         }
 
-        return Interlocked.CompareExchange(ref _next, environment, null) is null;
+        Volatile.Write(ref _next, environment);
+        return true;
     }
 
     public ScheduledEnvironment? TakeKept() => Volatile.Read(ref _next) is null ? null : Interlocked.Exchange(ref _next, null);
@@ -78,7 +84,7 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     public void Loop()
     {
         t_current = this;
-        if (scheduler.Take(this, null, 0, 0) is { } first)
+        if (scheduler.Take(this, null, null) is { } first)
         {
             RunFrom(first, mayPark: true);
         }
@@ -96,7 +102,7 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
         t_current = this;
         try
         {
-            return scheduler.TryTake(this, null, 0, 0) is { } first ? RunFrom(first, mayPark: false) : 0;
+            return scheduler.TryTake(this, null, null) is { } first ? RunFrom(first, mayPark: false) : 0;
         }
         finally
         {
@@ -107,12 +113,11 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     private int RunFrom(ScheduledEnvironment first, bool mayPark)
     {
         int slices = 0;
+        SynchronizationContext? outside = SynchronizationContext.Current;
         long now = scheduler.Now;
         for (ScheduledEnvironment? environment = first; environment is not null;)
         {
             ScheduledEnvironment? ran = null;
-            long ticks = 0;
-            long charge = 0;
             long rest = 0;
             if (environment.Environment.TryRun())
             {
@@ -120,18 +125,18 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
                 ran = environment;
                 Run(environment, now);
                 long end = scheduler.Now;
-                ticks = end - now;
+                long ticks = end - now;
                 now = end;
 
                 // Whoever gives way gives up the rest of its slice: to somebody in particular, or to all.
                 rest = _gaveWay ? Math.Max(0, Deadline - now) : 0;
-                charge = Math.Max(0, ticks - _prepaid) + (_prepaid > 0 ? 0 : rest);
+                ran.Charge(ticks, Math.Max(0, ticks - _prepaid) + (_prepaid > 0 ? 0 : rest));
             }
 
             ScheduledEnvironment? target = _target;
             _target = null;
             HasRested = false;
-            environment = mayPark ? scheduler.Take(this, ran, ticks, charge, target) : scheduler.TryTake(this, ran, ticks, charge, target);
+            environment = mayPark ? scheduler.Take(this, ran, target) : scheduler.TryTake(this, ran, target);
             _prepaid = environment is not null && environment == target ? rest : 0;
             if (HasRested)
             {
@@ -139,6 +144,7 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
             }
         }
 
+        SynchronizationContext.SetSynchronizationContext(outside);
         return slices;
     }
 

@@ -17,16 +17,24 @@ namespace Exo.Core.Scheduling;
 /// </summary>
 public sealed class ScheduledEnvironment : IDisposable
 {
-    private readonly Lock _inboxLock = new();
+    // In the place of the list of what has arrived: the environment sleeps, and who adds to it makes it runnable.
+    private static readonly EnvironmentWork s_asleep = new NoWork();
+
     private readonly EnvironmentContext _context;
-    private Work[] _inbox = new Work[8];
-    private int _inboxFirst;
-    private int _inboxCount;
-    private RunState _state;
+    private readonly CallQueue _calls;
+
+    // Null, or what has arrived since the processor looked last, newest first, or s_asleep. Whoever takes s_asleep away has the environment, and with it the list below, until he has made it runnable.
+    private EnvironmentWork? _arrived = s_asleep;
+
+    // What is run next, in order: of whoever has the environment.
+    private EnvironmentWork? _first;
+    private EnvironmentWork? _last;
     private Action? _sliceBegin;
     private Action? _sliceEnd;
     private long _slices;
     private long _ranTicks;
+    private long _granted;
+    private long _charged;
 
     internal ScheduledEnvironment(Scheduler scheduler, ExoEnvironment environment, int number)
     {
@@ -34,13 +42,7 @@ public sealed class ScheduledEnvironment : IDisposable
         Environment = environment;
         Number = number;
         _context = new EnvironmentContext(this);
-    }
-
-    private enum RunState : byte
-    {
-        Asleep,
-        Runnable,
-        Running,
+        _calls = new CallQueue(this);
     }
 
     /// <summary>The principal whose code runs here.</summary>
@@ -63,8 +65,20 @@ public sealed class ScheduledEnvironment : IDisposable
     /// </summary>
     public bool IsSliceOver => IsOver || Processor is { } processor && processor.IsSliceOver;
 
-    // Guarded by the scheduler's lock, all of these.
-    internal long Credit { get; set; }
+    /// <summary>
+    /// How long it may run, in ticks: what the wheel has granted less what its processors have charged. Two counts, so that a processor that hands on to an environment it has woken need not take the scheduler's lock to charge.
+    /// </summary>
+    internal long Credit => Granted - Volatile.Read(ref _charged);
+
+    /// <summary>All that it was ever charged.</summary>
+    internal long Charged => Volatile.Read(ref _charged);
+
+    // Guarded by the scheduler's lock, all of these; read without it where a guess is good enough.
+    internal long Granted
+    {
+        get => Volatile.Read(ref _granted);
+        set => Volatile.Write(ref _granted, value);
+    }
 
     internal int Positions { get; set; }
 
@@ -148,46 +162,43 @@ public sealed class ScheduledEnvironment : IDisposable
     public override string ToString() => $"{Environment} on {Scheduler}";
 
     /// <summary>Something for the environment to do, from any thread. Allocates nothing but a larger queue.</summary>
-    internal void Enqueue(Delegate callback, object? state)
+    internal void Enqueue(Delegate callback, object? state) => _calls.Add(callback, state);
+
+    /// <summary><see cref="Enqueue(Delegate, object?)"/> for what is an object already, and on no queue.</summary>
+    internal void Enqueue(EnvironmentWork work)
     {
-        lock (_inboxLock)
+        while (true)
         {
-            if (_inboxCount == _inbox.Length)
+            EnvironmentWork? arrived = Volatile.Read(ref _arrived);
+            if (arrived == s_asleep)
             {
-                Work[] larger = new Work[_inbox.Length * 2];
-                for (int i = 0; i < _inboxCount; i++)
+                if (Interlocked.CompareExchange(ref _arrived, null, arrived) == arrived)
                 {
-                    larger[i] = _inbox[(_inboxFirst + i) & (_inbox.Length - 1)];
+                    EnqueueOwn(work);
+                    Scheduler.MakeRunnable(this);
+                    return;
                 }
-
-                _inbox = larger;
-                _inboxFirst = 0;
             }
-
-            _inbox[(_inboxFirst + _inboxCount++) & (_inbox.Length - 1)] = new Work(callback, state);
-            if (_state != RunState.Asleep)
+            else
             {
-                return;
+                work.NextWork = arrived;
+                if (Interlocked.CompareExchange(ref _arrived, work, arrived) == arrived)
+                {
+                    return;
+                }
             }
-
-            _state = RunState.Runnable;
         }
-
-        Scheduler.MakeRunnable(this);
     }
 
     /// <summary>Runs what there is to do until there is nothing, the slice is over, or the environment gives way. By the processor that has taken it.</summary>
     internal void Run(Processor processor)
     {
-        // Nobody but the processor that has it changes this from runnable on.
-        Invariant.Check(_state == RunState.Runnable);
-        _state = RunState.Running;
+        Invariant.Check(_arrived != s_asleep);
         Processor = processor;
         _slices++;
-        SynchronizationContext? before = SynchronizationContext.Current;
         SynchronizationContext.SetSynchronizationContext(_context);
         Upcall(Volatile.Read(ref _sliceBegin));
-        while (!processor.MustSwitch && TryTakeWork(out Work work))
+        while (!processor.MustSwitch && TakeWork() is { } work)
         {
             work.Run();
         }
@@ -197,37 +208,64 @@ public sealed class ScheduledEnvironment : IDisposable
             Upcall(Volatile.Read(ref _sliceEnd));
         }
 
-        SynchronizationContext.SetSynchronizationContext(before);
         Processor = null;
     }
 
-    /// <summary>It stops running. True: there is more to do, and it is runnable again.</summary>
-    internal bool Stop(long ranTicks)
+    /// <summary>It was run for so long, and pays so much for it. By the processor that has it.</summary>
+    internal void Charge(long ranTicks, long chargedTicks)
     {
         Volatile.Write(ref _ranTicks, _ranTicks + ranTicks);
-        lock (_inboxLock)
-        {
-            _state = _inboxCount > 0 ? RunState.Runnable : RunState.Asleep;
-            return _state == RunState.Runnable;
-        }
+        Volatile.Write(ref _charged, _charged + chargedTicks);
     }
 
-    private bool TryTakeWork(out Work work)
+    /// <summary>It stops running. True: there is more to do, and it is runnable again. False: somebody else may have it already.</summary>
+    internal bool Stop() => _first is not null || Interlocked.CompareExchange(ref _arrived, s_asleep, null) is not null;
+
+    private EnvironmentWork? TakeWork()
     {
-        lock (_inboxLock)
+        if (_first is null)
         {
-            if (_inboxCount == 0)
+            if (Volatile.Read(ref _arrived) is null)
             {
-                work = default;
-                return false;
+                return null;
             }
 
-            work = _inbox[_inboxFirst];
-            _inbox[_inboxFirst] = default;
-            _inboxFirst = (_inboxFirst + 1) & (_inbox.Length - 1);
-            _inboxCount--;
-            return true;
+            // Newest first, as they came: turned round.
+            for (EnvironmentWork? at = Interlocked.Exchange(ref _arrived, null); at is not null;)
+            {
+                EnvironmentWork? older = at.NextWork;
+                _last ??= at;
+                at.NextWork = _first;
+                _first = at;
+                at = older;
+            }
         }
+
+        EnvironmentWork work = _first!;
+        _first = work.NextWork;
+        if (_first is null)
+        {
+            _last = null;
+        }
+
+        work.NextWork = null;
+        return work;
+    }
+
+    // By whoever has the environment.
+    private void EnqueueOwn(EnvironmentWork work)
+    {
+        work.NextWork = null;
+        if (_last is null)
+        {
+            _first = work;
+        }
+        else
+        {
+            _last.NextWork = work;
+        }
+
+        _last = work;
     }
 
     private void Upcall(Action? upcall)
@@ -249,11 +287,63 @@ public sealed class ScheduledEnvironment : IDisposable
         }
     }
 
-    /// <summary>A continuation, as whoever completes it gives it.</summary>
-    private readonly struct Work(Delegate callback, object? state)
+    /// <summary>Continuations as whoever completes them gives them. All of them together are one piece of work, which runs one of them and goes to the end of the queue while there are more.</summary>
+    private sealed class CallQueue(ScheduledEnvironment environment) : EnvironmentWork
     {
-        public void Run()
+        private readonly Lock _lock = new();
+        private (Delegate Callback, object? State)[] _calls = new (Delegate, object?)[8];
+        private int _oldest;
+        private int _count;
+        private bool _isQueued;
+
+        public void Add(Delegate callback, object? state)
         {
+            lock (_lock)
+            {
+                if (_count == _calls.Length)
+                {
+                    (Delegate, object?)[] larger = new (Delegate, object?)[_calls.Length * 2];
+                    for (int i = 0; i < _count; i++)
+                    {
+                        larger[i] = _calls[(_oldest + i) & (_calls.Length - 1)];
+                    }
+
+                    _calls = larger;
+                    _oldest = 0;
+                }
+
+                _calls[(_oldest + _count++) & (_calls.Length - 1)] = (callback, state);
+                if (_isQueued)
+                {
+                    return;
+                }
+
+                _isQueued = true;
+            }
+
+            environment.Enqueue(this);
+        }
+
+        internal override void Run()
+        {
+            Delegate callback;
+            object? state;
+            bool hasMore;
+            lock (_lock)
+            {
+                ref (Delegate Callback, object? State) oldest = ref _calls[_oldest];
+                (callback, state) = oldest;
+                oldest = default;
+                _oldest = (_oldest + 1) & (_calls.Length - 1);
+                hasMore = --_count > 0;
+                _isQueued = hasMore;
+            }
+
+            if (hasMore)
+            {
+                environment.EnqueueOwn(this);
+            }
+
             switch (callback)
             {
                 case Action<object?> action:
@@ -267,6 +357,11 @@ public sealed class ScheduledEnvironment : IDisposable
                     break;
             }
         }
+    }
+
+    private sealed class NoWork : EnvironmentWork
+    {
+        internal override void Run() => Invariant.Check(false);
     }
 
     private sealed class Coroutine<T>(ScheduledEnvironment self, Func<ScheduledEnvironment, ValueTask<T>> code)

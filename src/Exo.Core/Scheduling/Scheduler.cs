@@ -33,7 +33,7 @@ public sealed class Scheduler : IDisposable
     private int _parked;
     private int _held;
     private int _replaced;
-    private bool _isStopping;
+    private volatile bool _isStopping;
 
     /// <summary>Makes a scheduler and starts its threads.</summary>
     /// <exception cref="ArgumentException">An option is out of its range, or a seed was given to one with processors.</exception>
@@ -178,14 +178,22 @@ public sealed class Scheduler : IDisposable
         }
     }
 
-    /// <summary>Settles what a processor ran and gives it the next to run; waits until there is one. Null: the processor retires.</summary>
-    internal ScheduledEnvironment? Take(Processor processor, ScheduledEnvironment? ran, long ticks, long charge, ScheduledEnvironment? target = null)
+    /// <summary>
+    /// Takes back what a processor ran and gives it the next to run; waits until there is one. Null: the processor retires. When what ran sleeps and has woken somebody, that one is next, and no lock is taken: nothing of the wheel's changes.
+    /// </summary>
+    internal ScheduledEnvironment? Take(Processor processor, ScheduledEnvironment? ran, ScheduledEnvironment? target)
     {
+        bool isRunnable = ran is not null && Stop(ran);
+        if (!isRunnable && target is null && !_isStopping && !processor.IsReplaced && processor.TakeKept() is { } kept)
+        {
+            return kept;
+        }
+
         bool wakeClock = false;
         ScheduledEnvironment? next;
         lock (_lock)
         {
-            next = Choose(processor, ran, ticks, charge, target);
+            next = Choose(processor, ran, isRunnable, target);
             while (next is null && !_isStopping && !processor.IsReplaced)
             {
                 processor.HasRested = true;
@@ -224,26 +232,28 @@ public sealed class Scheduler : IDisposable
     }
 
     /// <summary><see cref="Take"/> without waiting.</summary>
-    internal ScheduledEnvironment? TryTake(Processor processor, ScheduledEnvironment? ran, long ticks, long charge, ScheduledEnvironment? target = null)
+    internal ScheduledEnvironment? TryTake(Processor processor, ScheduledEnvironment? ran, ScheduledEnvironment? target)
     {
+        bool isRunnable = ran is not null && Stop(ran);
         lock (_lock)
         {
-            return Choose(processor, ran, ticks, charge, target);
+            return Choose(processor, ran, isRunnable, target);
         }
     }
 
-    private ScheduledEnvironment? Choose(Processor processor, ScheduledEnvironment? ran, long ticks, long charge, ScheduledEnvironment? target)
+    /// <summary>Out of the gate first: as soon as it has stopped it may be woken, and be run by another processor. That one cannot have awaited this.</summary>
+    private static bool Stop(ScheduledEnvironment ran)
     {
-        if (ran is not null)
+        bool isAwaited = ran.Environment.Leave();
+        Invariant.Check(!isAwaited);
+        return ran.Stop();
+    }
+
+    private ScheduledEnvironment? Choose(Processor processor, ScheduledEnvironment? ran, bool isRunnable, ScheduledEnvironment? target)
+    {
+        if (isRunnable)
         {
-            // Out of the gate first: as soon as it has stopped it may be woken, and be run by another processor. That one cannot have awaited this.
-            ran.Credit -= charge;
-            bool isAwaited = ran.Environment.Leave();
-            Invariant.Check(!isAwaited);
-            if (ran.Stop(ticks))
-            {
-                _wheel.Add(ran);
-            }
+            _wheel.Add(ran!);
         }
 
         ScheduledEnvironment? kept = processor.TakeKept();

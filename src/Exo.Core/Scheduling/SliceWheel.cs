@@ -98,7 +98,7 @@ internal sealed class SliceWheel
 
         FindOwned();
         environment.Positions = 0;
-        environment.Credit = Math.Min(environment.Credit, 0);
+        environment.Granted = Math.Min(environment.Granted, environment.Charged);
         if (environment.Place == WheelPlace.Waiting)
         {
             _waiting--;
@@ -209,7 +209,7 @@ internal sealed class SliceWheel
 
     private void Refill(ScheduledEnvironment owner, long by)
     {
-        owner.Credit = Math.Min(owner.Credit + by, owner.Positions * _length);
+        owner.Granted = Math.Min(owner.Granted + by, owner.Positions * _length + owner.Charged);
         if (owner.Place == WheelPlace.Waiting && owner.Credit > 0)
         {
             owner.Place = WheelPlace.None;

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.Core.Predicates;
+
+/// <summary>Who is told that a sleep on a <see cref="WakeupPredicate"/> is over.</summary>
+internal interface ISleeper
+{
+    /// <summary>Once for each sleep, on the thread of whoever ended it: to be short, and to run no code of the sleeper's. The predicate may be slept on again.</summary>
+    /// <param name="tag">The tag of the product that held; 0 with a failure.</param>
+    /// <param name="failure">Why nothing will hold; null: a product holds.</param>
+    void SleepEnded(ulong tag, Exception? failure);
+}
