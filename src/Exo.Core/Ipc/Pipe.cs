@@ -127,7 +127,7 @@ public sealed class Pipe
         WakeupPredicate? woken;
         lock (_frames.Lock)
         {
-            status = Read(buffer, out count);
+            status = ReadLocked(buffer, out count);
             woken = count > 0 ? _watch.TakeWoken() : null;
         }
 
@@ -142,7 +142,7 @@ public sealed class Pipe
         WakeupPredicate? woken;
         lock (_frames.Lock)
         {
-            status = Read(buffer.Span, out count);
+            status = ReadLocked(buffer.Span, out count);
             woken = count > 0 ? _watch.TakeWoken() : null;
             sleeps = status == IpcStatus.WouldBlock && end.TrySleepLocked(buffer);
         }
@@ -200,8 +200,8 @@ public sealed class Pipe
         }
     }
 
-    // Under the lock.
-    private IpcStatus Read(Span<byte> buffer, out int count)
+    /// <summary><see cref="TryRead"/> under the lock; nobody is woken.</summary>
+    internal IpcStatus ReadLocked(Span<byte> buffer, out int count)
     {
         count = 0;
         if (_frames.IsRevoked)

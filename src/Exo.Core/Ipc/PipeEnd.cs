@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
 using Exo.Core.Environments;
 using Exo.Core.Predicates;
 
@@ -58,7 +59,8 @@ public abstract class PipeEnd : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt) => new(Environment, _ready, attempt);
+    private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt, RetriedWait<T>.Attempt? attemptLocked = null) =>
+        new(Environment, _ready, attempt, attemptLocked);
 
     private protected void ThrowIfClosed() => ObjectDisposedException.ThrowIf(IsClosed, this);
 }
@@ -72,7 +74,7 @@ public sealed class PipeReadEnd : PipeEnd
     internal PipeReadEnd(Pipe pipe, ExoEnvironment environment)
         : base(pipe, environment, writes: false)
     {
-        _wait = WaitFor<int>(TryReadAgain);
+        _wait = WaitFor<int>(TryReadAgain, TryReadLocked);
     }
 
     /// <summary>Bytes that can be read at once.</summary>
@@ -154,6 +156,13 @@ public sealed class PipeReadEnd : PipeEnd
     }
 
     private static bool Done(IpcStatus status) => status is IpcStatus.Ok or IpcStatus.Closed;
+
+    // By the writer, under the pipe's lock: so the reader need not take it again. Only into an array: other memory may run code of the reader's to say where it is.
+    private bool TryReadLocked(out int count)
+    {
+        count = 0;
+        return MemoryMarshal.TryGetArray(_buffer, out ArraySegment<byte> array) && Pipe.ReadLocked(array, out count) is IpcStatus.Ok && count > 0;
+    }
 
     private bool TryReadAgain(out int count)
     {

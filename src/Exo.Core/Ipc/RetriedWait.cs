@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.ExceptionServices;
 using System.Threading.Tasks.Sources;
 using Exo.Capabilities;
 using Exo.Core.Environments;
@@ -15,17 +16,29 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
     private readonly ExoEnvironment _environment;
     private readonly WakeupPredicate _ready;
     private readonly Attempt _attempt;
+    private readonly Attempt? _attemptLocked;
     private ManualResetValueTaskSourceCore<T> _core;
     private CancellationToken _cancellation;
     private EnvironmentContext? _context;
     private Exception? _failure;
     private int _isTaken;
 
+    // What was had while the one who woke held the lock.
+    private T _result = default!;
+    private bool _hasResult;
+
+    // A continuation of the environment's own, which needs no exchange: it is left and run in the environment.
+    private Action<object?>? _continuation;
+    private object? _state;
+    private bool _isDone;
+
     /// <param name="environment">Who sleeps.</param>
     /// <param name="ready">On what.</param>
     /// <param name="attempt">What is tried.</param>
-    public RetriedWait(ExoEnvironment environment, WakeupPredicate ready, Attempt attempt)
+    /// <param name="attemptLocked">The same by whoever wakes, on his thread and under the lock of the watch; may always say that it did not work, and throws nothing.</param>
+    public RetriedWait(ExoEnvironment environment, WakeupPredicate ready, Attempt attempt, Attempt? attemptLocked = null)
     {
+        _attemptLocked = attemptLocked;
         _environment = environment;
         _ready = ready;
         _attempt = attempt;
@@ -81,14 +94,22 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
 
     public T GetResult(short token)
     {
-        try
+        if (!_isDone || token != _core.Version)
         {
-            return _core.GetResult(token);
+            try
+            {
+                return _core.GetResult(token);
+            }
+            finally
+            {
+                Leave();
+            }
         }
-        finally
-        {
-            Leave();
-        }
+
+        (T result, Exception? failure) = (_result, _failure);
+        _isDone = false;
+        Leave();
+        return failure is null ? result : Throw(failure);
     }
 
     void IValueTaskSource.GetResult(short token) => GetResult(token);
@@ -101,9 +122,21 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
         {
             // The attempt that works is made in this environment, which runs nothing else meanwhile: it just goes on there.
             flags &= ~ValueTaskSourceOnCompletedFlags.UseSchedulingContext;
+            if (flags == ValueTaskSourceOnCompletedFlags.None && GetStatus(token) == ValueTaskSourceStatus.Pending && _continuation is null)
+            {
+                _state = state;
+                _continuation = continuation;
+                return;
+            }
         }
 
         _core.OnCompleted(continuation, state, token, flags);
+    }
+
+    bool ISleeper.HoldsLocked()
+    {
+        _hasResult = _attemptLocked is not null && _attemptLocked(out _result);
+        return _hasResult;
     }
 
     void ISleeper.SleepEnded(ulong tag, Exception? failure)
@@ -125,11 +158,17 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
     internal override void Run()
     {
         Exception? failure = _failure;
-        T result = default!;
+        T result = _result;
         try
         {
+            if (_hasResult)
+            {
+                failure = null;
+            }
+
+
             // Revoked: the attempt tells.
-            if (failure is null or AccessDeniedException)
+            else if (failure is null or AccessDeniedException)
             {
                 if (_attempt(out result))
                 {
@@ -153,7 +192,15 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
             failure = thrown;
         }
 
-        if (failure is null)
+        if (_continuation is { } continuation)
+        {
+            object? state = _state;
+            (_continuation, _state) = (null, null);
+            (_result, _failure) = (result, failure);
+            _isDone = true;
+            continuation(state);
+        }
+        else if (failure is null)
         {
             _core.SetResult(result);
         }
@@ -165,9 +212,17 @@ internal sealed class RetriedWait<T> : EnvironmentWork, IValueTaskSource<T>, IVa
 
     private static void ThrowTaken() => throw new InvalidOperationException("Somebody waits at this end already; open another one for each flow.");
 
+    private static T Throw(Exception failure)
+    {
+        ExceptionDispatchInfo.Throw(failure);
+        return default!;
+    }
+
     private short Reset(CancellationToken cancellationToken)
     {
         _core.Reset();
+        _isDone = false;
+        _hasResult = false;
         _cancellation = cancellationToken;
         _context = SynchronizationContext.Current as EnvironmentContext;
         return _core.Version;

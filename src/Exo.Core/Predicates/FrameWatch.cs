@@ -73,29 +73,36 @@ internal sealed class FrameWatch
     {
         WakeupPredicate? woken = null;
         WakeupPredicate? lastWoken = null;
-        for (Watcher? watcher = _first; watcher is not null;)
+        bool hasChanged;
+        do
         {
-            Watcher? next = watcher.Next;
-            WakeupPredicate predicate = watcher.Predicate;
-            if (predicate.TryWake())
+            hasChanged = false;
+            for (Watcher? watcher = _first; watcher is not null;)
             {
-                // Ours alone now: nobody else ends this sleep.
-                predicate.Unlink(watcher);
-                predicate.NextWoken = null;
-                if (lastWoken is null)
+                Watcher? next = watcher.Next;
+                WakeupPredicate predicate = watcher.Predicate;
+                if (predicate.TryWake(out bool changes))
                 {
-                    woken = predicate;
-                }
-                else
-                {
-                    lastWoken.NextWoken = predicate;
+                    hasChanged |= changes;
+                    // Ours alone now: nobody else ends this sleep.
+                    predicate.Unlink(watcher);
+                    predicate.NextWoken = null;
+                    if (lastWoken is null)
+                    {
+                        woken = predicate;
+                    }
+                    else
+                    {
+                        lastWoken.NextWoken = predicate;
+                    }
+
+                    lastWoken = predicate;
                 }
 
-                lastWoken = predicate;
+                watcher = next;
             }
-
-            watcher = next;
         }
+        while (hasChanged && _first is not null);
 
         return woken;
     }

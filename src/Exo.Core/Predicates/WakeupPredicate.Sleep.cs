@@ -132,8 +132,13 @@ public sealed partial class WakeupPredicate
     /// <summary>
     /// Under a watch's lock: evaluates, and ends the sleep if a product holds. True: the caller finishes it, once it has let the lock go.
     /// </summary>
-    internal bool TryWake()
+    internal bool TryWake() => TryWake(out _);
+
+    /// <inheritdoc cref="TryWake()"/>
+    /// <param name="hasChanged">Whether what others sleep for may have been changed.</param>
+    internal bool TryWake(out bool hasChanged)
     {
+        hasChanged = false;
         if ((Volatile.Read(ref _state) & PhaseMask) is not (Arming or Sleeping))
         {
             return false;
@@ -142,7 +147,9 @@ public sealed partial class WakeupPredicate
         int product = EvaluatePinned();
         if (product != 0)
         {
-            return TryEnd(SleepEnd.Woken, product) == Ending.IFinish;
+            bool isMine = TryEnd(SleepEnd.Woken, product) == Ending.IFinish;
+            hasChanged = isMine && _standsBy && _toTell!.HoldsLocked();
+            return isMine;
         }
 
         if (_usesTime)
@@ -163,7 +170,7 @@ public sealed partial class WakeupPredicate
         }
     }
 
-    /// <summary>Completes a sleep that <see cref="TryWake"/> ended.</summary>
+    /// <summary>Completes a sleep that <see cref="TryWake()"/> ended.</summary>
     internal void Finish()
     {
         foreach (Watcher watcher in _watchers)

@@ -69,6 +69,33 @@ public sealed class SchedulerTests : IDisposable
     }
 
     [Fact(Timeout = Limit)]
+    public async Task What_threads_post_to_an_environment_is_run_once_and_in_the_order_of_each()
+    {
+        using Scheduler scheduler = new(new SchedulerOptions { Processors = 2 });
+        ScheduledEnvironment one = scheduler.Admit(_root.CreateChild([1]));
+        const int Threads = 4, Posts = 20_000;
+        int[] next = new int[Threads];
+        int wrong = 0;
+        await Task.WhenAll(Enumerable.Range(0, Threads).Select(thread => Task.Run(() =>
+        {
+            for (int i = 0; i < Posts; i++)
+            {
+                int at = i;
+                one.Context.Post(_ => wrong += next[thread]++ == at ? 0 : 1, null);
+                if (i % 512 == 0)
+                {
+                    Thread.Yield();
+                }
+            }
+        }))).WaitAsync(TestContext.Current.CancellationToken);
+
+        // All of it was there before this.
+        await one.Start(_ => default).WaitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, wrong);
+        Assert.Equal([Posts, Posts, Posts, Posts], next);
+    }
+
+    [Fact(Timeout = Limit)]
     public async Task Two_that_can_run_do_so_at_once_where_there_are_two_processors()
     {
         using Scheduler scheduler = new(new SchedulerOptions { Processors = 2 });
