@@ -128,6 +128,19 @@ public sealed partial class XnVolume : IDisposable
         }
     }
 
+    /// <summary>What is in core and on its way to the disk. Takes the volume's lock for a few microseconds, however much there is.</summary>
+    /// <exception cref="ObjectDisposedException">The volume is closed.</exception>
+    public RegistrySnapshot Observe()
+    {
+        lock (_lock)
+        {
+            ThrowIfClosed();
+            return new RegistrySnapshot(
+                BlockCount, FreeBlocks, WillFreeBlocks, _registry.Count, _registry.DirtyCount, _registry.WriteStates, _unflushed.Count, _live.Count,
+                _superblock.Current.LogBlocks, _logPosition, _registry.SizeBytes, [.. _registry.Uses()], Counters);
+        }
+    }
+
     /// <summary>
     /// How many pointers lead to a block in use; 1 but for blocks of a counted template that are shared, and for what recovery reached through two pointers because a crash interrupted a move.
     /// </summary>

@@ -23,6 +23,7 @@ public sealed class HostileClientTests
         public Intruder(string path)
         {
             _socket.Connect(new UnixDomainSocketEndPoint(path));
+            _socket.Send(BitConverter.GetBytes((ulong)Hello.LibraryOS));
             Greeting greeting = default;
             Span<int> descriptors = stackalloc int[Protocol.Greeting.Descriptors];
             Libc.ReceiveDescriptors((int)_socket.Handle, MemoryMarshal.AsBytes(new Span<Greeting>(ref greeting)), descriptors, out int count);
@@ -85,7 +86,7 @@ public sealed class HostileClientTests
     private static SafeFileHandle Reopen(int descriptor) => File.OpenHandle($"/proc/self/fd/{descriptor}", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
 
     /// <summary>Does honest work as long as <paramref name="attack"/> runs, and at least once after it.</summary>
-    private static void BesideHonestWork(HostedDisk disk, Action attack)
+    internal static void BesideHonestWork(HostedDisk disk, Action attack)
     {
         using HostClient honest = disk.Attach();
         (BlockNumber list, _) = HostClientTests.MakeList(honest);

@@ -32,6 +32,9 @@ internal sealed class BindingEpoch
     /// <summary>Whether bindings of this epoch still hold.</summary>
     public bool IsOpen => Volatile.Read(ref _state) >= 0;
 
+    /// <summary>Whether uses are in progress. Changes under the reader.</summary>
+    public bool IsInUse => (Volatile.Read(ref _state) & ~Closed) != 0;
+
     /// <summary>Begins a use by the calling thread. False: the epoch is over.</summary>
     public bool TryEnter()
     {

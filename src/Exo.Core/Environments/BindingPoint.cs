@@ -30,6 +30,9 @@ internal sealed class BindingPoint
         }
     }
 
+    /// <summary>Whether uses are in progress, of the current epoch or of earlier ones. Changes under the reader.</summary>
+    public bool IsInUse => Volatile.Read(ref _current) is { IsInUse: true };
+
     /// <summary>Ends every binding made so far. Does not wait: the epoch returned says when the last use has left; null: there was none.</summary>
     public BindingEpoch? Close()
     {

@@ -15,7 +15,7 @@ public sealed class MessageWriter : MessageEnd
     private bool _isReserved;
 
     internal MessageWriter(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment, int capacityBytes)
-        : base(own, peers, environment)
+        : base(own, peers, environment, capacityBytes)
     {
         _ring = new RingProducer(own.Address, peers.Address, own.Address + FramePool.FrameBytes, capacityBytes);
         MessageMaxBytes = RingSide.MessageMax(capacityBytes);
@@ -24,6 +24,10 @@ public sealed class MessageWriter : MessageEnd
 
     /// <summary>The largest message.</summary>
     public int MessageMaxBytes { get; }
+
+    private protected override bool Writes => true;
+
+    private protected override ulong Passed => _ring.Produced;
 
     /// <inheritdoc/>
     public override PredicateProduct ReadyWhen(ulong tag) =>
@@ -178,7 +182,7 @@ public sealed class MessageReader : MessageEnd
     private bool _isLeased;
 
     internal MessageReader(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment, PeerTrust trust, int capacityBytes)
-        : base(own, peers, environment)
+        : base(own, peers, environment, capacityBytes)
     {
         _ring = new RingConsumer(own.Address, peers.Address, peers.Address + FramePool.FrameBytes, capacityBytes);
         Trust = trust;
@@ -187,6 +191,10 @@ public sealed class MessageReader : MessageEnd
 
     /// <summary>Whether it trusts the writer.</summary>
     public PeerTrust Trust { get; }
+
+    private protected override bool Writes => false;
+
+    private protected override ulong Passed => _ring.Consumed;
 
     /// <inheritdoc/>
     public override PredicateProduct ReadyWhen(ulong tag) =>

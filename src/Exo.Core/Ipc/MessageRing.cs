@@ -2,6 +2,7 @@
 using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 using Exo.Core.Predicates;
 
 namespace Exo.Core.Ipc;
@@ -81,17 +82,19 @@ public static class MessageRing
 }
 
 /// <summary>One end of a <see cref="MessageRing"/>: what both have in common.</summary>
-public abstract class MessageEnd : IDisposable
+public abstract class MessageEnd : IDisposable, IObservableRing
 {
     private readonly WakeupPredicate _ready;
     private int _isClosed;
 
-    private protected MessageEnd(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment)
+    private protected MessageEnd(PinnedFrames own, PinnedFrames peers, ExoEnvironment environment, int capacityBytes)
     {
         Own = own;
         Peers = peers;
         Environment = environment;
+        CapacityBytes = capacityBytes;
         _ready = WakeupPredicate.Bind([ReadyWhen(1), ClosedWhen(2)]);
+        environment.AddRing(this);
     }
 
     /// <summary>Whose end it is: it is this environment that sleeps.</summary>
@@ -122,6 +125,7 @@ public abstract class MessageEnd : IDisposable
     {
         if (Interlocked.Exchange(ref _isClosed, 1) == 0)
         {
+            Environment.RemoveRing(this);
             SetClosed();
             _ready.Dispose();
             Peers.Dispose();
@@ -132,9 +136,39 @@ public abstract class MessageEnd : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    RingSnapshot IObservableRing.Observe()
+    {
+        lock (Own.Lock)
+        {
+            RingSnapshot revoked = new(Environment.Name.ToString(), RingKind.Messages, Writes, (Writes ? Own : Peers).First.Value, 0, CapacityBytes, (long)Passed, 0, IpcStatus.Revoked);
+            return IsRevoked ? revoked : Observe(revoked);
+        }
+    }
+
+    /// <summary>Whether it is the end that is written to.</summary>
+    private protected abstract bool Writes { get; }
+
+    /// <summary>Bytes that have gone through, by this end's own count; under the lock.</summary>
+    private protected abstract ulong Passed { get; }
+
+    private protected int CapacityBytes { get; }
+
     private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt) => new(Environment, _ready, attempt);
 
     private protected void ThrowIfClosed() => ObjectDisposedException.ThrowIf(IsClosed, this);
+
+    // Under the lock, with the frames there. The other side's words are read once and believed within bounds.
+    private unsafe RingSnapshot Observe(RingSnapshot ring)
+    {
+        ulong theirs = Volatile.Read(ref *(ulong*)(Peers.Address + RingSide.IndexAt));
+        bool isClosed = Volatile.Read(ref *(ulong*)(Peers.Address + RingSide.ClosedAt)) != 0;
+        ulong depth = Writes ? Passed - theirs : theirs - Passed;
+        return ring with
+        {
+            Depth = (long)Math.Min(depth, (ulong)CapacityBytes),
+            Status = depth > (ulong)CapacityBytes ? IpcStatus.Corrupt : isClosed ? IpcStatus.Closed : IpcStatus.Ok,
+        };
+    }
 
     private protected unsafe void SetClosed()
     {

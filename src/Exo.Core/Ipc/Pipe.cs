@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 using Exo.Core.Predicates;
 
 namespace Exo.Core.Ipc;
@@ -224,6 +225,29 @@ public sealed class Pipe
         bytes[..(count - head)].CopyTo(buffer[head..]);
         Volatile.Write(ref consumed, consumed + (ulong)count);
         return IpcStatus.Ok;
+    }
+
+    /// <summary>The pipe from one of its ends. Whoever can write its words is trusted with them, but not by those who only look: the depth is within bounds.</summary>
+    internal RingSnapshot Observe(ExoEnvironment environment, bool writes)
+    {
+        lock (_frames.Lock)
+        {
+            RingSnapshot revoked = new(environment.Name.ToString(), RingKind.Pipe, writes, _frames.First.Value, 0, _capacity, 0, 0, IpcStatus.Revoked);
+            if (_frames.IsRevoked)
+            {
+                return revoked;
+            }
+
+            ulong produced = Word(ProducedAt);
+            ulong consumed = Word(ConsumedAt);
+            ulong depth = produced - consumed;
+            return revoked with
+            {
+                Depth = (long)Math.Min(depth, (ulong)_capacity),
+                Passed = (long)(writes ? produced : consumed),
+                Status = depth > (ulong)_capacity ? IpcStatus.Corrupt : Word(writes ? ReadersAt : WritersAt) == 0 ? IpcStatus.Closed : IpcStatus.Ok,
+            };
+        }
     }
 
     // Both under the lock, with the frames not revoked. The frames are one run, pinned.

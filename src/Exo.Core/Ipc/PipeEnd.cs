@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.InteropServices;
 using Exo.Core.Environments;
+using Exo.Core.Observation;
 using Exo.Core.Predicates;
 
 namespace Exo.Core.Ipc;
 
 /// <summary>An end of a <see cref="Pipe"/>, opened for an environment. One flow at a time waits at an end; open another with <c>Duplicate</c> for another flow.</summary>
-public abstract class PipeEnd : IDisposable
+public abstract class PipeEnd : IDisposable, IObservableRing
 {
     private readonly bool _writes;
     private readonly WakeupPredicate _ready;
@@ -21,6 +22,7 @@ public abstract class PipeEnd : IDisposable
         Slot = pipe.OpenEnd(writes);
         _ready = WakeupPredicate.Bind([ReadyWhen(1), ClosedWhen(2)]);
         _ready.StandBy(environment);
+        environment.AddRing(this);
     }
 
     /// <summary>The pipe.</summary>
@@ -52,12 +54,15 @@ public abstract class PipeEnd : IDisposable
     {
         if (Interlocked.Exchange(ref _isClosed, 1) == 0)
         {
+            Environment.RemoveRing(this);
             _ready.Dispose();
             Pipe.CloseEnd(_writes, Slot);
         }
 
         GC.SuppressFinalize(this);
     }
+
+    RingSnapshot IObservableRing.Observe() => Pipe.Observe(Environment, _writes);
 
     private protected RetriedWait<T> WaitFor<T>(RetriedWait<T>.Attempt attempt, RetriedWait<T>.Attempt? attemptLocked = null) =>
         new(Environment, _ready, attempt, attemptLocked);

@@ -37,6 +37,9 @@ internal unsafe struct RingProducer(nint own, nint peer, nint data, int capacity
 {
     private ulong _produced = 0;
 
+    /// <summary>Bytes written so far, headers included.</summary>
+    public readonly ulong Produced => _produced;
+
     /// <summary>Room for a message, in place, to be filled and then handed over by <see cref="Publish"/>.</summary>
     public readonly IpcStatus TryReserve(int lengthBytes, out Span<byte> bytes)
     {

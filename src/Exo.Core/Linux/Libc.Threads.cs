@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Exo.Core.Linux;
 
-/// <summary>Where threads run.</summary>
+/// <summary>Where threads run, and for how long.</summary>
 internal static unsafe partial class Libc
 {
     /// <summary>Processors that a mask below has room for.</summary>
@@ -22,6 +22,22 @@ internal static unsafe partial class Libc
         mask[processor / 8] = (byte)(1 << (processor % 8));
         return SetAffinity(0, ProcessorsMax / 8, mask) == 0;
     }
+
+    /// <summary>The kernel's number of the calling thread.</summary>
+    [LibraryImport(Library, EntryPoint = "gettid")]
+    public static partial int ThreadId();
+
+    /// <summary>Processor time that a thread of this process has used; 0 when there is no such thread.</summary>
+    public static long ThreadTimeNanoseconds(int thread)
+    {
+        // MAKE_THREAD_CPUCLOCK(thread, CPUCLOCK_SCHED) of the kernel's include/linux/posix-timers_types.h.
+        const int PerThreadScheduled = 6;
+        TimeSpecification time = default;
+        return GetClock((~thread << 3) | PerThreadScheduled, &time) == 0 ? (time.Seconds * 1_000_000_000) + time.Nanoseconds : 0;
+    }
+
+    [LibraryImport(Library, EntryPoint = "clock_gettime")]
+    private static partial int GetClock(int clock, TimeSpecification* time);
 
     [LibraryImport(Library, EntryPoint = "sched_setaffinity", SetLastError = true)]
     private static partial int SetAffinity(int thread, nuint maskBytes, byte* mask);

@@ -15,6 +15,9 @@ internal sealed class FrameOwners(CapabilityAuthority authority)
     private AccessControlList[] _lists = new AccessControlList[8];
     private int _count;
 
+    /// <summary>Names so far; they are numbered from 1.</summary>
+    public int Count => Volatile.Read(ref _count);
+
     /// <summary>The number of the name that new frames of this credential belong to: that of its first valid capability.</summary>
     /// <exception cref="AccessDeniedException">The credential has no valid capability of this authority.</exception>
     public int IndexOf(Credential owner)
@@ -47,7 +50,7 @@ internal sealed class FrameOwners(CapabilityAuthority authority)
                 return index;
             }
 
-            index = ++_count;
+            index = _count + 1;
             AccessControlList[] lists = _lists;
             if (index == lists.Length)
             {
@@ -57,6 +60,7 @@ internal sealed class FrameOwners(CapabilityAuthority authority)
             lists[index] = new AccessControlList(name, capacity: 1, authority);
             Volatile.Write(ref _lists, lists);
             _indexByName[name] = index;
+            Volatile.Write(ref _count, index);
             return index;
         }
     }

@@ -6,6 +6,7 @@ using Exo.Capabilities;
 using Exo.Core.AddressSpaces;
 using Exo.Core.Environments;
 using Exo.Core.Linux;
+using Exo.Core.Observation;
 using Exo.Core.Predicates;
 using Microsoft.Win32.SafeHandles;
 
@@ -254,6 +255,45 @@ public sealed class FramePool : IRevocable, IDisposable
 
     /// <summary>Holders of the frame; 0 = free.</summary>
     public int ReferenceCount(FrameNumber frame) => Volatile.Read(ref State(frame).References);
+
+    /// <summary>What the frames are used for. Reads 12 bytes for each frame and takes no lock: others go on meanwhile.</summary>
+    /// <param name="ownersMax">Owners to name at most; those of the most frames. 0 or more.</param>
+    public FramesSnapshot Observe(int ownersMax = 64)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(ownersMax);
+        ReadOnlySpan<ulong> freeMap = FreeMap;
+        int held = 0, draining = 0, shared = 0, watched = 0, exported = 0;
+        int[] byOwner = new int[_owners.Count + 1];
+        for (int i = 0; i < _states.Length; i++)
+        {
+            FrameState state = _states[i];
+            if (state.References == 0)
+            {
+                draining += (freeMap[i / 64] >> (i % 64) & 1) == 0 ? 1 : 0;
+                continue;
+            }
+
+            held++;
+            shared += state.References > 1 ? 1 : 0;
+            watched += state.Bound >= OneSleeper ? 1 : 0;
+            exported += (state.Bound & IsShared) != 0 ? 1 : 0;
+
+            // Owners that came while this was counted are not named.
+            int owner = Math.Abs(state.Owner);
+            byOwner[owner < byOwner.Length ? owner : 0]++;
+        }
+
+        int pinned = _bindingPoints.Count(point => point.Value.IsInUse && _states[point.Key].References > 0);
+        FrameOwnerSnapshot[] owners =
+        [
+            .. Enumerable.Range(1, byOwner.Length - 1)
+                .Where(owner => byOwner[owner] > 0)
+                .OrderByDescending(owner => byOwner[owner])
+                .Select(owner => new FrameOwnerSnapshot(_owners.ListOf(owner)[0]!.Value.Name.ToString(), byOwner[owner])),
+        ];
+        return new FramesSnapshot(
+            FrameCount, FrameCount - held - draining, held, draining, shared, Math.Min(pinned, held), watched, exported, owners.Length > ownersMax ? owners[..ownersMax] : owners, owners.Length <= ownersMax);
+    }
 
     /// <summary>The frame's 4,096 bytes. The frame must be allocated.</summary>
     public Span<byte> Bytes(FrameNumber frame) => Bytes(frame, 1);

@@ -61,6 +61,10 @@ public sealed partial class WakeupPredicate
     /// <summary>The next in a chain of predicates that one ring has woken; belongs to whoever finishes.</summary>
     internal WakeupPredicate? NextWoken { get; set; }
 
+    /// <summary>Whether an environment sleeps on it, for those who look at that. Changes under the reader.</summary>
+    internal bool IsSleptOnBy(ExoEnvironment environment) =>
+        (Volatile.Read(ref _state) & PhaseMask) is Arming or Sleeping && Volatile.Read(ref _sleeper) == environment;
+
     /// <summary>Sleeps until a product holds. Allocates nothing.</summary>
     internal ValueTask<ulong> SleepAsync(ExoEnvironment environment, CancellationToken cancellationToken)
     {

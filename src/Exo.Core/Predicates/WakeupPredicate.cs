@@ -5,6 +5,7 @@ using Exo.Capabilities;
 using Exo.Core.DownloadedCode;
 using Exo.Core.Environments;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 
 namespace Exo.Core.Predicates;
 
@@ -132,6 +133,10 @@ public sealed partial class WakeupPredicate : IDisposable
             return product == 0 ? 0 : _products[product - 1].Tag;
         }
     }
+
+    /// <summary>What it waits for, for those who look at the sleeper. Of what never changes, so without a lock.</summary>
+    internal PredicateSnapshot Observe(ExoEnvironment sleeper) => new(
+        sleeper.Name.ToString(), PredicateText.Of(_products), _products.Length, _products.Sum(product => product.Terms.Length), [.. _watchers.Select(watcher => watcher.Frame.Value)], _usesTime);
 
     /// <summary>Ends a sleep in progress with <see cref="ObjectDisposedException"/> and lets the frames go.</summary>
     public void Dispose() => Unbind(SleepEnd.Disposed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Exo.Core.Environments;
+using Exo.Core.Observation;
 
 namespace Exo.Core.Scheduling;
 
@@ -92,6 +93,12 @@ public sealed class ScheduledEnvironment : IDisposable
     internal Processor? Processor { get; private set; }
 
     internal bool IsOver => Environment.HasEnded;
+
+    /// <summary>What it is doing, for those who look at it. Changes under the reader.</summary>
+    internal EnvironmentState State =>
+        Processor is not null ? EnvironmentState.Running
+        : Volatile.Read(ref _arrived) == s_asleep ? EnvironmentState.Asleep
+        : EnvironmentState.Runnable;
 
     internal SynchronizationContext Context => _context;
 

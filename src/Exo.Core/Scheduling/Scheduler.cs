@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Collections.Concurrent;
 using Exo.Core.Environments;
+using Exo.Core.Observation;
 
 namespace Exo.Core.Scheduling;
 
@@ -104,6 +105,17 @@ public sealed class Scheduler : IDisposable
     /// <exception cref="InvalidOperationException">The scheduler has processors of its own, or the caller is an environment's code.</exception>
     public int RunUntilIdle() =>
         (_driven ?? throw new InvalidOperationException("This scheduler has processors of its own; give it none to drive it.")).Drive();
+
+    /// <summary>What it is doing now. Takes the scheduler's lock for as long as it takes to look at each processor.</summary>
+    public SchedulerSnapshot Observe()
+    {
+        int taken = Slices.Length - Slices.Count(0);
+        lock (_lock)
+        {
+            int busy = _processors.Count(processor => processor.Running is not null);
+            return new SchedulerSnapshot(_options.Processors, busy, _wheel.RunnableCount, _options.SliceCount, taken, (long)_options.SliceLength.TotalMicroseconds, _replaced);
+        }
+    }
 
     /// <summary>Stops the threads, when the steps that are being run have come to their next await. What is runnable stays so, and never runs.</summary>
     public void Dispose()

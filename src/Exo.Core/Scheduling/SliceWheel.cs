@@ -34,6 +34,9 @@ internal sealed class SliceWheel
     /// <summary>Environments whose turn it is.</summary>
     public int ReadyCount { get; private set; }
 
+    /// <summary>Environments that can run: those, and those that wait for the hand.</summary>
+    public int RunnableCount => ReadyCount + _waiting + _orphans.Count;
+
     /// <summary>Whether anybody can run.</summary>
     public bool HasAny => ReadyCount > 0 || _waiting > 0 || _orphans.Count > 0;
 

@@ -73,6 +73,7 @@ public sealed partial class HostClient : IDisposable
         try
         {
             socket.Connect(new UnixDomainSocketEndPoint(socketPath));
+            socket.Send(BitConverter.GetBytes((ulong)Hello.LibraryOS));
             Greeting greeting = default;
             Span<int> descriptors = stackalloc int[Greeting.Descriptors];
             nint received = Libc.ReceiveDescriptors((int)socket.Handle, MemoryMarshal.AsBytes(new Span<Greeting>(ref greeting)), descriptors, out int count);

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using Exo.Core.Ipc;
 using Exo.Core.Linux;
+using Exo.Core.Observation;
 
 namespace Exo.Host.Protocol;
 
@@ -93,6 +94,25 @@ internal sealed unsafe class Channel
 
     /// <summary>Wakes whoever of this process waits here, to see that it is over.</summary>
     public void Interrupt() => Libc.FutexWake(_peer + RingSide.IndexAt);
+
+    /// <summary>What the other side has sent and this one has not taken. For observers on other threads: this side's own count may be a moment old, so the depth is kept within bounds.</summary>
+    public RingSnapshot ObserveIncoming(string name, RingKind kind)
+    {
+        ulong consumed = _in.Consumed;
+        return Ring(name, kind, writes: false, Volatile.Read(ref *(ulong*)(_peer + RingSide.IndexAt)) - consumed, consumed);
+    }
+
+    /// <summary>What this side has sent and the other one has not taken, as <see cref="ObserveIncoming"/>.</summary>
+    public RingSnapshot ObserveOutgoing(string name, RingKind kind)
+    {
+        ulong produced = _out.Produced;
+        return Ring(name, kind, writes: true, produced - Volatile.Read(ref *(ulong*)(_peer + PageBytes + RingSide.IndexAt)), produced);
+    }
+
+    // A moment later there may be less than nothing in it, by this count.
+    private static RingSnapshot Ring(string name, RingKind kind, bool writes, ulong depth, ulong passed) => new(
+        name, kind, writes, Frame: null, (long)depth < 0 ? 0 : (long)Math.Min(depth, CapacityBytes), CapacityBytes, (long)passed, Lost: 0,
+        depth > CapacityBytes && (long)depth > 0 ? IpcStatus.Corrupt : IpcStatus.Ok);
 
     private IpcStatus Sleep(Func<bool> isAlive, out ReadOnlySpan<byte> bytes)
     {

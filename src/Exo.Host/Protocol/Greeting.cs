@@ -3,11 +3,11 @@ using System.Runtime.InteropServices;
 
 namespace Exo.Host.Protocol;
 
-/// <summary>What the host sends first, with the descriptors of the memory that it describes, in this order.</summary>
+/// <summary>What the host sends a library OS first (<see cref="Hello"/>), with the descriptors of the memory that it describes, in this order.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct Greeting
 {
-    public const ulong MagicValue = 0x31_54534F484F5845; // "EXOHOST1"
+    public const ulong MagicValue = 0x32_54534F484F5845; // "EXOHOST2"
 
     /// <summary>Descriptors that come with it: requests, replies, registry, blocks, frames.</summary>
     public const int Descriptors = 5;

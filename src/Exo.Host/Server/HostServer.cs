@@ -4,6 +4,7 @@ using Exo.Capabilities;
 using Exo.Core.Blocks;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 using Exo.Host.Protocol;
 using Exo.Storage.XN;
 
@@ -28,21 +29,20 @@ public sealed class HostServer : IDisposable
 {
     private readonly HostServerOptions _options;
     private readonly SharedMemory _registry;
-    private readonly Socket _listener;
     private readonly Lock _lock = new();
     private readonly List<HostSession> _sessions = [];
     private readonly List<HostSession> _leftovers = [];
-    private readonly Thread _accepting;
+    private readonly ObserverService _observers;
+    private readonly Reception _reception;
     private bool _isStopping;
 
-    private HostServer(XnVolume volume, SharedMemory registry, Socket listener, HostServerOptions options)
+    private HostServer(XnVolume volume, SharedMemory registry, HostServerOptions options)
     {
         Volume = volume;
         _registry = registry;
-        _listener = listener;
         _options = options;
-        _accepting = new Thread(Accept) { IsBackground = true, Name = "exo-host" };
-        _accepting.Start();
+        _observers = new ObserverService(Observe, options.ObserversMax);
+        _reception = new Reception(options.SocketPath, Welcome);
     }
 
     /// <summary>The disk's XN, for those in the host's own process.</summary>
@@ -80,23 +80,44 @@ public sealed class HostServer : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(options.ClientsMax, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.BlocksPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.FramesPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.ObserversMax);
 
         // Address space for every block of the disk at once: no client can fill the registry. Memory is used by what is in it.
         SharedMemory registry = SharedMemory.Create("exo-registry", SharedTableMemory.BytesFor(device.Geometry.BlockCount), readOnlyForOthers: true);
         XnVolume? volume = null;
-        Socket? listener = null;
         try
         {
             volume = XnVolume.Attach(device, new XnAttachOptions { RegistryMemory = new SharedTableMemory(registry.Address, registry.LengthBytes, new MappedWhileReachable(registry), isWriter: true) });
-            listener = Listen(options.SocketPath);
-            return new HostServer(volume, registry, listener, options);
+            return new HostServer(volume, registry, options);
         }
         catch
         {
-            listener?.Dispose();
             volume?.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// The host at this moment: its clients as they are served, the rings that they ask by, the frames, the registry. What observers are told who connect to the host's socket (<see cref="ExokernelObserver"/>). Holds up no client but for the moment that XN's lock is
+    /// taken.
+    /// </summary>
+    /// <exception cref="ObjectDisposedException">The volume is closed.</exception>
+    public ExokernelSnapshot Observe()
+    {
+        HostSession[] sessions;
+        lock (_lock)
+        {
+            sessions = [.. _sessions];
+        }
+
+        List<ClientSnapshot> clients = [];
+        List<RingSnapshot> rings = [];
+        foreach (HostSession session in sessions)
+        {
+            session.Observe(clients, rings);
+        }
+
+        return ExokernelSnapshot.Take(_options.Name, Frames, Volume) with { Clients = clients, Rings = rings };
     }
 
     /// <summary>Ends all connections, writes everything back that can be, and unmounts. What a library OS had not made durable survives as well, where its order allows.</summary>
@@ -147,78 +168,21 @@ public sealed class HostServer : IDisposable
         CleanUp();
     }
 
-    private static Socket Listen(string path)
+    private void Welcome(Socket socket, HostPeer peer, Hello hello)
     {
-        UnixDomainSocketEndPoint endPoint = new(path);
-        Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
+        if (hello == Hello.Observer && (_options.AdmitObserver ?? ObservationServer.IsOwnUserOrRoot)(peer))
         {
-            if (File.Exists(path) && !IsServed(endPoint))
-            {
-                File.Delete(path);
-            }
-
-            listener.Bind(endPoint);
-            listener.Listen(16);
-            return listener;
+            _observers.Serve(socket);
+            return;
         }
-        catch
-        {
-            listener.Dispose();
-            throw;
-        }
-    }
 
-    private static bool IsServed(UnixDomainSocketEndPoint endPoint)
-    {
-        using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            probe.Connect(endPoint);
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
-    }
-
-    private void Accept()
-    {
-        while (true)
-        {
-            Socket socket;
-            try
-            {
-                socket = _listener.Accept();
-            }
-            catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
-            {
-                return;
-            }
-
-            CleanUp();
-            try
-            {
-                Welcome(socket);
-            }
-            catch (IOException)
-            {
-                // No memory for another one, or it has gone already.
-                socket.Dispose();
-            }
-        }
-    }
-
-    private void Welcome(Socket socket)
-    {
+        CleanUp();
         HostSession? session = null;
-        if (Libc.TryGetPeer((int)socket.Handle, out int process, out uint user, out uint group)
-            && (_options.Admit ?? AdmitByUser)(new HostPeer(process, user, group)) is { } capability)
+        if (hello == Hello.LibraryOS && (_options.Admit ?? AdmitByUser)(peer) is { } capability)
         {
             lock (_lock)
             {
-                if (!_isStopping && _sessions.Count < _options.ClientsMax && (session = HostSession.TryCreate(this, socket, capability)) is not null)
+                if (!_isStopping && _sessions.Count < _options.ClientsMax && (session = HostSession.TryCreate(this, socket, peer, capability)) is not null)
                 {
                     _sessions.Add(session);
                 }
@@ -255,9 +219,8 @@ public sealed class HostServer : IDisposable
             sessions = [.. _sessions];
         }
 
-        _listener.Dispose();
-        _accepting.Join();
-        File.Delete(_options.SocketPath);
+        _reception.Dispose();
+        _observers.Dispose();
         foreach (HostSession session in sessions)
         {
             session.Stop();

@@ -18,6 +18,15 @@ public sealed class HostServerOptions
     /// <summary>Frames of a client that it can write, for the contents of data blocks; 1 or more. Default 1,024 (4 MiB).</summary>
     public int FramesPerClient { get; init; } = 1024;
 
+    /// <summary>What the host calls itself to observers. Default "exo host".</summary>
+    public string Name { get; init; } = "exo host";
+
+    /// <summary>Observers that may be connected at a time (<see cref="ExokernelObserver"/>); 0: none. They take no frames, and are told at most ten times a second. Default 8.</summary>
+    public int ObserversMax { get; init; } = 8;
+
+    /// <summary>Says who may look at the host: its frames, its registry, who is attached. Null: the host's own user, and the superuser.</summary>
+    public Func<HostPeer, bool>? AdmitObserver { get; init; }
+
     /// <summary>
     /// Says what a library OS may do, by what the kernel says about its process; null: it may not attach. The default gives the host's own user, and the superuser, everything that the volume's owner may,
     /// and every other user the capability of that user (<see cref="UnixNames"/>).

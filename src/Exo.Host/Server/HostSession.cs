@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Exo.Capabilities;
@@ -6,6 +7,7 @@ using Exo.Core.Blocks;
 using Exo.Core.Ipc;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 using Exo.Host.Protocol;
 using Exo.Storage.XN;
 
@@ -21,6 +23,7 @@ internal sealed class HostSession
 {
     private readonly HostServer _server;
     private readonly Socket _socket;
+    private readonly HostPeer _peer;
     private readonly Capability _capability;
     private readonly SharedMemory _requests;
     private readonly SharedMemory _replies;
@@ -35,10 +38,17 @@ internal sealed class HostSession
     private bool _isClean;
     private uint _nextBlock;
 
-    private HostSession(HostServer server, Socket socket, Capability capability, SharedMemory requests, SharedMemory replies, SharedFrames blocks, SharedFrames frames)
+    // Written by the session's thread alone, and read by observers.
+    private int _threadId;
+    private bool _isServing;
+    private long _requestCount;
+    private long _refusedCount;
+
+    private HostSession(HostServer server, Socket socket, HostPeer peer, Capability capability, SharedMemory requests, SharedMemory replies, SharedFrames blocks, SharedFrames frames)
     {
         _server = server;
         _socket = socket;
+        _peer = peer;
         _capability = capability;
         _requests = requests;
         _replies = replies;
@@ -58,7 +68,7 @@ internal sealed class HostSession
 
     /// <summary>Takes frames and memory for a client. Null: there are none.</summary>
     /// <exception cref="IOException">The system gives no memory files.</exception>
-    public static HostSession? TryCreate(HostServer server, Socket socket, Capability capability)
+    public static HostSession? TryCreate(HostServer server, Socket socket, HostPeer peer, Capability capability)
     {
         SharedFrames? blocks = null, frames = null;
         SharedMemory? requests = null, replies = null;
@@ -74,7 +84,7 @@ internal sealed class HostSession
 
             requests = SharedMemory.Create("exo-requests", Channel.FileBytes, readOnlyForOthers: false);
             replies = SharedMemory.Create("exo-replies", Channel.FileBytes, readOnlyForOthers: true);
-            return new HostSession(server, socket, capability, requests, replies, blocks!, frames);
+            return new HostSession(server, socket, peer, capability, requests, replies, blocks!, frames);
         }
         catch
         {
@@ -146,6 +156,38 @@ internal sealed class HostSession
             _replies.Dispose();
             _isClean = true;
             return true;
+        }
+    }
+
+    /// <summary>What is seen of it from outside; nothing when it is over.</summary>
+    public void Observe(List<ClientSnapshot> clients, List<RingSnapshot> rings)
+    {
+        int blocksHeld = HeldOf(_blocks), framesHeld = HeldOf(_frames);
+
+        // Not to be waited for: who cleans up after the client has it, and then there is nothing to be seen.
+        if (!_cleaning.TryEnter())
+        {
+            return;
+        }
+
+        try
+        {
+            if (_isOver || _isClean)
+            {
+                return;
+            }
+
+            long ranMicroseconds = Volatile.Read(ref _threadId) is not 0 and var thread ? Libc.ThreadTimeNanoseconds(thread) / 1000 : 0;
+            clients.Add(new ClientSnapshot(
+                _peer.ProcessId, _peer.User, _capability.Name.ToString(), Volatile.Read(ref _isServing), Volatile.Read(ref _requestCount), Volatile.Read(ref _refusedCount), ranMicroseconds,
+                blocksHeld, _blocks.Count, framesHeld, _frames.Count));
+            string name = string.Create(CultureInfo.InvariantCulture, $"process {_peer.ProcessId}");
+            rings.Add(_channel.ObserveIncoming(name, RingKind.Requests));
+            rings.Add(_channel.ObserveOutgoing(name, RingKind.Replies));
+        }
+        finally
+        {
+            _cleaning.Exit();
         }
     }
 
@@ -243,6 +285,17 @@ internal sealed class HostSession
         }
     }
 
+    private int HeldOf(SharedFrames frames)
+    {
+        int held = 0;
+        for (uint i = 0; i < (uint)frames.Count; i++)
+        {
+            held += Pool.ReferenceCount(new FrameNumber(frames.First.Value + i)) > 1 ? 1 : 0;
+        }
+
+        return held;
+    }
+
     private void Serve()
     {
         try
@@ -253,6 +306,7 @@ internal sealed class HostSession
             }
 
             HostRequests requests = new(this);
+            Volatile.Write(ref _threadId, Libc.ThreadId());
             Func<bool> isAlive = () => !_isOver;
             while (!_isOver && _channel.Receive(isAlive, out ReadOnlySpan<byte> there) == IpcStatus.Ok)
             {
@@ -260,7 +314,11 @@ internal sealed class HostSession
                 int length = there.Length;
                 there.CopyTo(_request);
                 _channel.Release(length);
+                _isServing = true;
                 int replied = requests.Answer(_request.AsSpan(0, length), _reply);
+                _isServing = false;
+                _requestCount++;
+                _refusedCount += MemoryMarshal.Read<HostStatus>(_reply) == HostStatus.Ok ? 0 : 1;
                 if (_channel.TryReserve(replied, out Span<byte> room) != IpcStatus.Ok)
                 {
                     // It does not take its replies, or has scribbled.

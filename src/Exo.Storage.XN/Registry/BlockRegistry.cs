@@ -30,6 +30,9 @@ internal sealed class BlockRegistry
     private int _stateFree = None;
     private ulong _clock;
 
+    // By template number: blocks in core, and dirty ones.
+    private (int InCore, int Dirty)[] _uses = new (int, int)[16];
+
     /// <summary>Makes an empty registry.</summary>
     public BlockRegistry(TemplateCatalogue templates, TableMemory? memory = null)
     {
@@ -100,6 +103,7 @@ internal sealed class BlockRegistry
         }
 
         Count++;
+        UsesOf(checked((ushort)template.Id.Value)).InCore++;
         Grow();
         ref int head = ref _heads[RegistryTables.BucketOf(block, _tables.Buckets)];
         _entries[index] = new RegistryEntry
@@ -147,6 +151,7 @@ internal sealed class BlockRegistry
         }
 
         Count--;
+        UsesOf(entry.Template).InCore--;
         entry = default;
         entry.Next = _free;
         entry.WriteState = None;
@@ -251,6 +256,7 @@ internal sealed class BlockRegistry
 
         DirtyFirst = index;
         DirtyCount++;
+        UsesOf(entry.Template).Dirty++;
     }
 
     public void ClearDirty(int index)
@@ -280,6 +286,7 @@ internal sealed class BlockRegistry
         state.DirtyNext = None;
         state.DirtyPrevious = None;
         DirtyCount--;
+        UsesOf(entry.Template).Dirty--;
     }
 
     /// <summary>Puts a volatile metadata block on its parent's list.</summary>
@@ -340,6 +347,30 @@ internal sealed class BlockRegistry
                 yield return i;
             }
         }
+    }
+
+    /// <summary>The templates of blocks in core, with how many of each there are and how many of those are dirty.</summary>
+    public IEnumerable<TemplateUse> Uses()
+    {
+        for (int template = 0; template < _uses.Length; template++)
+        {
+            (int inCore, int dirty) = _uses[template];
+            if (inCore > 0)
+            {
+                TemplateId id = new((uint)template);
+                yield return new TemplateUse(id, _templates.Find(id)!.Source.Name, inCore, dirty);
+            }
+        }
+    }
+
+    private ref (int InCore, int Dirty) UsesOf(ushort template)
+    {
+        if (template >= _uses.Length)
+        {
+            Array.Resize(ref _uses, Math.Max(template + 1, _uses.Length * 2));
+        }
+
+        return ref _uses[template];
     }
 
     private void FreeState(ref RegistryEntry entry)

@@ -89,6 +89,32 @@ public sealed class BlockRegistryTests
         Assert.Equal(0, disk.Disk.Registry.WriteStates);
     }
 
+    [Fact]
+    public void What_an_observer_is_told_is_what_the_registry_holds()
+    {
+        using StampedDisk disk = new();
+        StampedWorkload workload = new(disk.Tree, new Random(2));
+        int dirty = 0;
+        for (int i = 0; i < 500; i++)
+        {
+            workload.Step();
+            RegistrySnapshot seen = disk.Disk.Observe();
+            IReadOnlyList<RegistryEntryInfo> all = disk.Disk.SnapshotRegistry();
+            Assert.Equal((all.Count, all.Count(entry => entry.IsDirty)), (seen.InCore, seen.Dirty));
+            Assert.Equal(
+                all.GroupBy(entry => entry.Template).OrderBy(group => group.Key.Value).Select(group => (group.Key, group.Count(), group.Count(entry => entry.IsDirty))),
+                seen.Templates.Select(use => (use.Template, use.InCore, use.Dirty)));
+            Assert.InRange(seen.OnTheWay, seen.Dirty, seen.InCore);
+            Assert.InRange(seen.LogPosition, 0ul, seen.LogBlocks);
+            Assert.Equal((disk.Disk.FreeBlocks, disk.Disk.Counters), (seen.FreeBlocks, seen.Counters));
+            dirty += seen.Dirty;
+        }
+
+        Assert.True(dirty > 0);
+        disk.Tree.Sync();
+        Assert.Equal((0, 0), (disk.Disk.Observe().Dirty, disk.Disk.Observe().OnTheWay));
+    }
+
     /// <summary>
     /// A writer makes data dirty, writes it back, flushes, and lets it come and go, while readers without the lock look: every entry that they see must be one that was, whole.
     /// </summary>

@@ -97,6 +97,12 @@ public sealed class PacketDemultiplexer : IRevocable, IDisposable
             }
         }
 
+        owner.AddRing(made);
+        if (made.IsClosed)
+        {
+            owner.RemoveRing(made);
+        }
+
         ring = made;
         return verdict;
     }
@@ -183,6 +189,8 @@ public sealed class PacketDemultiplexer : IRevocable, IDisposable
         {
             return;
         }
+
+        ring.Owner.RemoveRing(ring);
 
         lock (_lock)
         {

@@ -2,7 +2,9 @@
 using System.Runtime.InteropServices;
 using Exo.Capabilities;
 using Exo.Core.Environments;
+using Exo.Core.Ipc;
 using Exo.Core.Memory;
+using Exo.Core.Observation;
 
 namespace Exo.Core.Net;
 
@@ -14,7 +16,7 @@ namespace Exo.Core.Net;
 /// </code>
 /// An environment sleeps until word 0 has changed (<see cref="Predicates.WakeupPredicate"/> over the frame); who fills the ring rings.
 /// </summary>
-public sealed class PacketRing : IDisposable
+public sealed class PacketRing : IDisposable, IObservableRing
 {
     private readonly PacketDemultiplexer _demultiplexer;
     private readonly FramePool _frames;
@@ -58,6 +60,8 @@ public sealed class PacketRing : IDisposable
     /// <summary>Packets that it had no room for.</summary>
     public long Lost => Volatile.Read(ref _lost);
 
+    internal bool IsClosed => Volatile.Read(ref _isClosed);
+
     internal ulong FirstSlot => _firstSlot;
 
     internal int SlotsMax => _entries.Length;
@@ -96,6 +100,16 @@ public sealed class PacketRing : IDisposable
 
     /// <summary>Closes the ring: its filters are removed, its packets dropped, its slots given back. Twice is once.</summary>
     public void Dispose() => _demultiplexer.Close(this);
+
+    RingSnapshot IObservableRing.Observe()
+    {
+        lock (_lock)
+        {
+            long depth = _put - _taken;
+            return new RingSnapshot(
+                Owner.Name.ToString(), RingKind.Packets, Writes: false, _counterFrame.Value, Math.Min(depth, _capacity), _capacity, _taken, _lost, _isClosed ? IpcStatus.Closed : IpcStatus.Ok);
+        }
+    }
 
     /// <summary>One packet more; the ring takes references of its own to its frames.</summary>
     internal bool TryPut(ReadOnlySpan<PacketSlice> slices, in ReceivedPacket packet)
