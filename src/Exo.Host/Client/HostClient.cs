@@ -127,22 +127,26 @@ public sealed partial class HostClient : IDisposable
     public bool TryReadCached(BlockNumber block, Span<byte> buffer)
     {
         buffer = buffer[..BlockBytes];
-        while (TryRead(block, out RegistryEntry before, out _) && (before.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed)
+        while (true)
         {
-            if (!TryFind(before.Frame, out ReadOnlySpan<byte> bytes))
+            uint sequence = _registry.Sequence;
+            if (!TryRead(block, out RegistryEntry before, out _)
+                || (before.Flags & (EntryFlags.Framed | EntryFlags.Reading)) != EntryFlags.Framed
+                || !TryFind(before.Frame, out ReadOnlySpan<byte> bytes))
             {
                 return false;
             }
 
-            bytes.CopyTo(buffer);
+            FrameCopy.Copy(bytes, buffer);
             Volatile.ReadBarrier();
-            if (TryRead(block, out RegistryEntry after, out _) && after.Frame == before.Frame && after.Version == before.Version)
+
+            // As a rule nothing at all has changed meanwhile; otherwise, whether this block has.
+            if (((sequence & 1) == 0 && _registry.Sequence == sequence)
+                || (TryRead(block, out RegistryEntry after, out _) && after.Frame == before.Frame && after.Version == before.Version))
             {
                 return true;
             }
         }
-
-        return false;
     }
 
     /// <summary>Ends the connection. The host puts what this client had in core into its own memory; what was not made durable may still be by others.</summary>

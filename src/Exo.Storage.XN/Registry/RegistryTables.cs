@@ -25,6 +25,9 @@ internal sealed unsafe class RegistryTables(TableMemory memory)
     /// <summary>Keeps the memory, and with it what the tables refer to.</summary>
     public TableMemory Memory => memory;
 
+    /// <summary>While it is even and stays the same, nothing in the tables changes.</summary>
+    public uint Sequence => Volatile.Read(ref _header->Sequence);
+
     /// <summary>From here on readers without the lock know that what they see may be half changed.</summary>
     public void BeginChange()
     {
