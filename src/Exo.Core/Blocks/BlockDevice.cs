@@ -183,6 +183,26 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     /// <summary>Adds to the counter of system calls.</summary>
     protected void CountSystemCalls(long count) => _tally.AddSystemCalls(count);
 
+    /// <summary>
+    /// <see cref="ExecuteAsync"/> for a device over this one with the same pool and geometry, which has validated the batch and retains its frames. What follows runs on whichever thread completes the batch,
+    /// the reactor's perhaps: it is to be short and must not throw.
+    /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    internal async ValueTask CarryAsync(Memory<BlockRequest> batch)
+    {
+        _gate.Enter(this);
+        try
+        {
+            await ExecuteCoreAsync(batch).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Leave();
+        }
+
+        _tally.Add(batch.Span);
+    }
+
     /// <summary>A better engine for queues than the device's asynchronous door; null: there is none.</summary>
     private protected virtual QueueEngine? MakeQueueEngine(int depth) => null;
 
