@@ -22,6 +22,8 @@ internal static class PacketAbi
     public const int PACKET_STATISTICS = 6;
     public const int PACKET_COPY_THRESH = 7;
     public const int PACKET_VERSION = 10;
+    public const int PACKET_TX_RING = 13;
+    public const int PACKET_LOSS = 14;
     public const int PACKET_VNET_HDR = 15;
     public const int PACKET_FANOUT = 18;
     public const int PACKET_QDISC_BYPASS = 20;
@@ -33,6 +35,8 @@ internal static class PacketAbi
     public const uint TP_STATUS_KERNEL = 0;
     public const uint TP_STATUS_USER = 1;
     public const uint TP_STATUS_COPY = 2;
+    public const uint TP_STATUS_AVAILABLE = 0;
+    public const uint TP_STATUS_SEND_REQUEST = 1;
 
     public const int MSG_TRUNC = 0x20;
 

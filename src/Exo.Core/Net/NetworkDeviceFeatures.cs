@@ -34,7 +34,7 @@ public sealed record NetworkDeviceFeatures
     /// <summary>The most pieces of one packet: its header and its payload slices. (A device that cannot send pieces puts them together.)</summary>
     public int TransmitSlicesMax { get; init; } = 1;
 
-    /// <summary>Whether packets leave from the frames they lie in; otherwise they are copied while <see cref="NetworkDevice.Transmit(ReadOnlySpan{TransmitPacket}, ReadOnlySpan{PacketSlice})"/> runs, by the kernel.</summary>
+    /// <summary>Whether packets leave from the frames they lie in; otherwise they are copied while <see cref="NetworkDevice.Transmit(ReadOnlySpan{TransmitPacket}, ReadOnlySpan{PacketSlice})"/> runs, once by the kernel, or, short ones, into memory shared with it first.</summary>
     public bool TransmitsFromFrames { get; init; }
 
     /// <summary>Why it is not a better one: what was asked of the kernel and refused. Null if nothing was.</summary>

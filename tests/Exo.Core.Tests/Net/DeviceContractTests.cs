@@ -23,8 +23,8 @@ public sealed class PacketSocketContractTests : NetworkDeviceContract
 }
 
 /// <summary>
-/// The same where the sending interface cuts nothing itself: the kernel has to, and the receiver sees what would be on a wire. One end has a small ring and looks at it
-/// before it sleeps, the other has none.
+/// The same where the sending interface cuts nothing itself: the kernel has to, and the receiver sees what would be on a wire. One end has small rings and looks at
+/// its own before it sleeps, the other has none and has packets copied page by page.
 /// </summary>
 public sealed class PacketSocketOverPlainWireContractTests : NetworkDeviceContract
 {
@@ -45,9 +45,12 @@ public sealed class PacketSocketOverPlainWireContractTests : NetworkDeviceContra
         return new DevicePair(
             frames,
             network.InA(() => PacketSocketDevice.Open(
-                TestNetwork.LinkA, frames, new PacketSocketOptions { ReceiveRingSlots = 70, BusyPoll = TimeSpan.FromMicroseconds(100) })),
+                TestNetwork.LinkA, frames, new PacketSocketOptions { ReceiveRingSlots = 70, TransmitRingSlots = 1, BusyPoll = TimeSpan.FromMicroseconds(100) })),
             network.InB(() => PacketSocketDevice.Open(
-                TestNetwork.LinkB, frames, new PacketSocketOptions { IsPromiscuous = true, BypassQueueing = false, ReceiveRingSlots = 0 })),
+                TestNetwork.LinkB, frames, new PacketSocketOptions
+                {
+                    IsPromiscuous = true, BypassQueueing = false, ReceiveRingSlots = 0, TransmitRingSlots = 0, ContiguousBuffers = false,
+                })),
             network);
     }
 }

@@ -46,13 +46,18 @@ public sealed unsafe class TestNetwork : IDisposable
     public string NamespaceB => _name + "b";
 
     /// <summary>Runs the ip program.</summary>
-    public static string Ip(params string[] arguments)
+    public static string Ip(params string[] arguments) => Run("ip", arguments);
+
+    /// <summary>Runs the tc program for a namespace.</summary>
+    public static string Tc(string space, params string[] arguments) => Run("tc", ["-n", space, .. arguments]);
+
+    private static string Run(string program, params string[] arguments)
     {
-        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
         string output = process.StandardOutput.ReadToEnd();
         string error = process.StandardError.ReadToEnd();
         process.WaitForExit();
-        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"ip {string.Join(' ', arguments)}: {error}");
+        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{program} {string.Join(' ', arguments)}: {error}");
     }
 
     /// <summary>Runs something on a thread that lives in a namespace; sockets made there stay there.</summary>

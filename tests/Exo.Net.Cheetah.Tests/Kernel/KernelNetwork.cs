@@ -9,7 +9,10 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
-/// <summary>A network namespace of its own with a TAP in it: the kernel's TCP at 10.9.0.1 and fd09::1, and a device for a stack of ours at the other end. Gone when disposed.</summary>
+/// <summary>
+/// A network namespace of its own with a TAP in it, or a veth pair: the kernel's TCP at 10.9.0.1 and fd09::1, and a device for a stack of ours at the other end. Gone when
+/// disposed.
+/// </summary>
 internal sealed partial class KernelNetwork : IDisposable
 {
     private const int NewNetworkNamespace = 0x40000000;
@@ -18,7 +21,7 @@ internal sealed partial class KernelNetwork : IDisposable
 
     private readonly string space = $"exo-tcp-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
 
-    public KernelNetwork(bool superPackets = true)
+    public KernelNetwork(bool superPackets = true, bool overVeth = false)
     {
         Requires.Root();
         Requires.Program("ip");
@@ -27,11 +30,21 @@ internal sealed partial class KernelNetwork : IDisposable
         try
         {
             Ip("netns", "add", space);
-            Device = In(() => TapDevice.Open("exo-tap", Frames, new TapOptions { ReceiveSuperPackets = superPackets }));
+            if (overVeth)
+            {
+                Ip("-n", space, "link", "add", "exo-k", "type", "veth", "peer", "name", "exo-v");
+                Ip("-n", space, "link", "set", "exo-v", "addrgenmode", "none", "up");
+                Device = In(() => PacketSocketDevice.Open("exo-v", Frames));
+            }
+            else
+            {
+                Device = In(() => TapDevice.Open("exo-k", Frames, new TapOptions { ReceiveSuperPackets = superPackets }));
+            }
+
             Ip("-n", space, "link", "set", "lo", "up");
-            Ip("-n", space, "addr", "add", "10.9.0.1/24", "dev", "exo-tap");
-            Ip("-n", space, "addr", "add", "fd09::1/64", "dev", "exo-tap", "nodad");
-            Ip("-n", space, "link", "set", "exo-tap", "up");
+            Ip("-n", space, "addr", "add", "10.9.0.1/24", "dev", "exo-k");
+            Ip("-n", space, "addr", "add", "fd09::1/64", "dev", "exo-k", "nodad");
+            Ip("-n", space, "link", "set", "exo-k", "up");
         }
         catch
         {

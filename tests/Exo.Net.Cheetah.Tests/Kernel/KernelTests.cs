@@ -14,7 +14,7 @@ using Exo.Tests;
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
 /// <summary>
-/// The kernel's TCP as peer, through a TAP in a namespace. EXO_TCP_MIB sets how much is sent each way (24 in a usual run).
+/// The kernel's TCP as peer, through a TAP in a namespace, or a packet socket on veth. EXO_TCP_MIB sets how much is sent each way (24 in a usual run).
 /// </summary>
 public class KernelTests
 {
@@ -68,9 +68,12 @@ public class KernelTests
     [InlineData("fd09::2", 0, 0, 0)]
     [InlineData("10.9.0.2", 0.01, 0.01, 0.02)]
     [InlineData("fd09::2", 0.05, 0, 0)]
-    public void The_kernel_connects_and_every_byte_arrives_both_ways(string address, double loss, double duplication, double swapping)
+    [InlineData("10.9.0.2", 0, 0, 0, true)]
+    [InlineData("fd09::2", 0, 0, 0, true)]
+    [InlineData("10.9.0.2", 0.01, 0.01, 0.02, true)]
+    public void The_kernel_connects_and_every_byte_arrives_both_ways(string address, double loss, double duplication, double swapping, bool overVeth = false)
     {
-        using var network = new KernelNetwork(superPackets: loss == 0);
+        using var network = new KernelNetwork(superPackets: loss == 0, overVeth);
         long bytes = loss == 0 ? TransferBytes : TransferBytes / 8;
         var service = new Pattern(bytes);
         NetworkDevice device = loss == 0 ? network.Device : new ImpairedDevice(network.Device, 1, loss, duplication, swapping);
@@ -126,7 +129,7 @@ public class KernelTests
             {
                 long mark = bytes / 4 * (i + 1);
                 SpinWait.SpinUntil(() => service.Received >= mark || ended.IsCancellationRequested);
-                network.Run("ip", "link", "set", "exo-tap", "mtu", sizes[i].ToString(CultureInfo.InvariantCulture));
+                network.Run("ip", "link", "set", "exo-k", "mtu", sizes[i].ToString(CultureInfo.InvariantCulture));
             }
         });
         shrinking.Start();
@@ -162,11 +165,13 @@ public class KernelTests
         Assert.Equal(TcpCloseReason.Reset, service.Closed);
     }
 
-    [Fact]
-    public async Task Curl_and_ping_are_answered()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Curl_and_ping_are_answered(bool overVeth)
     {
         Requires.Program("curl");
-        using var network = new KernelNetwork();
+        using var network = new KernelNetwork(overVeth: overVeth);
         var documents = new MemoryDocumentSource(network.Frames);
         byte[] small = TestServer.Bytes(1000), large = TestServer.Bytes(5_000_000, 2);
         documents.Set("/small", small);
@@ -195,6 +200,54 @@ public class KernelTests
         }
 
         documents.Dispose();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_a_client_has_not_read_yet_stays_as_it_was_when_the_document_and_its_frames_change(bool overVeth)
+    {
+        using var network = new KernelNetwork(overVeth: overVeth);
+        var documents = new MemoryDocumentSource(network.Frames);
+        byte[] first = TestServer.Bytes(100_000);
+        documents.Set("/file", first);
+        var server = new CheetahServer(
+            new CheetahServerOptions { Device = network.Device, Network = Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+        await using (server)
+        {
+            server.Start();
+            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 1 << 20 });
+            client.ReceiveTimeout = 20_000;
+            client.Connect(IPAddress.Parse("10.9.0.2"), 80);
+            client.Send("GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"u8);
+            Assert.True(SpinWait.SpinUntil(() => client.Available > first.Length && server.Counters.BytesSent >= client.Available, TimeSpan.FromSeconds(20)));
+            for (int i = 0; i < 20; i++)
+            {
+                documents.Set("/file", TestServer.Bytes(100_000, i + 2));
+                using Socket other = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+                other.ReceiveTimeout = 20_000;
+                other.Connect(IPAddress.Parse("10.9.0.2"), 80);
+                other.Send("GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"u8);
+                Assert.Equal(TestServer.Bytes(100_000, i + 2), Body(other));
+            }
+
+            Assert.Equal(first, Body(client));
+        }
+
+        documents.Dispose();
+    }
+
+    private static byte[] Body(Socket client)
+    {
+        using var all = new MemoryStream();
+        byte[] piece = new byte[65536];
+        for (int count; (count = client.Receive(piece)) > 0;)
+        {
+            all.Write(piece, 0, count);
+        }
+
+        byte[] response = all.ToArray();
+        return response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
     }
 
     private static void Exchange(Socket socket, long bytes)

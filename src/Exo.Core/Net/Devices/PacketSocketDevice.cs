@@ -19,30 +19,39 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private const int TransmitPiecesMax = 64;
     private const int SuperPacketMax = ushort.MaxValue;
 
+    // Packets that go page by page after the kernel had no piece of memory long enough for one.
+    private const int ScatteredAfterShortage = 1000;
+
     private readonly NetworkLink _link;
     private readonly SafeFileHandle _socket;
     private readonly DeviceWait _wait = new();
     private readonly ReceiveFrames _receiveFrames;
     private readonly VirtioVectors _vectors;
     private readonly PacketReceiveRing? _ring;
+    private readonly PacketTransmitRing? _transmitRing;
     private readonly bool _mayBypass;
+    private readonly bool _mayBeContiguous;
     private readonly TimeSpan _busyPoll;
     private NetworkDeviceFeatures _features;
     private DeviceTally _tally;
     private long _kernelDrops;
+    private int _scattered;
     private bool _mayHaveFailed;
     private bool _isDisposed;
 
     private PacketSocketDevice(
-        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, FramePool frames, ReceiveFrames receiveFrames, VirtioVectors vectors, PacketSocketOptions options)
+        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, PacketTransmitRing? transmitRing, FramePool frames, ReceiveFrames receiveFrames,
+        VirtioVectors vectors, PacketSocketOptions options)
         : base(link.Name, frames)
     {
         _link = link;
         _socket = socket;
         _ring = ring;
+        _transmitRing = transmitRing;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
         _mayBypass = options.BypassQueueing;
+        _mayBeContiguous = options.ContiguousBuffers;
         _busyPoll = options.BusyPoll;
         _features = Measure();
         frames.AddUser();
@@ -72,21 +81,26 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         options ??= new PacketSocketOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(options.ReceiveRingSlots);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.ReceiveRingSlots, 1 << 19);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.TransmitRingSlots);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.TransmitRingSlots, 1 << 19);
         NetworkLink link = NetworkLink.Open(interfaceName);
         SafeFileHandle? socket = null;
         PacketReceiveRing? ring = null;
+        PacketTransmitRing? transmitRing = null;
         ReceiveFrames? receiveFrames = null;
         try
         {
             _ = link.Address;
             socket = OpenSocket(link, options, out ring);
+            transmitRing = options.TransmitRingSlots == 0 ? null : PacketTransmitRing.TryOpen(OpenSender(link, options), options.TransmitRingSlots);
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
             VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
-            return new PacketSocketDevice(link, socket, ring, frames, receiveFrames, vectors, options);
+            return new PacketSocketDevice(link, socket, ring, transmitRing, frames, receiveFrames, vectors, options);
         }
         catch
         {
             receiveFrames?.Dispose();
+            transmitRing?.Dispose();
             ring?.Dispose();
             socket?.Dispose();
             link.Dispose();
@@ -117,6 +131,11 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ChoosePath(_link, Descriptor, _mayBypass);
+        if (_transmitRing is not null)
+        {
+            ChoosePath(_link, _transmitRing.Descriptor, _mayBypass);
+        }
+
         Volatile.Write(ref _features, Measure());
     }
 
@@ -125,42 +144,127 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         int accepted = 0;
-        while (accepted < packets.Length)
+        bool isFull = false;
+        while (accepted < packets.Length && !isFull)
         {
-            int count = _vectors.Build(packets[accepted..], slices);
-            int sent = 0;
-            while (sent < count)
+            ReadOnlySpan<TransmitPacket> rest = packets[accepted..];
+            int done = _transmitRing is { } ring ? SendByRing(ring, rest, slices, out isFull) : 0;
+            if (done == 0 && !isFull)
+            {
+                done = SendFromFrames(rest[..LeadWithoutRing(rest, slices)], slices, out isFull);
+            }
+
+            accepted += done;
+        }
+
+        _tally.TransmitFull += isFull ? 1 : 0;
+        return accepted;
+    }
+
+    // Packets from the first on that are sent without the ring: at least one, which did not fit or found the ring full.
+    private int LeadWithoutRing(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    {
+        int count = _transmitRing is null ? packets.Length : 1;
+        while (count < packets.Length && !PacketTransmitRing.Takes(packets[count], TransmitLength.Of(packets[count], slices)))
+        {
+            count++;
+        }
+
+        return count;
+    }
+
+    // Those that fit into slots, from the first packet on. Returns how many were accepted: sent or dropped.
+    private int SendByRing(PacketTransmitRing ring, ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices, out bool isFull)
+    {
+        nint memory = Frames.BaseAddress;
+        int count = 0;
+        long bytes = 0;
+        isFull = false;
+        for (; count < packets.Length; count++)
+        {
+            ref readonly TransmitPacket packet = ref packets[count];
+            int lengthBytes = TransmitLength.Of(packet, slices);
+            if (!PacketTransmitRing.Takes(packet, lengthBytes) || !ring.TryAdd(packet, slices.Slice(packet.FirstSlice, packet.SliceCount), memory, lengthBytes))
+            {
+                break;
+            }
+
+            bytes += lengthBytes;
+        }
+
+        if (count == 0)
+        {
+            return 0;
+        }
+
+        _tally.SystemCalls++;
+        int taken = ring.Send(out int errno);
+        int left = ring.TakeBack();
+        Invariant.Check(taken + left == count);
+        ThrowIfGone(errno);
+        if (left > 0 && errno is 0 or Errno.EAGAIN)
+        {
+            isFull = true;
+            Count(packets[..taken], slices);
+            return taken;
+        }
+
+        // The interface is down, or its queue is full: what is left is lost on it.
+        _tally.TransmitDropped += left;
+        _tally.TransmittedPackets += count;
+        _tally.TransmittedBytes += bytes;
+        return count;
+    }
+
+    // By sendmmsg, from where they lie: the kernel copies them. Returns how many were accepted: sent or dropped.
+    // Pages that it copies into come back from the receiver's processor by way of long lists, cold; one piece of more than 32 KiB goes past those lists and is the last
+    // that came back. So all of a packet is told to be header, which is kept in one piece.
+    private int SendFromFrames(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices, out bool isFull)
+    {
+        int accepted = 0;
+        bool isShort = false;
+        isFull = false;
+        while (accepted < packets.Length && !isFull)
+        {
+            bool isContiguous = _mayBeContiguous && !isShort && _scattered == 0;
+            int count = _vectors.Build(packets[accepted..], slices, isContiguous);
+            int sent = 0, dropped = 0;
+            bool wasShort = isShort;
+            isShort = false;
+            while (sent < count && !isFull && !isShort)
             {
                 _tally.SystemCalls++;
                 int done = Libc.SendMessages(Descriptor, _vectors.Sending + sent, (uint)(count - sent), Libc.MessageDontWait);
                 int errno = done < 0 ? Errno.Last : 0;
-                if (errno == Errno.EAGAIN)
-                {
-                    Count(packets.Slice(accepted, sent), slices);
-                    _tally.TransmitFull++;
-                    return accepted + sent;
-                }
-
-                if (errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV)
-                {
-                    throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.");
-                }
-
-                if (errno is not (0 or Errno.EINTR))
+                ThrowIfGone(errno);
+                isFull = errno == Errno.EAGAIN;
+                isShort = errno == Libc.ErrnoNoBuffers && isContiguous;
+                if (errno is not (0 or Errno.EINTR or Errno.EAGAIN) && !isShort)
                 {
                     // This packet, not the device: the interface is down, its MTU shrank, its queue is full.
-                    _tally.TransmitDropped++;
+                    dropped++;
                     done = 1;
                 }
 
                 sent += Math.Max(done, 0);
             }
 
-            Count(packets.Slice(accepted, count), slices);
-            accepted += count;
+            // ENOBUFS is told of memory and of the interface's queue. Where pages will do it was memory.
+            _scattered = wasShort && sent > dropped ? ScatteredAfterShortage : Math.Max(0, _scattered - sent);
+            _tally.TransmitDropped += dropped;
+            Count(packets.Slice(accepted, sent), slices);
+            accepted += sent;
         }
 
         return accepted;
+    }
+
+    private void ThrowIfGone(int errno)
+    {
+        if (errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV)
+        {
+            throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.");
+        }
     }
 
     /// <inheritdoc/>
@@ -255,8 +359,8 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         if (count < 0)
         {
             // ENETDOWN is told once when the interface is switched off; it may come back.
-            int errno = Errno.Last;
-            return errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV ? throw new NetworkDeviceException(errno, Name, $"The interface {Name} is gone.") : true;
+            ThrowIfGone(Errno.Last);
+            return true;
         }
 
         for (int i = 0; i < count; i++)
@@ -285,6 +389,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
 
         _isDisposed = true;
         _ring?.Dispose();
+        _transmitRing?.Dispose();
         _socket.Dispose();
         _link.Dispose();
         _vectors.Dispose();
@@ -296,45 +401,17 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options, out PacketReceiveRing? ring)
     {
         ring = null;
-        // Protocol 0 hears nothing: the queue stays empty until everything is set.
-        int fd = Libc.Socket(PacketAbi.AF_PACKET, PacketAbi.SOCK_RAW | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, 0);
-        if (fd < 0)
-        {
-            throw Refused(link.Name, "open a packet socket on", "it needs CAP_NET_RAW");
-        }
-
-        SafeFileHandle socket = new(fd, ownsHandle: true);
+        SafeFileHandle socket = OpenUnbound(link, options);
         try
         {
-            Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_VNET_HDR, 1, "use virtio headers on");
+            int fd = (int)socket.DangerousGetHandle();
             Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_IGNORE_OUTGOING, 1, "leave out outgoing packets on");
-            ChoosePath(link, fd, options.BypassQueueing);
-
-            // Beyond the system's limit where we may, else up to it.
-            int bytes = options.SocketBufferBytes;
-            if (Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUFFORCE, &bytes, sizeof(int)) != 0
-                || Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUFFORCE, &bytes, sizeof(int)) != 0)
-            {
-                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUF, &bytes, sizeof(int));
-                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUF, &bytes, sizeof(int));
-            }
-
             if (options.ReceiveRingSlots > 0)
             {
                 ring = PacketReceiveRing.TryOpen(fd, options.ReceiveRingSlots);
             }
 
-            LinkSocketAddress address = new()
-            {
-                Family = PacketAbi.AF_PACKET,
-                Protocol = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(PacketAbi.ETH_P_ALL),
-                InterfaceIndex = link.Index,
-            };
-            if (Libc.Bind(fd, (byte*)&address, (uint)sizeof(LinkSocketAddress)) != 0)
-            {
-                throw Refused(link.Name, "bind a packet socket to");
-            }
-
+            Bind(link, fd, PacketAbi.ETH_P_ALL);
             if (options.IsPromiscuous)
             {
                 PacketMembership membership = new() { InterfaceIndex = link.Index, Kind = PacketAbi.PACKET_MR_PROMISC };
@@ -356,6 +433,69 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             ring?.Dispose();
             socket.Dispose();
             throw;
+        }
+    }
+
+    // A socket that only sends.
+    private static SafeFileHandle OpenSender(NetworkLink link, PacketSocketOptions options)
+    {
+        SafeFileHandle socket = OpenUnbound(link, options);
+        try
+        {
+            Bind(link, (int)socket.DangerousGetHandle(), 0);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    // Protocol 0 hears nothing: the queue stays empty until everything is set.
+    private static SafeFileHandle OpenUnbound(NetworkLink link, PacketSocketOptions options)
+    {
+        int fd = Libc.Socket(PacketAbi.AF_PACKET, PacketAbi.SOCK_RAW | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, 0);
+        if (fd < 0)
+        {
+            throw Refused(link.Name, "open a packet socket on", "it needs CAP_NET_RAW");
+        }
+
+        SafeFileHandle socket = new(fd, ownsHandle: true);
+        try
+        {
+            Set(link, fd, PacketAbi.SOL_PACKET, PacketAbi.PACKET_VNET_HDR, 1, "use virtio headers on");
+            ChoosePath(link, fd, options.BypassQueueing);
+
+            // Beyond the system's limit where we may, else up to it.
+            int bytes = options.SocketBufferBytes;
+            if (Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUFFORCE, &bytes, sizeof(int)) != 0
+                || Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUFFORCE, &bytes, sizeof(int)) != 0)
+            {
+                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_RCVBUF, &bytes, sizeof(int));
+                _ = Libc.SetSocketOption(fd, Libc.SolSocket, PacketAbi.SO_SNDBUF, &bytes, sizeof(int));
+            }
+
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private static void Bind(NetworkLink link, int socket, ushort protocol)
+    {
+        LinkSocketAddress address = new()
+        {
+            Family = PacketAbi.AF_PACKET,
+            Protocol = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(protocol),
+            InterfaceIndex = link.Index,
+        };
+        if (Libc.Bind(socket, (byte*)&address, (uint)sizeof(LinkSocketAddress)) != 0)
+        {
+            throw Refused(link.Name, "bind a packet socket to");
         }
     }
 

@@ -30,6 +30,18 @@ public sealed record PacketSocketOptions
     public int ReceiveRingSlots { get; init; } = 2048;
 
     /// <summary>
+    /// Slots of 2 KiB of a ring shared with the kernel, into which packets that fit are written to be sent; longer ones are sent from their frames. 0 = no ring, nor where the
+    /// kernel has not the memory for it.
+    /// </summary>
+    public int TransmitRingSlots { get; init; } = NetworkDevice.BatchPacketsMax;
+
+    /// <summary>
+    /// Whether the kernel is to copy a packet that is sent into one piece of memory (up to 128 KiB) rather than page by page: cheaper, above all for super-packets. Where it has no such
+    /// piece, packets go page by page for a while. Off where memory is scarce and in small pieces, so that looking for long ones holds the sender up.
+    /// </summary>
+    public bool ContiguousBuffers { get; init; } = true;
+
+    /// <summary>
     /// How long <see cref="NetworkDevice.Wait"/> looks at the ring before it sleeps: being woken costs both sides more than packets that follow closely. Zero, the default:
     /// not at all. Uses a whole processor while packets come more often than that.
     /// </summary>

@@ -9,11 +9,18 @@ internal static class TransmitLength
         long sum = 0;
         foreach (ref readonly TransmitPacket packet in packets)
         {
-            sum += packet.Header.LengthBytes;
-            foreach (ref readonly PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
-            {
-                sum += slice.LengthBytes;
-            }
+            sum += Of(packet, slices);
+        }
+
+        return sum;
+    }
+
+    public static int Of(in TransmitPacket packet, ReadOnlySpan<PacketSlice> slices)
+    {
+        int sum = packet.Header.LengthBytes;
+        foreach (ref readonly PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
+        {
+            sum += slice.LengthBytes;
         }
 
         return sum;

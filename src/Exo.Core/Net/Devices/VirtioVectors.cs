@@ -71,7 +71,10 @@ internal sealed unsafe class VirtioVectors : IDisposable
     public IoVector* ReceivePieces(int slot) => _receivePieces + slot * (1 + _slotFrames);
 
     /// <summary>Writes messages for as many packets as there is room for, at least one.</summary>
-    public int Build(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    /// <param name="packets">The packets, checked.</param>
+    /// <param name="slices">What they index.</param>
+    /// <param name="isContiguous">Whether the whole packet is told to be header, which the kernel keeps in one piece.</param>
+    public int Build(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices, bool isContiguous = false)
     {
         // The largest packet that was let in has 64 pieces: it always fits into an empty vector of 1280.
         nint memory = _frames.BaseAddress;
@@ -88,16 +91,12 @@ internal sealed unsafe class VirtioVectors : IDisposable
 
             IoVector* at = _sendPieces + used;
             used += pieces;
-            PacketOffload offload = packet.Offload;
-            _sendHeaders[i] = new VirtioHeader
+            _sendHeaders[i] = HeaderOf(packet.Offload);
+            if (isContiguous)
             {
-                Flags = offload.NeedsChecksum ? PacketAbi.VIRTIO_NET_HDR_F_NEEDS_CSUM : (byte)0,
-                SegmentationType = (byte)offload.Segmentation,
-                HeaderBytes = offload.HeaderBytes,
-                SegmentBytes = offload.SegmentBytes,
-                ChecksumStart = offload.ChecksumStartBytes,
-                ChecksumOffset = offload.NeedsChecksum ? offload.ChecksumOffsetBytes : (ushort)0,
-            };
+                _sendHeaders[i].HeaderBytes = (ushort)TransmitLength.Of(packet, slices);
+            }
+
             at[0] = new IoVector { Base = (nint)(_sendHeaders + i), LengthBytes = (nuint)sizeof(VirtioHeader) };
             at[1] = Piece(memory, packet.Header);
             for (int j = 0; j < packet.SliceCount; j++)
@@ -111,6 +110,17 @@ internal sealed unsafe class VirtioVectors : IDisposable
 
         return count;
     }
+
+    /// <summary>What is left to do to a packet, as the kernel is told.</summary>
+    public static VirtioHeader HeaderOf(PacketOffload offload) => new()
+    {
+        Flags = offload.NeedsChecksum ? PacketAbi.VIRTIO_NET_HDR_F_NEEDS_CSUM : (byte)0,
+        SegmentationType = (byte)offload.Segmentation,
+        HeaderBytes = offload.HeaderBytes,
+        SegmentBytes = offload.SegmentBytes,
+        ChecksumStart = offload.ChecksumStartBytes,
+        ChecksumOffset = offload.NeedsChecksum ? offload.ChecksumOffsetBytes : (ushort)0,
+    };
 
     /// <summary>Puts frames into the first slots.</summary>
     /// <returns>Slots that are complete, from the first on.</returns>
