@@ -88,7 +88,7 @@ public sealed partial class CffsVolume
                     return TryVisit(inode, identity, ref visit);
                 }
 
-                if (record.Depth != 0 || !Permissions.Allows(record, identity, Permissions.Read)
+                if (record.HasTree || !Permissions.Allows(record, identity, Permissions.Read)
                     || !visit.TryVisit(Core.Files, record, Core.Directories.SectorOf(place), place.InSector))
                 {
                     return false;
@@ -158,7 +158,7 @@ public sealed partial class CffsVolume
     {
         public CffsSpanLease Lease;
 
-        public bool TryVisit(FileStore files, scoped in Record record, scoped ReadOnlySpan<byte> sector, int inSector) => files.TryLease(record, out Lease);
+        public bool TryVisit(FileStore files, scoped in Record record, scoped ReadOnlySpan<byte> sector, int inSector) => files.TryLease(record, sector, out Lease);
 
         public bool TryVisit(FileStore files, Inode inode) => files.TryLease(inode, 0, (int)Math.Min(inode.Record.Size, int.MaxValue), out Lease);
     }

@@ -266,7 +266,7 @@ public sealed partial class CffsVolume
         uint links = record.Kind == SlotKind.Directory ? 2 + (inode.Directory?.Subdirectories ?? 0) : record.Links - inode.BuriedLinks;
         return StatOf(record, links) with
         {
-            AllocatedBlocks = inode.IsMapLoaded ? inode.Map.TotalBlocks : record.Depth == 0 && record.Kind != SlotKind.Special ? record.Count : 0,
+            AllocatedBlocks = record.IsPacked ? 1 : inode.IsMapLoaded ? inode.Map.TotalBlocks : record.Depth == 0 && record.Kind != SlotKind.Special ? record.Count : 0,
             Version = Volatile.Read(ref inode.Version),
         };
     }
@@ -282,7 +282,7 @@ public sealed partial class CffsVolume
         User = record.User,
         Group = record.Group,
         Size = (long)record.Size,
-        AllocatedBlocks = record.Kind != SlotKind.Special ? record.Count : 0,
+        AllocatedBlocks = record.IsPacked ? 1 : record.Kind != SlotKind.Special ? record.Count : 0,
         AccessTimeNs = record.AccessTime,
         ModifyTimeNs = record.ModifyTime,
         ChangeTimeNs = record.ChangeTime,
@@ -594,7 +594,7 @@ public sealed partial class CffsVolume
 
     internal static async ValueTask<CffsStat> StatInodeAsync(VolumeCore core, Inode inode, IoMode io)
     {
-        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.Depth > 0)
+        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.HasTree)
         {
             await inode.Lock.EnterAsync(io).ConfigureAwait(false);
             try

@@ -247,6 +247,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         VolumeCore core = new(disk, key, disk.Frames, templates, root.Block, options.Time, isReadOnly)
         {
             IndexSplitAt = options.IndexSplitAt, IndexFromBlocks = options.IndexFromBlocks, BehindFromBytes = options.BehindFromBytes, Groups = options.Groups,
+            Packs = options.Packs && options.Groups,
         };
         core.Space.Blocks = options.ReserveBlocks ?? core.Space.Blocks;
         try

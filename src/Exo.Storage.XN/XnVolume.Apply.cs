@@ -72,7 +72,7 @@ public sealed partial class XnVolume
 
     /// <summary>
     /// A library's own order: the next version of <paramref name="after"/> that is written waits until the present version of <paramref name="before"/> is durable.
-    /// Both must be registered; <paramref name="after"/> must be metadata.
+    /// Both must be registered; <paramref name="after"/> must be metadata. What contents (<paramref name="before"/>) are to hold must be in their frame by then.
     /// </summary>
     /// <returns>Ok (also when nothing needs to wait); ReadOnly, NotRegistered, AccessDenied, NotInCore, WrongTemplate, OrderCycle.</returns>
     public XnStatus Order(Credential credential, BlockNumber before, BlockNumber after)
@@ -94,7 +94,7 @@ public sealed partial class XnVolume
             }
 
             XnStatus status = CheckAccess(credential, _registry[second].Guard, XnOperation.Write);
-            if (status != XnStatus.Ok || before == after || IsDurable(first))
+            if (status != XnStatus.Ok || before == after || IsDurable(first) || IsHeldBackBy(first, after.Value))
             {
                 return status;
             }
@@ -108,6 +108,14 @@ public sealed partial class XnVolume
 
             return status;
         }
+    }
+
+    /// <summary>Rule one holds a block back already until contents below it are on the disk, and of those no version is under way that would do: what is in their frame now goes with the first.</summary>
+    private bool IsHeldBackBy(int contents, ulong parent)
+    {
+        ref RegistryEntry entry = ref _registry[contents];
+        return entry.Parent == parent && entry.Has(EntryFlags.Uninitialised) && !entry.Has(EntryFlags.Writing | EntryFlags.Unflushed | EntryFlags.Committing)
+            && !_registry.TemplateOf(contents).IsMetadata;
     }
 
     /// <summary>Whether any order is pending.</summary>
@@ -521,6 +529,12 @@ public sealed partial class XnVolume
             {
                 if (sector != AnySector && sector == SectorOf(_registry.Find(after), partition))
                 {
+                    return XnStatus.Ok;
+                }
+
+                if (at == before && !isFresh && !_registry.TemplateOf(index).IsMetadata)
+                {
+                    // Contents below the block that waits for them: the write that waits is the one by which they are found.
                     return XnStatus.Ok;
                 }
 

@@ -249,9 +249,10 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         ? new string((char)('a' + random.Next(26)), random.Next(20, 256))
         : $"n{random.Next(40)}{new string('x', random.Next(3) == 0 ? random.Next(40) : 0)}";
 
-    private int Length() => random.Next(6) switch
+    private int Length() => random.Next(8) switch
     {
         0 => 0,
+        6 or 7 => random.Next(400, 2200),
         1 or 2 => random.Next(400),
         3 => random.Next(5000),
         4 => random.Next(40_000),

@@ -3,6 +3,7 @@ using System.Buffers;
 using Exo.Adapters.Fuse.Messages;
 using Exo.FileSystems.CFFS;
 using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Nodes;
 
 namespace Exo.Adapters.Fuse.Session;
 
@@ -125,14 +126,12 @@ internal sealed partial class FuseSession
             throw new CffsException(CffsError.Invalid, "a negative offset");
         }
 
-        // Contents that lie in a directory's sector are at most one sector.
-        const int InlineBytesMax = 512;
         int length = (int)Math.Min(request.BodyWord(16), FuseSessionLimits.WriteBytesMax);
-        Span<byte> inline = reply.Add(InlineBytesMax);
+        Span<byte> inline = reply.Add(NodeDoor.InlineBytesMax);
         bool isNoted = (request.BodyWord(32) & NoAccessTime) == 0;
         int there = _door.Borrow(inode, (long)offset, length, reply.Pages, inline, isNoted, out int pages);
         bool isInline = pages == 0;
-        reply.Shorten(isInline ? InlineBytesMax - there : InlineBytesMax);
+        reply.Shorten(isInline ? NodeDoor.InlineBytesMax - there : NodeDoor.InlineBytesMax);
         if (!isInline)
         {
             reply.PageCount = pages;

@@ -96,10 +96,11 @@ internal sealed partial class VolumeCheck
                 continue;
             }
 
+            CheckPack(directory, at.Block, s, sector);
             for (int slot = 0; slot < Slot.PerSector;)
             {
                 byte kind = sector[slot * Slot.SizeBytes];
-                if (kind == (byte)SlotKind.Free)
+                if (kind is (byte)SlotKind.Free or (byte)SlotKind.Pack)
                 {
                     slot++;
                     continue;

@@ -12,7 +12,7 @@ internal sealed partial class VolumeCheck
         List<RepairExtent> map = [];
         List<(ulong Logical, ulong Count, ulong Start, TreeEntryKind Kind)> extents = [];
         bool isAnnounced = _isUnclean && _movingInodes.Contains(record.Inode);
-        if (record.Count == 0 && record.Depth == 0)
+        if (record.IsPacked || (record.Count == 0 && record.Depth == 0))
         {
             return map;
         }

@@ -191,7 +191,7 @@ internal sealed partial class VolumeCheck
             return false;
         }
 
-        if (_state.Version != VolumeState.CurrentVersion || _state.IncompatibleFeatures != 0)
+        if (_state.Version != VolumeState.CurrentVersion || (_state.IncompatibleFeatures & ~VolumeState.KnownIncompatibleFeatures) != 0)
         {
             throw new CffsException(CffsError.NotCffs, $"format version {_state.Version} is not known");
         }

@@ -47,8 +47,8 @@ internal sealed class CopyReader(VolumeCore core, CopyQueue queue, Func<Inode, b
 
     /// <summary>Whether a file's contents are copied in one piece, with its name.</summary>
     public static bool IsSmall(in Record record) =>
-        record is { Kind: SlotKind.File, Depth: 0 } && record.Size <= BlockAllocator.SmallFileBlocks * BlockBytes
-        && (record.Size == record.InlineLength || record.Count == (record.Size + BlockBytes - 1) / BlockBytes);
+        record.IsPacked || (record is { Kind: SlotKind.File, Depth: 0 } && record.Size <= BlockAllocator.SmallFileBlocks * BlockBytes
+        && (record.Size == record.InlineLength || record.Count == (record.Size + BlockBytes - 1) / BlockBytes));
 
     /// <summary>An inode's record at one moment.</summary>
     public static Record RecordOf(VolumeCore core, Inode inode)
@@ -145,7 +145,12 @@ internal sealed class CopyReader(VolumeCore core, CopyQueue queue, Func<Inode, b
         {
             Inode inode = found[end].Inode;
             Record record = RecordOf(core, inode);
-            if (IsSmall(record) && record.Count > 0 && inode.Container is not null && !core.Disk.TryGetEntry(new BlockNumber(record.Start), out _))
+            if (record.IsPacked && core.Files.PackRequest(inode) is { } pack && !requests.Contains(pack))
+            {
+                requests.Add(pack);
+                blocks++;
+            }
+            else if (IsSmall(record) && record.Count > 0 && inode.Container is not null && !core.Disk.TryGetEntry(new BlockNumber(record.Start), out _))
             {
                 requests.Add(new XnReadRequest(inode.SlotBlock, MapLoader.PartitionOf(inode), new BlockExtent(new BlockNumber(record.Start), record.Count)));
                 blocks += (int)record.Count;
@@ -243,7 +248,7 @@ internal sealed class CopyReader(VolumeCore core, CopyQueue queue, Func<Inode, b
         {
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             ulong end = inode.IsRemoved ? 0 : (inode.Record.Size + BlockBytes - 1) / BlockBytes;
-            if (inode.Record.InlineLength > 0)
+            if (inode.Record.InlineLength > 0 || inode.Record.IsPacked)
             {
                 return logical == 0 && end > 0 ? (0, 1) : null;
             }

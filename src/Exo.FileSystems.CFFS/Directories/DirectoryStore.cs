@@ -16,7 +16,7 @@ namespace Exo.FileSystems.CFFS.Directories;
 internal sealed partial class DirectoryStore(VolumeCore core)
 {
     private const int LoadBatchBlocks = 64;
-    private const ulong SlotWindowBlocks = 4;
+    private const ulong SlotWindowBlocks = 8;
     private const ulong WindowBlocksMax = 2048;
 
     public DirectoryIndex Index { get; } = new(core);

@@ -492,6 +492,20 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
             await _core.Maps.EnsureAsync(_inode, mode).ConfigureAwait(false);
             int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)_inode.Record.Size - offset));
             bool isCopy = _inode.Record.InlineLength > 0;
+            if (_inode.Record.IsPacked && length > 0)
+            {
+                FrameNumber pack;
+                while (!_core.Files.TryGetPack(_inode, out pack))
+                {
+                    await _core.Files.FetchAsync(_inode, offset, length, mode).ConfigureAwait(false);
+                }
+
+                frames.Add(pack);
+                _core.Files.Accessed(_inode);
+                return new CffsLease(
+                    _core.Cache.Frames, frames, ((int)_inode.Record.Start * Sector.SizeBytes) + (int)offset, length, isCopy, Volatile.Read(ref _inode.Version));
+            }
+
             ulong first = (ulong)offset / FramePool.FrameBytes;
             ulong end = length == 0 ? first : ((ulong)(offset + length - 1) / FramePool.FrameBytes) + 1;
             for (ulong logical = first; logical < end; logical++)

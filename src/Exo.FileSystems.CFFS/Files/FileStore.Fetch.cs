@@ -20,7 +20,12 @@ internal sealed partial class FileStore
     /// <summary>The missing blocks of a range, from the first on as many as one step moves; of a small file its group's too. Under the lock.</summary>
     public Missing Collect(Inode inode, long offset, long lengthBytes)
     {
-        if (core.Groups && inode.Record.Depth == 0 && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
+        if (inode.Record.IsPacked && !core.Groups)
+        {
+            return new Missing([OwnRequest(inode)], null, null);
+        }
+
+        if (core.Groups && !inode.Record.HasTree && inode.Record.Count <= BlockAllocator.SmallFileBlocks && inode.Container is { } container && container.Number != Superblock.ExternalInode)
         {
             return CollectGroup(inode);
         }
@@ -58,10 +63,13 @@ internal sealed partial class FileStore
         }
 
         await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
-        if (CollectEdges(inode, offset ?? (long)inode.Record.Size, lengthBytes) is { } edges)
+        Missing? missing = inode.Record.IsPacked
+            ? CollectPack(inode)
+            : CollectEdges(inode, offset ?? (long)inode.Record.Size, lengthBytes) is { } edges ? new Missing(edges, null, null) : null;
+        if (missing is { } apart)
         {
             inode.Lock.Exit();
-            _ = await TryReadApartAsync(new Missing(edges, null, null), mode).ConfigureAwait(false);
+            _ = await TryReadApartAsync(apart, mode).ConfigureAwait(false);
             await inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         }
     }
@@ -95,6 +103,18 @@ internal sealed partial class FileStore
         {
             missing.Held?.ForEach(core.Cache.Release);
         }
+    }
+
+    /// <summary>What is missing of a packed file, with its group. Null when nothing is.</summary>
+    private Missing? CollectPack(Inode inode)
+    {
+        if (!TryGetPack(inode, out FrameNumber frame))
+        {
+            return Collect(inode, 0, (long)inode.Record.Size);
+        }
+
+        core.Cache.Release(frame);
+        return null;
     }
 
     /// <summary>Null when there are none.</summary>

@@ -25,7 +25,7 @@ internal sealed partial class FileStore
 
     private Missing CollectGroup(Inode inode)
     {
-        XnReadRequest own = new(inode.SlotBlock, inode.SlotIndex, new BlockExtent(new BlockNumber(inode.Record.Start), inode.Record.Count));
+        XnReadRequest own = OwnRequest(inode);
         List<XnReadRequest> requests = [];
         List<FrameNumber> held = [];
         CollectGroup(inode, requests, held);
@@ -36,6 +36,21 @@ internal sealed partial class FileStore
         }
 
         return new Missing(requests, own, held);
+    }
+
+    /// <summary>The blocks of a file that is one extent, or packed.</summary>
+    private XnReadRequest OwnRequest(Inode inode) =>
+        inode.Record.IsPacked ? RequestOf(inode, PackOf(SectorOf(inode), inode.Record))
+        : new XnReadRequest(inode.SlotBlock, inode.SlotIndex, new BlockExtent(new BlockNumber(inode.Record.Start), inode.Record.Count));
+
+    /// <summary>The block of a packed file, if it is not in core; null too when the file is none any more. No lock is needed: what is asked for is proved when it is read.</summary>
+    public XnReadRequest? PackRequest(Inode inode) =>
+        Pack.TryFind(SectorOf(inode), out _, out ulong block) && !core.Disk.TryGetEntry(new BlockNumber(block), out _) ? RequestOf(inode, new BlockNumber(block)) : null;
+
+    private XnReadRequest RequestOf(Inode inode, BlockNumber pack)
+    {
+        _ = Pack.TryFind(SectorOf(inode), out int slot, out _);
+        return new XnReadRequest(inode.SlotBlock, (inode.SlotIndex & ~(Slot.PerSector - 1)) + slot, new BlockExtent(pack, 1));
     }
 
     private void CollectGroup(Inode inode, List<XnReadRequest> requests, List<FrameNumber> held)
@@ -92,11 +107,17 @@ internal sealed partial class FileStore
     /// <summary>The small files whose records lie in one slot block, that lie near a file and are not in core.</summary>
     private void CollectBlock(Inode inode, BlockNumber slotBlock, ReadOnlySpan<byte> block, ulong reach, ref int budget, List<XnReadRequest> requests)
     {
-        ulong center = inode.Record.Start;
+        ulong center = OwnRequest(inode).Extent.First.Value;
         ulong low = center > reach ? center - reach : 0;
         for (int index = 0; index < Slot.PerBlock && budget > 0; index++)
         {
             ReadOnlySpan<byte> sector = block.Slice((index >> 2) * Sector.SizeBytes, Sector.SizeBytes);
+            if ((index & 3) == 0 && Pack.TryFind(sector, out int slot, out ulong pack) && pack >= low && pack < center + reach && !core.Disk.TryGetEntry(new BlockNumber(pack), out _))
+            {
+                requests.Add(new XnReadRequest(slotBlock, index + slot, new BlockExtent(new BlockNumber(pack), 1)));
+                budget--;
+            }
+
             if (Slot.KindOf(sector[((index & 3) * Slot.SizeBytes)..]) == SlotKind.File && Record.TryParse(sector, index & 3, out Record record)
                 && record.Depth == 0 && record.Count is > 0 and <= BlockAllocator.SmallFileBlocks
                 && record.Start >= low && record.Start < center + reach

@@ -32,10 +32,10 @@ internal sealed partial class FileStore
         }
 
         await core.Maps.EnsureAsync(source, mode).ConfigureAwait(false);
-        if (source.Record.InlineLength > 0)
+        if (source.Record.InlineLength > 0 || source.Record.IsPacked)
         {
             byte[] contents = new byte[length];
-            ReadInline(source, (int)sourceOffset, contents);
+            _ = await ReadAsync(source, sourceOffset, contents, mode).ConfigureAwait(false);
             await WriteAsync(target, targetOffset, contents, mode).ConfigureAwait(false);
             return;
         }
@@ -43,6 +43,7 @@ internal sealed partial class FileStore
         // The nodes of its tree.
         await core.Space.RequireAsync(2, mode).ConfigureAwait(false);
         await core.PrepareFreeAsync(target, mode).ConfigureAwait(false);
+        await UnpackAsync(target, mode).ConfigureAwait(false);
         if (target.Record.InlineLength > 0)
         {
             await MoveInlineOutAsync(target, mode).ConfigureAwait(false);
@@ -220,6 +221,12 @@ internal sealed partial class FileStore
         if (inode.Record.InlineLength > 0)
         {
             extents.Add(new CffsExtent(0, inode.Record.InlineLength, null, IsShared: false));
+            return extents;
+        }
+
+        if (inode.Record.IsPacked)
+        {
+            extents.Add(new CffsExtent(0, (long)inode.Record.Size, PackOf(SectorOf(inode), inode.Record), IsShared: false));
             return extents;
         }
 

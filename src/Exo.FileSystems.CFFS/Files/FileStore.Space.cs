@@ -163,9 +163,9 @@ internal sealed partial class FileStore
             throw new CffsException(CffsError.Invalid, "an empty or negative range");
         }
 
-        return offset <= SizeMax - length
-            ? core.Maps.EnsureForChangeAsync(inode, mode)
-            : throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes");
+        return offset > SizeMax - length ? throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes")
+            : inode.Record.IsPacked ? UnpackAsync(inode, mode)
+            : core.Maps.EnsureForChangeAsync(inode, mode);
     }
 
     /// <summary>Writes zeros over what is there of a range; holes stay holes. The range ends at or before the file's end.</summary>

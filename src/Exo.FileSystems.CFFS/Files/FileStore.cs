@@ -56,6 +56,11 @@ internal sealed partial class FileStore(VolumeCore core)
             return wanted;
         }
 
+        if (inode.Record.IsPacked)
+        {
+            return wanted > 0 && TryReadPacked(inode.Record, SectorOf(inode), (int)offset, destination[..wanted]) ? wanted : 0;
+        }
+
         while (done < wanted)
         {
             ulong logical = (ulong)(offset + done) / BlockBytes;
@@ -89,6 +94,17 @@ internal sealed partial class FileStore(VolumeCore core)
             return lengthBytes;
         }
 
+        if (inode.Record.IsPacked)
+        {
+            if (!TryGetPack(inode, out FrameNumber pack))
+            {
+                return 0;
+            }
+
+            core.Cache.Release(pack);
+            return lengthBytes;
+        }
+
         long done = 0;
         while (done < lengthBytes)
         {
@@ -114,6 +130,11 @@ internal sealed partial class FileStore(VolumeCore core)
     {
         lease = default;
         int length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
+        if (inode.Record.IsPacked && length > 0)
+        {
+            return TryLeasePacked(inode.Record, SectorOf(inode), (int)offset, length, out lease);
+        }
+
         if (length == 0 || inode.Record.InlineLength > 0 || !(inode.IsMapLoaded || inode.Record.Depth == 0))
         {
             return false;
@@ -159,9 +180,14 @@ internal sealed partial class FileStore(VolumeCore core)
     }
 
     /// <summary>As <see cref="TryLease(Inode, long, int, out CffsSpanLease)"/>, the whole of a file that is one extent, by its record. Under the lock of its directory, while no inode of it is in memory.</summary>
-    public bool TryLease(scoped in Record record, out CffsSpanLease lease)
+    public bool TryLease(scoped in Record record, scoped ReadOnlySpan<byte> sector, out CffsSpanLease lease)
     {
         lease = default;
+        if (record.IsPacked)
+        {
+            return TryLeasePacked(record, sector, 0, (int)record.Size, out lease);
+        }
+
         ulong blocks = (record.Size + BlockBytes - 1) / BlockBytes;
         if (blocks == 0 || blocks > record.Count || record.Size > int.MaxValue)
         {
@@ -192,7 +218,7 @@ internal sealed partial class FileStore(VolumeCore core)
         }
     }
 
-    /// <summary>Copies the beginning of a file that is one extent or lies in its record, if it is in core. Locks as for <see cref="TryLease(in Record, out CffsSpanLease)"/>.</summary>
+    /// <summary>Copies the beginning of a file that is one extent or lies in its record, if it is in core. Locks as for <see cref="TryLease(in Record, ReadOnlySpan{byte}, out CffsSpanLease)"/>.</summary>
     public bool TryRead(in Record record, ReadOnlySpan<byte> sector, int inSector, Span<byte> destination, out int length)
     {
         length = (int)Math.Min((ulong)destination.Length, record.Size);
@@ -200,6 +226,11 @@ internal sealed partial class FileStore(VolumeCore core)
         {
             Record.ReadContents(sector, inSector, record.NameLength, destination[..length]);
             return true;
+        }
+
+        if (record.IsPacked)
+        {
+            return TryReadPacked(record, sector, 0, destination[..length]);
         }
 
         for (int done = 0; done < length; done += BlockBytes)
@@ -269,6 +300,16 @@ internal sealed partial class FileStore(VolumeCore core)
     public async ValueTask WriteCopyAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)
     {
         await core.Maps.EnsureForChangeAsync(inode, mode).ConfigureAwait(false);
+        if (inode.Record.IsPacked)
+        {
+            if (await TryWritePackedAsync(inode, offset, source, mode).ConfigureAwait(false))
+            {
+                return;
+            }
+
+            await UnpackAsync(inode, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.Count == 0 && TryWriteInline(inode, offset, source.Span))
         {
             return;
@@ -278,6 +319,11 @@ internal sealed partial class FileStore(VolumeCore core)
         if (missing > 0)
         {
             await core.Space.RequireAsync(missing, mode).ConfigureAwait(false);
+        }
+
+        if (offset == 0 && await TryPackAsync(inode, source, mode).ConfigureAwait(false))
+        {
+            return;
         }
 
         if (inode.Record.InlineLength > 0)
@@ -305,6 +351,16 @@ internal sealed partial class FileStore(VolumeCore core)
 
         inode.RequireThawed();
         await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
+        if (inode.Record.IsPacked)
+        {
+            if (await TrySetPackedLengthAsync(inode, length, mode).ConfigureAwait(false))
+            {
+                return;
+            }
+
+            await UnpackAsync(inode, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.InlineLength > 0)
         {
             if (TrySetInlineLength(inode, length))

@@ -61,7 +61,7 @@ internal sealed class MapLoader(VolumeCore core)
     private async ValueTask LoadAsync(Inode inode, IoMode mode)
     {
         inode.Map.Clear();
-        if (inode.Record.Depth > 0)
+        if (inode.Record.HasTree)
         {
             if (inode.Record.Depth > TreeNode.DepthMax)
             {

@@ -35,6 +35,12 @@ internal struct Record
     /// </summary>
     public readonly bool YieldsToEarlier => (NameSequence & 1) == 0;
 
+    /// <summary>The contents lie in the sector's pack, from its sector <see cref="Start"/> on; <see cref="Count"/> is 0.</summary>
+    public readonly bool IsPacked => Depth == Pack.Depth;
+
+    /// <summary><see cref="Start"/> is the root of an extent tree.</summary>
+    public readonly bool HasTree => Depth is > 0 and not Pack.Depth;
+
     /// <summary>Bytes of name and inline contents.</summary>
     public readonly int ContentBytes => NameLength + InlineLength;
 
@@ -76,7 +82,8 @@ internal struct Record
             || record.Slots != Slot.SlotsFor(record.ContentBytes)
             || slotInSector + record.Slots > Slot.PerSector
             || record.Size > long.MaxValue
-            || record.Inode == 0)
+            || record.Inode == 0
+            || (record.IsPacked && !Pack.IsLegal(record)))
         {
             return false;
         }
@@ -98,6 +105,7 @@ internal struct Record
         Invariant.Check(Kind is >= SlotKind.File and <= SlotKind.Log);
         Invariant.Check(Slots == Slot.SlotsFor(ContentBytes) && slotInSector + Slots <= Slot.PerSector);
         Invariant.Check(Inode != 0 && Size <= long.MaxValue);
+        Invariant.Check(!IsPacked || Pack.IsLegal(this));
         Span<byte> slot = sector.Slice(slotInSector * Slot.SizeBytes, Slot.SizeBytes);
         slot[Slot.Kind] = (byte)Kind;
         slot[Slot.Depth] = Depth;

@@ -87,7 +87,7 @@ internal static class Slot
     public static SlotKind KindOf(ReadOnlySpan<byte> slot) => (SlotKind)slot[Kind];
 
     /// <summary>True when the slot begins a record.</summary>
-    public static bool IsHead(ReadOnlySpan<byte> slot) => slot[Kind] >= (byte)SlotKind.File;
+    public static bool IsHead(ReadOnlySpan<byte> slot) => slot[Kind] is >= (byte)SlotKind.File and <= (byte)SlotKind.Log;
 
     /// <summary>Inode number of the record that begins here.</summary>
     public static ulong InodeOf(ReadOnlySpan<byte> slot) => BinaryPrimitives.ReadUInt64LittleEndian(slot[Inode..]);

@@ -12,4 +12,7 @@ internal enum SlotKind : byte
     Special = 5,
     ExternalLink = 6,
     Log = 7,
+
+    /// <summary>No record: the block that holds the contents of its sector's packed files (<see cref="Layout.Pack"/>).</summary>
+    Pack = 8,
 }

@@ -55,6 +55,11 @@ internal struct VolumeState
 
     public const uint KnownReadOnlyFeatures = DirectoryIndexes | SharedContents;
 
+    /// <summary>IncompatibleFeatures: files of a sector may share a block of contents.</summary>
+    public const uint Packs = 1;
+
+    public const uint KnownIncompatibleFeatures = Packs;
+
     public const uint CurrentVersion = 1;
 
     public static readonly LayoutField[] Fields =

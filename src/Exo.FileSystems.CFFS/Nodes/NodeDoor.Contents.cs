@@ -72,9 +72,12 @@ internal sealed partial class NodeDoor
     /// <summary>Closes what <see cref="TryOpen"/> or <see cref="Keep"/> has opened.</summary>
     public void Close(Inode inode) => volume.CloseAsync(inode, IoMode.Sync).Take();
 
+    /// <summary>The most that is not lent as pages.</summary>
+    public const int InlineBytesMax = Layout.Pack.BytesMax;
+
     /// <summary>
     /// Reads without a copy: the cache's own pages from the one that <paramref name="offset"/> lies in. Returns the bytes that are there, at most <paramref name="lengthBytes"/>.
-    /// Contents that lie in the directory are copied to <paramref name="inline"/> instead, and <paramref name="pageCount"/> is 0.
+    /// Contents that lie in the directory, or in a block that others share, are copied to <paramref name="inline"/> (<see cref="InlineBytesMax"/>) instead, and <paramref name="pageCount"/> is 0.
     /// The access time is left alone where the read is not to be noted (<c>O_NOATIME</c>).
     /// </summary>
     public int Borrow(Inode inode, long offset, int lengthBytes, Span<BorrowedPage> pages, Span<byte> inline, bool isNoted, out int pageCount)
@@ -117,6 +120,22 @@ internal sealed partial class NodeDoor
             if (inode.Record.InlineLength > 0)
             {
                 core.Files.ReadInline(inode, (int)offset, inline[..length]);
+                return true;
+            }
+
+            if (inode.Record.IsPacked)
+            {
+                while (core.Files.ReadCached(inode, offset, inline[..length]) < length)
+                {
+                    if (!mayFetch)
+                    {
+                        missing = core.Files.Collect(inode, offset, length);
+                        return false;
+                    }
+
+                    core.Files.FetchAsync(inode, offset, length, IoMode.Sync).Take();
+                }
+
                 return true;
             }
 
@@ -205,7 +224,7 @@ internal sealed partial class NodeDoor
                 return -1;
             }
 
-            if (inode.Record.InlineLength > 0)
+            if (inode.Record.InlineLength > 0 || inode.Record.IsPacked)
             {
                 return data ? offset : size;
             }

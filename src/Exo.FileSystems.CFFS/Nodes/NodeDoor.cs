@@ -49,7 +49,7 @@ internal sealed partial class NodeDoor(CffsVolume volume)
     /// <summary>Attributes. An inode whose last name is gone has no links.</summary>
     public CffsStat Stat(Inode inode)
     {
-        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.Depth > 0 && !inode.IsMapLoaded)
+        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.HasTree && !inode.IsMapLoaded)
         {
             inode.Lock.Enter();
             try

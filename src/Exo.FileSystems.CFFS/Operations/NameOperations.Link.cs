@@ -132,6 +132,7 @@ internal sealed partial class NameOperations
         try
         {
             await core.Directories.EnsureLoadedAsync(core.Externals, io).ConfigureAwait(false);
+            await core.Files.UnpackAsync(inode, io).ConfigureAwait(false);
             while (true)
             {
                 Record record = inode.Record;

@@ -164,6 +164,7 @@ internal sealed partial class NameOperations
         {
             await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
             byte[] name = OrphanName(inode.Number);
+            await core.Files.UnpackAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
             if (inode.Record.InlineLength > Slot.ContentBytesMax - name.Length)
             {
                 await core.Files.MoveInlineOutAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
@@ -278,7 +279,12 @@ internal sealed partial class NameOperations
 
     private void StageClear(ulong owner, BlockNumber block, FrameNumber frame, int index, in Record record, bool isTwiceOwned)
     {
-        core.Directories.StageClear(owner, block, frame, index, record.Slots);
+        Span<byte> sector = core.Directories.StageClear(owner, block, frame, index, record.Slots);
+        if (record.IsPacked)
+        {
+            core.Files.StageLeave(sector, block, index >> 2, record);
+        }
+
         if (record.Kind is not (SlotKind.Special or SlotKind.ExternalLink))
         {
             if (record.Count > 0)

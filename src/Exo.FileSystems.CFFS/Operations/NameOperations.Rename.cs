@@ -195,6 +195,13 @@ internal sealed partial class NameOperations
             bool inPlace = from == to && TryRenameInPlace(from, source, inode, record, next, toName.Span, inline);
             if (!inPlace)
             {
+                if (record.IsPacked)
+                {
+                    await core.Files.UnpackAsync(inode, io).ConfigureAwait(false);
+                    record = inode.Record;
+                    (next.Depth, next.Start, next.Count) = (record.Depth, record.Start, record.Count);
+                }
+
                 target = await MoveRecordAsync(from, source, to, inode, record, next, toName, inline, io).ConfigureAwait(false);
             }
 

@@ -320,7 +320,7 @@ internal sealed partial class NameOperations
         next.Links = source.IsDirectory ? 0u : 1u;
         next.Attributes = 0;
         next.InlineLength = (ushort)(hasRoom ? inline.Length : 0);
-        next.Size = source.IsDirectory || !hasRoom ? 0 : record.Size;
+        next.Size = source.IsDirectory || !hasRoom || record.IsPacked ? 0 : record.Size;
         next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
         if (!isShared && record.Kind != SlotKind.Special)
         {
@@ -365,6 +365,13 @@ internal sealed partial class NameOperations
         if (!hasRoom)
         {
             await core.Files.WriteCopyAsync(copy, 0, inline, io).ConfigureAwait(false);
+        }
+        else if (record.IsPacked)
+        {
+            byte[] contents = new byte[record.Size];
+            _ = await core.Files.ReadAsync(source, 0, contents, io).ConfigureAwait(false);
+            await core.Files.WriteFirstCopyAsync(copy, contents, io).ConfigureAwait(false);
+            isFinished = false;
         }
         else if (!isShared && record.Kind is SlotKind.File or SlotKind.SymbolicLink && record is { Count: > 0, Size: > 0 })
         {

@@ -4,6 +4,7 @@ using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Copying;
 using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Files;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Paths;
@@ -72,7 +73,8 @@ internal sealed partial class NameOperations
                 {
                     Insert(directory, place, record, name.Span, contents.Span, default);
                 }
-                else if (!await TryInsertWithBlocksAsync(directory, place, record, name, contents, io).ConfigureAwait(false))
+                else if (!(core.Files.IsPackable(directory, contents.Length) && await TryInsertPackedAsync(directory, place, record, name, contents, io).ConfigureAwait(false))
+                    && !await TryInsertWithBlocksAsync(directory, place, record, name, contents, io).ConfigureAwait(false))
                 {
                     return false;
                 }
@@ -89,6 +91,50 @@ internal sealed partial class NameOperations
         {
             directory.Lock.Exit();
         }
+    }
+
+    /// <summary>Contents in the pack of the record's sector, or in a new one. False when there is room for neither.</summary>
+    private async ValueTask<bool> TryInsertPackedAsync(Inode directory, SlotPlace place, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> contents, IoMode io)
+    {
+        (record.Depth, record.Count, record.Start) = (Pack.Depth, 0, 0);
+        if (Pack.TryFind(core.Directories.SectorOf(place), out _, out _))
+        {
+            lock (core.Metadata)
+            {
+                if (!core.Files.TryFillPack(place, contents.Span, out int first))
+                {
+                    return false;
+                }
+
+                record.Start = (ulong)first;
+                Insert(directory, place, record, name.Span, default, default);
+                return true;
+            }
+        }
+
+        int slot = FileStore.RoomForPack(core.Directories.SectorOf(place), place.InSector, record.Slots);
+        if (slot < 0)
+        {
+            return false;
+        }
+
+        FrameNumber frame = await core.Cache.TakeFrameAsync(io).ConfigureAwait(false);
+        lock (core.Metadata)
+        {
+            core.Edit.Begin();
+            core.Directories.Stage(directory, place, record, name.Span, default);
+            Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
+            if (core.Files.TryStagePack(directory, place, sector, slot, frame, contents.Span, out BlockNumber block))
+            {
+                core.Edit.Apply();
+                core.Cache.Remember(frame, block);
+                NoteCreated(directory, record, name.Span);
+                return true;
+            }
+        }
+
+        core.Cache.Release(frame);
+        return false;
     }
 
     private async ValueTask<bool> TryInsertWithBlocksAsync(Inode directory, SlotPlace place, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> contents, IoMode io)
@@ -155,9 +201,14 @@ internal sealed partial class NameOperations
                 core.Cache.Remember(frames[i], new BlockNumber(record.Start + (ulong)i));
             }
 
-            Touch(directory, changesPaths: false);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode, record.Mode);
+            NoteCreated(directory, record, name);
         }
+    }
+
+    private void NoteCreated(Inode directory, in Record record, ReadOnlySpan<byte> name)
+    {
+        Touch(directory, changesPaths: false);
+        core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode, record.Mode);
     }
 
     /// <summary>
@@ -193,7 +244,7 @@ internal sealed partial class NameOperations
     private bool? RemovePlain(Inode directory, in SlotPlace place, ReadOnlySpan<byte> name, CffsIdentity identity)
     {
         Record record = core.Directories.RecordAt(directory, place);
-        if (record.Kind is not (SlotKind.File or SlotKind.SymbolicLink or SlotKind.Special) || record.Depth != 0 || record.Attributes != 0 || !core.Inodes.TryForget(record.Inode))
+        if (record.Kind is not (SlotKind.File or SlotKind.SymbolicLink or SlotKind.Special) || record.HasTree || record.Attributes != 0 || !core.Inodes.TryForget(record.Inode))
         {
             return null;
         }

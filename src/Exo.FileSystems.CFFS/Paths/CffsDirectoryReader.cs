@@ -156,7 +156,7 @@ public sealed class CffsDirectoryReader : IDisposable
             throw new InvalidOperationException("there is no entry yet");
         }
 
-        return _record.Kind is SlotKind.File or SlotKind.Special or SlotKind.SymbolicLink && _record.Depth == 0 && !_core.Inodes.Contains(_record.Inode)
+        return _record.Kind is SlotKind.File or SlotKind.Special or SlotKind.SymbolicLink && !_record.HasTree && !_core.Inodes.Contains(_record.Inode)
             ? new ValueTask<CffsStat>(CffsVolume.StatOf(_record, _record.Links))
             : StatSlowlyAsync(mode);
     }

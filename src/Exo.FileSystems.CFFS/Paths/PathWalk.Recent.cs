@@ -71,14 +71,14 @@ internal sealed partial class PathWalk
             }
 
             bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
-            if (!isPlain || record.Depth != 0)
+            if (!isPlain || record.HasTree)
             {
                 return false;
             }
 
             if (core.Inodes.TryHold(record.Inode) is { } inode)
             {
-                bool knowsBlocks = inode.Record.Depth == 0 || inode.IsMapLoaded;
+                bool knowsBlocks = !inode.Record.HasTree || inode.IsMapLoaded;
                 stat = knowsBlocks ? CffsVolume.StatOf(inode) : default;
                 core.Inodes.Release(inode);
                 return knowsBlocks;

@@ -63,7 +63,7 @@ internal sealed partial class PathWalk(VolumeCore core)
                 Record record = core.Directories.RecordAt(parent, place);
                 core.Cache.Release(place.Frame);
                 bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
-                return isPlain && record.Depth == 0 && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
+                return isPlain && !record.HasTree && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
             }
             finally
             {

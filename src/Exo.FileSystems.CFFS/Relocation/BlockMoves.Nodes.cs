@@ -218,6 +218,11 @@ internal sealed partial class BlockMoves
                 {
                     core.Names.ClaimMoves(record, block, index, place.First, index);
                 }
+
+                if ((index & 3) == 0 && Pack.TryFind(sector, out int slot, out ulong pack))
+                {
+                    core.Edit.Transaction.ClaimMove(new BlockExtent(new BlockNumber(pack), 1), core.Templates.Data, block, index + slot, place.First, index + slot);
+                }
             }
 
             XnStatus status = core.Edit.TryApply();

@@ -118,7 +118,7 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
             SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, mode).ConfigureAwait(false);
             if (Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record)
                 && record.Kind is SlotKind.Directory or SlotKind.File or SlotKind.SymbolicLink
-                && (record.Kind == SlotKind.Directory || record.Depth > 0 || record.Start + record.Count > blockCount || record.Attributes >= blockCount)
+                && (record.Kind == SlotKind.Directory || record.Depth > 0 || record.IsPacked || record.Start + record.Count > blockCount || record.Attributes >= blockCount)
                 && !directory.Directory!.Dead.Contains(place.Address))
             {
                 found.Add(await core.GetInodeAsync(directory, place, mode).ConfigureAwait(false));
@@ -174,6 +174,12 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
             if (inode.IsRemoved)
             {
                 return;
+            }
+
+            if (core.Files.LiesInPackFrom(inode, blockCount))
+            {
+                await core.Files.UnpackAsync(inode, mode).ConfigureAwait(false);
+                Count(1);
             }
 
             await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);

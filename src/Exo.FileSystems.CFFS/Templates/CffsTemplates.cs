@@ -22,13 +22,13 @@ internal static class CffsTemplates
 
     /// <summary>
     /// A slot's read set is its first 24 bytes: kind, depth, slots, name length, count u32, start u64, attributes u64.
-    /// Children: 0 data, 1 slots, 2 file tree, 3 directory tree, 4 attributes, 5 log.
+    /// Children: 0 data, 1 slots, 2 file tree, 3 directory tree, 4 attributes, 5 log. A packed file's depth is no tree's, and its count is 0: nothing is its own but its attributes.
     /// </summary>
-    private const string SlotOwns = """
+    private static string SlotOwns(SlotKind last) => $"""
             mov r6, r1
             ldxb r7, [r6+0]
             jlt r7, 2, done
-            jgt r7, 7, done
+            jgt r7, {(int)last}, done
             jeq r7, 5, done
             jeq r7, 6, done
             ldxw r2, [r6+4]
@@ -139,11 +139,15 @@ internal static class CffsTemplates
         return text.ToString();
     }
 
+    /// <summary>The <c>owns</c> function of records and packs.</summary>
+    public static Program SlotOwnsWithPacks { get; } = Assembler.Assemble(SlotOwns(SlotKind.Pack));
+
     /// <summary>All templates, to be installed as one batch.</summary>
     /// <param name="sharesData">Whether contents may have several owners. Volumes made before there were such have the same template without the flag, for good.</param>
-    public static TemplateSource[] Create(bool sharesData = true)
+    /// <param name="hasPacks">Whether a sector's files may share a block of contents. As for <paramref name="sharesData"/>.</param>
+    public static TemplateSource[] Create(bool sharesData = true, bool hasPacks = true)
     {
-        Program slotOwns = Assembler.Assemble(SlotOwns);
+        Program slotOwns = hasPacks ? SlotOwnsWithPacks : Assembler.Assemble(SlotOwns(SlotKind.Log));
         string[] slotChildren = [DataName, SlotsName, FileTreeName, DirectoryTreeName, AttributesName, LogName];
         PartitionGroup[] tree = new PartitionGroup[Sector.PerBlock];
         PartitionGroup[] slots = new PartitionGroup[Sector.PerBlock];

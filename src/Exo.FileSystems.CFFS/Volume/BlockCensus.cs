@@ -77,6 +77,11 @@ internal static class BlockCensus
         for (uint index = 0; index < Slot.PerBlock; index++)
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, io).ConfigureAwait(false);
+            if (place.InSector == 0 && Pack.TryFind(core.Directories.SectorOf(place), out _, out ulong pack))
+            {
+                Mark(kinds, new BlockExtent(new BlockNumber(pack), 1), CffsBlockKind.Data);
+            }
+
             if (!Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record))
             {
                 core.Cache.Release(place.Frame);
@@ -92,7 +97,7 @@ internal static class BlockCensus
             {
                 directories.Push(await core.GetInodeAsync(directory, place, io).ConfigureAwait(false));
             }
-            else if (record.Depth > 0 && record.Kind == SlotKind.File)
+            else if (record.HasTree && record.Kind == SlotKind.File)
             {
                 Inode file = await core.GetInodeAsync(directory, place, io).ConfigureAwait(false);
                 await file.Lock.EnterAsync(io).ConfigureAwait(false);

@@ -73,6 +73,9 @@ public sealed class CffsOpenOptions
     /// <summary>Explicit grouping: windows where a directory's small files lie together, and reading them together. Measurements of what it gains turn it off.</summary>
     internal bool Groups { get; init; } = true;
 
+    /// <summary>Small files share blocks with those of their slot sector. Measurements of what it gains turn it off.</summary>
+    internal bool Packs { get; init; } = true;
+
     /// <summary>Blocks kept for removals on a full volume; null: as many as the size of the volume asks for. Tests make it 0.</summary>
     internal ulong? ReserveBlocks { get; init; }
 

@@ -29,7 +29,7 @@ internal sealed partial class CrashRepair
         if (record.Kind == SlotKind.Directory)
         {
             _subdirectories[owner] = _subdirectories.GetValueOrDefault(owner) + 1;
-            if (record.Depth > 0)
+            if (record.HasTree)
             {
                 _largeDirectories[record.Inode] = record.Links;
             }

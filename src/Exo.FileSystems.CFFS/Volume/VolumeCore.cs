@@ -194,7 +194,7 @@ internal sealed class VolumeCore
             throw new CffsException(CffsError.Corrupt, "both state sectors of the C-FFS superblock are damaged");
         }
 
-        if (found.Version != VolumeState.CurrentVersion || found.IncompatibleFeatures != 0 || ((found.ReadOnlyFeatures & ~VolumeState.KnownReadOnlyFeatures) != 0 && !IsReadOnly))
+        if (found.Version != VolumeState.CurrentVersion || (found.IncompatibleFeatures & ~VolumeState.KnownIncompatibleFeatures) != 0 || ((found.ReadOnlyFeatures & ~VolumeState.KnownReadOnlyFeatures) != 0 && !IsReadOnly))
         {
             throw new CffsException(
                 CffsError.NotCffs,
@@ -219,7 +219,10 @@ internal sealed class VolumeCore
     /// <summary>A bucket of a directory's index with this many entries has others split.</summary>
     public int IndexSplitAt { get; init; } = CffsOpenOptions.IndexSplitAtDefault;
 
-    /// <summary>Directories of more slot blocks than this are indexed on the disk.</summary>
+    /// <inheritdoc cref="CffsOpenOptions.Packs"/>
+    public bool Packs { init => Files.Packs = value && Templates.HasPacks; }
+
+    /// <inheritdoc cref="CffsOpenOptions.Groups"/>
     public bool Groups { get => Allocator.HasWindows; init => Allocator.HasWindows = value; }
 
     /// <inheritdoc cref="CffsOpenOptions.BehindFromBytes"/>
@@ -434,6 +437,7 @@ internal sealed class VolumeCore
                     state.Epoch += AfterCrash is null ? 1u : 0u;
                     state.Clean = 0;
                     state.ReadOnlyFeatures |= VolumeState.KnownReadOnlyFeatures;
+                    state.IncompatibleFeatures |= Templates.HasPacks ? VolumeState.Packs : 0;
                     state.IndexTrust = IndexTrust;
                 }
 
@@ -547,6 +551,9 @@ internal sealed record CffsTemplateIds(
     /// <summary>Whether contents may have several owners: the template of contents is counted.</summary>
     public bool SharesData { get; init; }
 
+    /// <summary>Whether the template of records knows packs.</summary>
+    public bool HasPacks { get; init; }
+
     /// <summary>The templates of an existing file system, found by the template of its root.</summary>
     /// <exception cref="CffsException">The root is not C-FFS's (NotCffs).</exception>
     public static CffsTemplateIds Find(XnVolume disk, TemplateId super)
@@ -567,21 +574,26 @@ internal sealed record CffsTemplateIds(
 
         uint first = super.Value;
         bool sharesData = disk.TryGetTemplate(new TemplateId(first + 4), out TemplateSource? data) && (data!.Flags & TemplateFlags.Counted) != 0;
+        bool hasPacks = disk.TryGetTemplate(new TemplateId(first + 1), out TemplateSource? slots) && KnowsPacks(slots!);
         return new CffsTemplateIds(
             super, new TemplateId(first + 1), new TemplateId(first + 2), new TemplateId(first + 3),
-            new TemplateId(first + 4), new TemplateId(first + 5), new TemplateId(first + 6), new TemplateId(first + 7)) { SharesData = sharesData };
+            new TemplateId(first + 4), new TemplateId(first + 5), new TemplateId(first + 6), new TemplateId(first + 7)) { SharesData = sharesData, HasPacks = hasPacks };
     }
 
     /// <summary>Installs (or finds) the templates on a disk.</summary>
     public static CffsTemplateIds Install(XnVolume disk, Credential key)
     {
-        // A disk that has our templates from before contents could be shared keeps them: ours have consecutive numbers, and most of the two batches are the same.
-        bool hasOlder = false;
+        // A disk that has our templates from before contents could be shared, or packed, keeps them: ours have consecutive numbers, and most of the batches are the same.
+        bool sharesData = true;
+        bool hasPacks = true;
         for (uint id = 1; disk.TryGetTemplate(new TemplateId(id), out TemplateSource? source); id++)
         {
-            hasOlder |= source!.Name == CffsTemplates.DataName && (source.Flags & TemplateFlags.Counted) == 0;
+            sharesData &= source!.Name != CffsTemplates.DataName || (source.Flags & TemplateFlags.Counted) != 0;
+            hasPacks &= source.Name != CffsTemplates.SlotsName || KnowsPacks(source);
         }
 
-        return Find(disk, disk.InstallTemplates(key, CffsTemplates.Create(!hasOlder))[0]);
+        return Find(disk, disk.InstallTemplates(key, CffsTemplates.Create(sharesData, hasPacks))[0]);
     }
+
+    private static bool KnowsPacks(TemplateSource slots) => slots.Owns is { } owns && owns.Instructions.Span.SequenceEqual(CffsTemplates.SlotOwnsWithPacks.Instructions.Span);
 }

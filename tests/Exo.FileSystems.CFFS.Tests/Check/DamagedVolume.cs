@@ -33,6 +33,10 @@ internal sealed class DamagedVolume : IDisposable
             volume.CreateHardLink("two-names", "second-name");
             volume.SetExtendedAttribute("file", "user.note", "kept"u8.ToArray());
 
+            volume.CreateDirectory("packs");
+            volume.WriteAllBytes("packs/one packed", Packed(1));
+            volume.WriteAllBytes("packs/two packed", Packed(2));
+
             // Pieces far apart: an extent tree.
             using CffsFile sparse = volume.OpenFile("sparse", CffsOpenMode.Write | CffsOpenMode.Create);
             for (int i = 0; i < 5; i++)
@@ -52,6 +56,27 @@ internal sealed class DamagedVolume : IDisposable
     public delegate void SlotEdit(Span<byte> slot);
 
     public delegate void BlockEdit(Span<byte> block);
+
+    /// <summary>Contents of the files in <c>packs</c>.</summary>
+    public static byte[] Packed(byte number)
+    {
+        byte[] bytes = new byte[900];
+        bytes.AsSpan().Fill(number);
+        return bytes;
+    }
+
+    /// <summary>Changes the pack in the sector of a name.</summary>
+    public void EditPack(string name, SlotEdit edit)
+    {
+        (ulong block, int slot) = Find(name);
+        EditBlock(block, bytes =>
+        {
+            Span<byte> sector = bytes.Slice(slot / Slot.PerSector * Sector.SizeBytes, Sector.SizeBytes);
+            Assert.True(Pack.TryFind(sector, out int pack, out _));
+            edit(sector.Slice(pack * Slot.SizeBytes, Slot.SizeBytes));
+            Seal(sector, block, slot / Slot.PerSector);
+        });
+    }
 
     /// <summary>The block of C-FFS's superblock.</summary>
     public ulong Root { get; }

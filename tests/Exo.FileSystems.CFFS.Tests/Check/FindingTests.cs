@@ -65,6 +65,29 @@ public sealed class FindingTests : IDisposable
     public void A_pointer_that_is_lost() => Expect(["block-leaked"], () => _volume.EditRecord("file", slot => slot.Slice(Slot.Count, 12).Clear()));
 
     [Fact]
+    public void A_pack_that_is_lost() => Expect(["pack", "block-leaked"], () => _volume.EditPack("one packed", slot => slot.Clear()));
+
+    [Fact]
+    public void A_pack_that_contradicts_itself() => Expect(["pack", "block-leaked"], () => _volume.EditPack("one packed", slot => slot[Slot.Count] = 2));
+
+    [Fact]
+    public void A_pack_off_the_disk() =>
+        Expect(["pointer", "block-leaked"], () => _volume.EditPack("one packed", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Start..], 5000)));
+
+    [Fact]
+    public void A_pack_in_a_block_of_another_file()
+    {
+        byte[] other = _volume.ReadRecord("other");
+        Expect(["owner-count", "block-leaked"], () => _volume.EditPack("one packed", slot => other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
+    }
+
+    [Fact]
+    public void Two_files_in_one_place_of_a_pack() => Expect(["pack"], () => _volume.EditRecord("two packed", slot => slot[Slot.Start] = 1));
+
+    [Fact]
+    public void A_file_beyond_the_end_of_its_pack() => Expect(["slot-structure"], () => _volume.EditRecord("two packed", slot => slot[Slot.Start] = 7));
+
+    [Fact]
     public void A_link_count_of_more_than_one_without_another_name() =>
         Expect(["link-count"], () => _volume.EditRecord("file", slot => slot[Slot.Links] = 2));
 

@@ -187,7 +187,7 @@ internal sealed class FuzzVolume
             }
             else
             {
-                foreach ((ulong start, uint count) in ExtentsOf(record, own))
+                foreach ((ulong start, uint count) in record.IsPacked ? PackOf(sector) : ExtentsOf(record, own))
                 {
                     for (ulong at = start; at < start + count; at++)
                     {
@@ -212,6 +212,12 @@ internal sealed class FuzzVolume
                 Inodes[name] = [.. inodes, record.Inode];
             }
         }
+    }
+
+    private static List<(ulong Start, uint Count)> PackOf(ReadOnlySpan<byte> sector)
+    {
+        Assert.True(Pack.TryFind(sector, out _, out ulong block));
+        return [(block, 1)];
     }
 
     private List<(ulong Start, uint Count)> ExtentsOf(in Record record, HashSet<ulong> sectors)

@@ -52,6 +52,37 @@ public sealed class RepairTests : IDisposable
     }
 
     [Fact]
+    public void Of_a_pack_that_is_lost_the_files_are_holes()
+    {
+        _volume.EditPack("one packed", slot => slot.Clear());
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(new byte[900], volume.ReadAllBytes("/packs/one packed"));
+        Assert.Equal(new byte[900], volume.ReadAllBytes("/packs/two packed"));
+    }
+
+    [Fact]
+    public void Of_two_files_in_one_place_of_a_pack_one_keeps_it()
+    {
+        _volume.EditRecord("two packed", slot => slot[Slot.Start] = 1);
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(DamagedVolume.Packed(1), volume.ReadAllBytes("/packs/one packed"));
+        Assert.Equal(new byte[900], volume.ReadAllBytes("/packs/two packed"));
+    }
+
+    [Fact]
+    public void A_packed_file_whose_name_is_illegal_takes_its_contents_to_lost_and_found()
+    {
+        _volume.EditRecord("two packed", slot => slot[Slot.Contents + 1] = (byte)'/');
+        ulong inode = Slot.InodeOf(_volume.ReadRecord("one packed")) + 1;
+        Assert.True(_volume.Repair().IsClean);
+        using CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(DamagedVolume.Packed(1), volume.ReadAllBytes("/packs/one packed"));
+        Assert.Equal(DamagedVolume.Packed(2), volume.ReadAllBytes($"/lost+found/#{inode}"));
+    }
+
+    [Fact]
     public void The_root_directory_gets_its_blocks_back()
     {
         _volume.EditBlock(_volume.Root, bytes => bytes[(Superblock.RecordSector * 512) + 9] ^= 1);

@@ -50,7 +50,7 @@ public sealed class WholeFileTests : IDisposable
         CffsVolume volume = CffsVolume.Create(_disk, new CffsCreateOptions { Seed = 1 });
         for (int i = 0; i < 20; i++)
         {
-            volume.WriteAllBytes($"/{i}", Bytes(i, 1000));
+            volume.WriteAllBytes($"/{i}", Bytes(i, 2100));
         }
 
         volume.Dispose();
@@ -60,7 +60,7 @@ public sealed class WholeFileTests : IDisposable
         for (int i = 0; i < 20; i++)
         {
             using CffsFile file = volume.OpenFile($"/{i}", CffsOpenMode.Write);
-            file.Write(0, Bytes(i + 100, 1000 + (i * 100)));
+            file.Write(0, Bytes(i + 100, 2100 + (i * 50)));
         }
 
         Assert.Equal(before, volume.Disk.Counters.BlocksRead);
@@ -68,11 +68,11 @@ public sealed class WholeFileTests : IDisposable
         using CffsVolume again = CffsVolume.Open(_disk);
         for (int i = 0; i < 20; i++)
         {
-            Assert.Equal(Bytes(i + 100, 1000 + (i * 100)), again.ReadAllBytes($"/{i}"));
+            Assert.Equal(Bytes(i + 100, 2100 + (i * 50)), again.ReadAllBytes($"/{i}"));
             using CffsFile file = again.OpenFile($"/{i}", CffsOpenMode.Read | CffsOpenMode.Write);
             file.SetLength(4096);
-            byte[] tail = new byte[4096 - 1000 - (i * 100)];
-            Assert.Equal(tail.Length, file.Read(1000 + (i * 100), tail));
+            byte[] tail = new byte[4096 - 2100 - (i * 50)];
+            Assert.Equal(tail.Length, file.Read(2100 + (i * 50), tail));
             Assert.All(tail, b => Assert.Equal(0, b));
         }
     }

@@ -60,7 +60,13 @@ internal sealed class RepairRecord
     /// <summary>The nodes of its extent tree that are proved to be its own.</summary>
     public HashSet<ulong> Nodes { get; } = [];
 
-    public bool OwnsBlocks => Now.Kind is SlotKind.File or SlotKind.Directory or SlotKind.SymbolicLink or SlotKind.Log;
+    /// <summary>Of a packed file: its sector's pack.</summary>
+    public RepairRecord? Pack { get; set; }
+
+    /// <summary>Of a pack, which is treated as a record of its own: the files in it.</summary>
+    public List<RepairRecord> Packed { get; } = [];
+
+    public bool OwnsBlocks => Now.Kind is SlotKind.File or SlotKind.Directory or SlotKind.SymbolicLink or SlotKind.Log or SlotKind.Pack;
 
     public bool IsLive => !IsRemoved;
 
@@ -73,7 +79,7 @@ internal sealed class RepairRecord
 
     /// <summary>Two records that lead to the same blocks: one inode, found twice.</summary>
     public bool LeadsWhere(RepairRecord other) =>
-        Now.Count == other.Now.Count && Now.Depth == other.Now.Depth && Now.Start == other.Now.Start && Now.Size == other.Now.Size && Now.Kind == other.Now.Kind;
+        Pack == other.Pack && Now.Count == other.Now.Count && Now.Depth == other.Now.Depth && Now.Start == other.Now.Start && Now.Size == other.Now.Size && Now.Kind == other.Now.Kind;
 }
 
 /// <summary>A directory: its blocks that are proved to be its own, and the records in them.</summary>

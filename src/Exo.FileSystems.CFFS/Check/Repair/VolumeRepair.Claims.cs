@@ -66,7 +66,7 @@ internal sealed partial class VolumeRepair
             else
             {
                 ulong within = weakest == ClaimBuiltIn || record.Now.Kind == SlotKind.Directory ? extent.Count : Math.Min(extent.Count, sizeBlocks > extent.Logical ? sizeBlocks - extent.Logical : 0);
-                bool isContents = record.Now.Kind is SlotKind.File or SlotKind.SymbolicLink;
+                bool isContents = record.Now.Kind is SlotKind.File or SlotKind.SymbolicLink or SlotKind.Pack;
                 if (within > 0)
                 {
                     yield return new Claim(record, index, extent.Start, extent.Start + within, weakest, isContents);
@@ -176,6 +176,12 @@ internal sealed partial class VolumeRepair
     {
         long count = lost.Sum(range => (long)(range.End - range.Start));
         Act("block-twice", $"inode {record.Now.Inode} loses {count} blocks to a better claim: there are holes now", record.Now.Inode, lost[0].Start);
+        if (record.Now.Kind == SlotKind.Pack)
+        {
+            LosePack(record);
+            return;
+        }
+
         if (lost.RemoveAll(range => range.Extent == AttributesClaim) > 0)
         {
             record.Now.Attributes = 0;

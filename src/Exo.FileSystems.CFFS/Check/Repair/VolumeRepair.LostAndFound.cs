@@ -108,6 +108,11 @@ internal sealed partial class VolumeRepair
     /// <summary>Reserves slots for a record in a directory. What it is to hold is written by <see cref="StageRecords"/>.</summary>
     private bool TryPut(RepairDirectory directory, RepairRecord record, byte[] name)
     {
+        if (record.Pack is not null && !TryUnpack(record))
+        {
+            return false;
+        }
+
         byte[] inline = InlineOf(record);
         if (name.Length + inline.Length > Slot.ContentBytesMax)
         {

@@ -25,7 +25,7 @@ internal sealed partial class VolumeRepair
     private void LoadMap(RepairRecord record)
     {
         ref Record now = ref record.Now;
-        if (!record.OwnsBlocks || record.Map is not null || (now.Count == 0 && now.Depth == 0))
+        if (!record.OwnsBlocks || record.Map is not null || now.IsPacked || (now.Count == 0 && now.Depth == 0))
         {
             return;
         }

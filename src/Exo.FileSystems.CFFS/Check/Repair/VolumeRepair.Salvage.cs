@@ -63,6 +63,12 @@ internal sealed partial class VolumeRepair
         {
             if (record.IsSalvaged && record.IsLive && _free is null && record.Now.Kind != SlotKind.Directory && TouchesReached(record))
             {
+                if (record.Now.Kind == SlotKind.Pack)
+                {
+                    LosePack(record);
+                    continue;
+                }
+
                 Remove(record, "stale", "it was found without a way to it, and its blocks are another's");
             }
         }

@@ -114,7 +114,7 @@ internal sealed partial class VolumeRepair
             }
         }
 
-        if (state.Version != VolumeState.CurrentVersion || state.IncompatibleFeatures != 0 || (state.ReadOnlyFeatures & ~VolumeState.KnownReadOnlyFeatures) != 0)
+        if (state.Version != VolumeState.CurrentVersion || (state.IncompatibleFeatures & ~VolumeState.KnownIncompatibleFeatures) != 0 || (state.ReadOnlyFeatures & ~VolumeState.KnownReadOnlyFeatures) != 0)
         {
             throw new CffsException(CffsError.NotCffs, $"format version {state.Version}, features {state.IncompatibleFeatures:x}/{state.ReadOnlyFeatures:x} are not known");
         }

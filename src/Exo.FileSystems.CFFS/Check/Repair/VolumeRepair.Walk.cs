@@ -248,9 +248,10 @@ internal sealed partial class VolumeRepair
                     continue;
             }
 
+            RepairRecord? pack = VisitPack(directory, block, s, sector);
             for (int slot = 0; slot < Slot.PerSector;)
             {
-                if (sector[slot * Slot.SizeBytes] == (byte)SlotKind.Free)
+                if (sector[slot * Slot.SizeBytes] is (byte)SlotKind.Free or (byte)SlotKind.Pack)
                 {
                     slot++;
                     continue;
@@ -266,11 +267,17 @@ internal sealed partial class VolumeRepair
                     continue;
                 }
 
-                Visit(directory, new RepairRecord
+                RepairRecord record = new()
                 {
                     Now = found, Block = block, Index = (s * Slot.PerSector) + slot, Owner = directory.Inode, Container = directory,
                     InodeFound = found.Inode, SlotsFound = found.Slots, NameLengthFound = found.NameLength, IsSalvaged = directory.Record.IsSalvaged || _isSalvaging,
-                });
+                };
+                if (found.IsPacked)
+                {
+                    PutIntoPack(record, pack);
+                }
+
+                Visit(directory, record);
                 slot += found.Slots;
             }
         }

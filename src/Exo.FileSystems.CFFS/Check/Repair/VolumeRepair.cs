@@ -54,6 +54,7 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
         DecideNames();
         DecideLinks();
         PlaceInLostAndFound();
+        DropEmptyPacks();
         RewriteMaps();
         RewriteAttributes();
         StageRecords();

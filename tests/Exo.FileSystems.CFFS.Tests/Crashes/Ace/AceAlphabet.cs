@@ -7,7 +7,7 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
 /// The operations that workloads are made of, on four directories with two names in each, after ACE (OSDI 2018). At the start every <c>foo</c> is a file of another shape and no <c>bar</c> exists:
 /// <code>
 ///   foo      100 bytes, in its directory entry       A/foo    9,000 bytes in one extent, with an attribute
-///   B/foo    two blocks with a hole between: a tree  A/C/foo  3,000 bytes
+///   B/foo    two blocks with a hole between: a tree  A/C/foo  1,500 bytes in a pack
 /// </code>
 /// </summary>
 internal static class AceAlphabet
@@ -62,6 +62,7 @@ internal static class AceAlphabet
         Truncate("foo", 60), Truncate("foo", 20_000), Write("foo", -1, 100), Write("foo", -1, 5000), Allocate("foo", 0, 9000, keepSize: true),
         CloneFile("A/foo", "A/bar"), CloneFile("B/foo", "B/bar"), .. s_shares, CopyTree("A", "B/bar", isSnapshot: false), CopyTree("A/C", "bar", isSnapshot: false),
         Truncate("B/foo", 0), Truncate("B/foo", 5000), Write("B/foo", 8192, 4096), Write("B/foo", 4000, 9000), Punch("B/foo", 20_480, 4096), Write("A/bar", -1, 100), Write("A/bar", -1, 9000),
+        Create("A/C/bar"), Write("A/C/bar", -1, 1000), Write("A/C/foo", 0, 600), Write("A/C/foo", -1, 300), Write("A/C/foo", -1, 1000), Truncate("A/C/foo", 0), Truncate("A/C/foo", 700), Rename("A/C/foo", "A/C/bar"), Link("A/C/foo", "A/bar"),
     ];
 
     /// <summary>For triples: names.</summary>
@@ -92,7 +93,7 @@ internal static class AceAlphabet
     public static AceOperation[] Start { get; } =
     [
         MakeDirectory("A"), MakeDirectory("B"), MakeDirectory("A/C"), .. s_foos.Select(Create),
-        Write("foo", 0, 100), Write("A/foo", 0, 9000), SetAttribute("A/foo", 30), Write("B/foo", 0, 4096), Write("B/foo", 20_480, 4096), Write("A/C/foo", 0, 3000),
+        Write("foo", 0, 100), Write("A/foo", 0, 9000), SetAttribute("A/foo", 30), Write("B/foo", 0, 4096), Write("B/foo", 20_480, 4096), Write("A/C/foo", 0, 1500),
     ];
 
     /// <summary>What changes a file's contents: within a block, across, beyond the end, into a hole; from the entry to blocks, from one extent to a tree and back.</summary>

@@ -18,7 +18,7 @@ public sealed class AceTests
     public void Single_operations() => Explore("seq-1", workloads: 985);
 
     [Fact]
-    public void Pairs() => Explore("seq-2", workloads: 151_380);
+    public void Pairs() => Explore("seq-2", workloads: 184_320);
 
     [Fact]
     public void Triples_of_names() => Explore("seq-3-names", workloads: 127_776);
