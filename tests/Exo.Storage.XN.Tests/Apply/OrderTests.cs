@@ -141,6 +141,27 @@ public sealed class OrderTests : IDisposable
     }
 
     [Fact]
+    public void Contents_below_the_block_that_waits_for_them_are_no_circle()
+    {
+        StampedTree.Item data = _disk.AddData(_disk.A, 5);
+
+        // Rule one holds the block back already, and what is in the frame goes with the first write.
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Order(Tree.Key, data.Block, _disk.A.Block));
+        Assert.False(_disk.Disk.HasOrders);
+        Assert.Equal(XnStatus.Ok, WriteBack(data.Block));
+
+        // From now on another version is on the disk, though the pointer is not.
+        Stamp(data.Block);
+        Assert.Equal(XnStatus.Ok, _disk.Disk.Order(Tree.Key, data.Block, _disk.A.Block));
+        Assert.True(_disk.Disk.HasOrders);
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Tainted, WriteBack(_disk.A.Block));
+        Assert.Equal(XnStatus.Ok, WriteBack(data.Block));
+        _disk.Disk.Flush();
+        Assert.Equal(XnStatus.Ok, WriteBack(_disk.A.Block));
+    }
+
+    [Fact]
     public void Nothing_waits_for_what_is_durable_already()
     {
         Tree.Transaction.Clear();
