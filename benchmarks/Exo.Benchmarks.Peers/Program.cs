@@ -70,6 +70,8 @@ Func<IPeerRow>[] rows =
     () => new HostRow("ipc-pipe", HostWork.Pipe),
     () => new ShareDiskRow("share-disk", 1, 1),
     () => new ShareDiskRow("share-disk-weighted", 2, 1),
+    () => new ShareNetRow("share-net", 1, 1),
+    () => new ShareNetRow("share-net-weighted", 2, 1),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
     () => new PacketRow("packets-64", "packet", 64),
@@ -232,6 +234,11 @@ Command packetSend = new("packet-send", "Sends packets of one size, and prints h
 packetSend.Hidden = true;
 packetSend.SetAction(parsed => PacketSender.Run(parsed.GetValue(driver)!, parsed.GetValue(link)!, parsed.GetValue(bytes), parsed.GetValue(seconds)));
 
+Argument<int[]> weights = new("WEIGHT");
+Command shareSend = new("share-send", "Sends packets of several environments by their shares, and prints the Mbit/s of each.") { link, weights };
+shareSend.Hidden = true;
+shareSend.SetAction(parsed => ShareNetRow.Send(parsed.GetValue(link)!, parsed.GetValue(weights)!));
+
 // Also for use by itself.
 Argument<string> client = new("CLIENT") { Description = "The address to use; the kernel must not have it." };
 Argument<string> server = new("SERVER") { Description = "ADDRESS:PORT." };
@@ -291,7 +298,7 @@ bulkSendExo.SetAction(parsed => BulkTransfer.SendByExo(
 
 return new RootCommand("Exo beside its peers.")
 {
-    list, run, createDelete, packetSend, httpLoad, rawServe, kestrelServe, wireRelay, plainWire, bulkReceive, bulkSend, bulkSendExo,
+    list, run, createDelete, packetSend, shareSend, httpLoad, rawServe, kestrelServe, wireRelay, plainWire, bulkReceive, bulkSend, bulkSendExo,
 }.Parse(args).Invoke();
 
 /// <summary>Ctrl-C and SIGTERM take back what a row has made.</summary>
