@@ -22,13 +22,13 @@ internal sealed class ShareNetRow(string name, int first, int second) : IPeerRow
     private const int Seconds = 3;
     private const int LongBytes = 1500;
     private const int ShortBytes = 500;
-    private const int QueuePackets = 1024;
+    private const int QueuePackets = 4096;
 
     private readonly TwoNamespaces _network = new();
 
     public string Name => name;
 
-    public string Work => $"packets of {LongBytes} bytes by one environment and of {ShortBytes} by another through one packet socket, with shares of {first} and {second}: both together";
+    public string Work => $"packets of {LongBytes} bytes by one environment and of {ShortBytes} by another through one packet socket on a line of 400 Mbit/s, with shares of {first} and {second}: both together";
 
     public string Peer => "both by one environment alone, on a share of the same interface";
 
@@ -36,9 +36,14 @@ internal sealed class ShareNetRow(string name, int first, int second) : IPeerRow
 
     public bool MoreIsBetter => true;
 
-    public string? Missing() => TwoNamespaces.Missing();
+    public string? Missing() => TwoNamespaces.Missing() ?? Tool.Missing("tc");
 
-    public void Prepare(WorkFolder folder) => _network.Open();
+    public void Prepare(WorkFolder folder)
+    {
+        // A line that is slower than its senders: otherwise there is nothing to share but processors.
+        _network.Open();
+        Tool.Run("ip", "netns", "exec", _network.Server, "tc", "qdisc", "add", "dev", TwoNamespaces.ServerLink, "root", "tbf", "rate", "400mbit", "burst", "128kb", "limit", "8mb");
+    }
 
     public double RunExo() => Run(first, second);
 
@@ -50,7 +55,7 @@ internal sealed class ShareNetRow(string name, int first, int second) : IPeerRow
     public static int Send(string link, int[] weights)
     {
         using FramePool frames = FramePool.Create();
-        using NetworkDevice device = PacketSocketDevice.Open(link, frames);
+        using NetworkDevice device = PacketSocketDevice.Open(link, frames, new PacketSocketOptions { BypassQueueing = false, SocketBufferBytes = 1 << 20 });
         using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
         using TransmitShares shares = new(device);
         bool isOver = false;
