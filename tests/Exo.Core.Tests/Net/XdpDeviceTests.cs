@@ -98,6 +98,31 @@ public sealed class XdpDeviceTests : IDisposable
     }
 
     [Fact]
+    public void A_wait_for_room_says_that_there_is_some_only_when_a_packet_is_taken()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using XdpDevice device = _network.InA(() => XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { TransmitRingEntries = 64, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
+        Assert.True(frames.TryAllocate(frames.RootCredential, out FrameNumber frame));
+        TransmitPacket packet = new(new PacketSlice(frame, 0, 100));
+        TestNetwork.Ip("-n", _network.NamespaceA, "link", "set", TestNetwork.LinkA, "down");
+        while (device.Transmit([packet], []) == 1)
+        {
+        }
+
+        Assert.Equal(NetworkEvents.None, device.Wait(NetworkEvents.Transmittable, TimeSpan.FromMilliseconds(20)));
+        TestNetwork.Ip("-n", _network.NamespaceA, "link", "set", TestNetwork.LinkA, "up");
+        long start = Stopwatch.GetTimestamp();
+        while ((device.Wait(NetworkEvents.Transmittable, TimeSpan.FromSeconds(1)) & NetworkEvents.Transmittable) == 0)
+        {
+            Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), "it never has room");
+        }
+
+        Assert.Equal(1, device.Transmit([packet], []));
+        frames.Release(frame);
+    }
+
+    [Fact]
     public void Killed_the_process_leaves_the_interface_as_it_was()
     {
         Assert.DoesNotContain("xdp", Link());

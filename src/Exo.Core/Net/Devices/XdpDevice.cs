@@ -28,6 +28,8 @@ public sealed unsafe class XdpDevice : NetworkDevice
     private const int BindRetryMs = 3000;
     private const int Posted = 1 << 15;
 
+    private static readonly TimeSpan s_completionLook = TimeSpan.FromMilliseconds(1);
+
     private readonly NetworkLink _link;
     private readonly SafeFileHandle _socket;
     private readonly DeviceWait _wait = new();
@@ -82,6 +84,9 @@ public sealed unsafe class XdpDevice : NetworkDevice
     public override int TransmitsInFlight => _inFlight;
 
     private int Descriptor => (int)_socket.DangerousGetHandle();
+
+    // For any packet. What is in flight may not exceed what the completion ring holds: it has twice the entries of the transmit ring.
+    private bool HasRoom => _transmit.Room >= DescriptorsPerPacketMax && _inFlight + DescriptorsPerPacketMax <= _inFlightMax;
 
     /// <summary>Opens a queue of an interface of the calling thread's network namespace.</summary>
     /// <exception cref="NetworkDeviceException">There is no such interface or queue, another program is attached, or the kernel refused (rights, an old kernel).</exception>
@@ -143,19 +148,26 @@ public sealed unsafe class XdpDevice : NetworkDevice
             Post();
         }
 
-        // The socket counts as writable while the kernel has room in its own ring, which says nothing of completions: look at ours first.
-        if ((wanted & NetworkEvents.Transmittable) != 0)
+        if ((wanted & NetworkEvents.Transmittable) == 0)
         {
-            Kick();
-            Reap();
-            if (_transmit.Room >= DescriptorsPerPacketMax)
-            {
-                return _wait.Wait(Descriptor, wanted & NetworkEvents.Receivable, TimeSpan.Zero) | NetworkEvents.Transmittable;
-            }
+            _tally.SystemCalls++;
+            return _wait.Wait(Descriptor, wanted, timeout);
         }
 
+        Kick();
+        Reap();
+        NetworkEvents received = wanted & NetworkEvents.Receivable;
         _tally.SystemCalls++;
-        return _wait.Wait(Descriptor, wanted, timeout);
+        if (HasRoom)
+        {
+            return _wait.Wait(Descriptor, received, TimeSpan.Zero) | NetworkEvents.Transmittable;
+        }
+
+        // The socket counts as writable while the kernel has room in its own ring, which says nothing of completions, and nothing else tells of them: look again soon.
+        NetworkEvents happened = _wait.Wait(Descriptor, received, timeout >= TimeSpan.Zero && timeout < s_completionLook ? timeout : s_completionLook);
+        Kick();
+        Reap();
+        return HasRoom ? happened | NetworkEvents.Transmittable : happened;
     }
 
     /// <inheritdoc/>
@@ -196,13 +208,12 @@ public sealed unsafe class XdpDevice : NetworkDevice
         int accepted = 0;
         foreach (ref readonly TransmitPacket packet in packets)
         {
-            // What is in flight may not exceed what the completion ring holds: it has twice the entries of this one.
             ReadOnlySpan<PacketSlice> payload = slices.Slice(packet.FirstSlice, packet.SliceCount);
-            if (_transmit.Room < DescriptorsPerPacketMax || _inFlight + DescriptorsPerPacketMax > _inFlightMax)
+            if (!HasRoom)
             {
                 Kick();
                 Reap();
-                if (_transmit.Room < DescriptorsPerPacketMax || _inFlight + DescriptorsPerPacketMax > _inFlightMax)
+                if (!HasRoom)
                 {
                     _tally.TransmitFull++;
                     break;
