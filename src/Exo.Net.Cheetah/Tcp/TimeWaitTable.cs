@@ -11,25 +11,33 @@ internal struct TimeWaitEntry
     public uint TimestampOffset;
     public long EndsUs;
     public bool HasTimestamps;
-
-    // Links of the table: next in the bucket, and the order of expiry.
-    internal int Next;
-    internal int Older;
-    internal int Younger;
 }
 
 /// <summary>
 /// Connections in TIME-WAIT, about 100 bytes each. All wait equally long, so that the order of entry is the order of expiry; when the
 /// table is full the oldest makes room.
+/// <code>
+///   buckets  hash -> index          entries  what is known of a connection
+///   links    hash, next in the bucket, older, younger, in 16 bytes: looking for what is not there, and taking out, touch no entry
+/// </code>
 /// </summary>
 internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
 {
     private TimeWaitEntry[] entries = new TimeWaitEntry[Math.Min(16, countMax)];
+    private Link[] links = new Link[Math.Min(16, countMax)];
     private int[] buckets = NewBuckets(16);
     private int used;
     private int free = -1;
     private int oldest = -1;
     private int youngest = -1;
+
+    private struct Link
+    {
+        public uint Hash;
+        public int Next;
+        public int Older;
+        public int Younger;
+    }
 
     public int Count { get; private set; }
 
@@ -39,10 +47,11 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
     /// <summary>Index of an entry, or -1.</summary>
     public int Find(in ConnectionKey key)
     {
-        int index = buckets[hashing.Hash(key) & (uint)(buckets.Length - 1)];
-        while (index >= 0 && entries[index].Key != key)
+        uint hash = hashing.Hash(key);
+        int index = Bucket(hash);
+        while (index >= 0 && (links[index].Hash != hash || entries[index].Key != key))
         {
-            index = entries[index].Next;
+            index = links[index].Next;
         }
 
         return index;
@@ -60,13 +69,15 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
         int index = free;
         if (index >= 0)
         {
-            free = entries[index].Next;
+            free = links[index].Next;
         }
         else
         {
             if (used == entries.Length)
             {
-                Array.Resize(ref entries, Math.Min(countMax, used * 2));
+                int larger = Math.Min(countMax, used * 2);
+                Array.Resize(ref entries, larger);
+                Array.Resize(ref links, larger);
             }
 
             index = used++;
@@ -75,14 +86,15 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
         if (Count >= buckets.Length)
         {
             buckets = NewBuckets(buckets.Length * 2);
-            for (int i = oldest; i >= 0; i = entries[i].Younger)
+            for (int i = oldest; i >= 0; i = links[i].Younger)
             {
-                Link(i);
+                Enter(i);
             }
         }
 
         entries[index] = entry;
-        Link(index);
+        links[index].Hash = hashing.Hash(entry.Key);
+        Enter(index);
         Append(index);
         Count++;
     }
@@ -97,16 +109,16 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
 
     public void Remove(int index)
     {
-        ref int link = ref buckets[hashing.Hash(entries[index].Key) & (uint)(buckets.Length - 1)];
+        ref int link = ref Bucket(links[index].Hash);
         while (link != index)
         {
             Invariant.Check(link >= 0);
-            link = ref entries[link].Next;
+            link = ref links[link].Next;
         }
 
-        link = entries[index].Next;
+        link = links[index].Next;
         Unlink(index);
-        entries[index].Next = free;
+        links[index].Next = free;
         free = index;
         Count--;
     }
@@ -126,20 +138,22 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
         return buckets;
     }
 
-    private void Link(int index)
+    private ref int Bucket(uint hash) => ref buckets[hash & (uint)(buckets.Length - 1)];
+
+    private void Enter(int index)
     {
-        ref int bucket = ref buckets[hashing.Hash(entries[index].Key) & (uint)(buckets.Length - 1)];
-        entries[index].Next = bucket;
+        ref int bucket = ref Bucket(links[index].Hash);
+        links[index].Next = bucket;
         bucket = index;
     }
 
     private void Append(int index)
     {
-        entries[index].Older = youngest;
-        entries[index].Younger = -1;
+        links[index].Older = youngest;
+        links[index].Younger = -1;
         if (youngest >= 0)
         {
-            entries[youngest].Younger = index;
+            links[youngest].Younger = index;
         }
         else
         {
@@ -151,10 +165,10 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
 
     private void Unlink(int index)
     {
-        (int older, int younger) = (entries[index].Older, entries[index].Younger);
+        (int older, int younger) = (links[index].Older, links[index].Younger);
         if (older >= 0)
         {
-            entries[older].Younger = younger;
+            links[older].Younger = younger;
         }
         else
         {
@@ -163,7 +177,7 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
 
         if (younger >= 0)
         {
-            entries[younger].Older = older;
+            links[younger].Older = older;
         }
         else
         {
