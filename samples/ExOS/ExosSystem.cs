@@ -20,7 +20,7 @@ internal sealed class ExosSystem : IDisposable
     private readonly CffsVolume _volume;
     private (string Path, IReadOnlyList<string> Arguments) _command;
 
-    private ExosSystem(FramePool frames, CffsVolume volume, Terminal terminal)
+    private ExosSystem(FramePool frames, CffsVolume volume, Terminal terminal, ExosNetwork network)
     {
         Frames = frames;
         _volume = volume;
@@ -31,7 +31,7 @@ internal sealed class ExosSystem : IDisposable
         Programs = new ProgramRegistry();
         Processes = new ProcessTable(this);
         Mounts = new MountTable();
-        Network = new LoopbackNetwork(frames);
+        Network = network;
     }
 
     public FramePool Frames { get; }
@@ -51,21 +51,24 @@ internal sealed class ExosSystem : IDisposable
 
     public MountTable Mounts { get; }
 
-    public LoopbackNetwork Network { get; }
+    public ExosNetwork Network { get; }
 
     /// <summary>The disk below the root.</summary>
     public CffsVolume Volume => _volume;
 
     /// <summary>Boots from an image, which is made if it is not there.</summary>
-    public static ExosSystem Boot(string image, long sizeBytes, Stream input, Stream output, bool isInteractive)
+    /// <param name="network">What sockets are made on; null: a network within the system.</param>
+    public static ExosSystem Boot(string image, long sizeBytes, Stream input, Stream output, bool isInteractive, Func<FramePool, ExosNetwork>? network = null)
     {
         FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 256 << 20 });
+        ExosNetwork? opened = null;
         try
         {
+            opened = network?.Invoke(frames) ?? new LoopbackNetwork(frames);
             CffsVolume volume = File.Exists(image)
                 ? CffsVolume.Open(image, new CffsOpenOptions { Frames = frames })
                 : CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Open = new CffsOpenOptions { Frames = frames } });
-            ExosSystem system = new(frames, volume, new Terminal(frames, input, output, isInteractive));
+            ExosSystem system = new(frames, volume, new Terminal(frames, input, output, isInteractive), opened);
             system.Populate();
             system.Mounts.Add("/", new CffsTree(volume), image);
             system.Mounts.Add("/dev", new DeviceTree(system.Terminal), "dev");
@@ -74,6 +77,7 @@ internal sealed class ExosSystem : IDisposable
         }
         catch
         {
+            opened?.Dispose();
             frames.Dispose();
             throw;
         }
