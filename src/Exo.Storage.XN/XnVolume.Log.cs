@@ -52,12 +52,15 @@ public sealed partial class XnVolume
     /// </summary>
     /// <returns>False when the volume has no log, when there is more than the log takes at once, or when no dirty block can be committed: then nothing has changed, and writing back is the way.</returns>
     /// <exception cref="BlockDeviceException">The device failed: nothing has become durable, all is as dirty as before.</exception>
-    public bool TryCommit(Credential credential)
+    public bool TryCommit(Credential credential) => Commit(credential) != CommitOutcome.Nothing;
+
+    /// <summary>As <see cref="TryCommit"/>; says whether all was committed that was dirty or not flushed as it began.</summary>
+    internal CommitOutcome Commit(Credential credential)
     {
         ArgumentNullException.ThrowIfNull(credential);
         if (!HasLog || IsAllDurable())
         {
-            return HasLog;
+            return HasLog ? CommitOutcome.All : CommitOutcome.Nothing;
         }
 
         MakeUnclean();
@@ -73,7 +76,7 @@ public sealed partial class XnVolume
                 }
                 else if (plan.Requests.Length == 0)
                 {
-                    return plan.IsDone;
+                    return plan.IsAll ? CommitOutcome.All : CommitOutcome.Nothing;
                 }
                 else
                 {
@@ -92,7 +95,7 @@ public sealed partial class XnVolume
                         RunCheckpoint();
                     }
 
-                    return true;
+                    return plan.IsAll ? CommitOutcome.All : CommitOutcome.Part;
                 }
             }
         }
@@ -103,12 +106,15 @@ public sealed partial class XnVolume
     }
 
     /// <summary>As <see cref="TryCommit"/>, through the device's asynchronous door.</summary>
-    public async ValueTask<bool> TryCommitAsync(Credential credential)
+    public async ValueTask<bool> TryCommitAsync(Credential credential) => await CommitAsync(credential).ConfigureAwait(false) != CommitOutcome.Nothing;
+
+    /// <inheritdoc cref="Commit"/>
+    internal async ValueTask<CommitOutcome> CommitAsync(Credential credential)
     {
         ArgumentNullException.ThrowIfNull(credential);
         if (!HasLog || IsAllDurable())
         {
-            return HasLog;
+            return HasLog ? CommitOutcome.All : CommitOutcome.Nothing;
         }
 
         MakeUnclean();
@@ -124,7 +130,7 @@ public sealed partial class XnVolume
                 }
                 else if (plan.Requests.Length == 0)
                 {
-                    return plan.IsDone;
+                    return plan.IsAll ? CommitOutcome.All : CommitOutcome.Nothing;
                 }
                 else
                 {
@@ -143,7 +149,7 @@ public sealed partial class XnVolume
                         await RunCheckpointAsync().ConfigureAwait(false);
                     }
 
-                    return true;
+                    return plan.IsAll ? CommitOutcome.All : CommitOutcome.Part;
                 }
             }
         }
@@ -199,8 +205,16 @@ public sealed partial class XnVolume
         }
     }
 
+    /// <summary>What a commit has made durable of what there was to be made so.</summary>
+    internal enum CommitOutcome
+    {
+        Nothing,
+        Part,
+        All,
+    }
+
     /// <summary>One transaction: what is written, of which blocks, and which of them were uninitialised. The requests are empty when there is nothing to write.</summary>
-    private readonly record struct CommitPlan(BlockRequest[] Requests, List<CommitItem> Items, bool NeedsCheckpoint, bool IsDone);
+    private readonly record struct CommitPlan(BlockRequest[] Requests, List<CommitItem> Items, bool NeedsCheckpoint, bool IsAll);
 
     private readonly record struct CommitItem(ulong Block, FrameNumber Frame, byte Sectors, bool IsData, bool WasUninitialised);
 
@@ -211,11 +225,12 @@ public sealed partial class XnVolume
     private CommitPlan BeginCommit()
     {
         List<CommitItem> items = [];
+        bool isAll;
         using (new Changing(this))
         {
             if (_isLogInDoubt)
             {
-                return new CommitPlan([], items, NeedsCheckpoint: true, IsDone: false);
+                return new CommitPlan([], items, NeedsCheckpoint: true, IsAll: false);
             }
 
             int sectors = Choose(items);
@@ -225,7 +240,7 @@ public sealed partial class XnVolume
             if (_committing.Count == 0 || isTooLarge || isFull)
             {
                 Unchoose(items);
-                return new CommitPlan([], items, NeedsCheckpoint: isFull && !isTooLarge && _committing.Count > 0, IsDone: _registry.DirtyCount == 0 && UnflushedBlocks == 0);
+                return new CommitPlan([], items, NeedsCheckpoint: isFull && !isTooLarge && _committing.Count > 0, IsAll: _registry.DirtyCount == 0 && UnflushedBlocks == 0);
             }
 
             foreach (int index in _committing)
@@ -249,6 +264,9 @@ public sealed partial class XnVolume
                 }
             }
 
+            isAll = _registry.DirtyCount == 0 && _underWay == 0 && !LeavesUnflushed();
+            _underWay += items.Count;
+
             // Metadata is copied here, as it is at this moment; data, which has no order, below, without the lock.
             Fill(items, isData: false);
             _blocksWritten += items.Count;
@@ -256,7 +274,7 @@ public sealed partial class XnVolume
 
         int blocks = Fill(items, isData: true);
         BlockRequest[] requests = [BlockRequest.Write(new BlockNumber(_superblock.Current.LogStart + _logPosition), _logFrames.AsMemory(0, blocks), forceUnitAccess: true)];
-        return new CommitPlan(requests, items, NeedsCheckpoint: false, IsDone: false);
+        return new CommitPlan(requests, items, NeedsCheckpoint: false, isAll);
     }
 
     /// <summary>
@@ -327,6 +345,20 @@ public sealed partial class XnVolume
                 _committing.Add(index);
             }
         }
+    }
+
+    private bool LeavesUnflushed()
+    {
+        foreach (ulong block in _unflushed)
+        {
+            int index = _registry.Find(block);
+            if (index >= 0 && _registry[index].Has(EntryFlags.Unflushed) && !_registry[index].Has(EntryFlags.Committing | EntryFlags.Dropped))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private bool MayCommit(int index)
@@ -452,6 +484,7 @@ public sealed partial class XnVolume
         using (new Changing(this))
         {
             _paid.Clear();
+            _underWay -= plan.Items.Count;
             foreach (CommitItem item in plan.Items)
             {
                 EndOne(item, succeeded);

@@ -13,6 +13,9 @@ public sealed partial class XnVolume
 
     private readonly SemaphoreSlim _flushTurn = new(1, 1);
     private List<ulong> _unflushed = [];
+
+    // Under the lock. Blocks that are being written, by whomever and wherever to: neither dirty nor, yet, written.
+    private int _underWay;
     private ulong _epoch = 1;
     private ulong _durableEpoch;
     private long _blocksWritten;
@@ -373,6 +376,7 @@ public sealed partial class XnVolume
                 from++;
             }
 
+            _underWay += writing.Count;
             _blocksWritten += writing.Count;
         }
 
@@ -405,12 +409,12 @@ public sealed partial class XnVolume
         }
     }
 
-    private void EndWrite(in WritePlan plan, bool isBehind = false)
+    private void EndWrite(in WritePlan plan)
     {
         using (new Changing(this))
         {
             _paid.Clear();
-            _behind -= isBehind ? plan.Blocks.Count : 0;
+            _underWay -= plan.Blocks.Count;
             foreach (BlockRequest request in plan.Requests)
             {
                 for (int i = 0; i < request.BlockCount; i++)

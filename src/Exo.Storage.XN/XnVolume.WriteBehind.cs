@@ -16,13 +16,10 @@ namespace Exo.Storage.XN;
 /// </content>
 public sealed partial class XnVolume
 {
-    // Under the lock. Blocks that are being written here: neither dirty nor, yet, written.
-    private int _behind;
-
     /// <summary>
     /// Writes those blocks of some extents in place that are dirty data and that nothing stands in the way of, adjacent ones as one request, through the device's asynchronous door. All others are passed over: they stay
     /// as they are, for <see cref="WriteBack"/> or <see cref="TryCommit"/>. What is changed meanwhile is dirty again; whoever changes the bytes of a block whose frame is held by a write does it in another frame (<see cref="Rebind"/>).
-    /// Any number may be under way. The blocks are durable after a <see cref="Flush"/> that begins when this has ended; until it has, they count as <see cref="UnflushedBlocks"/>.
+    /// Any number may be under way. The blocks are durable after a <see cref="Flush"/> that begins when this has ended.
     /// </summary>
     /// <returns>How many blocks were written.</returns>
     /// <exception cref="BlockDeviceException">The device failed. What it failed to write is dirty again: nothing is lost, and who makes it durable will be told.</exception>
@@ -41,7 +38,7 @@ public sealed partial class XnVolume
         }
         finally
         {
-            EndWrite(plan, isBehind: true);
+            EndWrite(plan);
         }
 
         return plan.Blocks.Count;
@@ -74,7 +71,7 @@ public sealed partial class XnVolume
                 }
             }
 
-            _behind += writing.Count;
+            _underWay += writing.Count;
             _blocksWritten += writing.Count;
         }
 

@@ -90,8 +90,8 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>Blocks with changes that were not handed to the device.</summary>
     public int DirtyBlocks => _registry.DirtyCount;
 
-    /// <summary>Blocks written whose write is not durable yet, and those on their way (<see cref="WriteBehindAsync"/>).</summary>
-    public int UnflushedBlocks => _unflushed.Count + _behind;
+    /// <summary>Blocks whose write is not durable yet, be it still under way: when there are none, and no dirty ones (<see cref="DirtyBlocks"/>, read first), everything is durable, whoever has written it.</summary>
+    public int UnflushedBlocks => _unflushed.Count + _underWay;
 
     /// <summary>Blocks in the registry.</summary>
     public int RegisteredBlocks => _registry.Count;

@@ -29,6 +29,17 @@ internal static unsafe partial class Libc
     /// <summary>Wakes whoever sleeps on an address of shared memory, in whatever process.</summary>
     public static void FutexWake(nint address) => _ = SystemCall(ArchitectureAbi.Current.SYS_futex, address, SharingAbi.FUTEX_WAKE, int.MaxValue, 0, 0, 0);
 
+    /// <summary>As <see cref="FutexWait"/>, on memory of this process that no other one waits on.</summary>
+    public static void FutexWaitOwn(nint address, uint value, int timeoutMs)
+    {
+        TimeSpecification time = new() { Seconds = timeoutMs / 1000, Nanoseconds = timeoutMs % 1000 * 1_000_000L };
+        _ = SystemCall(ArchitectureAbi.Current.SYS_futex, address, SharingAbi.FUTEX_WAIT | SharingAbi.FUTEX_PRIVATE_FLAG, (nint)value, (nint)(&time), 0, 0);
+    }
+
+    /// <summary>Wakes whoever sleeps by <see cref="FutexWaitOwn"/>.</summary>
+    public static void FutexWakeOwn(nint address) =>
+        _ = SystemCall(ArchitectureAbi.Current.SYS_futex, address, SharingAbi.FUTEX_WAKE | SharingAbi.FUTEX_PRIVATE_FLAG, int.MaxValue, 0, 0, 0);
+
     /// <summary>Sends bytes and descriptors (SCM_RIGHTS) in one piece. Returns what was sent, or -1.</summary>
     public static nint SendDescriptors(int socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors)
     {
@@ -118,6 +129,7 @@ internal static class SharingAbi
     public const int F_SEAL_FUTURE_WRITE = 16;
     public const int FUTEX_WAIT = 0;
     public const int FUTEX_WAKE = 1;
+    public const int FUTEX_PRIVATE_FLAG = 128;
     public const int SO_PEERCRED = 17;
     public const int MREMAP_MAYMOVE = 1;
     public const int MREMAP_FIXED = 2;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.ExceptionServices;
 using Exo.Core.Blocks;
+using Exo.Core.Scheduling;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Volume;
 using Exo.Storage.XN;
@@ -9,10 +10,11 @@ namespace Exo.FileSystems.CFFS.Commit;
 
 /// <summary>
 /// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
-/// While a commit runs, new changes wait for it at their start, so that it ends; they are let go all at once, and the next commit does not overtake those of them that
-/// will ask for it.
+/// All that it has served are let go at once.
 /// <para>A commit is one transaction of XN's commit log: one write. What is too much for the log, and everything on a volume without one, is written in place: { list what XN lets be written, write it, flush } is
 /// repeated until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
+/// <para>While a transaction is on its way to the log, changes go on: they belong to the next one. While blocks are written in place, new changes wait at their start, so that it ends. So they do, too, when moves or new links are
+/// noted, which a commit makes void all together, and when room is wanted in the cache.</para>
 /// </summary>
 internal sealed class Committer(VolumeCore core)
 {
@@ -30,8 +32,11 @@ internal sealed class Committer(VolumeCore core)
     private long _completed;
     private BlockDeviceException? _failure;
 
-    // Under _turns. The commit that runs; the one that callers gather for, whose first caller leads it; how many the last one served.
+    // Under _turns. The commit that runs; the one that callers gather for, whose first caller leads it; how many the last one served, if changes had to wait for it.
     private volatile Turn? _running;
+
+    // The commit that runs, if changes are to wait for its end.
+    private volatile Turn? _stopping;
     private volatile Turn? _gathering;
     private int _lastServed;
 
@@ -62,6 +67,9 @@ internal sealed class Committer(VolumeCore core)
 
     /// <summary>Callers that wait for the commit after the one that runs.</summary>
     public int Gathered => _gathering is { } turn ? Volatile.Read(ref turn.Callers) : 0;
+
+    /// <summary>A commit runs that new changes wait for.</summary>
+    public bool IsStopping => _stopping is not null;
 
     /// <summary>How many such actions wait.</summary>
     public int ActionsWaiting => _afterCommit.Count;
@@ -101,7 +109,7 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>Commits, and brings home what is only in XN's log: then every block can leave the cache.</summary>
     public async ValueTask CommitHomeAsync(IoMode mode)
     {
-        await CommitAsync(mode).ConfigureAwait(false);
+        await CommitAsync(mode, stops: true).ConfigureAwait(false);
         if (mode == IoMode.Sync)
         {
             core.Disk.Checkpoint();
@@ -112,11 +120,13 @@ internal sealed class Committer(VolumeCore core)
         }
     }
 
-    /// <summary>Waits while a commit runs. Whether it succeeds is not the affair of who waits here.</summary>
-    public ValueTask WaitForTurnAsync(IoMode mode) => _running is { } running ? running.WaitAsync(mode) : default;
+    /// <summary>Waits while a commit runs that changes would keep from its end. Whether it succeeds is not the affair of who waits here.</summary>
+    public ValueTask WaitForTurnAsync(IoMode mode) => _stopping is { } stopping ? stopping.WaitAsync(mode) : default;
 
     /// <summary>Commits. A failed write is reported to every caller until a commit succeeds; what failed stays dirty.</summary>
-    public async ValueTask CommitAsync(IoMode mode)
+    /// <param name="mode">The door.</param>
+    /// <param name="stops">New changes wait meanwhile: nothing at all is dirty at the end but what changes have added that were under way.</param>
+    public async ValueTask CommitAsync(IoMode mode, bool stops = false)
     {
         if (core.IsReadOnly)
         {
@@ -131,6 +141,7 @@ internal sealed class Committer(VolumeCore core)
             leads = _gathering is null;
             turn = _gathering ??= new Turn();
             turn.Callers++;
+            turn.Stops |= stops;
             before = _running;
         }
 
@@ -152,7 +163,6 @@ internal sealed class Committer(VolumeCore core)
             Invariant.Check(_running is null && _gathering == turn);
             _gathering = null;
             _running = turn;
-            _lastServed = turn.Callers;
         }
 
         Exception? thrown = null;
@@ -164,7 +174,7 @@ internal sealed class Committer(VolumeCore core)
                 number = ++_started;
             }
 
-            await RunAsync(mode).ConfigureAwait(false);
+            await RunAsync(turn, mode).ConfigureAwait(false);
             Volatile.Write(ref _completed, number);
             _failure = null;
             core.Behind.Resume();
@@ -179,7 +189,8 @@ internal sealed class Committer(VolumeCore core)
         {
             lock (_turns)
             {
-                _running = null;
+                _lastServed = _stopping is null ? 0 : turn.Callers;
+                _running = _stopping = null;
             }
 
             turn.End(thrown);
@@ -202,7 +213,8 @@ internal sealed class Committer(VolumeCore core)
     public BlockDeviceException? Failure => _failure;
 
     /// <summary>
-    /// Whoever the last commit served has just been let go, and may soon be back with the next change to commit: one commit for all of them takes as long as one for the first.
+    /// Whoever the last commit served has just been let go, and may soon be back with the next change to commit: one commit for all of them takes as long as one for the first. Not when changes went on
+    /// while it was written: they are there already, and the disk need not wait.
     /// Bounded, and without a clock: each step lets other threads run.
     /// </summary>
     private async ValueTask GatherAsync(Turn turn, IoMode mode)
@@ -220,13 +232,33 @@ internal sealed class Committer(VolumeCore core)
         }
     }
 
-    private async ValueTask RunAsync(IoMode mode)
+    private async ValueTask RunAsync(Turn turn, IoMode mode)
     {
+        bool stops;
+        lock (core.Metadata)
+        {
+            stops = turn.Stops || !core.Intents.IsEmpty || !core.RecentLinks.IsEmpty;
+        }
+
+        _stopping = stops ? turn : null;
         StageInodes();
         while (true)
         {
             // What has been handed to the disk is neither dirty nor written yet, and what points to it waits for it.
             await core.Behind.WaitForAllAsync(mode).ConfigureAwait(false);
+            if (!stops)
+            {
+                // One transaction with all that there is: what comes while it is written belongs to the next.
+                if (core.Disk.UnflushedBlocks <= LoggedAgainMax
+                    && (mode == IoMode.Sync ? core.Disk.Commit(core.Key) : await core.Disk.CommitAsync(core.Key).ConfigureAwait(false)) == XnVolume.CommitOutcome.All)
+                {
+                    return;
+                }
+
+                stops = true;
+                _stopping = turn;
+            }
+
             if (TryFinish())
             {
                 return;
@@ -341,27 +373,38 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>One commit, and those who wait for its end.</summary>
     private sealed class Turn
     {
-        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly ThreadLatch _ended = new();
+        private TaskCompletionSource? _endedAsync;
         private Exception? _thrown;
 
         /// <summary>Callers that this commit serves. Changed under the lock of the turns.</summary>
         public int Callers;
 
+        /// <summary>One of them wants changes to wait. Changed under the lock of the turns.</summary>
+        public bool Stops;
+
         public void End(Exception? thrown)
         {
             _thrown = thrown;
-            _ended.SetResult();
+            _ended.Open();
+            lock (_ended)
+            {
+                _endedAsync?.SetResult();
+            }
         }
 
         public ValueTask WaitAsync(IoMode mode)
         {
-            if (mode == IoMode.Async)
+            if (mode == IoMode.Sync)
             {
-                return new ValueTask(_ended.Task);
+                _ended.Wait();
+                return default;
             }
 
-            _ended.Task.Wait();
-            return default;
+            lock (_ended)
+            {
+                return _ended.IsOpen ? default : new ValueTask((_endedAsync ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task);
+            }
         }
 
         /// <summary>The leader's error, for those it led.</summary>

@@ -20,6 +20,8 @@ internal sealed class IntentLog(VolumeCore core)
     private readonly HashSet<ulong> _moving = [];
     private int _next;
 
+    public bool IsEmpty => _next == 0;
+
     public bool IsFull => _next == IntentsMax;
 
     /// <summary>The log's blocks are in core; their frames stay retained.</summary>

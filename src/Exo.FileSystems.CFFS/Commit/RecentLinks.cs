@@ -27,6 +27,8 @@ internal sealed class RecentLinks(VolumeCore core)
         }
     }
 
+    public bool IsEmpty => _blocks.Count == 0;
+
     public bool Has(Inode inode)
     {
         lock (core.Metadata)

@@ -264,40 +264,45 @@ internal sealed partial class DirectoryStore(VolumeCore core)
 
         FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
         ulong logical = directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd;
-        while (true)
+        try
         {
-            lock (core.Metadata)
-            {
-                // Slots have a window of their own, in front of the files' and growing with the directory: a small directory is one extent, which its record holds, and is read by one request.
-                bool hasOwn = directory.Directory is not null;
-                ref AllocationWindow window = ref hasOwn ? ref directory.Directory!.SlotWindow : ref directory.Window;
-                uint windowBlocks = hasOwn ? (uint)Math.Clamp(logical / 4, SlotWindowBlocks, WindowBlocksMax) : BlockAllocator.DirectoryWindowBlocks;
-                if (!core.Allocator.TryTake(ref window, directory.SlotBlock.Value, 1, windowBlocks, out BlockExtent place))
-                {
-                    core.Cache.Release(frame);
-                    throw core.Space.NoSpace();
-                }
-
-                Record record = directory.Record;
-                record.Size = (logical + 1) * 4096;
-                if (core.MapEdits.TryAdd(directory, ref record, logical, place, [frame]))
-                {
-                    directory.Record = record;
-                    core.Cache.Remember(frame, place.First);
-                    directory.Directory?.Room.Freed(logical);
-                    return;
-                }
-            }
-
-            try
+            while (!TryAppend(directory, logical, frame))
             {
                 await core.MapEdits.GrowAsync(directory, mode).ConfigureAwait(false);
             }
-            catch
+        }
+        catch
+        {
+            core.Cache.Release(frame);
+            throw;
+        }
+    }
+
+    /// <summary>Hangs a block of slots behind the others; false when the tree must grow first.</summary>
+    private bool TryAppend(Inode directory, ulong logical, FrameNumber frame)
+    {
+        lock (core.Metadata)
+        {
+            // Slots have a window of their own, in front of the files' and growing with the directory: a small directory is one extent, which its record holds, and is read by one request.
+            bool hasOwn = directory.Directory is not null;
+            ref AllocationWindow window = ref hasOwn ? ref directory.Directory!.SlotWindow : ref directory.Window;
+            uint windowBlocks = hasOwn ? (uint)Math.Clamp(logical / 4, SlotWindowBlocks, WindowBlocksMax) : BlockAllocator.DirectoryWindowBlocks;
+            if (!core.Allocator.TryTake(ref window, directory.SlotBlock.Value, 1, windowBlocks, out BlockExtent place))
             {
-                core.Cache.Release(frame);
-                throw;
+                throw core.Space.NoSpace();
             }
+
+            Record record = directory.Record;
+            record.Size = (logical + 1) * 4096;
+            if (!core.MapEdits.TryAdd(directory, ref record, logical, place, [frame]))
+            {
+                return false;
+            }
+
+            directory.Record = record;
+            core.Cache.Remember(frame, place.First);
+            directory.Directory?.Room.Freed(logical);
+            return true;
         }
     }
 }

@@ -76,7 +76,7 @@ public sealed class DamagedUseTests
         RepairFuzzTests.ReadAll(volume, [], []);
     }
 
-    private static void Use(SimulatedBlockDevice disk)
+    internal static void Use(SimulatedBlockDevice disk)
     {
         CffsVolume volume = CffsVolume.Open(disk);
         try

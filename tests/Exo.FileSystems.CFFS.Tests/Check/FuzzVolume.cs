@@ -13,19 +13,27 @@ namespace Exo.FileSystems.CFFS.Tests.Check;
 /// </summary>
 internal sealed class FuzzVolume
 {
-    public static readonly Lazy<FuzzVolume> Clean = new(() => new FuzzVolume(isClean: true));
-    public static readonly Lazy<FuzzVolume> Unclean = new(() => new FuzzVolume(isClean: false));
+    public static readonly Lazy<FuzzVolume> Clean = new(() => new FuzzVolume(isClean: true, logBlocks: 0));
+    public static readonly Lazy<FuzzVolume> Unclean = new(() => new FuzzVolume(isClean: false, logBlocks: 0));
 
-    private FuzzVolume(bool isClean)
+    /// <summary>As it crashed, with a commit log in which there is what is not in its place yet. Only <see cref="Contents"/>, <see cref="Seed"/> and <see cref="Files"/> are told of it.</summary>
+    public static readonly Lazy<FuzzVolume> Logged = new(() => new FuzzVolume(isClean: false, logBlocks: 512));
+
+    private FuzzVolume(bool isClean, int logBlocks)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
-        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(2048));
-        CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 });
+        using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(2048 + logBlocks));
+        CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = logBlocks });
         Fill(volume);
         Root = volume.Disk.Roots[0].Block.Value;
         if (isClean)
         {
             volume.Dispose();
+        }
+        else if (logBlocks > 0)
+        {
+            LeaveInLog(volume);
+            volume.Abandon();
         }
         else
         {
@@ -39,6 +47,11 @@ internal sealed class FuzzVolume
         Contents = disk.Snapshot();
         VolumeGuard guard = VolumeGuard.TryParse(Contents[Root].Slice(Superblock.GuardSector * Sector.SizeBytes, Sector.SizeBytes))!;
         Seed = guard.ChecksumSeed;
+        if (logBlocks > 0)
+        {
+            return;
+        }
+
         ReadOnlySpan<byte> builtIns = Contents[Root].Slice(Superblock.RecordSector * Sector.SizeBytes, Sector.SizeBytes);
         Record.TryParse(builtIns, Superblock.ExternalSlot, out Record externals);
         Record.TryParse(builtIns, Superblock.RootSlot, out Record root);
@@ -137,6 +150,35 @@ internal sealed class FuzzVolume
             other.Write(4096, contents.AsSpan(4096, 900));
             Files[clone] = contents;
         }
+    }
+
+    /// <summary>Several transactions: names made, removed and moved, files that grow.</summary>
+    private void LeaveInLog(CffsVolume volume)
+    {
+        volume.Sync();
+        volume.Disk.Checkpoint();
+        Random random = new(6);
+        for (int i = 0; i < 12; i++)
+        {
+            byte[] bytes = new byte[100 + random.Next(12_000)];
+            random.NextBytes(bytes);
+            volume.WriteAllBytes($"e/late {i}", bytes);
+            Files[$"e/late {i}"] = bytes;
+            volume.RemoveFile($"e/many/file number {i}");
+            Files.Remove($"e/many/file number {i}");
+            volume.Rename($"e/many/file number {100 + i}", $"a/b/moved {i}");
+            Files.Remove($"e/many/file number {100 + i}", out byte[]? moved);
+            Files[$"a/b/moved {i}"] = moved!;
+            using (CffsFile file = volume.OpenFile("a/b/c/large", CffsOpenMode.Write))
+            {
+                file.Append(bytes);
+            }
+
+            Files["a/b/c/large"] = [.. Files["a/b/c/large"], .. bytes];
+            volume.Sync();
+        }
+
+        Assert.True(volume.Disk.BlocksInLog > 20, $"{volume.Disk.BlocksInLog} blocks in the log");
     }
 
     private void CollectDirectory(in Record directory, string path, HashSet<ulong> own, HashSet<ulong> above, HashSet<ulong> inodes)

@@ -3,9 +3,9 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes;
 
 /// <summary>
 /// What a volume must hold after a power cut: what the last completed sync covered, and of the operations that began since,
-/// each whole or not at all as far as names go.
+/// each whole or not at all as far as names go. One may have begun while that sync ran.
 /// </summary>
-internal sealed class CrashPromise(TreeSnapshot synced)
+internal sealed class CrashPromise(TreeSnapshot synced, CrashPromise.Step? meanwhile = null)
 {
     private readonly List<Step> _since = [];
 
@@ -20,7 +20,14 @@ internal sealed class CrashPromise(TreeSnapshot synced)
     public void Begin(Step step) => _since.Add(step);
 
     /// <summary>Begins again: the promise is looked at in many states.</summary>
-    public void Forget() => _since.Clear();
+    public void Forget()
+    {
+        _since.Clear();
+        if (meanwhile is not null)
+        {
+            _since.Add(meanwhile);
+        }
+    }
 
     /// <summary>What is wrong with the tree that was found, or null.</summary>
     public string? Violation(TreeSnapshot found)

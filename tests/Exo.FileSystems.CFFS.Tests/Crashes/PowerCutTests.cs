@@ -125,7 +125,7 @@ public sealed class PowerCutTests
         return promise;
     }
 
-    private static void Check(CrashState state, CrashPromise? promise, CffsOpenOptions open)
+    internal static void Check(CrashState state, CrashPromise? promise, CffsOpenOptions open)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
         using SimulatedBlockDevice disk = new(frames, state.Contents);

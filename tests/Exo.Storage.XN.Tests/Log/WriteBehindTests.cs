@@ -139,6 +139,24 @@ public sealed class WriteBehindTests : IDisposable
         Assert.Equal(item.Serial, BinaryPrimitives.ReadUInt64LittleEndian(_memory.Snapshot()[item.Block.Value]));
     }
 
+    /// <summary>Two library OSes on one disk: what one of them has dirty is in the transaction that the other one is writing. It is not durable before that is.</summary>
+    [Fact]
+    public async Task Who_finds_nothing_dirty_because_somebody_else_writes_it_waits_for_him()
+    {
+        _ = AddData(0, 2);
+        BlockExtent log = Disk.Layout.Log;
+        _device.Close((operation, block) => operation == BlockOperation.Write && log.Contains(block));
+        Task<bool> other = Task.Run(() => Disk.TryCommit(_tree.Key), TestContext.Current.CancellationToken);
+        _device.WaitForHeld(TestContext.Current.CancellationToken);
+        Assert.Equal((0, 3), (Disk.DirtyBlocks, Disk.UnflushedBlocks));
+        Task<bool> ours = Task.Run(() => Disk.TryCommit(_tree.Key), TestContext.Current.CancellationToken);
+        Assert.False(ours.IsCompleted);
+        _device.Open();
+        Assert.True(await other);
+        Assert.True(await ours);
+        Assert.Equal((0, 0), (Disk.DirtyBlocks, Disk.UnflushedBlocks));
+    }
+
     private void Hold(StampedTree.Item item) => _device.Close((operation, block) => operation == BlockOperation.Write && item.Extent.Contains(block));
 
     private StampedTree.Item AddData(int entry, uint count)
