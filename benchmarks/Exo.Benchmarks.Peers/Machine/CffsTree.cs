@@ -16,10 +16,10 @@ internal sealed class CffsTree : IFileTree
     private readonly CffsOpenOptions _options;
     private CffsVolume _volume;
 
-    public CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20, bool groups = true, int? logBlocks = null)
+    public CffsTree(string image, long sizeBytes = 1L << 30, long cacheBytes = 256L << 20, bool groups = true, bool packs = true, int? logBlocks = null)
     {
         _image = image;
-        _options = new CffsOpenOptions { Frames = PoolOf(cacheBytes), Groups = groups };
+        _options = new CffsOpenOptions { Frames = PoolOf(cacheBytes), Groups = groups, Packs = packs };
         Tool.Allocate(image, sizeBytes);
         _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = _options, LogBlocks = logBlocks });
     }

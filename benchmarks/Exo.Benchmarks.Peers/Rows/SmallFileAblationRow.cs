@@ -15,6 +15,9 @@ internal enum LeftOut
 
     /// <summary>The commit log: what is durable is written in place, in the order of the three rules, in rounds of writes and flushes.</summary>
     Log,
+
+    /// <summary>Small files sharing a block with those of their slot sector.</summary>
+    Packing,
 }
 
 /// <summary>What is timed.</summary>
@@ -57,6 +60,7 @@ internal sealed class SmallFileAblationRow(LeftOut idea, AblationWork work) : IP
     {
         LeftOut.Grouping => "C-FFS without explicit grouping",
         LeftOut.Embedding => "C-FFS with all inodes in a table",
+        LeftOut.Packing => "C-FFS with a block for each file",
         _ => "C-FFS without a commit log",
     };
 
@@ -86,7 +90,7 @@ internal sealed class SmallFileAblationRow(LeftOut idea, AblationWork work) : IP
 
     private double Run(bool isLeftOut)
     {
-        using CffsTree tree = new(_image, groups: !isLeftOut || idea != LeftOut.Grouping, logBlocks: isLeftOut && idea == LeftOut.Log ? 0 : null);
+        using CffsTree tree = new(_image, groups: !isLeftOut || idea != LeftOut.Grouping, packs: !isLeftOut || idea != LeftOut.Packing, logBlocks: isLeftOut && idea == LeftOut.Log ? 0 : null);
         foreach (byte[] folder in _folders)
         {
             tree.MakeDirectory(folder);
