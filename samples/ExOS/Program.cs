@@ -9,6 +9,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using Exo.Cli.Arguments;
 using Exo.Cli.Output;
+using Exo.Host;
 using Exo.Net.Cheetah;
 using Exo.Net.Cheetah.Ip;
 using ExOS;
@@ -21,7 +22,8 @@ Option<string?> command = new("-c") { Description = "Commands to run.", HelpName
 Option<string> size = new("--size") { Description = "Size of a new image.", HelpName = "SIZE", DefaultValueFactory = _ => "64M" };
 Option<string?> network = new("--network") { Description = "A TAP interface for sockets, tap:NAME, instead of the network within the system.", HelpName = "DEVICE" };
 Option<string> address = new("--address") { Description = "The system's address on that interface.", HelpName = "ADDRESS/LENGTH", DefaultValueFactory = _ => "10.0.0.2/24" };
-RootCommand root = new("A UNIX-like library operating system.") { image, script, command, size, network, address };
+Option<string?> observe = new("--observe") { Description = "UNIX socket where 'exo top' can look at the system.", HelpName = "PATH" };
+RootCommand root = new("A UNIX-like library operating system.") { image, script, command, size, network, address, observe };
 root.SetAction(parsed =>
 {
     if (!ByteSize.TryParse(parsed.GetRequiredValue(size), out long sizeBytes))
@@ -60,6 +62,10 @@ root.SetAction(parsed =>
         using Stream output = Console.OpenStandardOutput();
         using ExosSystem system = ExosSystem.Boot(parsed.GetRequiredValue(image), sizeBytes / 4096 * 4096, input, output, isInteractive,
             tap is null ? null : frames => new TapNetwork(frames, tap[4..], new NetworkStackOptions { Addresses = [own] }));
+
+        using ObservationServer? observed = parsed.GetValue(observe) is { } socket
+            ? ObservationServer.Start(socket, () => ExokernelSnapshot.Take($"exos {parsed.GetValue(image)}", system.Frames, system.Volume.Disk, system.Root, system.Scheduler))
+            : null;
 
         // The host's terminal makes a signal of ^C; whom it is for is the library operating system's affair.
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>

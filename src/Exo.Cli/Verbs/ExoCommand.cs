@@ -88,6 +88,7 @@ internal static class ExoCommand
             ServeVerb.Create(),
             NetworkBlockDeviceVerb.Create(),
             HostVerb.Create(),
+            TopVerb.Create(),
             TemplatesVerb.Create(),
             UdfVerb.Create(),
         };

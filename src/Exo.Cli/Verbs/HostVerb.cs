@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
+using System.Net;
 using System.Net.Sockets;
 using Exo.Cli.Output;
+using Exo.Cli.Top;
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.Host;
@@ -19,12 +21,14 @@ internal static class HostVerb
         Option<int> clients = new("--clients") { Description = "Library OSes at a time", HelpName = "N", DefaultValueFactory = _ => 8 };
         Option<long?> blocks = Symbols.Size("--blocks", "Memory of each library OS for blocks that it reads [default: 16M]");
         Option<long?> frames = Symbols.Size("--frames", "Memory of each library OS for blocks that it writes [default: 4M]");
+        Option<IPEndPoint?> http = Symbols.Http("Also serve a page that shows the host live");
         Option<bool> format = new("--format") { Description = "Make an empty XN volume first, on an image that is blank" };
         VerbCommand command = new("host", "Owns a disk and its frames for library OSes in other processes: each has its own memory, reads what it may without a call, and changes metadata by checked calls. Ctrl-C or SIGTERM ends it.")
         {
             Examples =
             [
                 "exo host disk.img --socket disk.sock",
+                "exo host disk.img --socket disk.sock --http 127.0.0.1:8081",
                 "dotnet run --project samples/Tenant -- disk.sock diary write 3 \"Rain again.\"",
             ],
         };
@@ -34,17 +38,19 @@ internal static class HostVerb
         command.Add(blocks);
         command.Add(frames);
         command.Add(format);
+        command.Add(http);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image),
             parsed.GetRequiredValue(socket),
             parsed.GetRequiredValue(clients),
             parsed.GetValue(blocks) ?? 16 << 20,
             parsed.GetValue(frames) ?? 4 << 20,
-            parsed.GetValue(format)));
+            parsed.GetValue(format),
+            parsed.GetValue(http)));
         return command;
     }
 
-    private static int Run(string image, string socket, int clients, long blocksBytes, long framesBytes, bool format)
+    private static int Run(string image, string socket, int clients, long blocksBytes, long framesBytes, bool format, IPEndPoint? http)
     {
         const long OwnBytes = 64L << 20;
         if (clients is < 1 or > 256)
@@ -68,15 +74,34 @@ internal static class HostVerb
         using HostServer server = Start(device, new HostServerOptions
         {
             SocketPath = socket,
+            Name = $"exo host {image}",
             ClientsMax = clients,
             BlocksPerClient = (int)(blocksBytes / FramePool.FrameBytes),
             FramesPerClient = (int)(framesBytes / FramePool.FrameBytes),
         });
         Console.WriteLine($"{image}: {server.Volume.BlockCount} blocks; library OSes attach to {socket}");
+        using PageServer? page = http is null ? null : PageServer.Start(http, cancellationToken => Task.Run(() => Look(server), cancellationToken));
+        if (page is not null)
+        {
+            Console.WriteLine($"shown on {page.Url}");
+        }
+
         interruption.Token.WaitHandle.WaitOne();
         bool isClean = server.Close();
         Console.WriteLine(isClean ? "unmounted" : "left as it is: something could not be written back");
         return isClean ? 0 : ExoCommand.Failed;
+    }
+
+    private static byte[] Look(HostServer server)
+    {
+        try
+        {
+            return server.Observe().ToJson();
+        }
+        catch (ObjectDisposedException closed)
+        {
+            throw new IOException("The host is closing.", closed);
+        }
     }
 
     private static HostServer Start(BlockDevice device, HostServerOptions options)

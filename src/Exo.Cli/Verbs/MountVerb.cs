@@ -4,7 +4,9 @@ using System.Diagnostics;
 using System.Globalization;
 using Exo.Adapters.Fuse;
 using Exo.Cli.Output;
+using Exo.Cli.Top;
 using Exo.FileSystems.CFFS;
+using Exo.Host;
 
 namespace Exo.Cli.Verbs;
 
@@ -25,6 +27,7 @@ internal static class MountVerb
         Option<bool> foreground = new("--foreground") { Description = "Stay in the foreground until Ctrl-C, SIGTERM or an unmount" };
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 256M]");
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
+        Option<string?> observe = Symbols.Observe();
         Option<bool> serve = new(ServeOption) { Hidden = true };
         VerbCommand command = new("mount", "Mounts an image on a directory (FUSE).")
         {
@@ -42,6 +45,7 @@ internal static class MountVerb
         command.Add(foreground);
         command.Add(cache);
         command.Add(statistics);
+        command.Add(observe);
         command.Add(serve);
         command.SetAction(parsed =>
         {
@@ -61,17 +65,18 @@ internal static class MountVerb
 
             bool inBackground = parsed.GetValue(serve);
             return inBackground || parsed.GetValue(foreground)
-                ? Serve(imagePath, parsed.GetRequiredValue(directory), mountOptions, parsed.GetValue(cache) ?? 256L << 20, inBackground, parsed.GetValue(statistics))
+                ? Serve(imagePath, parsed.GetRequiredValue(directory), mountOptions, parsed.GetValue(cache) ?? 256L << 20, inBackground, parsed.GetValue(statistics), parsed.GetValue(observe))
                 : RunInBackground();
         });
         return command;
     }
 
-    private static int Serve(string image, string directory, FuseMountOptions options, long cacheBytes, bool inBackground, bool showStatistics)
+    private static int Serve(string image, string directory, FuseMountOptions options, long cacheBytes, bool inBackground, bool showStatistics, string? observePath)
     {
         using Interruption interruption = new();
         using CffsVolume volume = options.ReadOnly ? OpenImage.ReadOnly(image, cacheBytes) : OpenImage.ForWriting(image, cacheBytes);
         using FuseMount mount = FuseMount.Start(volume, directory, options);
+        using ObservationServer? observed = Observation.Start(observePath, $"exo mount {image}", volume, () => [.. mount.CountMessages().Select(kind => new CounterSnapshot($"messages: {kind.Message}", kind.Count))]);
         if (inBackground)
         {
             Console.WriteLine(Ready);

@@ -2,8 +2,10 @@
 using System.CommandLine;
 using System.Net;
 using Exo.Cli.Output;
+using Exo.Cli.Top;
 using Exo.Core.Net;
 using Exo.FileSystems.CFFS;
+using Exo.Host;
 using Exo.Net.Cheetah;
 
 namespace Exo.Cli.Verbs;
@@ -28,6 +30,7 @@ internal static class ServeVerb
         };
         Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
+        Option<string?> observe = Symbols.Observe();
         VerbCommand command = new("serve", "Serves the files of an image over HTTP. Ctrl-C or SIGTERM ends it.")
         {
             Examples =
@@ -45,13 +48,14 @@ internal static class ServeVerb
         command.Add(device);
         command.Add(address);
         command.Add(gateway);
+        command.Add(observe);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
-            ServeDevice.Parse(parsed.GetRequiredValue(device)), parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? []));
+            ServeDevice.Parse(parsed.GetRequiredValue(device)), parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe)));
         return command;
     }
 
-    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways)
+    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? observePath)
     {
         if (reactors is < 1 or > 64)
         {
@@ -76,6 +80,11 @@ internal static class ServeVerb
         CheetahServer server = new(
             new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network }, source, volume.Frames);
         server.Start();
+        using ObservationServer? observed = Observation.Start(observePath, $"exo serve {image}", volume, () =>
+        {
+            CheetahCounters counters = server.Counters;
+            return [new("requests", counters.Requests), new("requests refused", counters.RequestsRefused), new("connections", counters.ConnectionsAccepted), new("bytes sent", counters.BytesSent), new("cache hits", counters.CacheHits), new("cache misses", counters.CacheMisses)];
+        });
         Console.WriteLine($"serving {image} on http://{server.EndPoint}/");
         interruption.Token.WaitHandle.WaitOne();
         server.StopAsync(DrainTimeout).GetAwaiter().GetResult();

@@ -43,9 +43,18 @@ internal static class Symbols
     {
         Description = "Address and port to listen on; port 0 takes a free one",
         HelpName = "ADDR:PORT",
-        CustomParser = result => ParseListen(result),
+        CustomParser = result => ParseListen("--listen", result),
         DefaultValueFactory = _ => ListenAddress.TryParse(whenAbsent, out IPEndPoint endPoint) ? endPoint : throw new FormatException(whenAbsent),
     };
+
+    public static Option<IPEndPoint?> Http(string description) => new("--http")
+    {
+        Description = description + "; port 0 takes a free one",
+        HelpName = "ADDR:PORT",
+        CustomParser = result => ParseListen("--http", result),
+    };
+
+    public static Option<string?> Observe() => new("--observe") { Description = "UNIX socket where 'exo top' can look at this process", HelpName = "PATH" };
 
     /// <summary>A path inside an image as bytes: absolute, one slash between names.</summary>
     public static byte[] Normalise(string? path)
@@ -78,14 +87,14 @@ internal static class Symbols
     /// <summary>The last name of a path as text for messages.</summary>
     public static string Show(ReadOnlySpan<byte> path) => ByteText.Escape(path);
 
-    private static IPEndPoint? ParseListen(ArgumentResult result)
+    private static IPEndPoint? ParseListen(string option, ArgumentResult result)
     {
         if (ListenAddress.TryParse(result.Tokens[0].Value, out IPEndPoint endPoint))
         {
             return endPoint;
         }
 
-        result.AddError($"--listen: '{result.Tokens[0].Value}' is not ADDR:PORT; write 127.0.0.1:8080 or [::1]:8080");
+        result.AddError($"{option}: '{result.Tokens[0].Value}' is not ADDR:PORT; write 127.0.0.1:8080 or [::1]:8080");
         return null;
     }
 }

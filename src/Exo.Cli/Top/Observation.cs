@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+using System.Net.Sockets;
+using Exo.FileSystems.CFFS;
+using Exo.Host;
+
+namespace Exo.Cli.Top;
+
+/// <summary>Lets verbs that keep a volume open be looked at (<c>--observe</c>).</summary>
+internal static class Observation
+{
+    /// <summary>Listens; null where nobody asked for it.</summary>
+    /// <exception cref="IOException">The socket cannot be made.</exception>
+    public static ObservationServer? Start(string? socketPath, string name, CffsVolume volume, Func<IReadOnlyList<CounterSnapshot>> counters)
+    {
+        if (socketPath is null)
+        {
+            return null;
+        }
+
+        try
+        {
+            // A background process leaves its directory.
+            return ObservationServer.Start(Path.GetFullPath(socketPath), () => ExokernelSnapshot.Take(name, volume.Frames, volume.Disk) with { Counters = counters() });
+        }
+        catch (Exception refused) when (refused is ArgumentOutOfRangeException or SocketException)
+        {
+            throw new IOException($"cannot listen on {socketPath}: {refused.Message}");
+        }
+    }
+}
