@@ -88,6 +88,46 @@ public sealed class ServiceSampleTests : IDisposable
         }
     }
 
+    /// <summary>The image is sparse, and the file system that it lies on is full: what the volume has free cannot be written.</summary>
+    [Fact]
+    public async Task The_health_check_fails_while_the_disk_does()
+    {
+        Requires.Root();
+        Requires.Program("mount");
+        string full = Directory.CreateDirectory(folder["full"]).FullName;
+        HostTreeManifest.Run(folder.Path, "mount -t tmpfs -o size=32m exo-test full");
+        try
+        {
+            string image = Path.Combine(full, "service.img");
+            ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
+            using ExoProcess service = ExoProcess.Start("Service.dll", "--image", image, "--urls", "http://127.0.0.1:0", "--contentRoot", folder.Path);
+            Uri address = AddressOf(service);
+            Assert.Equal(HttpStatusCode.Created, await PutAsync(address, "files/before", new byte[100_000]));
+            Assert.Equal("Healthy", (await HealthAsync(address)).GetProperty("status").GetString());
+
+            HostTreeManifest.Run(full, "dd if=/dev/zero of=filler bs=4k 2>/dev/null || true");
+            Assert.Equal(HttpStatusCode.InternalServerError, await PutAsync(address, "files/more", new byte[10 << 20]));
+            using (HttpResponseMessage sick = await client.GetAsync(new Uri(address, "health")))
+            {
+                Assert.Equal(HttpStatusCode.ServiceUnavailable, sick.StatusCode);
+                using JsonDocument report = JsonDocument.Parse(await sick.Content.ReadAsStringAsync());
+                Assert.Equal("Unhealthy", report.RootElement.GetProperty("volume").GetProperty("status").GetString());
+                Assert.Contains("space", report.RootElement.GetProperty("volume").GetProperty("description").GetString(), StringComparison.OrdinalIgnoreCase);
+            }
+
+            File.Delete(Path.Combine(full, "filler"));
+            Assert.Equal("Healthy", (await HealthAsync(address)).GetProperty("status").GetString());
+            Assert.Equal(HttpStatusCode.Created, await PutAsync(address, "files/after", new byte[100_000]));
+            service.Signal("TERM");
+            service.Wait().Succeeded();
+            ExoProcess.Exo("fsck", image).Succeeded();
+        }
+        finally
+        {
+            HostTreeManifest.Run(folder.Path, "umount full");
+        }
+    }
+
     [Fact]
     public async Task A_service_that_is_killed_in_the_middle_of_an_upload_has_the_old_file()
     {
@@ -117,9 +157,14 @@ public sealed class ServiceSampleTests : IDisposable
     private ExoProcess Start(out Uri address)
     {
         ExoProcess service = ExoProcess.Start("Service.dll", "--image", Image, "--urls", "http://127.0.0.1:0", "--contentRoot", folder.Path);
-        string line = service.WaitForLine("Now listening on: ");
-        address = new Uri(line[line.IndexOf("http", StringComparison.Ordinal)..].Trim());
+        address = AddressOf(service);
         return service;
+    }
+
+    private static Uri AddressOf(ExoProcess service)
+    {
+        string line = service.WaitForLine("Now listening on: ");
+        return new Uri(line[line.IndexOf("http", StringComparison.Ordinal)..].Trim());
     }
 
     private async Task<HttpStatusCode> PutAsync(Uri address, string path, byte[] contents)
