@@ -16,6 +16,7 @@ namespace Exo.Cli.Tests;
 /// <summary>How a snapshot of an exokernel is shown: the same state, the same characters.</summary>
 public sealed partial class TopTests
 {
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
     private static readonly ExokernelSnapshot s_before = Picture(seconds: 10, work: 0);
     private static readonly ExokernelSnapshot s_now = Picture(seconds: 12, work: 1);
 
@@ -30,7 +31,7 @@ public sealed partial class TopTests
     public void The_JSON_is_the_one_written_down()
     {
         using JsonDocument document = JsonDocument.Parse(s_now.ToJson());
-        Snapshot.Verify(JsonSerializer.Serialize(document.RootElement, new JsonSerializerOptions { WriteIndented = true }));
+        Snapshot.Verify(JsonSerializer.Serialize(document.RootElement, s_indented));
     }
 
     [Theory]

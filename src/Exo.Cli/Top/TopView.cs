@@ -201,7 +201,7 @@ internal sealed class TopView(ExokernelSnapshot now, ExokernelSnapshot? before, 
 
         public string Plain(T row) => TopView.Plain(text(row));
 
-        public IRenderable Cell(T row)
+        public Text Cell(T row)
         {
             string shown = Plain(row);
             return new Text(shown, IsState ? StyleOf(shown) : Style.Plain);
