@@ -32,19 +32,19 @@ internal sealed partial class KernelNetwork : IDisposable
             Ip("netns", "add", space);
             if (overVeth)
             {
-                Ip("-n", space, "link", "add", "exo-k", "type", "veth", "peer", "name", "exo-v");
+                Ip("-n", space, "link", "add", "exo-tap", "type", "veth", "peer", "name", "exo-v");
                 Ip("-n", space, "link", "set", "exo-v", "addrgenmode", "none", "up");
                 Device = In(() => PacketSocketDevice.Open("exo-v", Frames));
             }
             else
             {
-                Device = In(() => TapDevice.Open("exo-k", Frames, new TapOptions { ReceiveSuperPackets = superPackets }));
+                Device = In(() => TapDevice.Open("exo-tap", Frames, new TapOptions { ReceiveSuperPackets = superPackets }));
             }
 
             Ip("-n", space, "link", "set", "lo", "up");
-            Ip("-n", space, "addr", "add", "10.9.0.1/24", "dev", "exo-k");
-            Ip("-n", space, "addr", "add", "fd09::1/64", "dev", "exo-k", "nodad");
-            Ip("-n", space, "link", "set", "exo-k", "up");
+            Ip("-n", space, "addr", "add", "10.9.0.1/24", "dev", "exo-tap");
+            Ip("-n", space, "addr", "add", "fd09::1/64", "dev", "exo-tap", "nodad");
+            Ip("-n", space, "link", "set", "exo-tap", "up");
         }
         catch
         {

@@ -129,7 +129,7 @@ public class KernelTests
             {
                 long mark = bytes / 4 * (i + 1);
                 SpinWait.SpinUntil(() => service.Received >= mark || ended.IsCancellationRequested);
-                network.Run("ip", "link", "set", "exo-k", "mtu", sizes[i].ToString(CultureInfo.InvariantCulture));
+                network.Run("ip", "link", "set", "exo-tap", "mtu", sizes[i].ToString(CultureInfo.InvariantCulture));
             }
         });
         shrinking.Start();
