@@ -5,7 +5,8 @@ namespace Exo.Core.Scheduling;
 /// What runs environments, one after the other: a thread of the scheduler's, or whoever calls <see cref="Scheduler.RunUntilIdle"/>.
 /// <para>
 /// Whom the running environment wakes is usually whom it is about to wait for. So the first that it wakes is kept here and runs next, on this processor, on its own credit; a second one goes to
-/// the wheel. If the running one goes on instead (<see cref="ShareNext"/>, or the clock's tick), the kept one goes to the wheel too, for another processor to take.
+/// the wheel. If the running one goes on instead (<see cref="ShareNext"/>, or the clock's tick), the kept one goes to the wheel too, for another processor to take. One that the clock has found going on is expected
+/// to do so again (<see cref="ScheduledEnvironment.GoesOn"/>): whom it wakes goes to the wheel at once, until it has slept soon after waking somebody.
 /// </para>
 /// </summary>
 internal sealed class Processor(Scheduler scheduler, bool isDriven)
@@ -19,6 +20,8 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     private volatile bool _isSliceOver;
     private volatile bool _isReplaced;
     private bool _gaveWay;
+    private bool _hasSentAway;
+    private long _runs;
 
     /// <summary>The one that the calling thread is.</summary>
     public static Processor? Current => t_current;
@@ -41,8 +44,11 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     /// <summary>It has waited for something to run.</summary>
     public bool HasRested { get; set; }
 
-    /// <summary>Whether what was kept has been seen by the clock before.</summary>
-    public bool WasSeenByClock { get; set; }
+    /// <summary>Environments that it has begun to run. Read by the clock.</summary>
+    public long Runs => Volatile.Read(ref _runs);
+
+    /// <summary><see cref="Runs"/> at the clock's last tick: the same still, and what runs has run since.</summary>
+    public long RunsAtTick { get; set; }
 
     public bool IsSliceOver => _isSliceOver || (isDriven && scheduler.Now >= Deadline);
 
@@ -62,6 +68,12 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
     {
         if (isDriven || Volatile.Read(ref _next) is not null || environment.Credit <= 0)
         {
+            return false;
+        }
+
+        if (Running!.GoesOn)
+        {
+            _hasSentAway = true;
             return false;
         }
 
@@ -130,6 +142,12 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
 
                 // Whoever gives way gives up the rest of its slice: to somebody in particular, or to all.
                 rest = _gaveWay ? Math.Max(0, Deadline - now) : 0;
+                if (_hasSentAway)
+                {
+                    ran.GoesOn = ticks >= scheduler.SoonTicks;
+                    _hasSentAway = false;
+                }
+
                 ran.Charge(ticks, Math.Max(0, ticks - _prepaid) + (_prepaid > 0 ? 0 : rest));
             }
 
@@ -157,6 +175,7 @@ internal sealed class Processor(Scheduler scheduler, bool isDriven)
             Deadline = now + scheduler.SliceOf(environment);
         }
 
+        Volatile.Write(ref _runs, _runs + 1);
         Running = environment;
         environment.Run(this);
         Running = null;

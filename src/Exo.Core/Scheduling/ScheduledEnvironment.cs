@@ -36,6 +36,7 @@ public sealed class ScheduledEnvironment : IDisposable
     private long _ranTicks;
     private long _granted;
     private long _charged;
+    private volatile bool _goesOn;
 
     internal ScheduledEnvironment(Scheduler scheduler, ExoEnvironment environment, int number)
     {
@@ -93,6 +94,13 @@ public sealed class ScheduledEnvironment : IDisposable
     internal Processor? Processor { get; private set; }
 
     internal bool IsOver => Environment.HasEnded;
+
+    /// <summary>When it wakes somebody it does not sleep soon: so it was found last. Set by the clock, and by the processor that has it.</summary>
+    internal bool GoesOn
+    {
+        get => _goesOn;
+        set => _goesOn = value;
+    }
 
     /// <summary>What it is doing, for those who look at it. Changes under the reader.</summary>
     internal EnvironmentState State =>

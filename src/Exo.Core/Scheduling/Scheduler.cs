@@ -10,7 +10,7 @@ namespace Exo.Core.Scheduling;
 /// waits. What the scheduler decides is only whose turn it is; what an environment does with its turn is its own affair.
 /// <para>
 /// Its threads are its own: one for each processor and one that keeps the time, all asleep when nothing is runnable. No processor sleeps for longer than a tick of a millisecond while something is: a woken environment
-/// that its waker's processor is about to run is left to it for that long. Without processors (<see cref="SchedulerOptions.Processors"/>) there is no thread, and <see cref="RunUntilIdle"/> runs everything.
+/// that its waker's processor is about to run is left to it for that long, unless the waker went on the last time. Without processors (<see cref="SchedulerOptions.Processors"/>) there is no thread, and <see cref="RunUntilIdle"/> runs everything.
 /// </para>
 /// Thread-safe. Whoever has the scheduler may put environments on it: hand it out with care.
 /// </summary>
@@ -44,6 +44,7 @@ public sealed class Scheduler : IDisposable
         _options.Check();
         TimeProvider = _options.TimeProvider;
         _sliceTicks = Ticks(_options.SliceLength);
+        SoonTicks = Ticks(TimeSpan.FromMicroseconds(100));
         _wheel = new SliceWheel(_options.SliceCount, _sliceTicks);
         _choice = _options.Seed is { } seed ? new Random(seed) : null;
         if (_options.Processors == 0)
@@ -76,6 +77,9 @@ public sealed class Scheduler : IDisposable
     public int Replacements => Volatile.Read(ref _replaced);
 
     internal long Now => TimeProvider.GetTimestamp();
+
+    /// <summary>Who wakes somebody and sleeps within this has not gone on: much less than the tick that being wrong costs, and more than a hand-over to another processor.</summary>
+    internal long SoonTicks { get; }
 
     /// <summary>Puts an environment on the scheduler and gives it positions in the vector.</summary>
     /// <param name="environment">One that is on no scheduler.</param>
@@ -391,16 +395,18 @@ public sealed class Scheduler : IDisposable
                 processor.EndSlice();
             }
 
-            if (processor.WasSeenByClock || over >= 0)
+            long runs = processor.Runs;
+            if (processor.RunsAtTick == runs || over >= 0)
             {
                 if (processor.TakeKept() is { } kept)
                 {
+                    running.GoesOn = true;
                     _wheel.Add(kept);
                     WakeProcessor();
                 }
             }
 
-            processor.WasSeenByClock = !processor.WasSeenByClock;
+            processor.RunsAtTick = runs;
             if (_options.EndAfter > TimeSpan.Zero && over > Ticks(_options.EndAfter) && !running.IsOver)
             {
                 ended.Add(running.Environment);

@@ -120,6 +120,35 @@ public sealed class SchedulerTests : IDisposable
     }
 
     [Fact(Timeout = Limit)]
+    public async Task Who_was_found_going_on_is_expected_to_go_on()
+    {
+        using Scheduler scheduler = new(new SchedulerOptions { Processors = 2 });
+        ScheduledEnvironment a = scheduler.Admit(_root.CreateChild([1]));
+        ScheduledEnvironment b = scheduler.Admit(_root.CreateChild([2]));
+        for (int round = 0; round < 20; round++)
+        {
+            // The one that is woken can run only if it is taken from the processor of the one that waits for it.
+            using ManualResetEventSlim hasRun = new();
+            await a.Start(_ =>
+            {
+                Task unused = b.Start(other =>
+                {
+                    hasRun.Set();
+                    return default;
+                });
+                hasRun.Wait();
+                return default;
+            }).WaitAsync(TestContext.Current.CancellationToken);
+
+            // In the first one the other had no credit yet, and was not kept.
+            if (round == 1)
+            {
+                Assert.True(a.GoesOn);
+            }
+        }
+    }
+
+    [Fact(Timeout = Limit)]
     public async Task A_step_that_is_held_up_holds_up_nobody_else()
     {
         using Scheduler scheduler = new(new SchedulerOptions { Processors = 1 });
