@@ -24,6 +24,9 @@ internal static class DataOwners
             using CffsDirectory directory = volume.OpenDirectory(path);
             using CffsDirectoryReader entries = directory.Read();
             List<byte[]> below = [];
+
+            // Small files of a directory share blocks (packs): each such block is claimed once.
+            HashSet<ulong> single = [];
             while (entries.Next())
             {
                 byte[] child = Symbols.Join(path, entries.Name);
@@ -38,7 +41,11 @@ internal static class DataOwners
                     {
                         if (extent is { Block: { } block, IsShared: false })
                         {
-                            claim(number, new BlockExtent(block, (uint)((extent.LengthBytes + CffsSpace.BlockBytes - 1) / CffsSpace.BlockBytes)));
+                            uint blocks = (uint)((extent.LengthBytes + CffsSpace.BlockBytes - 1) / CffsSpace.BlockBytes);
+                            if (blocks > 1 || single.Add(block.Value))
+                            {
+                                claim(number, new BlockExtent(block, blocks));
+                            }
                         }
                     }
                 }
