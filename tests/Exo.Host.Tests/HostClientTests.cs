@@ -32,16 +32,21 @@ public sealed class HostClientTests
         return (list, templates[1]);
     }
 
-    internal static void MakeDurable(HostClient client)
+    /// <summary>Writes until nothing waits, and, where others may be writing just then what a client has made, until one block is durable.</summary>
+    internal static void MakeDurable(HostClient client, BlockNumber? until = null)
     {
         BlockNumber[] plan = new BlockNumber[64];
-        while (client.PlanWriteBack(plan) is > 0 and var count)
+        do
         {
-            Assert.Equal(XnStatus.Ok, client.WriteBack(plan.AsSpan(0, count)));
+            while (client.PlanWriteBack(plan) is > 0 and var count)
+            {
+                Assert.True(client.WriteBack(plan.AsSpan(0, count)) is XnStatus.Ok || until is not null);
+                client.Flush();
+            }
+
             client.Flush();
         }
-
-        client.Flush();
+        while (until is { } block && client.TryGetEntry(block, out RegistryEntryInfo entry) && entry.DurableVersion < entry.Version);
     }
 
     [Fact]

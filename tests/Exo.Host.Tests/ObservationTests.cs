@@ -215,7 +215,7 @@ public sealed class ObservationTests
                 using (HostClient first = disk.Attach())
                 {
                     (BlockNumber list, _) = HostClientTests.MakeList(first, items);
-                    HostClientTests.MakeDurable(first);
+                    HostClientTests.MakeDurable(first, until: list);
                     first.PublishRoot($"list {number}", list);
                 }
 
