@@ -48,7 +48,7 @@ public sealed partial class TopTests : IDisposable
     }
 
     [Fact]
-    public void A_browser_shows_what_the_host_says()
+    public async Task A_browser_shows_what_the_host_says()
     {
         Chromium browser = new(_folder.Path);
         using ExoProcess host = StartHost("--http", "127.0.0.1:0");
@@ -57,7 +57,7 @@ public sealed partial class TopTests : IDisposable
         using HostClient client = HostClient.Attach(Socket);
         client.Ping();
         using HttpClient web = new() { BaseAddress = new Uri(url) };
-        byte[] json = web.GetByteArrayAsync("snapshot.json", TestContext.Current.CancellationToken).GetAwaiter().GetResult();
+        byte[] json = await web.GetByteArrayAsync("snapshot.json", TestContext.Current.CancellationToken);
         ExokernelSnapshot snapshot = ExokernelSnapshot.FromJson(json);
         string document = browser.Document(url + "?interval=300");
 
@@ -109,7 +109,7 @@ public sealed partial class TopTests : IDisposable
     }
 
     [Fact]
-    public void A_web_server_is_looked_at_too()
+    public async Task A_web_server_is_looked_at_too()
     {
         string image = _folder["site.img"];
         using (CffsVolume volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = 16 << 20 }))
@@ -120,7 +120,7 @@ public sealed partial class TopTests : IDisposable
         string socket = _folder["serve.sock"];
         using ExoProcess server = ExoProcess.Start("exo.dll", "serve", image, "--listen", "127.0.0.1:0", "--observe", socket);
         using HttpClient web = new() { BaseAddress = new Uri(Url(server)) };
-        Assert.Equal("Hello", web.GetStringAsync("hello.txt", TestContext.Current.CancellationToken).GetAwaiter().GetResult());
+        Assert.Equal("Hello", await web.GetStringAsync("hello.txt", TestContext.Current.CancellationToken));
         string text = ExoProcess.Exo("top", "--socket", socket, "--once").Succeeded().Output;
         Assert.Matches($"exo serve {Regex.Escape(image)}, process {server.Id}", text);
         Assert.Matches("requests +1 ", text);
