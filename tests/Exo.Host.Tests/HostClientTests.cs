@@ -49,6 +49,22 @@ public sealed class HostClientTests
         while (until is { } block && client.TryGetEntry(block, out RegistryEntryInfo entry) && entry.DurableVersion < entry.Version);
     }
 
+    /// <summary>Clients that go as the host goes: whoever closes the pool after the host finds nobody in it who cleans up.</summary>
+    [Fact]
+    public async Task A_host_that_ends_waits_for_those_who_clean_up()
+    {
+        for (int round = 0; round < 40; round++)
+        {
+            HostedDisk disk = new();
+            HostClient[] clients = [disk.Attach(), disk.Attach(), disk.Attach()];
+            Array.ForEach(clients, client => client.Ping());
+            Task[] going = [.. clients.Select(client => Task.Run(client.Dispose, TestContext.Current.CancellationToken))];
+            await going[round % going.Length];
+            disk.Dispose();
+            await Task.WhenAll(going);
+        }
+    }
+
     [Fact]
     public void What_one_client_stores_another_reads_after_it_has_gone()
     {

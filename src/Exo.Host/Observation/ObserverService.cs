@@ -56,13 +56,17 @@ internal sealed class ObserverService(Func<ExokernelSnapshot> take, int observer
         _ = ServeAsync(socket);
     }
 
-    /// <summary>Sends all away.</summary>
+    /// <summary>Sends all away, and waits for a snapshot that is being taken.</summary>
     public void Dispose()
     {
         lock (_lock)
         {
             _stopping.Cancel();
         }
+
+        // What is looked at may be gone when this returns.
+        _turn.Wait();
+        _turn.Release();
     }
 
     private async Task ServeAsync(Socket socket)

@@ -32,6 +32,9 @@ public sealed class HostServer : IDisposable
     private readonly Lock _lock = new();
     private readonly List<HostSession> _sessions = [];
     private readonly List<HostSession> _leftovers = [];
+
+    // Sessions that are over and whose threads may still be cleaning up, after themselves or after others.
+    private readonly List<HostSession> _ending = [];
     private readonly ObserverService _observers;
     private readonly Reception _reception;
     private bool _isStopping;
@@ -163,6 +166,8 @@ public sealed class HostServer : IDisposable
         {
             _sessions.Remove(session);
             _leftovers.Add(session);
+            _ending.RemoveAll(static other => !other.IsRunning);
+            _ending.Add(session);
         }
 
         CleanUp();
@@ -216,7 +221,7 @@ public sealed class HostServer : IDisposable
             }
 
             _isStopping = true;
-            sessions = [.. _sessions];
+            sessions = [.. _sessions, .. _ending];
         }
 
         _reception.Dispose();

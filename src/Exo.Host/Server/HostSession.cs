@@ -112,6 +112,9 @@ internal sealed class HostSession
         }
     }
 
+    /// <summary>Whether its thread has not ended.</summary>
+    public bool IsRunning => _thread.IsAlive;
+
     public bool Has(FrameNumber frame) => _blocks.Contains(frame) || _frames.Contains(frame);
 
     /// <summary>Blocks that are in the client's memory go to the host's; then its memory goes. False: some cannot go now, for instance because they are being written.</summary>
