@@ -321,47 +321,6 @@ internal sealed partial class FileStore
         }
     }
 
-    /// <summary>The contents of a packed file move to a block of its own. On the way to a removal that may come from the reserve. Under the inode's lock.</summary>
-    public async ValueTask UnpackAsync(Inode inode, IoMode mode, bool mayUseReserve = false)
-    {
-        if (!inode.Record.IsPacked)
-        {
-            return;
-        }
-
-        if (!mayUseReserve)
-        {
-            await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
-        }
-
-        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
-        byte[] contents = new byte[inode.Record.Size];
-        _ = await ReadAsync(inode, 0, contents, mode).ConfigureAwait(false);
-        FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
-        core.Cache.Frames.Bytes(frame).Clear();
-        contents.CopyTo(core.Cache.Frames.Bytes(frame));
-        lock (core.Metadata)
-        {
-            if (!TryPlace(inode, 1, out BlockExtent place))
-            {
-                core.Cache.Release(frame);
-                throw core.Space.NoSpace();
-            }
-
-            Record old = inode.Record;
-            Record next = old;
-            (next.Depth, next.Start, next.Count) = (0, place.First.Value, 1);
-            core.Edit.Begin();
-            Span<byte> sector = core.Edit.Stage(inode, next);
-            core.Edit.Transaction.ClaimAllocate(place, core.Templates.Data, inode.SlotBlock, MapLoader.PartitionOf(inode), [frame]);
-            StageLeave(sector, inode.SlotBlock, inode.SlotIndex >> 2, old);
-            core.Edit.Apply();
-            inode.Record = next;
-            inode.Map.Insert(new MappedExtent(0, next.Start, 1, TreeEntryKind.Contents, inode.SlotBlock, MapLoader.PartitionOf(inode)));
-            core.Cache.Remember(frame, place.First);
-        }
-    }
-
     private static SlotPlace PlaceOf(Inode inode) => new(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex, inode.SlotAddress);
 
     private Record PackedRecord(Inode inode, int first, int length)

@@ -43,11 +43,7 @@ internal sealed partial class FileStore
         // The nodes of its tree.
         await core.Space.RequireAsync(2, mode).ConfigureAwait(false);
         await core.PrepareFreeAsync(target, mode).ConfigureAwait(false);
-        await UnpackAsync(target, mode).ConfigureAwait(false);
-        if (target.Record.InlineLength > 0)
-        {
-            await MoveInlineOutAsync(target, mode).ConfigureAwait(false);
-        }
+        await MoveOutAsync(target, mode).ConfigureAwait(false);
 
         ulong first = (ulong)sourceOffset / BlockBytes;
         ulong end = (ulong)(sourceOffset + length + BlockBytes - 1) / BlockBytes;

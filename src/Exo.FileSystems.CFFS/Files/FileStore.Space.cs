@@ -17,7 +17,7 @@ internal sealed partial class FileStore
         await core.Space.RequireAsync(MissingBlocks(inode, offset, length), mode).ConfigureAwait(false);
         if (inode.Record.InlineLength > 0)
         {
-            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+            await MoveOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         ulong end = (ulong)(offset + length + BlockBytes - 1) / BlockBytes;
@@ -164,7 +164,7 @@ internal sealed partial class FileStore
         }
 
         return offset > SizeMax - length ? throw new CffsException(CffsError.FileTooLarge, $"a file has at most {SizeMax} bytes")
-            : inode.Record.IsPacked ? UnpackAsync(inode, mode)
+            : inode.Record.IsPacked ? MoveOutAsync(inode, mode)
             : core.Maps.EnsureForChangeAsync(inode, mode);
     }
 

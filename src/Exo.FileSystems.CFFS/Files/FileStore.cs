@@ -307,7 +307,7 @@ internal sealed partial class FileStore(VolumeCore core)
                 return;
             }
 
-            await UnpackAsync(inode, mode).ConfigureAwait(false);
+            await MoveOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         if (inode.Record.Count == 0 && TryWriteInline(inode, offset, source.Span))
@@ -328,7 +328,7 @@ internal sealed partial class FileStore(VolumeCore core)
 
         if (inode.Record.InlineLength > 0)
         {
-            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+            await MoveOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         int done = 0;
@@ -358,7 +358,7 @@ internal sealed partial class FileStore(VolumeCore core)
                 return;
             }
 
-            await UnpackAsync(inode, mode).ConfigureAwait(false);
+            await MoveOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         if (inode.Record.InlineLength > 0)
@@ -368,7 +368,7 @@ internal sealed partial class FileStore(VolumeCore core)
                 return;
             }
 
-            await MoveInlineOutAsync(inode, mode).ConfigureAwait(false);
+            await MoveOutAsync(inode, mode).ConfigureAwait(false);
         }
 
         ulong size = inode.Record.Size;
@@ -470,16 +470,24 @@ internal sealed partial class FileStore(VolumeCore core)
         }
     }
 
-    /// <summary>Inline contents that outgrow their sector move into a block; the record shrinks to its name. On the way to a removal the block may come from the reserve.</summary>
-    public async ValueTask MoveInlineOutAsync(Inode inode, IoMode mode, bool mayUseReserve = false)
+    /// <summary>
+    /// Contents that lie in the record or in its sector's pack move into a block of their own, in one change: pointer in, bytes out. Rule one holds the sector back until the block is durable. On the way to a removal the block may come
+    /// from the reserve. Nothing is done where they lie in blocks already. Under the inode's lock.
+    /// </summary>
+    public async ValueTask MoveOutAsync(Inode inode, IoMode mode, bool mayUseReserve = false)
     {
+        if (!inode.Record.IsPacked && inode.Record.InlineLength == 0)
+        {
+            return;
+        }
+
         if (!mayUseReserve)
         {
             await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
         }
 
-        byte[] contents = new byte[inode.Record.InlineLength];
-        ReadInline(inode, 0, contents);
+        byte[] contents = new byte[inode.Record.Size];
+        _ = await ReadAsync(inode, 0, contents, mode).ConfigureAwait(false);
         FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
         core.Cache.Frames.Bytes(frame).Clear();
         contents.CopyTo(core.Cache.Frames.Bytes(frame));
@@ -491,21 +499,24 @@ internal sealed partial class FileStore(VolumeCore core)
                 throw core.Space.NoSpace();
             }
 
-            // One transaction: pointer in, inline bytes out. Rule one holds the sector back until the block is durable.
-            Record next = inode.Record;
-            int slotsBefore = next.Slots;
+            Record old = inode.Record;
+            Record next = old;
             next.InlineLength = 0;
             next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
-            next.Start = place.First.Value;
-            next.Count = 1;
+            (next.Depth, next.Start, next.Count) = (0, place.First.Value, 1);
             core.Edit.Begin();
             Span<byte> sector = core.Edit.Sector(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex >> 2, SectorKind.Slots, inode.Container?.Number ?? 0);
             byte[] name = new byte[next.NameLength];
             Record.ReadContents(sector, inode.SlotIndex & 3, 0, name);
-            sector.Slice((inode.SlotIndex & 3) * Slot.SizeBytes, slotsBefore * Slot.SizeBytes).Clear();
+            sector.Slice((inode.SlotIndex & 3) * Slot.SizeBytes, old.Slots * Slot.SizeBytes).Clear();
             next.Emit(sector, inode.SlotIndex & 3);
             Record.WriteContents(sector, inode.SlotIndex & 3, 0, name);
             core.Edit.Transaction.ClaimAllocate(place, core.Templates.Data, inode.SlotBlock, MapLoader.PartitionOf(inode), [frame]);
+            if (old.IsPacked)
+            {
+                StageLeave(sector, inode.SlotBlock, inode.SlotIndex >> 2, old);
+            }
+
             core.Edit.Apply();
             inode.Record = next;
             inode.Map.Insert(new MappedExtent(0, next.Start, 1, TreeEntryKind.Contents, inode.SlotBlock, MapLoader.PartitionOf(inode)));

@@ -132,7 +132,11 @@ internal sealed partial class NameOperations
         try
         {
             await core.Directories.EnsureLoadedAsync(core.Externals, io).ConfigureAwait(false);
-            await core.Files.UnpackAsync(inode, io).ConfigureAwait(false);
+            if (inode.Record.IsPacked)
+            {
+                await core.Files.MoveOutAsync(inode, io).ConfigureAwait(false);
+            }
+
             while (true)
             {
                 Record record = inode.Record;

@@ -164,10 +164,9 @@ internal sealed partial class NameOperations
         {
             await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
             byte[] name = OrphanName(inode.Number);
-            await core.Files.UnpackAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
-            if (inode.Record.InlineLength > Slot.ContentBytesMax - name.Length)
+            if (inode.Record.IsPacked || inode.Record.InlineLength > Slot.ContentBytesMax - name.Length)
             {
-                await core.Files.MoveInlineOutAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
+                await core.Files.MoveOutAsync(inode, io, mayUseReserve: true).ConfigureAwait(false);
             }
 
             Record record = inode.Record;

@@ -180,7 +180,7 @@ internal sealed partial class NameOperations
             bool fits = next.ContentBytes <= Slot.ContentBytesMax;
             if (!fits)
             {
-                await core.Files.MoveInlineOutAsync(inode, io).ConfigureAwait(false);
+                await core.Files.MoveOutAsync(inode, io).ConfigureAwait(false);
                 record = inode.Record;
                 next.InlineLength = record.InlineLength;
                 next.Start = record.Start;
@@ -197,7 +197,7 @@ internal sealed partial class NameOperations
             {
                 if (record.IsPacked)
                 {
-                    await core.Files.UnpackAsync(inode, io).ConfigureAwait(false);
+                    await core.Files.MoveOutAsync(inode, io).ConfigureAwait(false);
                     record = inode.Record;
                     (next.Depth, next.Start, next.Count) = (record.Depth, record.Start, record.Count);
                 }

@@ -48,7 +48,7 @@ internal sealed partial class NameOperations
         next.NameLength = (byte)name.Length;
         if (next.ContentBytes > Slot.ContentBytesMax)
         {
-            await core.Files.MoveInlineOutAsync(inode, io).ConfigureAwait(false);
+            await core.Files.MoveOutAsync(inode, io).ConfigureAwait(false);
             next = inode.Record;
             next.NameLength = (byte)name.Length;
         }

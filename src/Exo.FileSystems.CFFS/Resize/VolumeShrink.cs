@@ -178,7 +178,7 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
 
             if (core.Files.LiesInPackFrom(inode, blockCount))
             {
-                await core.Files.UnpackAsync(inode, mode).ConfigureAwait(false);
+                await core.Files.MoveOutAsync(inode, mode).ConfigureAwait(false);
                 Count(1);
             }
 
