@@ -58,7 +58,7 @@ public sealed class CffsFileProvider : IFileProvider, IDisposable
 
     /// <summary>
     /// A token that fires with the next change of what the filter names, once; <see cref="ChangeToken.OnChange(Func{IChangeToken}, Action)"/> asks for the next. It fires for changes that are in core, before they are
-    /// durable, and now and then for one that turns out not to matter. Not seen: changes of a symbolic link's target, and, below another root than "/", of the contents of files with several names.
+    /// durable, and now and then for one that turns out not to matter. Not seen: changes of a symbolic link's target.
     /// </summary>
     /// <param name="filter">
     /// The path of a file that is or is not there, or a pattern: <c>*</c> within a name, <c>**</c> over directories, a slash at the end for everything below (<see cref="Microsoft.Extensions.FileSystemGlobbing.Matcher"/>).

@@ -191,7 +191,7 @@ public sealed class WatchTests : IDisposable
                     Assert.True(!changed || !name.EndsWith(".css", StringComparison.Ordinal) || styles.HasChanged, $"{kind} {path} {other}: styles");
                 }
             }
-        }, iter: 30);
+        }, iter: 100);
     }
 
     private static string Answer(CffsFileProvider provider, string path) =>

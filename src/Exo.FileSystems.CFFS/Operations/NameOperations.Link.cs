@@ -122,6 +122,7 @@ internal sealed partial class NameOperations
             core.RecentLinks.Add(inode, place.Block);
             Touch(directory);
             core.Changes.NoteName(CffsChangeKind.Created, directory, name, inode.Number, inode.Record.Mode);
+            core.Changes.NoteLinks(inode);
             return true;
         }
     }

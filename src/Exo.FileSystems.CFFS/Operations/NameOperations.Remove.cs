@@ -127,6 +127,7 @@ internal sealed partial class NameOperations
             {
                 Touch(directory, changesPaths: record.Kind is not (SlotKind.File or SlotKind.Special));
                 core.Changes.NoteName(CffsChangeKind.Removed, directory, name.Span, inode.Number, inode.Record.Mode);
+                core.Changes.NoteLinks(inode);
             }
 
             return true;

@@ -220,6 +220,11 @@ internal sealed partial class NameOperations
                 Touch(from);
                 Touch(to);
                 core.Changes.NoteMove(from, fromName.Span, to, toName.Span, inode.Number, inode.Record.Mode, replaced);
+                core.Changes.NoteLinks(inode);
+                if (replaced is not null)
+                {
+                    core.Changes.NoteLinks(replaced);
+                }
             }
 
             if (!inPlace)

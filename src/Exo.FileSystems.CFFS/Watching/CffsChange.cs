@@ -18,7 +18,7 @@ public enum CffsChangeKind
     /// <summary>Contents or length of a file changed.</summary>
     Written,
 
-    /// <summary>Permissions, owner, times or extended attributes changed.</summary>
+    /// <summary>Permissions, owner, times, extended attributes or the number of names changed.</summary>
     Attributes,
 
     /// <summary>The queue was full: changes after those read so far are missing. Whoever keeps a copy of what is watched looks at all of it again.</summary>
@@ -40,7 +40,7 @@ public readonly record struct CffsChange
     /// <summary>Inode number of the directory that holds, or held, the name; for <see cref="CffsChangeKind.Renamed"/> the new one's.</summary>
     public ulong Directory { get; init; }
 
-    /// <summary>The path as it was then, UTF-8, below the watched directory. Empty for the watched directory itself, and for writes to a file of several names.</summary>
+    /// <summary>The path as it was then, UTF-8, below the watched directory. Empty for the watched directory itself, and for what happens to a file of several names, of which none is the one: that is told to every watch of a subtree, wherever the file is.</summary>
     public ReadOnlyMemory<byte> Path { get; init; }
 
     /// <summary>For <see cref="CffsChangeKind.Renamed"/>: the path before.</summary>

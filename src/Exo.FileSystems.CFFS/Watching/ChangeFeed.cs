@@ -131,6 +131,15 @@ internal sealed class ChangeFeed(VolumeCore core)
         }
     }
 
+    /// <summary>An inode was given a name or lost one, or one changed: whoever knows a file by its other names sees its time of change and its link count differ.</summary>
+    public void NoteLinks(Inode inode)
+    {
+        if (inode.Container == core.Externals && inode.Record.Links > inode.BuriedLinks)
+        {
+            NoteInode(CffsChangeKind.Attributes, inode);
+        }
+    }
+
     /// <summary>Contents or attributes of an inode changed.</summary>
     public void NoteInode(CffsChangeKind kind, Inode inode)
     {
@@ -165,8 +174,8 @@ internal sealed class ChangeFeed(VolumeCore core)
 
         foreach (CffsWatch watch in watches)
         {
-            // Of the several names of an external inode none is the one.
-            byte[]? path = container == core.Externals ? (watch.IsSubtree && watch.Root == core.Root ? [] : null) : TryPath(watch, container, name);
+            // Of the several names of an external inode none is the one, and nobody knows where they all are: whoever watches a tree may have one in it.
+            byte[]? path = container == core.Externals ? (watch.IsSubtree ? [] : null) : TryPath(watch, container, name);
             if (path is not null)
             {
                 watch.Add(new CffsChange { Kind = kind, Inode = inode.Number, Directory = container == core.Externals ? 0 : container.Number, Path = path, InodeKind = ModeBits.KindOf(inode.Record.Mode) });

@@ -70,6 +70,34 @@ public sealed class WatchTests : IDisposable
     }
 
     [Fact]
+    public void What_happens_to_a_file_of_several_names_is_told_of_all_of_them()
+    {
+        _volume.WriteAllBytes("/in/one", new byte[10]);
+        using CffsWatch watch = _volume.Watch("/in", subtree: true);
+        _volume.CreateHardLink("/in/one", "/out/two");
+        Assert.Equal(["Attributes "], Drain(watch));
+        _volume.CreateHardLink("/in/one", "/in/three");
+        Assert.Equal(["Created three", "Attributes "], Drain(watch));
+        using (CffsFile file = _volume.OpenFile("/out/two", CffsOpenMode.Write))
+        {
+            file.Write(0, new byte[20]);
+        }
+
+        Assert.Equal(["Written "], Drain(watch));
+        _volume.SetAttributes("/out/two", new CffsAttributeChange { Permissions = 0x180 });
+        Assert.Equal(["Attributes "], Drain(watch));
+        _volume.Rename("/out/two", "/out/four");
+        Assert.Equal(["Attributes "], Drain(watch));
+        _volume.WriteAllBytes("/out/new", new byte[1]);
+        _volume.Rename("/out/new", "/out/four");
+        Assert.Equal(["Attributes "], Drain(watch));
+        _volume.RemoveFile("/in/three");
+        Assert.Equal(["Removed three", "Attributes "], Drain(watch));
+        _volume.RemoveFile("/in/one");
+        Assert.Equal(["Removed one"], Drain(watch));
+    }
+
+    [Fact]
     public void What_was_not_read_in_time_is_known_to_be_missing()
     {
         using CffsWatch watch = _volume.Watch("/in", capacity: 2);
