@@ -12,21 +12,16 @@ namespace Exo.Benchmarks.Peers.Rows;
 /// A tree copied within one file system and made durable: <see cref="CffsVolume.CopyTree(string, string, CffsVolume?, bool, IProgress{CffsCopyReport}?, CancellationToken)"/> beside
 /// <c>cp -r</c> and a sync of ext4 on a loop device. In core the tree has just been read; else all caches are cold.
 /// </summary>
-internal sealed class CopyRow(string name, bool isCold, bool shares) : IPeerRow
+internal sealed class CopyRow(string name, CopiedTree tree, bool isCold, bool shares) : IPeerRow
 {
-    private const int Files = 4000;
-    private const int FilesPerFolder = 40;
-    private const int LargestBytes = 200_000;
-    private const long ImageBytes = 2L << 30;
-
-    private static readonly CffsOpenOptions Open = new() { Frames = Pool() };
+    private CffsOpenOptions _open = null!;
     private WorkFolder _folder = null!;
     private string _ext4 = "";
     private bool _isWarm;
 
     public string Name => name;
 
-    public string Work => $"a tree of {Files} files of up to 200 kB, half of them below 4 KiB (some 200 MB), copied and made durable, {(isCold ? "caches cold" : "in core")}{(shares ? ", large files by sharing" : "")}";
+    public string Work => $"a tree of {tree.Description}, copied and made durable, {(isCold ? "caches cold" : "in core")}{(shares ? ", large files by sharing" : "")}";
 
     public string Peer => "cp -r, sync, ext4";
 
@@ -39,59 +34,63 @@ internal sealed class CopyRow(string name, bool isCold, bool shares) : IPeerRow
     public void Prepare(WorkFolder folder)
     {
         _folder = folder;
-        _ext4 = folder.MountExt4("copied", ImageBytes);
-        Tool.Allocate(folder["copy.img"], ImageBytes);
-        Random random = new(1);
-        byte[] contents = new byte[LargestBytes];
-        random.NextBytes(contents);
-        using CffsVolume volume = CffsVolume.Create(folder["copy.img"], new CffsCreateOptions { SizeBytes = ImageBytes, Overwrite = true, Open = Open });
-        volume.CreateDirectory("/tree");
-        Directory.CreateDirectory(Path.Combine(_ext4, "tree"));
-        for (int i = 0; i < Files; i++)
+        _open = new CffsOpenOptions { Frames = Pool(tree.PoolBytes) };
+        _ext4 = folder.MountExt4("copied", tree.ImageBytes);
+        Tool.Allocate(folder["copy.img"], tree.ImageBytes);
+        using CffsVolume volume = CffsVolume.Create(folder["copy.img"], new CffsCreateOptions { SizeBytes = tree.ImageBytes, Overwrite = true, Open = _open });
+        byte[] contents = new byte[tree.LengthsBytes.Max()];
+        new Random(1).NextBytes(contents);
+        HashSet<string> made = [];
+        for (int i = 0; i < tree.LengthsBytes.Count; i++)
         {
-            string directory = string.Create(CultureInfo.InvariantCulture, $"tree/d{i / FilesPerFolder:d3}");
-            if (i % FilesPerFolder == 0)
+            string directory = tree.Directory(i);
+            for (int end = directory.IndexOf('/'); ; end = directory.IndexOf('/', end + 1))
             {
-                volume.CreateDirectory("/" + directory);
-                Directory.CreateDirectory(Path.Combine(_ext4, directory));
+                string above = end < 0 ? directory : directory[..end];
+                if (made.Add(above))
+                {
+                    volume.CreateDirectory("/" + above);
+                    Directory.CreateDirectory(Path.Combine(_ext4, above));
+                }
+
+                if (end < 0)
+                {
+                    break;
+                }
             }
 
-            int length = i % 2 == 0 ? random.Next(4096) : random.Next(LargestBytes);
             string path = string.Create(CultureInfo.InvariantCulture, $"{directory}/file{i}");
-            volume.WriteAllBytes("/" + path, contents.AsMemory(0, length));
-            File.WriteAllBytes(Path.Combine(_ext4, path), contents[..length]);
+            volume.WriteAllBytes("/" + path, contents.AsMemory(0, tree.LengthsBytes[i]));
+            File.WriteAllBytes(Path.Combine(_ext4, path), contents.AsSpan(0, tree.LengthsBytes[i]));
         }
     }
 
     public double RunExo()
     {
-        if (!_isWarm)
+        // Until the compiler is done with what is measured.
+        for (int i = 0; i < tree.WarmupRounds && !_isWarm; i++)
         {
-            // Until the compiler is done with what is measured.
-            _isWarm = true;
-            for (int i = 0; i < 8; i++)
-            {
-                CopyOnce();
-            }
+            CopyOnce();
         }
 
+        _isWarm = true;
         return CopyOnce();
     }
 
     public double RunPeer()
     {
-        string tree = Path.Combine(_ext4, "tree");
+        string source = Path.Combine(_ext4, CopiedTree.Root);
         string copy = Path.Combine(_ext4, "copy");
         Tool.Run("sync");
         Tool.DropCaches();
         if (!isCold)
         {
-            Tool.Run("sh", "-c", "find \"$1\" -type f -exec cat {} + >/dev/null", "sh", tree);
+            Tool.Run("sh", "-c", "find \"$1\" -type f -exec cat {} + >/dev/null", "sh", source);
         }
 
         try
         {
-            return Tool.Seconds(() => Tool.Run("sh", "-ec", "cp -r \"$1\" \"$2\"; sync -f \"$2\"", "sh", tree, copy));
+            return Tool.Seconds(() => Tool.Run("sh", "-ec", "cp -r \"$1\" \"$2\"; sync -f \"$2\"", "sh", source, copy));
         }
         finally
         {
@@ -101,44 +100,46 @@ internal sealed class CopyRow(string name, bool isCold, bool shares) : IPeerRow
 
     public void Dispose()
     {
+        _open?.Frames?.Dispose();
     }
 
     private double CopyOnce()
     {
-        using CffsVolume volume = CffsVolume.Open(_folder["copy.img"], Open);
+        using CffsVolume volume = CffsVolume.Open(_folder["copy.img"], _open);
         if (!isCold)
         {
-            foreach (CffsDirectoryEntry folder in volume.ReadDirectory("/tree"))
-            {
-                string below = "/tree/" + Encoding.UTF8.GetString(folder.Name.Span);
-                foreach (CffsDirectoryEntry file in volume.ReadDirectory(below))
-                {
-                    volume.ReadAllBytes($"{below}/{Encoding.UTF8.GetString(file.Name.Span)}");
-                }
-            }
+            ForEachFile(volume, "/" + CopiedTree.Root, path => volume.ReadAllBytes(path), _ => { });
         }
 
-        double seconds = Tool.Seconds(() => volume.CopyTree("/tree", "/copy", shareContents: shares));
-        foreach (CffsDirectoryEntry folder in volume.ReadDirectory("/copy"))
-        {
-            string below = "/copy/" + Encoding.UTF8.GetString(folder.Name.Span);
-            foreach (CffsDirectoryEntry file in volume.ReadDirectory(below))
-            {
-                volume.RemoveFile($"{below}/{Encoding.UTF8.GetString(file.Name.Span)}");
-            }
-
-            volume.RemoveDirectory(below);
-        }
-
-        volume.RemoveDirectory("/copy");
+        double seconds = Tool.Seconds(() => volume.CopyTree("/" + CopiedTree.Root, "/copy", shareContents: shares));
+        ForEachFile(volume, "/copy", path => volume.RemoveFile(path), path => volume.RemoveDirectory(path));
         volume.Sync();
         return seconds;
     }
 
-    /// <summary>Memory that is there when a round begins, as the kernel's is.</summary>
-    private static FramePool Pool()
+    /// <summary>Everything below a directory, and it itself last.</summary>
+    private static void ForEachFile(CffsVolume volume, string directory, Action<string> file, Action<string> afterwards)
     {
-        FramePool pool = FramePool.Create(new FramePoolOptions { CapacityBytes = 768L << 20 });
+        foreach (CffsDirectoryEntry entry in volume.ReadDirectory(directory))
+        {
+            string path = $"{directory}/{Encoding.UTF8.GetString(entry.Name.Span)}";
+            if (entry.Kind == CffsKind.Directory)
+            {
+                ForEachFile(volume, path, file, afterwards);
+            }
+            else
+            {
+                file(path);
+            }
+        }
+
+        afterwards(directory);
+    }
+
+    /// <summary>Memory that is there when a round begins, as the kernel's is.</summary>
+    private static FramePool Pool(long capacityBytes)
+    {
+        FramePool pool = FramePool.Create(new FramePoolOptions { CapacityBytes = capacityBytes });
         List<FrameNumber> touched = [];
         while (pool.TryAllocate(pool.RootCredential, out FrameNumber frame, zero: true))
         {

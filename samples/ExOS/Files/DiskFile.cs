@@ -16,9 +16,6 @@ internal sealed class DiskFile(CffsFile file, string path, bool appends) : OpenF
 
     public override FileStatus Status => CffsTree.StatusOf(file.Stat());
 
-    /// <summary>The file itself, for those who deal in frames.</summary>
-    public CffsFile File => file;
-
     public override async ValueTask<int> ReadAsync(Process reader, Memory<byte> buffer)
     {
         await _offsetTurn.WaitAsync();

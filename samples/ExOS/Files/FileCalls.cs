@@ -126,6 +126,48 @@ internal sealed class FileCalls(Process self)
         fromTree.Rename(fromPath, toPath);
     }
 
+    /// <summary>Copies a directory and everything below it on C-FFS, within a volume or to another: whole or, if a signal comes between, not at all.</summary>
+    /// <exception cref="ExosException">Invalid: one of them is in another kind of tree; Interrupted.</exception>
+    public async ValueTask<CffsCopyReport> CopyTreeAsync(string source, string target)
+    {
+        if (Mounts.Find(Absolute(source)) is not (CffsTree from, var fromPath) || Mounts.Find(Absolute(target)) is not (CffsTree to, var toPath))
+        {
+            throw new ExosException(Errno.Invalid);
+        }
+
+        using CancellationTokenSource giveUp = new();
+        Task<CffsCopyReport> copying = Task.Run(() => from.Volume.CopyTree(fromPath, toPath, to.Volume, cancellationToken: giveUp.Token), giveUp.Token);
+        try
+        {
+            while (true)
+            {
+                if (self.Signals.Deliver())
+                {
+                    giveUp.Cancel();
+                }
+
+                try
+                {
+                    return await copying.WaitAsync(giveUp.IsCancellationRequested ? CancellationToken.None : self.Signals.Interruption);
+                }
+                catch (OperationCanceledException) when (copying.IsCanceled)
+                {
+                    throw new ExosException(Errno.Interrupted);
+                }
+                catch (OperationCanceledException)
+                {
+                    // A signal: it is delivered above, and the copy goes on if it may.
+                }
+            }
+        }
+        finally
+        {
+            // Whoever is ended by a signal leaves nothing behind that is under way: the volume may be unmounted next.
+            giveUp.Cancel();
+            await ((Task)copying).ConfigureAwait(ConfigureAwaitOptions.ContinueOnCapturedContext | ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
     public void Link(string existing, string path)
     {
         (FileTree fromTree, string fromPath) = Mounts.Find(Absolute(existing));

@@ -10,10 +10,13 @@ namespace Exo.Core.Memory;
 /// <remarks>
 /// <see cref="FreeCount"/> is raised before a bit is set and lowered after it is cleared: it is never below the number of
 /// set bits, hence zero means that there is none.
+/// A second map has a bit for each word in which a search for a run might find something, so that what is taken throughout is passed by 4,096 frames at a time: a cache is full as a rule. Only such searches clear it; whoever
+/// gives something back looks whether it is set after that, and a search looks at the word once more after clearing, so that no word with a set bit stays without one.
 /// </remarks>
 internal sealed class FreeMap
 {
     private readonly ulong[] _words;
+    private readonly ulong[] _hasFree;
     private readonly Lock _runs = new();
     private readonly int _count;
     private int _freeCount;
@@ -29,6 +32,9 @@ internal sealed class FreeMap
         {
             _words[^1] = (1UL << (count % 64)) - 1;
         }
+
+        _hasFree = new ulong[(_words.Length + 63) / 64];
+        Array.Fill(_hasFree, ulong.MaxValue);
     }
 
     public ReadOnlySpan<ulong> Words => _words;
@@ -124,6 +130,7 @@ internal sealed class FreeMap
         ulong bit = 1UL << (int)(index % 64);
         ulong before = Interlocked.Or(ref _words[index / 64], bit);
         Invariant.Check((before & bit) == 0);
+        MarkFree((int)(index / 64));
         Volatile.Write(ref _hint, (int)(index / 64));
     }
 
@@ -134,6 +141,12 @@ internal sealed class FreeMap
         long at = start;
         while (at < _count)
         {
+            if (at % 64 == 0 && NextWithFree((int)(at / 64)) is int next && next * 64L != at)
+            {
+                at = runStart = next * 64L;
+                continue;
+            }
+
             ulong word = Volatile.Read(ref _words[at / 64]) >> (int)(at % 64);
             int inWord = 64 - (int)(at % 64);
             int ones = Math.Min(BitOperations.TrailingZeroCount(~word), inWord);
@@ -153,5 +166,42 @@ internal sealed class FreeMap
         }
 
         return -1;
+    }
+
+    /// <summary>The first word from one on in which something may be free; the number of words if there is none.</summary>
+    private int NextWithFree(int word)
+    {
+        while (word < _words.Length)
+        {
+            ulong group = Volatile.Read(ref _hasFree[word / 64]) >> (word % 64);
+            if (group == 0)
+            {
+                word = (word / 64 + 1) * 64;
+                continue;
+            }
+
+            word += BitOperations.TrailingZeroCount(group);
+            if (word >= _words.Length || Volatile.Read(ref _words[word]) != 0)
+            {
+                break;
+            }
+
+            Interlocked.And(ref _hasFree[word / 64], ~(1UL << (word % 64)));
+            if (Volatile.Read(ref _words[word]) != 0)
+            {
+                MarkFree(word);
+            }
+        }
+
+        return Math.Min(word, _words.Length);
+    }
+
+    private void MarkFree(int word)
+    {
+        ulong bit = 1UL << (word % 64);
+        if ((Volatile.Read(ref _hasFree[word / 64]) & bit) == 0)
+        {
+            Interlocked.Or(ref _hasFree[word / 64], bit);
+        }
     }
 }

@@ -49,6 +49,39 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void A_tree_is_copied_from_one_image_to_another()
+    {
+        string other = _image + ".other";
+        byte[] large = new byte[200_000];
+        new Random(5).NextBytes(large);
+        try
+        {
+            using (CffsVolume volume = CffsVolume.Create(other, new CffsCreateOptions { SizeBytes = 8 << 20 }))
+            {
+                volume.CreateDirectory("/tree");
+                volume.CreateDirectory("/tree/below");
+                volume.WriteAllBytes("/tree/large", large);
+                volume.WriteAllBytes("/tree/below/small", "small\n"u8.ToArray());
+                volume.CreateHardLink("/tree/large", "/tree/below/again");
+            }
+
+            ExoResult result = ExoProcess.Run("exos.dll", _image, "--size", "16M", "-c", $"mount {other} /mnt && xcp -v /mnt/tree /home && xcp /home/tree /home/twice && umount /mnt");
+            Assert.Equal("/mnt/tree -> /home/tree: 2 files, 2 directories, 0 others, 1 links; 200006 bytes copied, 0 shared\n", result.Succeeded().Output);
+            using CffsVolume copied = CffsVolume.Open(_image);
+            foreach (string copy in new[] { "/home/tree", "/home/twice" })
+            {
+                Assert.Equal(large, copied.ReadAllBytes(copy + "/below/again"));
+                Assert.Equal((2u, copied.Stat(copy + "/large").Inode), (copied.Stat(copy + "/below/again").Links, copied.Stat(copy + "/below/again").Inode));
+                Assert.Equal("small\n"u8.ToArray(), copied.ReadAllBytes(copy + "/below/small"));
+            }
+        }
+        finally
+        {
+            File.Delete(other);
+        }
+    }
+
+    [Fact]
     public void Mistakes_are_told_on_one_line()
     {
         Assert.Equal(2, ExoProcess.Run("exos.dll").ExitCode);

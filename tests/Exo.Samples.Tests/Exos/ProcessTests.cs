@@ -73,6 +73,67 @@ public sealed class ProcessTests
     });
 
     [Fact]
+    public void A_copy_of_a_tree_that_a_signal_ends_is_whole_or_not_there() => Check(async self =>
+    {
+        self.Files.MakeDirectory("/tmp/tree");
+        for (int i = 0; i < 200; i++)
+        {
+            int file = await self.Files.OpenAsync($"/tmp/tree/{i}", OpenFlags.Write | OpenFlags.Create);
+            await self.Files.WriteAsync(file, new byte[5000]);
+            self.Files.Close(file);
+        }
+
+        for (int round = 0; round < 20; round++)
+        {
+            Process child = self.Fork(static async child =>
+            {
+                _ = await child.Files.CopyTreeAsync("/tmp/tree", "/tmp/copy");
+                return 0;
+            });
+            for (int i = 0; i < round; i++)
+            {
+                await Task.Yield();
+            }
+
+            self.Kill(child.Id, Signal.Terminate);
+            ExitStatus status = (await self.WaitAsync())!.Value.Status;
+            if (self.Files.TryStat("/tmp/copy") is null)
+            {
+                Assert.Equal(Signal.Terminate, status.Signal);
+            }
+            else
+            {
+                Assert.Equal(200, self.Files.List("/tmp/copy").Count);
+                foreach (string name in self.Files.List("/tmp/copy"))
+                {
+                    Assert.Equal(5000, self.Files.Stat("/tmp/copy/" + name).Size);
+                    self.Files.Remove("/tmp/copy/" + name);
+                }
+
+                self.Files.Remove("/tmp/copy", isDirectory: true);
+            }
+        }
+    });
+
+    [Fact]
+    public void A_signal_that_a_program_handles_interrupts_a_copy_of_a_tree_without_a_trace() => Check(async self =>
+    {
+        self.Files.MakeDirectory("/tmp/tree");
+        self.Signals.Handle(Signal.Interrupt, () => { }, restarts: false);
+        self.Signals.Send(Signal.Interrupt);
+        try
+        {
+            _ = await self.Files.CopyTreeAsync("/tmp/tree", "/tmp/copy");
+            Assert.True(self.Files.TryStat("/tmp/copy") is { IsDirectory: true });
+        }
+        catch (ExosException interrupted)
+        {
+            Assert.Equal(Errno.Interrupted, interrupted.Errno);
+            Assert.Null(self.Files.TryStat("/tmp/copy"));
+        }
+    });
+
+    [Fact]
     public void A_pipe_ends_when_the_last_writer_closes_it() => Check(async self =>
     {
         (int reader, int writer) = self.Files.MakePipe();

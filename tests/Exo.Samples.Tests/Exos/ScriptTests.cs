@@ -53,7 +53,8 @@ public sealed class ScriptTests
     [Fact]
     public void Tools() => Snapshot.Verify(Transcript(
         "cd /tmp; mkdir -p s/t; echo one > s/a; echo two > s/t/b; ln -s a s/link; cp -r s c; find c; cat c/link; mv c m; ls m; rm m/a; rm -r m; ls; rm nosuch; echo $?; rm -f nosuch; echo $?",
-        "cd /tmp; mkdir -p s/t; echo one > s/a; echo two > s/t/b; xcp s x; find x; cat x/a x/t/b; echo $?; cp s x 2>&1; xcp s s/t/in; echo $?",
+        "cd /tmp; mkdir -p s/t; echo one > s/a; echo two > s/t/b; ln s/a s/t/a; ln -s a s/link; xcp -v s x; find x; cat x/link x/t/b; echo three > x/a; cat x/t/a s/a; xcp s x; find x/s -type d; xcp s x; echo $?",
+        "cd /tmp; mkdir -p s/t; echo one > s/a; xcp s s/t/in; find s; xcp s/a f; cat f; xcp /proc p; echo $?; xcp s nosuch/x; echo $?; xcp s; echo $?; cp s x 2>&1",
         "cd /tmp; echo old > f; ln f g; echo new > f; cat g; ls -l f | wc -w; stat nosuch; echo $?; mv f /proc/f; echo $?; ls f",
         "cd /tmp; for w in pear apple fig apple; do echo $w; done > w; sort w; sort -u w; sort -r w | head -n 1; tail -n 2 w; grep -n a w; grep -c apple w; grep -v p w; grep -i PEAR w; grep zebra w; echo $?; grep '[' w; echo $?",
         "cd /tmp; for n in 10 9 100; do echo $n; done | sort -n; echo a b > w; wc w /tmp/w; wc -w w; tee t1 t2 < w; cat t1 t2; tee -a t1 < w | cat > /dev/null; wc -l t1",

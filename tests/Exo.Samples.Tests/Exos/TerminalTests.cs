@@ -48,6 +48,19 @@ public sealed class TerminalTests : IDisposable
     }
 
     [Fact]
+    public async Task A_tree_is_copied_at_the_prompt()
+    {
+        Start();
+        await SeesAsync("exos:/home$ ");
+        await TypesAsync("mkdir -p a/b; echo text > a/b/c; xcp -v a copy\n");
+        await SeesAsync("a -> copy: 1 files, 2 directories, 0 others, 0 links; 5 bytes copied, 0 shared\r\n");
+        await SeesAsync("exos:/home$ ");
+        await TypesAsync("cat copy/b/c; exit\n");
+        await SeesAsync("text\r\n");
+        Assert.Equal(0, await EndsAsync());
+    }
+
+    [Fact]
     public async Task An_interrupt_ends_the_job_in_the_foreground_and_not_the_shell()
     {
         Start();
