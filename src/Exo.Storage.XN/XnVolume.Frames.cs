@@ -350,7 +350,10 @@ public sealed partial class XnVolume
     /// </summary>
     /// <param name="credential">Who asks: must pass the <c>acl</c> for reading.</param>
     /// <param name="requests">What to bring in.</param>
-    /// <param name="frames">As many frames as blocks asked for, count one each. XN takes those it needs; the others are moved to the front.</param>
+    /// <param name="frames">
+    /// Frames with a count of one each, as many as blocks must be read: those that are not in core and that nobody is reading. One for each block asked for always suffices. XN takes those it needs; the others are
+    /// moved to the front.
+    /// </param>
     /// <param name="unusedFrames">How many were not needed: they are still the caller's.</param>
     /// <exception cref="XnException">NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, NotOwned, BadFrames, NotDurable (an allocated block that has no contents yet). Nothing was read.</exception>
     /// <exception cref="BlockDeviceException">The device failed; the blocks that it failed on are not registered.</exception>
@@ -435,7 +438,7 @@ public sealed partial class XnVolume
                 blocks += request.Extent.Count;
             }
 
-            if (frames.Length < blocks)
+            if (frames.Length < blocks && frames.Length < CountToRead(requests))
             {
                 throw new XnException(XnStatus.BadFrames, $"{frames.Length} frames given for {blocks} blocks");
             }
@@ -504,6 +507,22 @@ public sealed partial class XnVolume
         }
 
         return new ReadPlan(BlockRuns.Build(BlockOperation.Read, toRead), awaited);
+    }
+
+    /// <summary>How many blocks have to be read, at most: they have no frame.</summary>
+    private int CountToRead(ReadOnlySpan<XnReadRequest> requests)
+    {
+        int count = 0;
+        foreach (ref readonly XnReadRequest request in requests)
+        {
+            for (uint i = 0; i < request.Extent.Count; i++)
+            {
+                int index = _registry.Find((request.Extent.First + i).Value);
+                count += index >= 0 && _registry[index].Has(EntryFlags.Framed) ? 0 : 1;
+            }
+        }
+
+        return count;
     }
 
     private void Abandon(List<(BlockNumber Block, FrameNumber Frame)> toRead)

@@ -262,19 +262,22 @@ public sealed partial class XnVolume : IDisposable
         return false;
     }
 
-    /// <summary>As <see cref="TryGetFrame"/>, of a run of blocks: all of them, or none when one is not in core or not allowed.</summary>
+    /// <summary>As <see cref="TryGetFrame"/>, of a run of blocks: as many from the first one on as are in core and allowed.</summary>
     /// <param name="credential">Who asks.</param>
     /// <param name="first">The first block.</param>
-    /// <param name="frames">As many frames as blocks are wanted, retained for the caller.</param>
-    public bool TryGetFrames(Credential credential, BlockNumber first, Span<FrameNumber> frames)
+    /// <param name="frames">As many frames as blocks are wanted; those that there are, in front, are retained for the caller.</param>
+    /// <returns>How many there are.</returns>
+    public int GetFrames(Credential credential, BlockNumber first, Span<FrameNumber> frames)
     {
-        int found = 0;
         lock (_lock)
         {
+            // Looked at in one pass and counted in another: what is looked at arrives from memory at once for several entries, which an atomic count between two of them would prevent.
+            int found = 0;
+            int index = BlockRegistry.None;
             ulong allowed = ulong.MaxValue;
             for (; found < frames.Length; found++)
             {
-                int index = _registry.Find(first.Value + (ulong)found);
+                index = _registry.FindNext(index, first.Value + (ulong)found);
                 if (index < 0)
                 {
                     break;
@@ -289,21 +292,15 @@ public sealed partial class XnVolume : IDisposable
 
                 allowed = entry.Guard;
                 frames[found] = new FrameNumber(entry.Frame);
-                _frames.Retain(frames[found]);
             }
-        }
 
-        if (found == frames.Length)
-        {
-            return true;
-        }
+            for (int i = 0; i < found; i++)
+            {
+                _frames.Retain(frames[i]);
+            }
 
-        for (int i = 0; i < found; i++)
-        {
-            _frames.Release(frames[i]);
+            return found;
         }
-
-        return false;
     }
 
     /// <summary>Closes the volume without writing anything, as a crash would. After <see cref="Unmount"/> nothing is lost. Never throws.</summary>

@@ -52,30 +52,51 @@ internal sealed class BlockCache
         return false;
     }
 
+    /// <summary>The frames of a run of blocks, retained for the caller: how many from the first block on are in core.</summary>
+    public int GetRun(BlockNumber block, Span<FrameNumber> frames)
+    {
+        int found = _disk.GetFrames(_key, block, frames);
+        for (int i = 0; i < found; i++)
+        {
+            _used[frames[i].Value] = 1;
+        }
+
+        return found;
+    }
+
     /// <summary>The frames of a run of blocks, retained for the caller, if all are in core and lie in a row.</summary>
     public bool TryGetRow(BlockNumber block, int count, out FrameNumber first)
     {
-        Span<FrameNumber> frames = stackalloc FrameNumber[RowMax];
         first = default;
-        if (count > RowMax || !_disk.TryGetFrames(_key, block, frames = frames[..count]))
+        if (count > RowMax)
         {
             return false;
         }
 
+        Span<FrameNumber> frames = stackalloc FrameNumber[RowMax];
+        int found = GetRun(block, frames[..count]);
+        bool isRow = found == count;
+        for (int i = 0; i < found; i++)
+        {
+            isRow &= frames[i].Value == frames[0].Value + (uint)i;
+        }
+
+        if (!isRow)
+        {
+            Release(frames[..found]);
+            return false;
+        }
+
         first = frames[0];
-        bool isRow = true;
-        for (int i = 0; i < count; i++)
-        {
-            _used[frames[i].Value] = 1;
-            isRow &= frames[i].Value == first.Value + (uint)i;
-        }
+        return true;
+    }
 
-        for (int i = 0; i < count && !isRow; i++)
+    public void Release(ReadOnlySpan<FrameNumber> frames)
+    {
+        foreach (FrameNumber frame in frames)
         {
-            _frames.Release(frames[i]);
+            _frames.Release(frame);
         }
-
-        return isRow;
     }
 
     public void Release(FrameNumber frame) => _frames.Release(frame);
@@ -88,32 +109,50 @@ internal sealed class BlockCache
     /// </summary>
     public async ValueTask TakeFramesAsync(Memory<FrameNumber> into, IoMode mode)
     {
-        int taken = TakeRun(into.Span);
+        int taken = 0;
         int attempts = 0;
-        while (taken < into.Length)
+        while (true)
         {
-            taken += TakeSingles(into.Span[taken..]);
+            taken += TakeClean(into.Span[taken..]);
             if (taken == into.Length)
             {
-                break;
-            }
-
-            if (Evict((into.Length - taken) * 2) > 0)
-            {
-                continue;
+                return;
             }
 
             if (++attempts > 3)
             {
-                for (int i = 0; i < taken; i++)
-                {
-                    _frames.Release(into.Span[i]);
-                }
-
+                Release(into.Span[..taken]);
                 throw new CffsException(CffsError.Busy, $"the block cache of {_frames.FrameCount} frames is wholly in use");
             }
 
             await WriteBack!(mode).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>As <see cref="TakeFramesAsync"/>, and nothing is written back: false when there are not enough frames that are free or hold clean blocks.</summary>
+    public bool TryTakeFrames(Span<FrameNumber> into)
+    {
+        int taken = TakeClean(into);
+        if (taken < into.Length)
+        {
+            Release(into[..taken]);
+            return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Takes frames that are free, and lets go of clean blocks for more. How many it got.</summary>
+    private int TakeClean(Span<FrameNumber> into)
+    {
+        int taken = TakeRun(into);
+        while (true)
+        {
+            taken += TakeSingles(into[taken..]);
+            if (taken == into.Length || Evict((into.Length - taken) * 2) == 0)
+            {
+                return taken;
+            }
         }
     }
 
@@ -137,19 +176,32 @@ internal sealed class BlockCache
     }
 
     /// <summary>
-    /// Brings blocks into core. Each request names a run of blocks and the parent that owns them; neighbours become one device request.
+    /// Brings blocks into core. Each request names a run of blocks and the parent that owns them; neighbours become one device request. What somebody else is reading is waited for.
     /// </summary>
     public async ValueTask ReadAsync(ReadOnlyMemory<XnReadRequest> requests, IoMode mode)
     {
-        int blocks = 0;
-        foreach (ref readonly XnReadRequest request in requests.Span)
+        // Waiting takes no frames: nothing needs to leave the cache for it.
+        FrameNumber[] frames = new FrameNumber[CountAbsent(requests.Span)];
+        await TakeFramesAsync(frames, mode).ConfigureAwait(false);
+        try
         {
-            blocks += (int)request.Extent.Count;
+            await ReadAsync(requests, frames, mode).ConfigureAwait(false);
+            return;
+        }
+        catch (XnException refused) when (refused.Status == XnStatus.BadFrames)
+        {
+            // What was in core, or on its way, has gone meanwhile.
         }
 
-        FrameNumber[] frames = new FrameNumber[blocks];
+        frames = new FrameNumber[CountAll(requests.Span)];
         await TakeFramesAsync(frames, mode).ConfigureAwait(false);
-        int unused = blocks;
+        await ReadAsync(requests, frames, mode).ConfigureAwait(false);
+    }
+
+    /// <summary>As <see cref="ReadAsync(ReadOnlyMemory{XnReadRequest}, IoMode)"/>, with frames for what has none; they are the cache's from here on, whatever happens.</summary>
+    public async ValueTask ReadAsync(ReadOnlyMemory<XnReadRequest> requests, FrameNumber[] frames, IoMode mode)
+    {
+        int unused = frames.Length;
         try
         {
             if (mode == IoMode.Sync)
@@ -167,24 +219,60 @@ internal sealed class BlockCache
         }
         finally
         {
-            for (int i = 0; i < unused; i++)
-            {
-                _frames.Release(frames[i]);
-            }
+            Release(frames.AsSpan(0, unused));
         }
 
-        foreach (XnReadRequest request in requests.ToArray())
+        Remember(requests.Span);
+    }
+
+    private void Remember(ReadOnlySpan<XnReadRequest> requests)
+    {
+        Span<FrameNumber> frames = stackalloc FrameNumber[RowMax];
+        foreach (ref readonly XnReadRequest request in requests)
+        {
+            uint at = 0;
+            while (at < request.Extent.Count)
+            {
+                int found = _disk.GetFrames(_key, request.Extent.First + at, frames[..(int)Math.Min(RowMax, request.Extent.Count - at)]);
+                for (int i = 0; i < found; i++)
+                {
+                    Remember(frames[i], request.Extent.First + at + (uint)i);
+                    _frames.Release(frames[i]);
+                }
+
+                // One that has gone again is passed over.
+                at += Math.Max(1, (uint)found);
+            }
+        }
+    }
+
+    /// <summary>How many blocks are neither in core nor on their way, at that moment.</summary>
+    public int CountAbsent(ReadOnlySpan<XnReadRequest> requests)
+    {
+        int count = 0;
+        foreach (ref readonly XnReadRequest request in requests)
         {
             for (uint i = 0; i < request.Extent.Count; i++)
             {
-                BlockNumber block = request.Extent.First + i;
-                if (_disk.TryGetFrame(_key, block, out FrameNumber frame))
-                {
-                    Remember(frame, block);
-                    _frames.Release(frame);
-                }
+                count += IsKnown(request.Extent.First + i, orOnItsWay: true) ? 0 : 1;
             }
         }
+
+        return count;
+    }
+
+    /// <summary>Whether a block is in core, or somebody is reading it, at that moment. Nothing is said of who may see it.</summary>
+    public bool IsKnown(BlockNumber block, bool orOnItsWay) => _disk.TryGetEntry(block, out RegistryEntryInfo info) && (info.HasFrame || (orOnItsWay && info.IsReading));
+
+    private static int CountAll(ReadOnlySpan<XnReadRequest> requests)
+    {
+        int count = 0;
+        foreach (ref readonly XnReadRequest request in requests)
+        {
+            count += (int)request.Extent.Count;
+        }
+
+        return count;
     }
 
     private int TakeRun(Span<FrameNumber> into)

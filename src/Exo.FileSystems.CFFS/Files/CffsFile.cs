@@ -51,23 +51,22 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ThrowIfClosed(CffsOpenMode.Read);
         for (int apart = 0; ; apart++)
         {
-            if (TryRead(offset, destination, mayFetch: apart == FileStore.ApartMax, out int read, out Missing missing))
+            if (TryRead(offset, destination, mayFetch: apart >= FileStore.ApartMax, out int read))
             {
                 return read;
             }
 
-            if (!_core.Files.TryReadApartAsync(missing, IoMode.Sync).Take())
+            if (!FetchApartAsync(offset, destination.Length, read, IoMode.Sync).Take())
             {
-                apart = FileStore.ApartMax - 1;
+                apart = FileStore.ApartMax;
             }
         }
     }
 
-    /// <summary>One read, under the lock throughout. False when something is missing and is not to be fetched under the lock.</summary>
-    private bool TryRead(long offset, Span<byte> destination, bool mayFetch, out int read, out Missing missing)
+    /// <summary>One read, under the lock throughout. False when something is missing behind what was read and is not to be fetched under the lock.</summary>
+    private bool TryRead(long offset, Span<byte> destination, bool mayFetch, out int read)
     {
         read = 0;
-        missing = default;
         _inode.Lock.Enter();
         try
         {
@@ -85,7 +84,6 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
 
                 if (!mayFetch)
                 {
-                    missing = _core.Files.Collect(_inode, offset + read, wanted - read);
                     return false;
                 }
 
@@ -104,7 +102,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         cancellationToken.ThrowIfCancellationRequested();
         ThrowIfClosed(CffsOpenMode.Read);
-        await FetchApartAsync(offset, destination.Length, IoMode.Async).ConfigureAwait(false);
+        _ = await FetchApartAsync(offset, destination.Length, cached: 0, IoMode.Async).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(IoMode.Async).ConfigureAwait(false);
         try
         {
@@ -290,7 +288,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     internal bool TryLend(out CffsSpanLease lease)
     {
         lease = default;
-        FetchApartAsync(0, int.MaxValue, IoMode.Sync).Take();
+        _ = FetchApartAsync(0, int.MaxValue, cached: 0, IoMode.Sync).Take();
         _inode.Lock.Enter();
         try
         {
@@ -363,23 +361,30 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         return offset;
     }
 
-    /// <summary>Brings into core what is missing of a range, step by step, without the lock while the disk works: whoever finds what he wants in the cache goes on meanwhile.</summary>
-    private async ValueTask FetchApartAsync(long offset, long lengthBytes, IoMode mode)
+    /// <summary>
+    /// Brings into core what is missing of a range, step by step, without the lock while the disk works: whoever finds what he wants in the cache goes on meanwhile. Of a range that fills more than half of the
+    /// cache only so much: more would drive out its own beginning. False when something could not be read.
+    /// </summary>
+    private async ValueTask<bool> FetchApartAsync(long offset, long lengthBytes, long cached, IoMode mode)
     {
-        for (int apart = 0; apart < FileStore.ApartMax; apart++)
+        long aheadEnd = 0;
+        for (int vain = 0; vain < FileStore.ApartMax;)
         {
             await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
             Missing missing;
             try
             {
                 await _core.Maps.EnsureAsync(_inode, mode).ConfigureAwait(false);
-                long wanted = Math.Min(lengthBytes, Math.Max(0, (long)_inode.Record.Size - offset));
-                long cached = _core.Files.CachedBytes(_inode, offset, wanted);
+                long wanted = Math.Min(Math.Min(lengthBytes, _core.Files.ApartBytesMax), Math.Max(0, (long)_inode.Record.Size - offset));
+                long further = cached < wanted ? _core.Files.CachedBytes(_inode, offset + cached, wanted - cached) : 0;
+                vain = further > 0 ? 0 : vain + 1;
+                cached += further;
                 if (cached >= wanted)
                 {
-                    return;
+                    return true;
                 }
 
+                _core.Files.LookAhead(_inode, offset + cached, wanted - cached, ref aheadEnd);
                 missing = _core.Files.Collect(_inode, offset + cached, wanted - cached);
             }
             finally
@@ -389,9 +394,11 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
 
             if (!await _core.Files.TryReadApartAsync(missing, mode).ConfigureAwait(false))
             {
-                return;
+                return false;
             }
         }
+
+        return true;
     }
 
     private async ValueTask<long> ReadCoreAsync(long offset, IReadOnlyList<Memory<byte>> destinations, IoMode mode)
@@ -399,7 +406,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentNullException.ThrowIfNull(destinations);
         ThrowIfClosed(CffsOpenMode.Read);
-        await FetchApartAsync(offset, destinations.Sum(destination => (long)destination.Length), mode).ConfigureAwait(false);
+        _ = await FetchApartAsync(offset, destinations.Sum(destination => (long)destination.Length), cached: 0, mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         try
         {
@@ -415,6 +422,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
             }
 
             _core.Files.Accessed(_inode);
+            _core.Files.Follow(_inode, offset, done);
             return done;
         }
         finally
@@ -484,7 +492,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
         ThrowIfClosed(CffsOpenMode.Read);
-        await FetchApartAsync(offset, lengthBytes, mode).ConfigureAwait(false);
+        _ = await FetchApartAsync(offset, lengthBytes, cached: 0, mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         List<FrameNumber> frames = [];
         try
@@ -533,6 +541,7 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
             }
 
             _core.Files.Accessed(_inode);
+            _core.Files.Follow(_inode, offset, length);
             return new CffsLease(_core.Cache.Frames, frames, (int)(offset % FramePool.FrameBytes), length, isCopy, Volatile.Read(ref _inode.Version));
         }
         catch

@@ -1,21 +1,34 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Inodes;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Files;
 
 /// <content>
-/// Reading ahead in one file: as long as its reads follow one another, the next stretch of it is on its way while the last one is being used. A stretch is read like any other, with its proofs; whoever
-/// comes to a block of it before the block does waits for it in XN. One thread of the disk's works for it, none of ours.
+/// Reading ahead in one file: as long as its reads follow one another, what lies in front of the reader is on its way in several pieces, so that the disk has work while he uses what has come. How far is a
+/// window that doubles each time he has used up enough of it for the next piece: a reader who stops soon has cost little. A read that is long by itself is treated in the same way.
+/// A piece is read like any other blocks, with its proofs; whoever comes to a block of it before the block does waits for it in XN. It takes frames that are free or hold clean blocks, and no others;
+/// where it fails, nobody is told: the block is one that is missing. One thread of the disk's works for it, none of ours.
 /// </content>
 internal sealed partial class FileStore
 {
     private const long StretchBytes = (long)StepBlocks * BlockBytes;
-    private const long AheadBytesMax = 4 * StretchBytes;
+    private const long WindowBytesMin = 128 << 10;
+    private const int WindowStretchesMax = 8;
 
-    private readonly Lock _behindLock = new();
-    private readonly List<Task> _behind = [];
+    private readonly Lock _aheadLock = new();
+    private readonly List<Task> _ahead = [];
+    private int _aheadBlocks;
     private bool _isFinished;
+
+    /// <summary>The farthest that a reader is read ahead of: a sixteenth of the cache, at most eight stretches; nothing in a cache of less than 8 MiB.</summary>
+    public long WindowBytesMax => core.Cache.Frames.FrameCount < 8 * StepBlocks ? 0 : Math.Min(core.Cache.Frames.FrameCount / 16, WindowStretchesMax * StepBlocks) * (long)BlockBytes;
+
+    /// <summary>Blocks that may be on their way to all readers together.</summary>
+    private int AheadBlocksMax => core.Cache.Frames.FrameCount / 8;
 
     /// <summary>A read has been carried out. Under the inode's lock.</summary>
     public void Follow(Inode inode, long offset, long lengthBytes)
@@ -25,27 +38,32 @@ internal sealed partial class FileStore
         inode.ReadEnd = end;
         if (!follows)
         {
-            inode.AheadEnd = 0;
+            inode.AheadEnd = inode.AheadWindow = 0;
             return;
         }
 
-        if (inode.AheadEnd >= end + (AheadBytesMax / 2) || inode.Map.TotalBlocks <= BlockAllocator.SmallFileBlocks)
+        if (WindowBytesMax == 0 || inode.Map.TotalBlocks <= BlockAllocator.SmallFileBlocks)
         {
             return;
         }
 
-        long from = Math.Max(inode.AheadEnd, end);
-        long length = Math.Min(StretchBytes, (long)inode.Record.Size - from);
-        if (length <= 0 || core.Cache.Frames.FrameCount < 8 * StepBlocks)
+        if (inode.AheadWindow == 0)
         {
-            return;
+            inode.AheadWindow = Math.Clamp(2 * lengthBytes, WindowBytesMin, WindowBytesMax);
         }
 
-        inode.AheadEnd = from + length;
-        long cached = CachedBytes(inode, from, length);
-        if (cached < length)
+        if (ReadAhead(inode, end, (long)inode.Record.Size, inode.AheadWindow, ref inode.AheadEnd))
         {
-            Start(Collect(inode, from + cached, length - cached));
+            inode.AheadWindow = Math.Min(2 * inode.AheadWindow, WindowBytesMax);
+        }
+    }
+
+    /// <summary>Begins to read what a long read has still before it behind its next step. Under the inode's lock.</summary>
+    public void LookAhead(Inode inode, long offset, long lengthBytes, ref long aheadEnd)
+    {
+        if (lengthBytes > StretchBytes && WindowBytesMax > 0)
+        {
+            _ = ReadAhead(inode, offset + StretchBytes, offset + lengthBytes, WindowBytesMax, ref aheadEnd);
         }
     }
 
@@ -53,25 +71,75 @@ internal sealed partial class FileStore
     public void Finish()
     {
         Task[] last;
-        lock (_behindLock)
+        lock (_aheadLock)
         {
             _isFinished = true;
-            last = [.. _behind];
+            last = [.. _ahead];
         }
 
         Task.WaitAll(last);
         core.Behind.WaitForAllAsync(IoMode.Sync).Take();
     }
 
-    private void Start(Missing missing)
+    /// <summary>Begins to read pieces, from where the last one ended, as long as they lie within a window in front of a position. Whether there was one.</summary>
+    private bool ReadAhead(Inode inode, long position, long end, long windowBytes, ref long aheadEnd)
     {
-        lock (_behindLock)
+        long piece = Math.Min(StretchBytes, windowBytes / 2);
+        long at = Math.Max(aheadEnd, position);
+        bool hasBegun = false;
+        while (at < end && at + piece <= position + windowBytes)
         {
-            _ = _behind.RemoveAll(task => task.IsCompleted);
-            if (!_isFinished)
+            long length = Math.Min(piece, end - at);
+            long known = KnownBytes(inode, at, length, orOnItsWay: true);
+            if (known < length && !TryBegin(Collect(inode, at + known, length - known).Requests.ToArray()))
             {
-                _behind.Add(TryReadApartAsync(missing, IoMode.Async).AsTask());
+                break;
             }
+
+            at += length;
+            hasBegun = true;
+        }
+
+        aheadEnd = at;
+        return hasBegun;
+    }
+
+    /// <summary>Begins to read a piece. False when it is to be tried again: too much is on its way.</summary>
+    private bool TryBegin(XnReadRequest[] requests)
+    {
+        FrameNumber[] frames = new FrameNumber[core.Cache.CountAbsent(requests)];
+        lock (_aheadLock)
+        {
+            _ = _ahead.RemoveAll(static task => task.IsCompleted);
+            if (_isFinished || _aheadBlocks + frames.Length > AheadBlocksMax)
+            {
+                return false;
+            }
+
+            // A piece for which there is no room is passed over: to look for room costs much where there is none.
+            if (core.Cache.TryTakeFrames(frames))
+            {
+                _aheadBlocks += frames.Length;
+                _ahead.Add(ReadPieceAsync(requests, frames));
+            }
+
+            return true;
+        }
+    }
+
+    private async Task ReadPieceAsync(XnReadRequest[] requests, FrameNumber[] frames)
+    {
+        try
+        {
+            await core.Cache.ReadAsync(requests, frames, IoMode.Async).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (failure is CffsException or XnException or BlockDeviceException)
+        {
+            // Whoever wants the blocks reads them himself, and is told.
+        }
+        finally
+        {
+            _ = Interlocked.Add(ref _aheadBlocks, -frames.Length);
         }
     }
 }

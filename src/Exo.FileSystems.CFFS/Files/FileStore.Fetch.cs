@@ -14,8 +14,11 @@ namespace Exo.FileSystems.CFFS.Files;
 /// </content>
 internal sealed partial class FileStore
 {
-    /// <summary>How often an operation reads what it misses without the lock before it keeps the lock.</summary>
+    /// <summary>How often an operation reads what it misses without the lock, and gets no further, before it keeps the lock.</summary>
     public const int ApartMax = 3;
+
+    /// <summary>How much of a read is brought in without the lock: half of the cache. One that is longer, and misses, keeps the lock.</summary>
+    public long ApartBytesMax => core.Cache.Frames.FrameCount / 2 * (long)BlockBytes;
 
     /// <summary>The missing blocks of a range, from the first on as many as one step moves; of a small file its group's too. Under the lock.</summary>
     public Missing Collect(Inode inode, long offset, long lengthBytes)

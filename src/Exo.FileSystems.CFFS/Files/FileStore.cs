@@ -2,6 +2,7 @@
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Cache;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -69,18 +70,61 @@ internal sealed partial class FileStore(VolumeCore core)
             if (!inode.Map.TryFind(logical, out MappedExtent extent) || extent.Kind != TreeEntryKind.Contents)
             {
                 destination.Slice(done, take).Clear();
+                done += take;
+                continue;
             }
-            else if (core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
+
+            ulong blocks = Math.Min(((ulong)(within + wanted - done) + BlockBytes - 1) / BlockBytes, extent.LogicalEnd - logical);
+            take = (int)Math.Min((long)blocks * BlockBytes - within, wanted - done);
+            int copied = CopyRun(new BlockNumber(extent.Start + (logical - extent.Logical)), within, destination.Slice(done, take));
+            done += copied;
+            if (copied < take)
             {
-                core.Cache.Bytes(frame).Slice(within, take).CopyTo(destination[done..]);
-                core.Cache.Release(frame);
+                break;
             }
-            else
+        }
+
+        return done;
+    }
+
+    /// <summary>Copies from neighbouring blocks of the disk what is in core: bytes copied, up to the first block that is not.</summary>
+    /// <param name="first">The first block.</param>
+    /// <param name="within">Where in it to begin.</param>
+    /// <param name="destination">Where to; its length says how much.</param>
+    private int CopyRun(BlockNumber first, int within, Span<byte> destination)
+    {
+        // As many at once as stay near in the processor's cache: who looks for them also counts them, and counts them back.
+        const int AtOnce = 64;
+        Span<FrameNumber> frames = stackalloc FrameNumber[AtOnce];
+        int done = 0;
+        while (done < destination.Length)
+        {
+            int wanted = Math.Min(AtOnce, (within + destination.Length - done + BlockBytes - 1) / BlockBytes);
+            int found = core.Cache.GetRun(first, frames[..wanted]);
+            for (int i = 0; i < found; i++)
+            {
+                ReadOnlySpan<byte> block = core.Cache.Bytes(frames[i]);
+                int take = Math.Min(BlockBytes - within, destination.Length - done);
+                if (take == BlockBytes)
+                {
+                    FrameCopy.Copy(block, destination.Slice(done, take));
+                }
+                else
+                {
+                    block.Slice(within, take).CopyTo(destination[done..]);
+                }
+
+                done += take;
+                within = 0;
+            }
+
+            core.Cache.Release(frames[..found]);
+            if (found < wanted)
             {
                 break;
             }
 
-            done += take;
+            first += (uint)found;
         }
 
         return done;
@@ -105,18 +149,20 @@ internal sealed partial class FileStore(VolumeCore core)
             return lengthBytes;
         }
 
+        return KnownBytes(inode, offset, lengthBytes, orOnItsWay: false);
+    }
+
+    /// <summary>How many bytes of a range, from its beginning, are in core, or are being read by somebody, or are a hole.</summary>
+    private long KnownBytes(Inode inode, long offset, long lengthBytes, bool orOnItsWay)
+    {
         long done = 0;
         while (done < lengthBytes)
         {
             ulong logical = (ulong)(offset + done) / BlockBytes;
-            if (inode.Map.TryFind(logical, out MappedExtent extent) && extent.Kind == TreeEntryKind.Contents)
+            if (inode.Map.TryFind(logical, out MappedExtent extent) && extent.Kind == TreeEntryKind.Contents
+                && !core.Cache.IsKnown(new BlockNumber(extent.Start + (logical - extent.Logical)), orOnItsWay))
             {
-                if (!core.Cache.TryGet(new BlockNumber(extent.Start + (logical - extent.Logical)), out FrameNumber frame))
-                {
-                    break;
-                }
-
-                core.Cache.Release(frame);
+                break;
             }
 
             done += BlockBytes - ((offset + done) % BlockBytes);
@@ -144,6 +190,11 @@ internal sealed partial class FileStore(VolumeCore core)
         ulong logical = (ulong)offset / BlockBytes;
         int within = (int)(offset % BlockBytes);
         int blocks = (within + length + BlockBytes - 1) / BlockBytes;
+        if (inode.Map.TryFind(logical, out MappedExtent one) && one.Kind == TreeEntryKind.Contents && logical + (ulong)blocks <= one.LogicalEnd && blocks <= BlockCache.RowMax)
+        {
+            return TryLeaseRow(new BlockNumber(one.Start + (logical - one.Logical)), blocks, within, length, out lease);
+        }
+
         FrameNumber first = default;
         int held = 0;
         for (; held < blocks; held++)
@@ -194,12 +245,18 @@ internal sealed partial class FileStore(VolumeCore core)
             return false;
         }
 
-        if (!core.Cache.TryGetRow(new BlockNumber(record.Start), (int)blocks, out FrameNumber first))
+        return TryLeaseRow(new BlockNumber(record.Start), (int)blocks, 0, (int)record.Size, out lease);
+    }
+
+    private bool TryLeaseRow(BlockNumber block, int blocks, int within, int length, out CffsSpanLease lease)
+    {
+        if (!core.Cache.TryGetRow(block, blocks, out FrameNumber first))
         {
+            lease = default;
             return false;
         }
 
-        lease = new CffsSpanLease(core.Cache.Frames, first, (int)blocks, ((ReadOnlySpan<byte>)core.Cache.Frames.Bytes(first, (int)blocks))[..(int)record.Size]);
+        lease = new CffsSpanLease(core.Cache.Frames, first, blocks, ((ReadOnlySpan<byte>)core.Cache.Frames.Bytes(first, blocks)).Slice(within, length));
         return true;
     }
 
@@ -233,26 +290,9 @@ internal sealed partial class FileStore(VolumeCore core)
             return TryReadPacked(record, sector, 0, destination[..length]);
         }
 
-        for (int done = 0; done < length; done += BlockBytes)
-        {
-            uint block = (uint)(done / BlockBytes);
-            Span<byte> into = destination[done..Math.Min(length, done + BlockBytes)];
-            if (block >= record.Count)
-            {
-                into.Clear();
-            }
-            else if (core.Cache.TryGet(new BlockNumber(record.Start + block), out FrameNumber frame))
-            {
-                core.Cache.Bytes(frame)[..into.Length].CopyTo(into);
-                core.Cache.Release(frame);
-            }
-            else
-            {
-                return false;
-            }
-        }
-
-        return true;
+        int mapped = (int)Math.Min(length, (long)record.Count * BlockBytes);
+        destination[mapped..length].Clear();
+        return CopyRun(new BlockNumber(record.Start), 0, destination[..mapped]) == mapped;
     }
 
     /// <summary>Reads up to the end of the file.</summary>

@@ -42,11 +42,14 @@ internal sealed class Inode
     /// <summary>The frame of <see cref="SlotBlock"/>, retained.</summary>
     public FrameNumber SlotFrame { get; set; }
 
-    /// <summary>Where the last read ended, and up to where has been read ahead since reads follow one another. Under the lock.</summary>
+    /// <summary>Where the last read ended, and, since reads follow one another, up to where has been read ahead and how far that may be from the reader. Under the lock.</summary>
     public long ReadEnd;
 
     /// <inheritdoc cref="ReadEnd"/>
     public long AheadEnd;
+
+    /// <inheritdoc cref="ReadEnd"/>
+    public long AheadWindow;
 
     /// <summary>Where the writes that follow one another began, where the last one ended, and up to where they have been written behind. Under the lock.</summary>
     public long WriteStart;

@@ -84,6 +84,10 @@ internal sealed class BlockRegistry
         return index;
     }
 
+    /// <summary>As <see cref="Find"/>, of the block behind one whose entry is known, or <see cref="None"/>: blocks that came together have entries in a row, as a rule.</summary>
+    public int FindNext(int previous, ulong block) =>
+        previous != None && previous + 1 < _used && _entries[previous + 1].Block == block && _entries[previous + 1].Template != 0 ? previous + 1 : Find(block);
+
     /// <inheritdoc cref="RegistryTables.TryRead"/>
     public bool TryRead(ulong block, out bool found, out RegistryEntry entry, out WriteState state) => _tables.TryRead(block, out found, out entry, out state);
 

@@ -201,7 +201,11 @@ public sealed partial class StatusTests
             volume.Read(key, [new XnReadRequest(root, 0, new BlockExtent(new(300), 1))], [frame], out _);
         }),
         [("Read", XnStatus.NotOwned)] = scene => Thrown(() => scene.Disk.Read(scene.Key, [scene.DataRequest with { Partition = 4 }], scene.FrameArray(3), out _)),
-        [("Read", XnStatus.BadFrames)] = scene => Thrown(() => scene.Disk.Read(scene.Key, [scene.DataRequest], scene.FrameArray(2), out _)),
+        [("Read", XnStatus.BadFrames)] = scene => Thrown(() =>
+        {
+            scene.EvictData();
+            scene.Disk.Read(scene.Key, [scene.DataRequest], scene.FrameArray(2), out _);
+        }),
         [("Read", XnStatus.NotDurable)] = scene => Thrown(() =>
         {
             BlockExtent extent = scene.Tree.FindFree(300, 1)!.Value;
