@@ -98,6 +98,7 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-1k-nginx", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Epoll),
     () => new WebRow("raw-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Nginx),
+    () => new WebRow("raw-1k-close-handlers-nginx", 1 << 10, keepsAlive: false, WebServer.RawHandlers, WebServer.Nginx),
     () => new WebRow("raw-1k-close-epoll", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Epoll),
     () => new WebRow("raw-10k-nginx", 10 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-100k-nginx", 100 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
@@ -113,6 +114,7 @@ Func<IPeerRow>[] rows =
     () => new AblationRow("without-merging-1k", 1 << 10, keepsAlive: true, Ablations.PacketMerging),
     () => new AblationRow("without-merging-1k-close", 1 << 10, keepsAlive: false, Ablations.PacketMerging),
     () => new AblationRow("without-heads-1k", 1 << 10, keepsAlive: true, Ablations.PrebuiltHeads),
+    () => new AblationRow("without-handlers-1k-close", 1 << 10, keepsAlive: false, Ablations.None, whole: WebServer.RawHandlers),
     () => new AblationRow("without-batching-1k", 1 << 10, keepsAlive: true, Ablations.Batching),
     () => new LossRow("loss-0", new WireFaults(0, 0, 10)),
     () => new LossRow("loss-0.1", new WireFaults(0.001, 0, 10)),
@@ -260,9 +262,10 @@ Argument<string> address = new("ADDRESS") { Description = "The address to serve 
 Argument<int> port = new("PORT");
 Option<int> busyPoll = new("--busy-poll") { Description = "Microseconds to look for packets before sleeping." };
 Option<Ablations> without = new("--without") { Description = "What to leave out of Cheetah." };
-Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without };
+Option<bool> handlers = new("--handlers") { Description = "Have the kernel answer SYNs where they come in." };
+Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without, handlers };
 rawServe.Hidden = true;
-rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without)));
+rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without), parsed.GetValue(handlers)));
 
 Option<string?> device = new("--device") { Description = "The interface of a packet socket instead of sockets." };
 Command kestrelServe = new("kestrel-serve", "Serves that many bytes from memory by Kestrel, until it is killed.") { address, port, bytes, device };

@@ -7,6 +7,7 @@ using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Link;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tcp.Handshake;
 using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah;
@@ -25,6 +26,7 @@ public sealed class NetworkStack : IDisposable
     private readonly NetworkDevice device;
     private readonly TimeProvider time;
     private readonly long startTimestamp;
+    private readonly HandshakeDownload handshakes;
     private readonly LinkInterface link;
     private readonly IpInput input;
     private readonly ReceiveBatch arrived;
@@ -68,6 +70,7 @@ public sealed class NetworkStack : IDisposable
         Tcp = new TcpLayer(
             this, options, link, BinaryPrimitives.ReadUInt64LittleEndian(secret), BinaryPrimitives.ReadUInt64LittleEndian(secret[8..]));
         input = new IpInput(link, Tcp);
+        handshakes = new HandshakeDownload(device, Tcp, options.Addresses, startTimestamp - 1_000_000_000);
         arrived = new ReceiveBatch(device.Frames, (options.Without & Ablations.Batching) == 0 ? NetworkDevice.BatchPacketsMax : 1);
         posted.Enqueue(() => NeighborDiscovery.Announce(link));
     }
@@ -131,6 +134,7 @@ public sealed class NetworkStack : IDisposable
             refreshUs = NowUs;
             device.Refresh();
             link.Begin();
+            handshakes.Refresh();
         }
 
         for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left--)
@@ -204,16 +208,51 @@ public sealed class NetworkStack : IDisposable
 
     /// <summary>Gives connections to a port to a handler.</summary>
     /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
-    public void Listen(int port, ITcpHandler handler)
+    public void Listen(int port, ITcpHandler handler) => Listen(port, handler, downloadsHandshake: false);
+
+    /// <summary>
+    /// Gives connections to a port to a handler and has the kernel answer SYNs where they come in (<see cref="NetworkDevice.SetHandler"/>), without this stack, which hears of a
+    /// connection when its peer has answered. For protocols in which the peer speaks first: when the peer's answer is lost, it is its first bytes that open the connection. SYNs
+    /// without timestamps come to the stack as ever. While connections are at their most, a peer is reset instead of being left to try again.
+    /// </summary>
+    /// <param name="port">The port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="downloadsHandshake">False: as <see cref="Listen(int, ITcpHandler)"/>.</param>
+    /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
+    /// <exception cref="NotSupportedException">The device takes no handlers, or the stack's clock is not the system's.</exception>
+    /// <exception cref="NetworkDeviceException">The kernel refused the handler.</exception>
+    public void Listen(int port, ITcpHandler handler, bool downloadsHandshake)
     {
         ArgumentNullException.ThrowIfNull(handler);
         ArgumentOutOfRangeException.ThrowIfLessThan(port, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(port, ushort.MaxValue);
+        if (downloadsHandshake && (time != TimeProvider.System || time.TimestampFrequency != 1_000_000_000))
+        {
+            throw new NotSupportedException("A handshake in the kernel needs the system's clock.");
+        }
+
         Tcp.Listen((ushort)port, handler);
+        if (downloadsHandshake)
+        {
+            try
+            {
+                SetTime();
+                handshakes.Add((ushort)port);
+            }
+            catch
+            {
+                Tcp.StopListening((ushort)port);
+                throw;
+            }
+        }
     }
 
     /// <summary>Takes no more connections at a port; those that are open stay.</summary>
-    public void StopListening(int port) => Tcp.StopListening((ushort)port);
+    public void StopListening(int port)
+    {
+        handshakes.Remove((ushort)port);
+        Tcp.StopListening((ushort)port);
+    }
 
     /// <summary>Begins a connection; the handler hears how it ends or opens.</summary>
     /// <param name="remote">The peer's address and port.</param>
@@ -239,6 +278,7 @@ public sealed class NetworkStack : IDisposable
         }
 
         isDisposed = true;
+        handshakes.RemoveAll();
         SetTime();
         link.Begin();
         Tcp.Dispose();

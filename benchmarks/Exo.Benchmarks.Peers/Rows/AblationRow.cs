@@ -12,7 +12,8 @@ namespace Exo.Benchmarks.Peers.Rows;
 /// <param name="keepsAlive">One connection for all requests, or one for each.</param>
 /// <param name="without">What the peer leaves out.</param>
 /// <param name="always">What both leave out, where only that shows what the idea is for.</param>
-internal sealed class AblationRow(string name, int lengthBytes, bool keepsAlive, Ablations without, Ablations always = Ablations.None) : IPeerRow
+/// <param name="whole">Which server is whole; the peer is <see cref="WebServer.Raw"/>.</param>
+internal sealed class AblationRow(string name, int lengthBytes, bool keepsAlive, Ablations without, Ablations always = Ablations.None, WebServer whole = WebServer.Raw) : IPeerRow
 {
     private const int Connections = 32;
 
@@ -23,7 +24,7 @@ internal sealed class AblationRow(string name, int lengthBytes, bool keepsAlive,
 
     public string Work => $"packet socket{(always == Ablations.None ? "" : $" without {always}")}: {lengthBytes} bytes, {Connections} {(keepsAlive ? "connections kept alive" : "connections at a time, one for each request")}";
 
-    public string Peer => $"without {without}";
+    public string Peer => whole == WebServer.Raw ? $"without {without}" : "without handlers";
 
     public string Unit => "requests per server processor second";
 
@@ -33,13 +34,13 @@ internal sealed class AblationRow(string name, int lengthBytes, bool keepsAlive,
 
     public void Prepare(WorkFolder folder)
     {
-        _whole.Open(folder, lengthBytes, busyPollUs: 0, always, WebServer.Raw);
+        _whole.Open(folder, lengthBytes, busyPollUs: 0, always, whole);
         _without.Open(folder, lengthBytes, busyPollUs: 0, always | without, WebServer.Raw);
     }
 
-    public double RunExo() => Measure(_whole);
+    public double RunExo() => Measure(_whole, whole);
 
-    public double RunPeer() => Measure(_without);
+    public double RunPeer() => Measure(_without, WebServer.Raw);
 
     public void Dispose()
     {
@@ -47,9 +48,9 @@ internal sealed class AblationRow(string name, int lengthBytes, bool keepsAlive,
         _without.Dispose();
     }
 
-    private double Measure(WebServers servers)
+    private double Measure(WebServers servers, WebServer kind)
     {
-        servers.Warm(WebServer.Raw, keepsAlive, Connections);
-        return servers.Measure(WebServer.Raw, keepsAlive, Connections, 4).PerServerSecond;
+        servers.Warm(kind, keepsAlive, Connections);
+        return servers.Measure(kind, keepsAlive, Connections, 4).PerServerSecond;
     }
 }

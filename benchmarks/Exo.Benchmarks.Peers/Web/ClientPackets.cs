@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Net;
 using Exo.Core.Memory;
 using Exo.Core.Net;
@@ -13,10 +14,11 @@ internal sealed class ClientPackets
 
     private const int SlotBytes = 128;
     private const int Tcp = 34;
-    private const int HeaderBytes = 54;
+    private const int StampsBytes = 12;
+    private const int HeaderBytes = 54 + StampsBytes;
 
-    // Maximum segment size 1460 and a window scale of 2^10.
-    private static readonly byte[] SynOptions = [2, 4, 0x05, 0xb4, 1, 3, 3, 10];
+    // As Linux has them: maximum segment size 1460, SACK, timestamps, a window scale of 2^10.
+    private static readonly byte[] SynOptions = [2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 10];
 
     private readonly NetworkDevice _device;
     private readonly TransmitBatch _batch = new();
@@ -49,14 +51,22 @@ internal sealed class ClientPackets
         _ipSum = PacketChecksum.Sum(ip[..20]);
         _pseudo = PacketChecksum.Sum(ip[12..20], 6);
         BinaryPrimitives.WriteUInt16BigEndian(_template.AsSpan(Tcp + 2), (ushort)to.Port);
-        _template[Tcp + 12] = 0x50;
+        _template[Tcp + 12] = 0x80;
+        ReadOnlySpan<byte> stamps = [1, 1, 8, 10];
+        stamps.CopyTo(_template.AsSpan(Tcp + 20));
         _template[Tcp + 14] = _template[Tcp + 15] = 0xff;
     }
 
     public int RequestBytes => _requestBytes;
 
     /// <summary>One packet more; goes out with the next <see cref="Flush"/>, or before if there is no room.</summary>
-    public void Send(ushort port, uint sequence, uint acknowledged, byte flags, bool withRequest = false)
+    /// <param name="port">From which port.</param>
+    /// <param name="sequence">The sequence number.</param>
+    /// <param name="acknowledged">The next one expected.</param>
+    /// <param name="echo">The timestamp last heard.</param>
+    /// <param name="flags">The control bits.</param>
+    /// <param name="withRequest">The request as payload.</param>
+    public void Send(ushort port, uint sequence, uint acknowledged, uint echo, byte flags, bool withRequest = false)
     {
         if (_slot == NetworkDevice.BatchPacketsMax)
         {
@@ -65,9 +75,9 @@ internal sealed class ClientPackets
 
         int offset = _slot * SlotBytes;
         bool isSyn = (flags & Syn) != 0;
-        int headerBytes = HeaderBytes + (isSyn ? SynOptions.Length : 0);
+        int headerBytes = isSyn ? HeaderBytes - StampsBytes + SynOptions.Length : HeaderBytes;
         Span<byte> packet = _device.Frames.Bytes(_first, 2).Slice(offset, headerBytes);
-        _template.CopyTo(packet);
+        _template.AsSpan(0, Math.Min(headerBytes, HeaderBytes)).CopyTo(packet);
         int tcpBytes = headerBytes - Tcp + (withRequest ? _requestBytes : 0);
         BinaryPrimitives.WriteUInt16BigEndian(packet[16..], (ushort)(20 + tcpBytes));
         BinaryPrimitives.WriteUInt16BigEndian(packet[24..], (ushort)~Fold(_ipSum + 20 + (uint)tcpBytes));
@@ -78,10 +88,13 @@ internal sealed class ClientPackets
         tcp[13] = flags;
         if (isSyn)
         {
-            tcp[12] = 0x70;
+            tcp[12] = 0xa0;
             SynOptions.CopyTo(tcp[20..]);
         }
 
+        uint clock = (uint)(Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000));
+        BinaryPrimitives.WriteUInt32BigEndian(tcp[(isSyn ? 28 : 24)..], clock);
+        BinaryPrimitives.WriteUInt32BigEndian(tcp[(isSyn ? 32 : 28)..], echo);
         BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], Fold(_pseudo + (uint)tcpBytes));
         var header = new PacketSlice(new FrameNumber(_first.Value + (uint)(offset / FramePool.FrameBytes)), offset % FramePool.FrameBytes, headerBytes);
         _batch.TryAdd(header, withRequest ? _request : [], new PacketOffload(Tcp, 16));

@@ -186,7 +186,7 @@ internal sealed class RawHttpLoad
         _byPort[_nextPort] = (short)index;
         _usedUpTo[connection.Port] = connection.Next;
         connection = new Connection { State = State.Opening, Port = _nextPort, Next = FirstSequence(_nextPort, now), Began = now, Progress = now };
-        _packets.Send(connection.Port, connection.Next, 0, ClientPackets.Syn);
+        _packets.Send(connection.Port, connection.Next, 0, 0, ClientPackets.Syn);
     }
 
     // The clock of RFC 9293 section 3.4.1, four microseconds a number, and never a number that the port has used: the server may still have the last
@@ -203,7 +203,7 @@ internal sealed class RawHttpLoad
         connection.State = State.Waiting;
         connection.Got = 0;
         connection.Progress = now;
-        _packets.Send(connection.Port, connection.Next, connection.Expected, ClientPackets.Acknowledge | ClientPackets.Push, withRequest: true);
+        _packets.Send(connection.Port, connection.Next, connection.Expected, connection.Echo, ClientPackets.Acknowledge | ClientPackets.Push, withRequest: true);
         connection.Next += (uint)_packets.RequestBytes;
     }
 
@@ -231,6 +231,7 @@ internal sealed class RawHttpLoad
             return;
         }
 
+        ReadStamp(tcp, ref connection.Echo);
         if (connection.State == State.Opening)
         {
             if ((flags & (ClientPackets.Syn | ClientPackets.Acknowledge)) == (ClientPackets.Syn | ClientPackets.Acknowledge))
@@ -242,8 +243,8 @@ internal sealed class RawHttpLoad
             else if ((flags & ClientPackets.Acknowledge) != 0)
             {
                 // The server remembers another connection of this port: RFC 9293 section 3.10.7.3 has it forget that.
-                _packets.Send(port, BinaryPrimitives.ReadUInt32BigEndian(tcp[8..]), 0, ClientPackets.Reset);
-                _packets.Send(port, connection.Next, 0, ClientPackets.Syn);
+                _packets.Send(port, BinaryPrimitives.ReadUInt32BigEndian(tcp[8..]), 0, 0, ClientPackets.Reset);
+                _packets.Send(port, connection.Next, 0, 0, ClientPackets.Syn);
             }
 
             return;
@@ -259,7 +260,7 @@ internal sealed class RawHttpLoad
 
         if (sequence != connection.Expected || connection.State != State.Waiting)
         {
-            _packets.Send(port, connection.Next, connection.Expected, ClientPackets.Acknowledge);
+            _packets.Send(port, connection.Next, connection.Expected, connection.Echo, ClientPackets.Acknowledge);
             return;
         }
 
@@ -281,7 +282,7 @@ internal sealed class RawHttpLoad
         }
         else
         {
-            _packets.Send(port, connection.Next, connection.Expected, ClientPackets.Acknowledge);
+            _packets.Send(port, connection.Next, connection.Expected, connection.Echo, ClientPackets.Acknowledge);
         }
     }
 
@@ -297,7 +298,7 @@ internal sealed class RawHttpLoad
 
         if (isFin)
         {
-            _packets.Send(connection.Port, connection.Next, connection.Expected, ClientPackets.Acknowledge | ClientPackets.Fin);
+            _packets.Send(connection.Port, connection.Next, connection.Expected, connection.Echo, ClientPackets.Acknowledge | ClientPackets.Fin);
             connection.State = State.Closed;
         }
         else
@@ -306,6 +307,19 @@ internal sealed class RawHttpLoad
         }
 
         _idle.Push(index);
+    }
+
+    private static void ReadStamp(ReadOnlySpan<byte> tcp, ref uint echo)
+    {
+        int end = Math.Min((tcp[12] >> 4) * 4, tcp.Length);
+        for (int at = 20; at + 10 <= end && tcp[at] != 0; at += tcp[at] == 1 ? 1 : Math.Max((byte)2, tcp[at + 1]))
+        {
+            if (tcp[at] == 8)
+            {
+                echo = BinaryPrimitives.ReadUInt32BigEndian(tcp[(at + 2)..]);
+                return;
+            }
+        }
     }
 
     // The length of an answer is learnt from the first; that it is a good one is looked at every time.
@@ -349,16 +363,16 @@ internal sealed class RawHttpLoad
             connection.Progress = now;
             if (connection.State == State.Opening)
             {
-                _packets.Send(connection.Port, connection.Next, 0, ClientPackets.Syn);
+                _packets.Send(connection.Port, connection.Next, 0, 0, ClientPackets.Syn);
             }
             else if (connection.Got == 0)
             {
                 _packets.Send(
-                    connection.Port, connection.Next - (uint)_packets.RequestBytes, connection.Expected, ClientPackets.Acknowledge | ClientPackets.Push, withRequest: true);
+                    connection.Port, connection.Next - (uint)_packets.RequestBytes, connection.Expected, connection.Echo, ClientPackets.Acknowledge | ClientPackets.Push, withRequest: true);
             }
             else
             {
-                _packets.Send(connection.Port, connection.Next, connection.Expected, ClientPackets.Acknowledge);
+                _packets.Send(connection.Port, connection.Next, connection.Expected, connection.Echo, ClientPackets.Acknowledge);
             }
         }
     }
@@ -371,7 +385,7 @@ internal sealed class RawHttpLoad
             if (connection.State != State.Closed)
             {
                 uint next = connection.Next + (connection.State == State.Opening ? 1u : 0);
-                _packets.Send(connection.Port, next, connection.Expected, ClientPackets.Reset | ClientPackets.Acknowledge);
+                _packets.Send(connection.Port, next, connection.Expected, connection.Echo, ClientPackets.Reset | ClientPackets.Acknowledge);
             }
         }
 
@@ -386,6 +400,9 @@ internal sealed class RawHttpLoad
         /// <summary>The next sequence number to be sent, and the next one expected.</summary>
         public uint Next;
         public uint Expected;
+
+        /// <summary>The server's timestamp, to be told back.</summary>
+        public uint Echo;
 
         /// <summary>Bytes of the answer so far.</summary>
         public long Got;

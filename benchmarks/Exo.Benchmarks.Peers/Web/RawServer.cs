@@ -10,11 +10,11 @@ namespace Exo.Benchmarks.Peers.Web;
 /// <summary>Cheetah on a packet socket, in a process of its own: one file from memory.</summary>
 internal static class RawServer
 {
-    public static void Run(string interfaceName, IPAddress address, int port, int bytes, int busyPollUs, Ablations without)
+    public static void Run(string interfaceName, IPAddress address, int port, int bytes, int busyPollUs, Ablations without, bool takesHandlers)
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 128 << 20 });
         using PacketSocketDevice device = PacketSocketDevice.Open(
-            interfaceName, frames, new PacketSocketOptions { BusyPoll = TimeSpan.FromMicroseconds(busyPollUs) });
+            interfaceName, frames, new PacketSocketOptions { BusyPoll = TimeSpan.FromMicroseconds(busyPollUs), TakesHandlers = takesHandlers });
         using MemoryDocumentSource source = new(frames);
         byte[] content = new byte[bytes];
         new Random(1).NextBytes(content);

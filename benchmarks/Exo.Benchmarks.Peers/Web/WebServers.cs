@@ -16,6 +16,9 @@ internal enum WebServer
     /// <summary>Exo on a packet socket, with a TCP of its own.</summary>
     Raw,
 
+    /// <summary>The same, with SYNs answered where they come in.</summary>
+    RawHandlers,
+
     /// <summary>nginx with one worker.</summary>
     Nginx,
 
@@ -60,10 +63,10 @@ internal sealed class WebServers : IDisposable
             string port = PortOf(kind).ToString(CultureInfo.InvariantCulture);
             switch (kind)
             {
-                case WebServer.Raw:
+                case WebServer.Raw or WebServer.RawHandlers:
                     Serve(
                         kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "raw-serve", TwoNamespaces.ServerLink, RawAddress, port, length,
-                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString());
+                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString(), "--handlers", kind == WebServer.RawHandlers ? "true" : "false");
                     break;
                 case WebServer.Kestrel:
                     Serve(kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "kestrel-serve", TwoNamespaces.ServerAddress, port, length);
@@ -135,7 +138,7 @@ internal sealed class WebServers : IDisposable
         _network.Dispose();
     }
 
-    private static bool IsRaw(WebServer kind) => kind is WebServer.Raw or WebServer.RawKestrel;
+    private static bool IsRaw(WebServer kind) => kind is WebServer.Raw or WebServer.RawHandlers or WebServer.RawKestrel;
 
     private static int PortOf(WebServer kind) => Port + (int)kind;
 

@@ -18,6 +18,9 @@ internal sealed record ServeDevice(string Kind, string Name)
     /// <summary>Memory for packets beside the cache.</summary>
     public const long PacketBytes = 48L << 20;
 
+    /// <summary>Whether code is downloaded to where packets come in.</summary>
+    public bool TakesHandlers { get; init; }
+
     public bool IsRaw => Kind != "sockets";
 
     /// <exception cref="UsageException">It is not of the form.</exception>
@@ -47,7 +50,7 @@ internal sealed record ServeDevice(string Kind, string Name)
 
                 return tap;
             case "packet":
-                return PacketSocketDevice.Open(Name, frames);
+                return PacketSocketDevice.Open(Name, frames, new PacketSocketOptions { TakesHandlers = TakesHandlers });
             default:
                 var authority = CapabilityAuthority.Create();
                 using (ExoEnvironment owner = ExoEnvironment.CreateRoot(authority))

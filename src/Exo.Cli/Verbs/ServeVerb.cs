@@ -28,6 +28,7 @@ internal static class ServeVerb
             HelpName = "DEVICE",
             DefaultValueFactory = _ => "sockets",
         };
+        Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects where packets come in" };
         Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
         Option<string?> observe = Symbols.Observe();
@@ -46,12 +47,13 @@ internal static class ServeVerb
         command.Add(cache);
         command.Add(reactors);
         command.Add(device);
+        command.Add(handlers);
         command.Add(address);
         command.Add(gateway);
         command.Add(observe);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
-            ServeDevice.Parse(parsed.GetRequiredValue(device)), parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe)));
+            ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe)));
         return command;
     }
 
@@ -65,6 +67,11 @@ internal static class ServeVerb
         if (where.IsRaw && (reactors != 1 || endPoint.Port == 0))
         {
             throw new UsageException("--device: an interface is served by one thread, at a port that --listen names");
+        }
+
+        if (where.TakesHandlers && where.Kind != "packet")
+        {
+            throw new UsageException("--handlers: only with --device packet:");
         }
 
         if (!where.IsRaw && (addresses.Length > 0 || gateways.Length > 0))

@@ -24,11 +24,14 @@ internal static class BpfAbi
     public const int LINK_CREATE = 28;
     public const int LINK_UPDATE = 29;
 
+    public const uint PROG_TYPE_SOCKET_FILTER = 1;
+    public const uint PROG_TYPE_SCHED_CLS = 3;
     public const uint PROG_TYPE_XDP = 6;
     public const uint MAP_TYPE_DEVMAP = 14;
     public const uint MAP_TYPE_XSKMAP = 17;
 
     public const uint ATTACH_XDP = 37;
+    public const uint ATTACH_TCX_INGRESS = 46;
     public const uint PROG_XDP_HAS_FRAGS = 1 << 5;
 }
 

@@ -51,6 +51,9 @@ public abstract class NetworkDevice : IDisposable
     /// <summary>What it has done.</summary>
     public abstract NetworkDeviceCounters Counters { get; }
 
+    /// <summary>Whether code can be downloaded to where packets come in: <see cref="SetHandler"/>.</summary>
+    public virtual bool TakesHandlers => false;
+
     /// <summary>Packets accepted that are not done with yet; always 0 if the device copies.</summary>
     public virtual int TransmitsInFlight => 0;
 
@@ -117,6 +120,25 @@ public abstract class NetworkDevice : IDisposable
     /// <exception cref="NetworkDeviceException">The device is gone.</exception>
     public virtual void Refresh()
     {
+    }
+
+    /// <summary>
+    /// Downloads code that deals with some packets where they come in; it replaces what was there. The interface is as it was when this is called with null, when the device is
+    /// disposed, and when the process ends, however it ends.
+    /// </summary>
+    /// <exception cref="NotSupportedException">The device has no place for it: <see cref="TakesHandlers"/>.</exception>
+    /// <exception cref="NetworkDeviceException">The kernel refused the code.</exception>
+    public virtual void SetHandler(PacketHandler? handler) => throw new NotSupportedException($"{Name} takes no handlers.");
+
+    /// <summary>Has the kernel run a handler's ingress part on a packet that came from nowhere and goes nowhere.</summary>
+    /// <param name="handler">The handler; it need not be set.</param>
+    /// <param name="packet">The packet; it becomes what the program made of it.</param>
+    /// <returns>The program's verdict.</returns>
+    /// <exception cref="NetworkDeviceException">The kernel refused the code.</exception>
+    public int TestHandler(PacketHandler handler, Span<byte> packet)
+    {
+        ArgumentNullException.ThrowIfNull(handler);
+        return IngressHook.Run(Name, handler.Ingress, packet);
     }
 
     /// <summary>

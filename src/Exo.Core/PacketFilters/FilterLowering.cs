@@ -28,7 +28,7 @@ internal sealed class FilterLowering
 
     private const int Result = 0, Field = 3, Behind = 4, Scratch = 5, Packet = 6, End = 7, Base = 8, Best = 9, Frame = 10;
 
-    private readonly FilterCode _code = new();
+    private readonly LabelledCode _code = new();
     private readonly bool _isXdp;
     private readonly bool _isRedirect;
     private readonly int _matched;
@@ -72,7 +72,7 @@ internal sealed class FilterLowering
     public static Program? XdpRedirect(FilterNode root, int mapDescriptor)
     {
         FilterLowering lowering = new(root, isXdp: true, isRedirect: true);
-        FilterCode code = lowering._code;
+        LabelledCode code = lowering._code;
         code.Load(Best, 1, XdpReceiveQueue, 4);
         lowering.LoadContext();
 
@@ -320,7 +320,7 @@ internal sealed class FilterLowering
             _code.JumpIfRegister(Opcodes.JumpGreater, Field, End, over);
         }
 
-        _code.StoreDouble(Frame, -8 * (steps + 1), Field);
+        _code.Store(Frame, -8 * (steps + 1), Field, 8);
         _code.AluRegister(Opcodes.Move, Base, Field);
     }
 }

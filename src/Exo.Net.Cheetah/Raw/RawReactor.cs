@@ -33,7 +33,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         startTimestamp = time.GetTimestamp();
         stack = new NetworkStack(device, network);
         queue = new RawResponseQueue(stack.Tcp);
-        stack.Listen(port, this);
+        stack.Listen(port, this, downloadsHandshake: device.TakesHandlers);
         thread = new Thread(Run) { IsBackground = true, Name = "cheetah-raw" };
     }
 

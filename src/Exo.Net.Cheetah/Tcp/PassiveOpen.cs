@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Net.Cheetah.Link;
 using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Tcp;
@@ -9,7 +10,7 @@ namespace Exo.Net.Cheetah.Tcp;
 /// </summary>
 internal static class PassiveOpen
 {
-    public static void Take(TcpLayer tcp, ITcpHandler handler, in ConnectionKey key, in TcpSegment segment, int lengthBytes, uint issAtLeast)
+    public static void Take(TcpLayer tcp, ITcpHandler handler, in ConnectionKey key, in TcpSegment segment, PacketBytes payload, uint issAtLeast)
     {
         if ((segment.Flags & TcpFlags.Rst) != 0)
         {
@@ -18,9 +19,9 @@ internal static class PassiveOpen
 
         if ((segment.Flags & TcpFlags.Ack) != 0)
         {
-            if ((segment.Flags & TcpFlags.Syn) != 0 || !TryCookie(tcp, handler, key, segment))
+            if ((segment.Flags & TcpFlags.Syn) != 0 || !(TryCookie(tcp, handler, key, segment, payload) || IsAhead(tcp, key, segment)))
             {
-                tcp.SendResetFor(key, segment, lengthBytes);
+                tcp.SendResetFor(key, segment, payload.LengthBytes);
             }
 
             return;
@@ -94,7 +95,7 @@ internal static class PassiveOpen
         {
             c.Rtt.Measure(tcp.NowUs - c.LastSentUs);
         }
-        else
+        else if (c.SynRetries > 0)
         {
             c.Rtt.SynWasLost();
         }
@@ -136,7 +137,7 @@ internal static class PassiveOpen
     }
 
     // The third segment of a handshake of which nothing was kept but what it brings back itself.
-    private static bool TryCookie(TcpLayer tcp, ITcpHandler handler, in ConnectionKey key, in TcpSegment segment)
+    private static bool TryCookie(TcpLayer tcp, ITcpHandler handler, in ConnectionKey key, in TcpSegment segment, PacketBytes payload)
     {
         if (tcp.Table.Count >= tcp.Options.ConnectionsMax
             || !tcp.Cookies.TryRead(key, segment.Sequence - 1, segment.Acknowledgment - 1, tcp.NowUs, out ushort segmentBytes))
@@ -152,8 +153,13 @@ internal static class PassiveOpen
         c.Iss = segment.Acknowledgment - 1;
         c.SndUna = c.Iss;
         c.SndNxt = c.Iss + 1;
-        c.SynRetries = 1;   // no round trip was measured
-        tcp.CompleteCookie(c, segment);
+        SegmentArrival.Take(c, segment, payload);   // the request may come with it
         return true;
     }
+
+    // Where every handshake ends with a cookie, the segment that brings it may be lost, or overtaken by the next: then the peer sends it again, and must not be reset. What such a
+    // peer echoes is our clock as it was a moment ago, which nobody else can tell.
+    private static bool IsAhead(TcpLayer tcp, in ConnectionKey key, in TcpSegment segment) =>
+        tcp.Cookies.AreMadeElsewhere && segment.Options.HasTimestamps
+        && (uint)(tcp.NowUs / 1000) + tcp.TimestampOffsetOf(key) - segment.Options.TimestampEcho < 3_000;
 }

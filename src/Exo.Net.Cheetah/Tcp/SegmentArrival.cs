@@ -39,7 +39,11 @@ internal static class SegmentArrival
             if (SequenceNumber.IsBefore(segment.Options.Timestamp, c.RecentTimestamp) && tcp.NowUs - c.RecentTimestampUs < TimestampsForgottenUs)
             {
                 tcp.Counters.SegmentsRefused++;
-                tcp.AckOutOfWindow(c, lengthBytes > 0);
+                if (!tcp.TryBeginAnew(c, segment, payload))
+                {
+                    tcp.AckOutOfWindow(c, lengthBytes > 0);
+                }
+
                 return;
             }
         }
@@ -58,6 +62,11 @@ internal static class SegmentArrival
         if (!isAcceptable)
         {
             tcp.Counters.SegmentsRefused++;
+            if (tcp.TryBeginAnew(c, segment, payload))
+            {
+                return;
+            }
+
             if (!isReset)
             {
                 if (c.UsesSack && lengthBytes > 0 && SequenceNumber.IsAtOrBefore(end, c.RcvNxt))
@@ -128,7 +137,11 @@ internal static class SegmentArrival
         if (SequenceNumber.IsAfter(segment.Acknowledgment, c.SndNxt)
             || SequenceNumber.IsBefore(segment.Acknowledgment, c.SndUna - (uint)c.MaxSndWnd))
         {
-            tcp.ChallengeAck(c);
+            if (!tcp.TryBeginAnew(c, segment, payload))
+            {
+                tcp.ChallengeAck(c);
+            }
+
             return;
         }
 

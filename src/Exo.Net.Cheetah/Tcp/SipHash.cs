@@ -9,6 +9,15 @@ namespace Exo.Net.Cheetah.Tcp;
 /// </summary>
 internal readonly struct SipHash(ulong key0, ulong key1)
 {
+    /// <summary>What the state begins with beside the key: "somepseudorandomlygeneratedbytes".</summary>
+    public const ulong Initial0 = 0x736F_6D65_7073_6575, Initial1 = 0x646F_7261_6E64_6F6D, Initial2 = 0x6C79_6765_6E65_7261, Initial3 = 0x7465_6462_7974_6573;
+
+    /// <summary>The first half of the key.</summary>
+    public ulong Key0 => key0;
+
+    /// <summary>The second half.</summary>
+    public ulong Key1 => key1;
+
     public ulong Of(in ConnectionKey key, ulong word)
     {
         ReadOnlySpan<ulong> words =
@@ -18,7 +27,7 @@ internal readonly struct SipHash(ulong key0, ulong key1)
 
     public ulong Of(ReadOnlySpan<ulong> words)
     {
-        ulong v0 = key0 ^ 0x736F_6D65_7073_6575, v1 = key1 ^ 0x646F_7261_6E64_6F6D, v2 = key0 ^ 0x6C79_6765_6E65_7261, v3 = key1 ^ 0x7465_6462_7974_6573;
+        ulong v0 = key0 ^ Initial0, v1 = key1 ^ Initial1, v2 = key0 ^ Initial2, v3 = key1 ^ Initial3;
         foreach (ulong word in words)
         {
             v3 ^= word;

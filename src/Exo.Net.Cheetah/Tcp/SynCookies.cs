@@ -12,12 +12,18 @@ namespace Exo.Net.Cheetah.Tcp;
 /// </summary>
 internal sealed class SynCookies(SipHash hash)
 {
-    private const long TickUs = 64_000_000;
+    public const long TickUs = 64_000_000;
     private const int TicksValid = 2;
 
-    private static readonly ushort[] SegmentSizes = [536, 1000, 1220, 1300, 1380, 1440, 1460, 8960];
+    public static readonly ushort[] SegmentSizes = [536, 1000, 1220, 1300, 1380, 1440, 1460, 8960];
 
     private long lastMadeTick = -100;
+
+    /// <summary>What they are made with.</summary>
+    public SipHash Hash => hash;
+
+    /// <summary>Others make them too, so that nobody knows here when one was made lately.</summary>
+    public bool AreMadeElsewhere { get; set; }
 
     public uint Make(in ConnectionKey key, uint peerSequence, ushort peerSegmentBytes, long nowUs)
     {
@@ -36,7 +42,7 @@ internal sealed class SynCookies(SipHash hash)
     {
         long tick = nowUs / TickUs;
         segmentBytes = 0;
-        if (tick - lastMadeTick > TicksValid)
+        if (!AreMadeElsewhere && tick - lastMadeTick > TicksValid)
         {
             return false;
         }

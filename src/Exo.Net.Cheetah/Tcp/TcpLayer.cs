@@ -57,6 +57,9 @@ internal sealed partial class TcpLayer : IDisposable
 
     public SynCookies Cookies { get; }
 
+    /// <summary>What initial sequence numbers and timestamps are drawn with.</summary>
+    public SipHash Hash => hash;
+
     public DeferredReleases Releases { get; } = new();
 
     public TcpCounters Counters { get; } = new();
@@ -146,7 +149,7 @@ internal sealed partial class TcpLayer : IDisposable
 
         if (listeners.TryGetValue(segment.DestinationPort, out ITcpHandler? handler))
         {
-            PassiveOpen.Take(this, handler, key, segment, payload.LengthBytes, issAtLeast);
+            PassiveOpen.Take(this, handler, key, segment, payload, issAtLeast);
         }
         else if ((segment.Flags & TcpFlags.Rst) == 0)
         {
@@ -169,8 +172,12 @@ internal sealed partial class TcpLayer : IDisposable
             ? SequenceNumber.IsAfter(segment.Options.Timestamp, entry.RecentTimestamp)
                 || (segment.Options.Timestamp == entry.RecentTimestamp && SequenceNumber.IsAfter(segment.Sequence, entry.ReceiveNext))
             : SequenceNumber.IsAfter(segment.Sequence, entry.ReceiveNext);
-        if (isSyn && isYounger && listeners.ContainsKey(entry.Key.LocalPort))
+        bool isHandshake = isSyn
+            || (Cookies.AreMadeElsewhere && (segment.Flags & (TcpFlags.Syn | TcpFlags.Ack)) == TcpFlags.Ack && segment.Options.HasTimestamps && isYounger
+                && Cookies.TryRead(entry.Key, segment.Sequence - 1, segment.Acknowledgment - 1, NowUs, out _));
+        if (isHandshake && isYounger && listeners.ContainsKey(entry.Key.LocalPort))
         {
+            // Behind a cookie it is timestamps that keep segments of the last connection out (RFC 7323 section 5.2).
             issAtLeast = entry.SendNext + 65537;
             TimeWaits.Remove(index);
             return true;
@@ -190,6 +197,31 @@ internal sealed partial class TcpLayer : IDisposable
         }
 
         return false;
+    }
+
+    /// <summary>
+    /// Whether a segment that cannot belong to a connection ends a handshake of which the stack has not seen the SYN: the peer has forgotten the connection and begun another under the
+    /// same names. The segment is dealt with then.
+    /// </summary>
+    public bool TryBeginAnew(TcpConnection c, in TcpSegment segment, PacketBytes payload)
+    {
+        if (!Cookies.AreMadeElsewhere || (segment.Flags & (TcpFlags.Syn | TcpFlags.Rst | TcpFlags.Ack)) != TcpFlags.Ack || !segment.Options.HasTimestamps
+            || segment.Sequence - 1 == c.Irs || !listeners.TryGetValue(c.Key.LocalPort, out ITcpHandler? handler)
+            || !Cookies.TryRead(c.Key, segment.Sequence - 1, segment.Acknowledgment - 1, NowUs, out _))
+        {
+            return false;
+        }
+
+        if (c.UsesTimestamps && SequenceNumber.IsBefore(segment.Options.Timestamp, c.RecentTimestamp))
+        {
+            // A peer whose clock began anew as well, or a segment from long ago, for whom a reset means nothing. The peer tries again.
+            SendResetFor(c.Key, segment, payload.LengthBytes);
+            return true;
+        }
+
+        Close(c, TcpCloseReason.Reset);
+        PassiveOpen.Take(this, handler, c.Key, segment, payload, 0);
+        return true;
     }
 
     // Lives of connections.
@@ -216,14 +248,6 @@ internal sealed partial class TcpLayer : IDisposable
 
     /// <summary>The millisecond clock of RFC 7323 section 5.4, as one connection tells it.</summary>
     public uint TimestampOf(TcpConnection c) => (uint)(NowUs / 1000) + c.TimestampOffset;
-
-    public void CompleteCookie(TcpConnection c, in TcpSegment segment)
-    {
-        if (PassiveOpen.Complete(c, segment))
-        {
-            MakeDirty(c);
-        }
-    }
 
     public void MakeDirty(TcpConnection c)
     {

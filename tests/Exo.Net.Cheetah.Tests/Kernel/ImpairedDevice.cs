@@ -16,6 +16,10 @@ internal sealed class ImpairedDevice(NetworkDevice inner, int seed, double loss,
 
     public override NetworkDeviceCounters Counters => inner.Counters;
 
+    public override bool TakesHandlers => inner.TakesHandlers;
+
+    public override void SetHandler(PacketHandler? handler) => inner.SetHandler(handler);
+
     public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout) => inner.Wait(wanted, timeout);
 
     public override void Wake() => inner.Wake();

@@ -21,48 +21,6 @@ public class KernelTests
     private static readonly long TransferBytes =
         long.Parse(Environment.GetEnvironmentVariable("EXO_TCP_MIB") ?? "24", CultureInfo.InvariantCulture) << 20;
 
-    private static NetworkStackOptions Options => new()
-    {
-        Addresses = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("fd09::2/64")],
-    };
-
-    // Polls on a thread of its own until disposed.
-    private sealed class Polled : IDisposable
-    {
-        private readonly CancellationTokenSource ending = new();
-        private readonly Thread thread;
-        private Exception? failure;
-
-        public Polled(NetworkDevice device, Action<NetworkStack> begin)
-        {
-            Stack = new NetworkStack(device, Options);
-            begin(Stack);
-            thread = new Thread(() =>
-            {
-                try
-                {
-                    Stack.Run(ending.Token);
-                }
-                catch (Exception e)
-                {
-                    failure = e;
-                }
-            });
-            thread.Start();
-        }
-
-        public NetworkStack Stack { get; }
-
-        public void Dispose()
-        {
-            ending.Cancel();
-            thread.Join();
-            Stack.Dispose();
-            ending.Dispose();
-            Assert.Null(failure);
-        }
-    }
-
     [Theory]
     [InlineData("10.9.0.2", 0, 0, 0)]
     [InlineData("fd09::2", 0, 0, 0)]
@@ -177,7 +135,7 @@ public class KernelTests
         documents.Set("/small", small);
         documents.Set("/large", large);
         var server = new CheetahServer(
-            new CheetahServerOptions { Device = network.Device, Network = Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
         await using (server)
         {
             server.Start();
@@ -212,7 +170,7 @@ public class KernelTests
         byte[] first = TestServer.Bytes(100_000);
         documents.Set("/file", first);
         var server = new CheetahServer(
-            new CheetahServerOptions { Device = network.Device, Network = Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
         await using (server)
         {
             server.Start();
@@ -250,7 +208,7 @@ public class KernelTests
         return response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
     }
 
-    private static void Exchange(Socket socket, long bytes)
+    internal static void Exchange(Socket socket, long bytes)
     {
         socket.ReceiveTimeout = socket.SendTimeout = 60_000;
         var sending = new Thread(() =>

@@ -29,6 +29,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private readonly VirtioVectors _vectors;
     private readonly PacketReceiveRing? _ring;
     private readonly PacketTransmitRing? _transmitRing;
+    private readonly IngressHook? _hook;
     private readonly bool _mayBypass;
     private readonly bool _mayBeContiguous;
     private readonly TimeSpan _busyPoll;
@@ -40,7 +41,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private bool _isDisposed;
 
     private PacketSocketDevice(
-        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, PacketTransmitRing? transmitRing, FramePool frames, ReceiveFrames receiveFrames,
+        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, PacketTransmitRing? transmitRing, IngressHook? hook, FramePool frames, ReceiveFrames receiveFrames,
         VirtioVectors vectors, PacketSocketOptions options)
         : base(link.Name, frames)
     {
@@ -48,6 +49,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         _socket = socket;
         _ring = ring;
         _transmitRing = transmitRing;
+        _hook = hook;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
         _mayBypass = options.BypassQueueing;
@@ -59,6 +61,9 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
 
     /// <inheritdoc/>
     public override NetworkDeviceFeatures Features => Volatile.Read(ref _features);
+
+    /// <inheritdoc/>
+    public override bool TakesHandlers => _hook is not null;
 
     /// <inheritdoc/>
     public override NetworkDeviceCounters Counters
@@ -87,19 +92,22 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         SafeFileHandle? socket = null;
         PacketReceiveRing? ring = null;
         PacketTransmitRing? transmitRing = null;
+        IngressHook? hook = null;
         ReceiveFrames? receiveFrames = null;
         try
         {
             _ = link.Address;
             socket = OpenSocket(link, options, out ring);
             transmitRing = options.TransmitRingSlots == 0 ? null : PacketTransmitRing.TryOpen(OpenSender(link, options), options.TransmitRingSlots);
+            hook = options.TakesHandlers ? IngressHook.Attach(link) : null;
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
             VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
-            return new PacketSocketDevice(link, socket, ring, transmitRing, frames, receiveFrames, vectors, options);
+            return new PacketSocketDevice(link, socket, ring, transmitRing, hook, frames, receiveFrames, vectors, options);
         }
         catch
         {
             receiveFrames?.Dispose();
+            hook?.Dispose();
             transmitRing?.Dispose();
             ring?.Dispose();
             socket?.Dispose();
@@ -137,6 +145,38 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         }
 
         Volatile.Write(ref _features, Measure());
+    }
+
+    /// <inheritdoc/>
+    public override void SetHandler(PacketHandler? handler)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_hook is not { } hook)
+        {
+            base.SetHandler(handler);
+            return;
+        }
+
+        // The kernel shows packets to sockets before it runs the hook. While only one of both is in place packets are lost rather than dealt with twice: they come again.
+        if (handler is null)
+        {
+            hook.Set(null);
+            int nothing = 0;
+            _ = Libc.SetSocketOption(Descriptor, Libc.SolSocket, PacketAbi.SO_DETACH_FILTER, &nothing, sizeof(int));   // fails when there is none
+            return;
+        }
+
+        using SafeFileHandle filter = IngressHook.Load(Name, BpfAbi.PROG_TYPE_SOCKET_FILTER, handler.Receive);
+        Set(_link, Descriptor, Libc.SolSocket, PacketAbi.SO_ATTACH_BPF, (int)filter.DangerousGetHandle(), "leave out what is handled on");
+        try
+        {
+            hook.Set(handler.Ingress);
+        }
+        catch (NetworkDeviceException)
+        {
+            SetHandler(null);
+            throw;
+        }
     }
 
     /// <inheritdoc/>
@@ -388,6 +428,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         }
 
         _isDisposed = true;
+        _hook?.Dispose();
         _ring?.Dispose();
         _transmitRing?.Dispose();
         _socket.Dispose();

@@ -47,6 +47,12 @@ public sealed record PacketSocketOptions
     /// </summary>
     public TimeSpan BusyPoll { get; init; }
 
+    /// <summary>
+    /// Whether code can be downloaded to where packets come in (<see cref="NetworkDevice.SetHandler"/>). Needs Linux 6.6, CAP_BPF and CAP_NET_ADMIN; where they are missing the device
+    /// is not opened.
+    /// </summary>
+    public bool TakesHandlers { get; init; }
+
     /// <summary>Frames to receive into. The default is room for a whole batch of the longest super-packets, and half of that again for whoever keeps some.</summary>
     public int ReceiveFrameCount { get; init; } = 64 * 17 * 3 / 2;
 

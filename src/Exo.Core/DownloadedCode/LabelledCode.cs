@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-using Exo.Core.DownloadedCode;
+namespace Exo.Core.DownloadedCode;
 
-namespace Exo.Core.PacketFilters;
-
-/// <summary>Instructions with labels, as the emission of filters needs them.</summary>
-internal sealed class FilterCode
+/// <summary>A program under construction: instructions, and jumps forward to labels.</summary>
+internal sealed class LabelledCode
 {
     /// <summary>In programs of that many slots every conditional jump reaches every place.</summary>
     public const int SlotsMax = short.MaxValue;
@@ -49,17 +47,26 @@ internal sealed class FilterCode
     public void LoadBigEndian(int destination, int pointer, int offset, int widthBytes)
     {
         Load(destination, pointer, offset, widthBytes);
+        Swap(destination, widthBytes);
+    }
+
+    /// <summary>Between the machine's byte order and the network's; what lies above the field becomes zero.</summary>
+    public void Swap(int register, int widthBytes)
+    {
         if (widthBytes > 1)
         {
-            Add(new Instruction(Opcodes.ClassAlu32 | Opcodes.SourceRegister | Opcodes.ByteOrder, destination, immediate: widthBytes * 8));
+            Add(new Instruction(Opcodes.ClassAlu32 | Opcodes.SourceRegister | Opcodes.ByteOrder, register, immediate: widthBytes * 8));
         }
     }
 
     public void Load(int destination, int pointer, int offset, int widthBytes) =>
         Add(new Instruction((byte)(Opcodes.ClassLoadRegister | Opcodes.ModeMemory | Size(widthBytes)), destination, pointer, (short)offset));
 
-    public void StoreDouble(int pointer, int offset, int source) =>
-        Add(new Instruction(Opcodes.ClassStoreRegister | Opcodes.ModeMemory | Opcodes.SizeDouble, pointer, source, (short)offset));
+    public void Store(int pointer, int offset, int source, int widthBytes) =>
+        Add(new Instruction((byte)(Opcodes.ClassStoreRegister | Opcodes.ModeMemory | Size(widthBytes)), pointer, source, (short)offset));
+
+    public void StoreImmediate(int pointer, int offset, int value, int widthBytes) =>
+        Add(new Instruction((byte)(Opcodes.ClassStore | Opcodes.ModeMemory | Size(widthBytes)), pointer, offset: (short)offset, immediate: value));
 
     public void Jump(int label) => Jump(label, new Instruction(Opcodes.ClassJump | Opcodes.JumpAlways));
 

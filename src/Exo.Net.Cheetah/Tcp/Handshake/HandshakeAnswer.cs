@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Wire;
+
+namespace Exo.Net.Cheetah.Tcp.Handshake;
+
+/// <summary>All that an answer to a SYN depends on beside the SYN itself and the time: constants of the programs that give it.</summary>
+/// <param name="Ports">The ports that are listened on.</param>
+/// <param name="Addresses">The interface's addresses.</param>
+/// <param name="Hardware">The interface's own hardware address.</param>
+/// <param name="Cookies">The key of cookies.</param>
+/// <param name="Offsets">The key of the offsets of timestamps.</param>
+/// <param name="OriginNs">What the monotonic clock said when the stack's clock said 0.</param>
+/// <param name="WindowBytes">The window that is told, not scaled.</param>
+/// <param name="WindowScale">How windows will be scaled.</param>
+/// <param name="SegmentBytesV4">The MSS told to IPv4 peers.</param>
+/// <param name="SegmentBytesV6">The MSS told to IPv6 peers.</param>
+internal sealed record HandshakeAnswer(
+    IReadOnlyCollection<ushort> Ports, IReadOnlyList<InterfaceAddress> Addresses, MacAddress Hardware, SipHash Cookies, SipHash Offsets, long OriginNs, ushort WindowBytes, byte WindowScale,
+    ushort SegmentBytesV4, ushort SegmentBytesV6);

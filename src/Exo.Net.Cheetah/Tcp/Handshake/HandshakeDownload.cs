@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Wire;
+
+namespace Exo.Net.Cheetah.Tcp.Handshake;
+
+/// <summary>
+/// Keeps the program that answers SYNs (<see cref="HandshakeProgram"/>) at the device as the stack is now: for the ports that want it, with the interface's address and MTU. The stack
+/// hears of a connection when the last segment of its handshake brings the cookie back.
+/// </summary>
+/// <param name="device">The device, which takes handlers.</param>
+/// <param name="tcp">The layer whose cookies they are.</param>
+/// <param name="addresses">The interface's addresses.</param>
+/// <param name="originNs">What the monotonic clock said when the stack's clock said 0.</param>
+internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IReadOnlyList<InterfaceAddress> addresses, long originNs)
+{
+    private readonly HashSet<ushort> ports = [];
+    private MacAddress hardware;
+    private int mtuBytes;
+
+    public void Add(ushort port)
+    {
+        ports.Add(port);
+        try
+        {
+            Install();
+        }
+        catch
+        {
+            ports.Remove(port);
+            throw;
+        }
+    }
+
+    public void Remove(ushort port)
+    {
+        if (ports.Remove(port))
+        {
+            Install();
+        }
+    }
+
+    /// <summary>The stack ends, perhaps because the device has.</summary>
+    public void RemoveAll()
+    {
+        if (ports.Count > 0)
+        {
+            ports.Clear();
+            try
+            {
+                device.SetHandler(null);
+            }
+            catch (Exception failure) when (failure is NetworkDeviceException or ObjectDisposedException)
+            {
+                // What is gone answers nothing.
+            }
+        }
+    }
+
+    /// <summary>The interface may have changed.</summary>
+    public void Refresh()
+    {
+        if (ports.Count > 0 && (tcp.Link.Hardware != hardware || tcp.Link.MtuBytes != mtuBytes))
+        {
+            Install();
+        }
+    }
+
+    private void Install()
+    {
+        if (ports.Count == 0)
+        {
+            device.SetHandler(null);
+            return;
+        }
+
+        hardware = tcp.Link.Hardware;
+        mtuBytes = tcp.Link.MtuBytes;
+        HandshakeAnswer answer = new(
+            [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale,
+            tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false));
+        tcp.Cookies.AreMadeElsewhere = true;
+        PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
+        device.SetHandler(handler);
+        if (!IsUnderstood(handler))
+        {
+            device.SetHandler(null);
+            throw new NetworkDeviceException(0, device.Name, $"The kernel's answers to SYNs on {device.Name} are not ours: the process may have a clock of its own (a time namespace).");
+        }
+    }
+
+    // Has the kernel answer a SYN from nobody and reads the cookie.
+    private bool IsUnderstood(PacketHandler handler)
+    {
+        InternetAddress own = addresses[0].Address;
+        InternetAddress other = own.IsV4 ? InternetAddress.FromV4(0x0808_0808) : new InternetAddress(0x2001_0DB8_0000_0000, 1);
+        var key = new ConnectionKey(own, ports.First(), other, 1);
+        var syn = new TcpSegment(key.RemotePort, key.LocalPort, 1, 0, TcpFlags.Syn, 0, new TcpOptions(MaximumSegmentBytes: 1460, HasTimestamps: true, Timestamp: 1));
+        int ipBytes = own.IsV4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes;
+        Span<byte> packet = stackalloc byte[EthernetFrame.SizeBytes + ipBytes + syn.SizeBytes];
+        Span<byte> ip = packet[EthernetFrame.SizeBytes..], segment = ip[ipBytes..];
+        new EthernetFrame(hardware, new MacAddress(0x0200_0000_0001), own.IsV4 ? EtherType.Ipv4 : EtherType.Ipv6).Emit(packet);
+        if (own.IsV4)
+        {
+            new Ipv4Packet(other, own, IpProtocol.Tcp, segment.Length).Emit(ip);
+        }
+        else
+        {
+            new Ipv6Packet(other, own, IpProtocol.Tcp, segment.Length).Emit(ip);
+        }
+
+        syn.Emit(segment);
+        TcpSegment.Seal(other, own, segment, 0, 0);
+        _ = device.TestHandler(handler, packet);
+        return TcpSegment.Check(own, other, segment) && TcpSegment.TryParse(segment, out TcpSegment answered, out _)
+            && tcp.Cookies.TryRead(key, syn.Sequence, answered.Sequence, tcp.NowUs, out ushort segmentBytes) && segmentBytes == 1460;
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Wire;
+using Exo.Simulation.Timing;
+
+namespace Exo.Net.Cheetah.Tests.Tcp.Handshake;
+
+/// <summary>A stack that has not seen the SYN: what it makes of the segment that brings the cookie, whatever it remembers under the same names.</summary>
+public sealed class ElsewhereTests : IDisposable
+{
+    private const ushort Port = 80, PeerPort = 4000;
+
+    private static readonly InternetAddress Own = InternetAddress.Parse("10.0.0.1"), Peer = InternetAddress.Parse("10.0.0.2");
+    private static readonly MacAddress OwnHardware = new(0x02_00_00_00_00_01), PeerHardware = new(0x02_00_00_00_00_02);
+    private static readonly ConnectionKey Key = new(Own, Port, Peer, PeerPort);
+
+    private readonly FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+    private readonly VirtualTime time = new();
+    private readonly ScriptedDevice device;
+    private readonly NetworkStack stack;
+    private readonly Service service = new();
+
+    public ElsewhereTests()
+    {
+        device = new ScriptedDevice(frames);
+        stack = new NetworkStack(device, new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.1/24")], Time = time, Seed = 9 });
+        stack.Poll();
+        stack.Link.Neighbors.Learn(Peer, PeerHardware, mayAdd: true, stack.NowUs);
+        stack.Listen(Port, service);
+        stack.Tcp.Cookies.AreMadeElsewhere = true;
+    }
+
+    public void Dispose()
+    {
+        stack.Dispose();
+        frames.Dispose();
+    }
+
+    // Closes when the peer does, and says nothing.
+    private sealed class Service : ITcpHandler
+    {
+        public List<TcpConnection> Opened { get; } = [];
+
+        public List<TcpCloseReason> Closed { get; } = [];
+
+        public long Received { get; private set; }
+
+        public void OnOpened(TcpConnection connection) => Opened.Add(connection);
+
+        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes)
+        {
+            Received += bytes.Length;
+            return bytes.Length;
+        }
+
+        public void OnAcknowledged(TcpConnection connection)
+        {
+        }
+
+        public void OnPeerClosed(TcpConnection connection) => connection.CloseSend();
+
+        public void OnClosed(TcpConnection connection, TcpCloseReason reason) => Closed.Add(reason);
+    }
+
+    // The cookie that the handler would have given to a SYN, and its timestamp.
+    private (uint Cookie, uint Stamp) Answer(uint sequence)
+    {
+        SynCookies cookies = new(stack.Tcp.Cookies.Hash);
+        uint stamp = SynCookies.Stamp(
+            (uint)(stack.NowUs / 1000) + stack.Tcp.TimestampOffsetOf(Key), new TcpOptions(HasWindowScale: true, WindowScale: 7, SackPermitted: true));
+        return (cookies.Make(Key, sequence, 1460, stack.NowUs), stamp);
+    }
+
+    private void Arrive(uint sequence, uint acknowledgment, uint stamp, uint echo, int payloadBytes = 0, TcpFlags flags = TcpFlags.Ack)
+    {
+        var segment = new TcpSegment(
+            PeerPort, Port, sequence, acknowledgment, flags, 500, new TcpOptions(HasTimestamps: true, Timestamp: stamp, TimestampEcho: echo));
+        byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + segment.SizeBytes + payloadBytes];
+        new EthernetFrame(OwnHardware, PeerHardware, EtherType.Ipv4).Emit(frame);
+        new Ipv4Packet(Peer, Own, IpProtocol.Tcp, segment.SizeBytes + payloadBytes).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
+        segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes));
+        device.Arrive(frame);
+        stack.Poll();
+    }
+
+    private TcpConnection Open(uint sequence, uint stamp)
+    {
+        (uint cookie, uint echo) = Answer(sequence);
+        Arrive(sequence + 1, cookie + 1, stamp, echo);
+        return service.Opened[^1];
+    }
+
+    [Fact]
+    public void A_connection_has_what_the_SYN_offered_and_the_request_that_came_with_the_cookie()
+    {
+        (uint cookie, uint echo) = Answer(1000);
+        Arrive(1001, cookie + 1, 5, echo, payloadBytes: 100);
+        TcpConnection c = Assert.Single(service.Opened);
+        Assert.Equal(100, service.Received);
+        Assert.True(c.UsesSack && c.UsesTimestamps);
+        Assert.Equal((7, 1460, 500 << 7), (c.SndScale, c.PeerSegmentBytes, c.SndWnd));
+        Assert.Equal(stack.Tcp.WindowScale, c.RcvScale);
+        Assert.Equal(RoundTripTimer.InitialUs, c.Rtt.TimeoutUs);   // no round trip was measured, but nothing was lost either
+    }
+
+    [Fact]
+    public void What_comes_before_the_cookie_is_left_to_come_again_and_not_reset()
+    {
+        (uint cookie, uint echo) = Answer(1000);
+        Arrive(2001, cookie + 1, 5, echo, payloadBytes: 100);   // the second segment; the first, which had the number of the SYN, is lost
+        Assert.Empty(device.Sent);
+        Assert.Empty(service.Opened);
+        Arrive(1001, cookie + 1, 6, echo, payloadBytes: 1000);
+        Assert.Equal(1000, service.Received);
+        device.Sent.Clear();
+
+        // Who tells a clock that is not ours is a stranger still.
+        stack.Tcp.Close(service.Opened[0], TcpCloseReason.Reset);
+        Arrive(9001, 77, 7, echo + 100_000, payloadBytes: 100);
+        Assert.Equal(TcpFlags.Rst, device.Sent.Dequeue().Segment.Flags);
+    }
+
+    [Fact]
+    public void In_TIME_WAIT_a_younger_handshake_opens_and_an_old_one_that_is_heard_again_does_not()
+    {
+        (uint cookie, uint echo) = Answer(1000);
+        Arrive(1001, cookie + 1, 50, echo);
+        TcpConnection c = service.Opened[0];
+        c.CloseSend();
+        stack.Poll();
+        uint ownNext = c.SndNxt;
+        Arrive(1001, ownNext, 60, echo, flags: TcpFlags.Ack | TcpFlags.Fin);
+        Assert.Equal(1, stack.TimeWaitCount);
+
+        Arrive(1001, cookie + 1, 50, echo, payloadBytes: 100);   // the request of old: it must not be carried out twice
+        Assert.Single(service.Opened);
+        Assert.Equal((0, 1), (service.Received, stack.TimeWaitCount));
+
+        (cookie, echo) = Answer(70_000);
+        Arrive(70_001, cookie + 1, 61, echo, payloadBytes: 100);
+        Assert.Equal(2, service.Opened.Count);
+        Assert.Equal((100, 0), (service.Received, stack.TimeWaitCount));
+    }
+
+    [Fact]
+    public void A_peer_that_forgot_its_connection_begins_anew()
+    {
+        TcpConnection old = Open(1000, stamp: 50);
+        (uint cookie, uint echo) = Answer(0x8000_0000);
+        Arrive(0x8000_0001, cookie + 1, 51, echo, payloadBytes: 10);
+        Assert.Equal([TcpCloseReason.Reset], service.Closed);
+        Assert.Equal(TcpState.Closed, old.State);
+        Assert.Equal((2, 10), (service.Opened.Count, service.Received));
+    }
+
+    [Fact]
+    public void A_peer_whose_clock_began_anew_too_is_reset_and_segments_of_old_harm_nobody()
+    {
+        TcpConnection old = Open(1000, stamp: 50);
+        (uint cookie, uint echo) = Answer(0x8000_0000);
+        device.Sent.Clear();
+        Arrive(0x8000_0001, cookie + 1, 49, echo);
+        (TcpSegment reset, _) = device.Sent.Dequeue();
+        Assert.Equal((TcpFlags.Rst, cookie + 1), (reset.Flags, reset.Sequence));   // a number that means something to the new one only
+        Assert.Equal(TcpState.Established, old.State);
+        Assert.Single(service.Opened);
+    }
+
+    [Fact]
+    public void A_guessed_cookie_begins_nothing()
+    {
+        TcpConnection old = Open(1000, stamp: 50);
+        var random = new Random(3);
+        for (int i = 0; i < 10_000; i++)
+        {
+            Arrive(0x8000_0000 + (uint)random.Next(), (uint)random.NextInt64(), 51, 0);
+            device.Sent.Clear();
+        }
+
+        Assert.Equal(TcpState.Established, old.State);
+        Assert.Single(service.Opened);
+    }
+}
