@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text;
 using Exo.Host;
 using Exo.Samples.Tenant;
@@ -14,48 +15,57 @@ if (args is not [var socket, var name, var verb, .. var rest])
     return 2;
 }
 
-using HostClient host = HostClient.Attach(socket);
-Notes notes = Notes.Open(host, name);
-switch (verb, rest)
+try
 {
-    case ("write", [var number, var text]):
-        notes.Write(int.Parse(number, CultureInfo.InvariantCulture), Encoding.UTF8.GetBytes(text));
-        notes.MakeDurable();
-        return 0;
-    case ("read", [var number]):
-        byte[]? found = notes.Read(int.Parse(number, CultureInfo.InvariantCulture));
-        Console.WriteLine(found is null ? "there is none" : Encoding.UTF8.GetString(found));
-        return found is null ? 1 : 0;
-    case ("list", []):
-        for (int i = 0; i < Notes.Count; i++)
-        {
-            if (notes.Read(i) is { } note)
-            {
-                Console.WriteLine($"{i}: {Encoding.UTF8.GetString(note)}");
-            }
-        }
-
-        return 0;
-    case ("churn", [var seed]):
-        // Writes for ever, and says what is durable: for whoever wants to end it in the middle.
-        Random random = new(int.Parse(seed, CultureInfo.InvariantCulture));
-        for (int round = 1; ; round++)
-        {
-            List<int> written = [];
-            for (int i = random.Next(1, 20); i > 0; i--)
-            {
-                int number = random.Next(Notes.Count);
-                byte[] text = new byte[random.Next(1, 4000)];
-                text.AsSpan().Fill((byte)('a' + round % 26));
-                notes.Write(number, text);
-                written.Add(number);
-            }
-
+    using HostClient host = HostClient.Attach(socket);
+    Notes notes = Notes.Open(host, name);
+    switch (verb, rest)
+    {
+        case ("write", [var number, var text]):
+            notes.Write(int.Parse(number, CultureInfo.InvariantCulture), Encoding.UTF8.GetBytes(text));
             notes.MakeDurable();
-            Console.WriteLine($"{round} {string.Join(' ', written)}");
-        }
+            return 0;
+        case ("read", [var number]):
+            byte[]? found = notes.Read(int.Parse(number, CultureInfo.InvariantCulture));
+            Console.WriteLine(found is null ? "there is none" : Encoding.UTF8.GetString(found));
+            return found is null ? 1 : 0;
+        case ("list", []):
+            for (int i = 0; i < Notes.Count; i++)
+            {
+                if (notes.Read(i) is { } note)
+                {
+                    Console.WriteLine($"{i}: {Encoding.UTF8.GetString(note)}");
+                }
+            }
 
-    default:
-        Console.Error.WriteLine($"'{verb}' with {rest.Length} arguments is not known");
-        return 2;
+            return 0;
+        case ("churn", [var seed]):
+            // Writes for ever, and says what is durable: for whoever wants to end it in the middle.
+            Random random = new(int.Parse(seed, CultureInfo.InvariantCulture));
+            for (int round = 1; ; round++)
+            {
+                List<int> written = [];
+                for (int i = random.Next(1, 20); i > 0; i--)
+                {
+                    int number = random.Next(Notes.Count);
+                    byte[] text = new byte[random.Next(1, 4000)];
+                    text.AsSpan().Fill((byte)('a' + round % 26));
+                    notes.Write(number, text);
+                    written.Add(number);
+                }
+
+                notes.MakeDurable();
+                Console.WriteLine($"{round} {string.Join(' ', written)}");
+            }
+
+        default:
+            Console.Error.WriteLine($"'{verb}' with {rest.Length} arguments is not known");
+            return 2;
+    }
+}
+catch (Exception failure) when (failure is HostException or SocketException)
+{
+    // Nobody listens there; or the host has gone, lets nobody in, or refuses: it says why.
+    Console.Error.WriteLine($"tenant: {failure.Message}");
+    return 1;
 }

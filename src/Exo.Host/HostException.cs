@@ -23,6 +23,18 @@ public enum HostStatus : uint
 
     /// <summary>The connection is at an end: the host has gone, or has ended it because the client broke the protocol.</summary>
     Disconnected = 5,
+
+    /// <summary>This user would have more blocks of the disk than it may: free some (<see cref="HostServerOptions.DiskBlocksPerUser"/>).</summary>
+    OverQuota = 6,
+
+    /// <summary>This client asks more often than it may: ask again later (<see cref="HostServerOptions.RequestsPerSecond"/>).</summary>
+    TooManyRequests = 7,
+
+    /// <summary>There is no room for another client, or this user has as many as it may: nothing is attached.</summary>
+    TooManyClients = 8,
+
+    /// <summary>The host does not let this process in: nothing is attached.</summary>
+    NotAdmitted = 9,
 }
 
 /// <summary>A request that the host did not carry out.</summary>

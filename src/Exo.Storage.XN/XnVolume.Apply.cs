@@ -740,17 +740,18 @@ public sealed partial class XnVolume
         }
 
         // Below first: whether a pointer to a block was ever on the disk is asked of its parent, which must still be there.
+        transaction.BlocksFreed = 0;
         for (int i = _check.FreedBelow.Count - 1; i >= 0; i--)
         {
             (TypedExtent extent, BlockNumber heir) = _check.FreedBelow[i];
-            Free(extent, heir.Value);
+            transaction.BlocksFreed += Free(extent, heir.Value);
         }
 
         foreach (Claim claim in transaction.Claims)
         {
             if (claim.Kind is ClaimKind.Free or ClaimKind.FreeTree)
             {
-                Free(claim.Extent, claim.Block.Value);
+                transaction.BlocksFreed += Free(claim.Extent, claim.Block.Value);
             }
         }
     }
@@ -965,8 +966,10 @@ public sealed partial class XnVolume
     }
 
     /// <summary>Gives up blocks whose pointer the present version of <paramref name="edited"/> no longer holds.</summary>
-    private void Free(in TypedExtent freed, ulong edited)
+    /// <returns>How many of them nobody points to any more: they are free, or will be.</returns>
+    private long Free(in TypedExtent freed, ulong edited)
     {
+        long blocks = 0;
         int editedIndex = _registry.Find(edited);
         ulong editedVersion = _registry[editedIndex].Version;
 
@@ -984,6 +987,7 @@ public sealed partial class XnVolume
 
             BlockExtent extent = new(first + at, run);
             at += run;
+            blocks += fate == Fate.StillOwned ? 0 : run;
             if (fate == Fate.FreeNow)
             {
                 Give(extent);
@@ -1007,6 +1011,8 @@ public sealed partial class XnVolume
                 }
             }
         }
+
+        return blocks;
     }
 
     /// <summary>One more pointer to blocks. All of them are clean and durable.</summary>

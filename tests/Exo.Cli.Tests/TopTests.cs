@@ -128,7 +128,7 @@ public sealed partial class TopTests
         IsComplete = work == 0,
         Clients =
         [
-            new ClientSnapshot(5000, 0, ".", IsServed: work > 0, Requests: 1_000 + (500 * work), Refused: 3, RanMicroseconds: 250_000, BlockFramesHeld: 12, BlockFrames: 4096, FramesHeld: 255, Frames: 1024),
+            new ClientSnapshot(5000, 0, ".", IsServed: work > 0, Requests: 1_000 + (500 * work), Refused: 3, RanMicroseconds: 250_000, BlockFramesHeld: 12, BlockFrames: 4096, FramesHeld: 255, Frames: 1024, DiskWeight: 2, DiskBytes: 3 << 20, DiskBlocks: 700, DiskBlocksMax: 1000),
             new ClientSnapshot(5001, 1000, "1.232.3", IsServed: false, Requests: 7, Refused: 0, RanMicroseconds: 1_250_000, BlockFramesHeld: 4096, BlockFrames: 4096, FramesHeld: 0, Frames: 1024),
         ],
         Scheduler = new SchedulerSnapshot(Processors: 2, Busy: 1, Runnable: 3, SliceCount: 1024, SlicesTaken: 6, SliceMicroseconds: 5000, Replacements: 1),

@@ -62,6 +62,40 @@ public sealed class HostTests(ITestOutputHelper log)
     }
 
     [Fact]
+    public void Library_OSes_keep_to_their_quotas_and_are_told_so_on_one_line()
+    {
+        using TempFolder folder = new();
+        string socket = folder["disk.sock"];
+        using ExoProcess host = ExoProcess.Start("exo.dll", "host", NewImage(folder), "--socket", socket, "--format", "--space", "40K", "--clients-per-user", "2", "--requests", "1000000", "--weight", "0=3");
+        host.WaitForLine("attach to");
+        int written = 0;
+        ExoResult last;
+        do
+        {
+            last = ExoProcess.Run("Tenant.dll", socket, "diary", "write", $"{written}", $"note {written}");
+            written += last.ExitCode == 0 ? 1 : 0;
+        }
+        while (last.ExitCode == 0 && written < 20);
+        Assert.Equal((1, ""), (last.ExitCode, last.Output));
+        Assert.Contains("may have 10", Assert.Single(last.Error.TrimEnd().Split('\n')), StringComparison.Ordinal);
+        Assert.InRange(written, 1, 9);
+
+        // What was let in is there, and a note can be written over.
+        Assert.Equal(written, ExoProcess.Run("Tenant.dll", socket, "diary", "list").Succeeded().Output.Count(c => c == '\n'));
+        ExoProcess.Run("Tenant.dll", socket, "diary", "write", "0", "another").Succeeded();
+        using (AttachWhenThereIsRoom(socket))
+        using (AttachWhenThereIsRoom(socket))
+        {
+            ExoResult second = ExoProcess.Run("Tenant.dll", socket, "diary", "list");
+            Assert.Equal(1, second.ExitCode);
+            Assert.Contains("as many as it may", Assert.Single(second.Error.TrimEnd().Split('\n')), StringComparison.Ordinal);
+        }
+
+        host.Signal("TERM");
+        Assert.Contains("unmounted", host.Wait().Succeeded().Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_killed_host_leaves_the_disk_as_a_crash_does_and_tells_its_clients()
     {
         using TempFolder folder = new();
@@ -82,6 +116,22 @@ public sealed class HostTests(ITestOutputHelper log)
         using ExoProcess again = ExoProcess.Start("exo.dll", arguments);
         again.WaitForLine("attach to");
         Assert.NotEqual("", ExoProcess.Run("Tenant.dll", socket, "diary", "list").Succeeded().Output);
+    }
+
+    /// <summary>Who has just ended may still be cleaned up after.</summary>
+    private static HostClient AttachWhenThereIsRoom(string socket)
+    {
+        while (true)
+        {
+            try
+            {
+                return HostClient.Attach(socket);
+            }
+            catch (HostException refused) when (refused.Status == HostStatus.TooManyClients)
+            {
+                Thread.Yield();
+            }
+        }
     }
 
     private static string NewImage(TempFolder folder)

@@ -23,6 +23,29 @@ public sealed class IpcSampleTests : IDisposable
     private readonly ExoEnvironment root;
     private readonly StringWriter Console = new() { NewLine = "\n" };
 
+    // A list of pointers, one in every 16 bytes, and what they lead to.
+    private readonly TemplateSource list = new()
+    {
+        Name = "list",
+        ReadSetBytes = 16,
+        Partitions = [new PartitionGroup(0, 16, 100)],
+        Children = ["items"],
+        Acl = Assembler.Assemble("mov r0, 1\nexit"),
+        Owns = Assembler.Assemble("""
+                ldxw r3, [r1+12]
+                jeq r3, 0, done
+                ldxw r2, [r1+8]
+                ldxdw r1, [r1+0]
+                mov r3, 0
+                call 1
+            done:
+                mov r0, 0
+                exit
+            """),
+    };
+
+    private readonly TemplateSource items = new() { Name = "items", Flags = TemplateFlags.InitialiseFirst };
+
     public IpcSampleTests() => root = ExoEnvironment.CreateRoot(frames.Authority);
 
     public void Dispose()
@@ -147,27 +170,6 @@ public sealed class IpcSampleTests : IDisposable
         string socket = folder["disk.sock"];
         using MemoryBlockDevice disk = new(frames, blockCount: 4096);
         XnVolume.Format(disk).Dispose();
-        TemplateSource list = new()
-        {
-            Name = "list",
-            ReadSetBytes = 16,
-            Partitions = [new PartitionGroup(0, 16, 100)],
-            Children = ["items"],
-            Acl = Assembler.Assemble("mov r0, 1\nexit"),
-            Owns = Assembler.Assemble("""
-                    ldxw r3, [r1+12]
-                    jeq r3, 0, done
-                    ldxw r2, [r1+8]
-                    ldxdw r1, [r1+0]
-                    mov r3, 0
-                    call 1
-                done:
-                    mov r0, 0
-                    exit
-                """),
-        };
-        TemplateSource items = new() { Name = "items", Flags = TemplateFlags.InitialiseFirst };
-
         // <sample>
         using HostServer server = HostServer.Start(disk, new HostServerOptions { SocketPath = socket });     // or: exo host disk.img --socket disk.sock
 
@@ -188,6 +190,43 @@ public sealed class IpcSampleTests : IDisposable
         Console.WriteLine($"{status}, points to {BitConverter.ToUInt64(bytes) == block.First.Value}, dirty {isDirty}");
         // </sample>
         Assert.Equal("Ok, points to True, dirty True\n", Console.ToString());
+    }
+
+    [Fact]
+    public void Library_OSes_that_may_have_so_much_and_no_more()
+    {
+        using TempFolder folder = new();
+        string socket = folder["disk.sock"];
+        using MemoryBlockDevice disk = new(frames, blockCount: 4096);
+        XnVolume.Format(disk).Dispose();
+
+        // <sample>
+        using HostServer server = HostServer.Start(disk, new HostServerOptions
+        {
+            SocketPath = socket,
+            ClientsPerUser = 2,             // the third is refused: TooManyClients
+            DiskBlocksPerUser = 100,        // allocated since the host began, less what was freed: OverQuota, however often a user comes back
+            RequestsPerSecond = 50_000,     // TooManyRequests
+            DiskWeight = peer => peer.User == 1000 ? 3 : 1,
+        });                                 // or: exo host disk.img --socket disk.sock --clients-per-user 2 --space 400K --requests 50000 --weight 1000=3
+
+        using HostClient host = HostClient.Attach(socket);
+        TemplateId[] templates = host.InstallTemplates([list, items]);
+        BlockNumber index = host.CreateRoot(templates[0]);
+        BlockExtent many = new(new BlockNumber(1000), 100);
+        XnTransaction change = new();
+        change.Write(index, offsetBytes: 0, [.. BitConverter.GetBytes(many.First.Value), .. BitConverter.GetBytes(many.Count), .. BitConverter.GetBytes(1)]);
+        change.ClaimAllocate(many, templates[1], index, partition: 0);
+        try
+        {
+            host.Apply(change);             // with the root it would be 101
+        }
+        catch (HostException refused)
+        {
+            Console.WriteLine(refused.Status);
+        }
+        // </sample>
+        Assert.Equal("OverQuota\n", Console.ToString());
     }
 
     [Fact]

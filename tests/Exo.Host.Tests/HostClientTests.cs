@@ -223,10 +223,10 @@ public sealed class HostClientTests
     public void Who_may_not_is_not_let_in()
     {
         using HostedDisk disk = new(clients: 1, admit: peer => peer.ProcessId == Environment.ProcessId ? null : throw new InvalidOperationException());
-        Assert.Equal(HostStatus.Disconnected, Assert.Throws<HostException>(disk.Attach).Status);
+        Assert.Equal(HostStatus.NotAdmitted, Assert.Throws<HostException>(disk.Attach).Status);
         using HostedDisk small = new(clients: 1);
         using HostClient only = small.Attach();
-        Assert.Equal(HostStatus.Disconnected, Assert.Throws<HostException>(small.Attach).Status);
+        Assert.Equal(HostStatus.TooManyClients, Assert.Throws<HostException>(small.Attach).Status);
         only.Dispose();
         small.WaitFor(0);
         using HostClient next = small.Attach();

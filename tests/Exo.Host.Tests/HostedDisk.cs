@@ -11,13 +11,17 @@ namespace Exo.Host.Tests;
 internal sealed class HostedDisk : IDisposable
 {
     private readonly FramePool _frames;
-    private readonly MemoryBlockDevice _device;
+    private readonly MemoryBlockDevice _memory;
+    private readonly BlockDevice _device;
 
-    public HostedDisk(int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null)
+    public HostedDisk(
+        int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null, int? clientsPerUser = null, long? diskBlocksPerUser = null, int? requestsPerSecond = null,
+        Func<HostPeer, int>? diskWeight = null, long diskBytesUnderWay = 1 << 20, TimeProvider? time = null, Func<BlockDevice, BlockDevice>? through = null)
     {
         _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
-        _device = new MemoryBlockDevice(_frames, blockCount: 4096);
-        XnVolume.Format(_device).Dispose();
+        _memory = new MemoryBlockDevice(_frames, blockCount: 4096);
+        XnVolume.Format(_memory).Dispose();
+        _device = through?.Invoke(_memory) ?? _memory;
         SocketPath = Path.Combine(Path.GetTempPath(), $"exo-host-{Guid.NewGuid():N}");
         Server = HostServer.Start(_device, new HostServerOptions
         {
@@ -26,6 +30,12 @@ internal sealed class HostedDisk : IDisposable
             FramesPerClient = framesPerClient,
             ClientsMax = clients,
             Admit = admit,
+            ClientsPerUser = clientsPerUser,
+            DiskBlocksPerUser = diskBlocksPerUser,
+            RequestsPerSecond = requestsPerSecond,
+            DiskWeight = diskWeight,
+            DiskBytesUnderWay = diskBytesUnderWay,
+            Time = time ?? TimeProvider.System,
         });
     }
 
@@ -73,6 +83,7 @@ internal sealed class HostedDisk : IDisposable
     {
         Server.Dispose();
         _device.Dispose();
+        _memory.Dispose();
         _frames.Dispose();
     }
 }

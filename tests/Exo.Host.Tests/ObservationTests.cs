@@ -64,7 +64,7 @@ public sealed class ObservationTests
         using HostedDisk disk = new();
         ExokernelSnapshot snapshot = ExokernelSnapshot.Take("a \u2013 b", frames, disk.Server.Volume, root, scheduler) with
         {
-            Clients = [new ClientSnapshot(7, 1000, "1.2", true, 3, 1, 12, 4, 64, 2, 64)],
+            Clients = [new ClientSnapshot(7, 1000, "1.2", true, 3, 1, 12, 4, 64, 2, 64, 5, 1 << 20, 9, 10)],
             Counters = [new CounterSnapshot("requests", long.MaxValue)],
         };
         Assert.NotEmpty(snapshot.Predicates);

@@ -127,6 +127,9 @@ internal sealed class TopView(ExokernelSnapshot now, ExokernelSnapshot? before, 
         new("TIME", client => Duration(client.RanMicroseconds)) { IsNumber = true },
         new("TO READ", client => $"{Count(client.BlockFramesHeld)}/{Count(client.BlockFrames)}") { IsNumber = true },
         new("TO WRITE", client => $"{Count(client.FramesHeld)}/{Count(client.Frames)}") { IsNumber = true },
+        new("DISK", client => ByteSize.Format(client.DiskBytes)) { IsNumber = true, IsExtra = true },
+        new("WEIGHT", client => Count(client.DiskWeight)) { IsNumber = true, IsExtra = true },
+        new("ALLOCATED", client => client.DiskBlocksMax is { } most ? $"{Count(client.DiskBlocks)}/{Count(most)}" : Count(client.DiskBlocks)) { IsNumber = true, IsExtra = true },
     ];
 
     private Column<EnvironmentSnapshot>[] EnvironmentColumns() =>

@@ -5,9 +5,10 @@ namespace Exo.Core.Sharing;
 /// Whose turn it is at something that is shared by weight: deficit round robin (Shreedhar and Varghese, 1995). No lock of its own: that of whoever has it.
 /// <code>
 ///   active:  | A | B | C |     the first is being visited: on arrival its deficit grows by its weight times the quantum; it is served while what it wants
-///              ^               costs no more than its deficit, then goes to the end, and keeps what is left. Who wants nothing leaves, and keeps nothing.
+///              ^               costs no more than its deficit, then goes to the end, and keeps what is left. Who wants nothing leaves, and keeps
+///                    no more than a visit gives: so one who asks again at once does not lose what it had left, and one who was away long has saved up nothing
 /// </code>
-/// Among those who always want something each gets its weight's part, to within one quantum and one request, whatever the sizes of requests; what some do not want the others get.
+/// Among those who always want something each gets its weight's part, to within a few quanta and one request, whatever the sizes of requests; what some do not want the others get.
 /// </summary>
 internal sealed class ShareWheel(long quantum)
 {
@@ -37,7 +38,7 @@ internal sealed class ShareWheel(long quantum)
             {
                 RemoveFirst();
                 flow.IsActive = false;
-                flow.Deficit = 0;
+                flow.Deficit = Math.Min(flow.Deficit, flow.Weight * quantum);
                 continue;
             }
 

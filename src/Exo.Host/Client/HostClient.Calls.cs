@@ -204,7 +204,11 @@ public sealed partial class HostClient
         }
     }
 
-    /// <inheritdoc cref="XnVolume.WriteBack"/>
+    /// <summary>
+    /// As <see cref="XnVolume.WriteBack"/>; but data that may be written is written first and by itself (<see cref="XnVolume.WriteBehindAsync"/>), also when another block is then refused: so nobody else's writes wait for this client's
+    /// share of the disk.
+    /// </summary>
+    /// <returns>As there.</returns>
     /// <exception cref="HostException">The disk failed, or the host has gone.</exception>
     public XnStatus WriteBack(ReadOnlySpan<BlockNumber> blocks)
     {

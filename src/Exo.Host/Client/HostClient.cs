@@ -84,8 +84,12 @@ public sealed partial class HostClient : IDisposable
                     _ = Libc.Close(descriptor);
                 }
 
-                throw received <= 0
-                    ? new HostException(HostStatus.Disconnected, "The host does not let this process in, or has no room for another client.")
+                throw received == Marshal.SizeOf<Greeting>() && greeting.Magic == Greeting.RefusalValue
+                    ? new HostException((HostStatus)greeting.BlockCount, (HostStatus)greeting.BlockCount == HostStatus.NotAdmitted
+                        ? "The host does not let this process in."
+                        : "The host has no room for another client, or this user has as many as it may.")
+                    : received <= 0
+                    ? new HostException(HostStatus.Disconnected, "The host has gone, or has too much to do to let anybody in.")
                     : new HostException(HostStatus.Malformed, "Whoever listens there is no exokernel host, or one of another version.");
             }
 

@@ -100,8 +100,13 @@ public sealed record ExokernelSnapshot
 /// <param name="BlockFrames">Frames that there are for that.</param>
 /// <param name="FramesHeld">Frames of its own that hold blocks of XN's.</param>
 /// <param name="Frames">Frames that it has of its own.</param>
+/// <param name="DiskWeight">Its part of the disk, in proportion to the others'.</param>
+/// <param name="DiskBytes">Bytes that it has had its turn for at the disk.</param>
+/// <param name="DiskBlocks">Blocks of the disk that the library OSes of its user have allocated since the host began, less those that they have freed.</param>
+/// <param name="DiskBlocksMax">How many that may be; null: as many as there are.</param>
 public sealed record ClientSnapshot(
-    int ProcessId, uint User, string Name, bool IsServed, long Requests, long Refused, long RanMicroseconds, int BlockFramesHeld, int BlockFrames, int FramesHeld, int Frames);
+    int ProcessId, uint User, string Name, bool IsServed, long Requests, long Refused, long RanMicroseconds, int BlockFramesHeld, int BlockFrames, int FramesHeld, int Frames,
+    int DiskWeight = 1, long DiskBytes = 0, long DiskBlocks = 0, long? DiskBlocksMax = null);
 
 /// <summary>Something that a process counts.</summary>
 /// <param name="Name">What, for people.</param>

@@ -9,6 +9,9 @@ internal struct Greeting
 {
     public const ulong MagicValue = 0x32_54534F484F5845; // "EXOHOST2"
 
+    /// <summary>In the place of <see cref="MagicValue"/>: there is nothing to be had, and <see cref="BlockCount"/> is the <see cref="HostStatus"/> that says why.</summary>
+    public const ulong RefusalValue = 0x32_4F4E4F484F5845; // "EXOHONO2"
+
     /// <summary>Descriptors that come with it: requests, replies, registry, blocks, frames.</summary>
     public const int Descriptors = 5;
 

@@ -13,7 +13,7 @@ namespace Exo.Host;
 ///   request:  operation u32 | arguments          reply:  HostStatus u32 | XnStatus u32 | results, or what was wrong as text
 /// </code>
 /// </summary>
-internal sealed class HostRequests(HostSession session)
+internal sealed class HostRequests(HostSession session, RequestRate? rate)
 {
     private const int BlockBytes = 4096;
 
@@ -33,6 +33,11 @@ internal sealed class HostRequests(HostSession session)
         _taken.Clear();
         try
         {
+            if (rate?.TryTake() == false)
+            {
+                throw new HostException(HostStatus.TooManyRequests, "This client asks more often than it may; ask again later.");
+            }
+
             WireReader arguments = new(request);
             uint operation = arguments.U32();
             xn = Carry((HostOperation)operation, ref arguments, ref results);
@@ -88,7 +93,7 @@ internal sealed class HostRequests(HostSession session)
                 BlockNumber hint = arguments.Block();
                 ReadOnlySpan<byte> contents = arguments.Bytes();
                 arguments.End();
-                BlockNumber root = Volume.CreateRoot(session.Credential, template, hint, contents);
+                BlockNumber root = CreateRoot(template, hint, contents);
                 session.Bring(root);
                 results.Block(root);
                 return XnStatus.Ok;
@@ -136,7 +141,7 @@ internal sealed class HostRequests(HostSession session)
                 }
 
                 arguments.End();
-                return Volume.WriteBack(session.Credential, blocks);
+                return WriteBack(blocks);
             case HostOperation.Flush:
                 arguments.End();
                 Volume.Flush();
@@ -201,6 +206,32 @@ internal sealed class HostRequests(HostSession session)
         }
     }
 
+    private BlockNumber CreateRoot(TemplateId template, BlockNumber hint, ReadOnlySpan<byte> contents)
+    {
+        session.Allowance.Take(1);
+        bool isMade = false;
+        try
+        {
+            BlockNumber root = Volume.CreateRoot(session.Credential, template, hint, contents);
+            isMade = true;
+            return root;
+        }
+        finally
+        {
+            session.Allowance.GiveBack(isMade ? 0 : 1);
+        }
+    }
+
+    /// <summary>
+    /// Data without the turn that writes in place take, and only then the rest with it: who waits for his share of the disk with much to write is not in the way of all others meanwhile.
+    /// </summary>
+    private XnStatus WriteBack(BlockNumber[] blocks)
+    {
+        BlockExtent[] extents = Array.ConvertAll(blocks, static block => new BlockExtent(block, 1));
+        Volume.WriteBehindAsync(session.Credential, extents).AsTask().GetAwaiter().GetResult();
+        return Volume.WriteBack(session.Credential, blocks);
+    }
+
     private void Read(XnReadRequest request)
     {
         FrameNumber[] frames = session.TakeBlocks((int)Math.Min(request.Extent.Count, int.MaxValue));
@@ -247,7 +278,30 @@ internal sealed class HostRequests(HostSession session)
             return frames;
         });
         arguments.End();
-        XnStatus status = Volume.Apply(session.Credential, _transaction);
+        long more = 0;
+        long freed = 0;
+        foreach (Claim claim in _transaction.Claims)
+        {
+            // Of counted blocks it is not known before whether somebody else's pointer goes on leading to them.
+            bool isFreed = claim.Kind is ClaimKind.Free or ClaimKind.FreeTree && Volume.Template(claim.Extent.Template) is { IsCounted: false };
+            more += claim.Kind == ClaimKind.Allocate ? claim.Extent.Extent.Count : 0;
+            freed += isFreed ? claim.Extent.Extent.Count : 0;
+        }
+
+        // What is exchanged for what goes needs no room.
+        long taken = Math.Max(0, more - freed);
+        session.Allowance.Take(taken);
+        XnStatus? done = null;
+        try
+        {
+            done = Volume.Apply(session.Credential, _transaction);
+        }
+        finally
+        {
+            session.Allowance.GiveBack(done == XnStatus.Ok ? _transaction.BlocksFreed - more + taken : taken);
+        }
+
+        XnStatus status = done.Value;
         if (status != XnStatus.Ok)
         {
             results.Text(_transaction.LastRefusal);

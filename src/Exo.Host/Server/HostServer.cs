@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Exo.Capabilities;
 using Exo.Core.Blocks;
 using Exo.Core.Linux;
@@ -28,7 +29,9 @@ namespace Exo.Host;
 public sealed class HostServer : IDisposable
 {
     private readonly HostServerOptions _options;
+    private readonly HostDisk _disk;
     private readonly SharedMemory _registry;
+    private readonly Dictionary<uint, DiskAllowance> _allowances = [];
     private readonly Lock _lock = new();
     private readonly List<HostSession> _sessions = [];
     private readonly List<HostSession> _leftovers = [];
@@ -39,8 +42,9 @@ public sealed class HostServer : IDisposable
     private readonly Reception _reception;
     private bool _isStopping;
 
-    private HostServer(XnVolume volume, SharedMemory registry, HostServerOptions options)
+    private HostServer(XnVolume volume, HostDisk disk, SharedMemory registry, HostServerOptions options)
     {
+        _disk = disk;
         Volume = volume;
         _registry = registry;
         _options = options;
@@ -63,9 +67,23 @@ public sealed class HostServer : IDisposable
         }
     }
 
+    /// <summary>The clients, in the order of their coming.</summary>
+    internal IReadOnlyList<HostSession> Sessions
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _sessions];
+            }
+        }
+    }
+
     internal HostServerOptions Options => _options;
 
     internal FramePool Frames => Volume.Frames;
+
+    internal HostDisk Disk => _disk;
 
     internal SharedMemory Registry => _registry;
 
@@ -83,19 +101,25 @@ public sealed class HostServer : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(options.ClientsMax, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.BlocksPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.FramesPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.ClientsPerUser ?? 1, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.DiskBlocksPerUser ?? 0);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.RequestsPerSecond ?? 1, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(options.ObserversMax);
 
         // Address space for every block of the disk at once: no client can fill the registry. Memory is used by what is in it.
         SharedMemory registry = SharedMemory.Create("exo-registry", SharedTableMemory.BytesFor(device.Geometry.BlockCount), readOnlyForOthers: true);
+        HostDisk? disk = null;
         XnVolume? volume = null;
         try
         {
-            volume = XnVolume.Attach(device, new XnAttachOptions { RegistryMemory = new SharedTableMemory(registry.Address, registry.LengthBytes, new MappedWhileReachable(registry), isWriter: true) });
-            return new HostServer(volume, registry, options);
+            disk = new HostDisk(device, options.DiskBytesUnderWay);
+            volume = XnVolume.Attach(disk, new XnAttachOptions { RegistryMemory = new SharedTableMemory(registry.Address, registry.LengthBytes, new MappedWhileReachable(registry), isWriter: true) });
+            return new HostServer(volume, disk, registry, options);
         }
         catch
         {
             volume?.Dispose();
+            disk?.Dispose();
             throw;
         }
     }
@@ -107,15 +131,9 @@ public sealed class HostServer : IDisposable
     /// <exception cref="ObjectDisposedException">The volume is closed.</exception>
     public ExokernelSnapshot Observe()
     {
-        HostSession[] sessions;
-        lock (_lock)
-        {
-            sessions = [.. _sessions];
-        }
-
         List<ClientSnapshot> clients = [];
         List<RingSnapshot> rings = [];
-        foreach (HostSession session in sessions)
+        foreach (HostSession session in Sessions)
         {
             session.Observe(clients, rings);
         }
@@ -149,6 +167,7 @@ public sealed class HostServer : IDisposable
         Stop();
         Volume.Dispose();
         CleanUp();
+        _disk.Dispose();
     }
 
     /// <summary>Whether a frame is in nobody's memory but the host's.</summary>
@@ -181,26 +200,58 @@ public sealed class HostServer : IDisposable
             return;
         }
 
-        CleanUp();
-        HostSession? session = null;
-        if (hello == Hello.LibraryOS && (_options.Admit ?? AdmitByUser)(peer) is { } capability)
-        {
-            lock (_lock)
-            {
-                if (!_isStopping && _sessions.Count < _options.ClientsMax && (session = HostSession.TryCreate(this, socket, peer, capability)) is not null)
-                {
-                    _sessions.Add(session);
-                }
-            }
-        }
-
-        if (session is null)
+        if (hello != Hello.LibraryOS)
         {
             socket.Dispose();
             return;
         }
 
+        CleanUp();
+        if ((_options.Admit ?? AdmitByUser)(peer) is not { } capability)
+        {
+            Refuse(socket, HostStatus.NotAdmitted);
+            return;
+        }
+
+        int weight = _options.DiskWeight?.Invoke(peer) ?? 1;
+        HostSession? session = null;
+        lock (_lock)
+        {
+            if (!_isStopping && _sessions.Count < _options.ClientsMax && _sessions.Count(other => other.User == peer.User) < (_options.ClientsPerUser ?? int.MaxValue)
+                && (session = HostSession.TryCreate(this, socket, peer, capability, AllowanceOf(peer.User), weight)) is not null)
+            {
+                _sessions.Add(session);
+            }
+        }
+
+        if (session is null)
+        {
+            capability.Revoke(Frames.RootCredential);
+            Refuse(socket, HostStatus.TooManyClients);
+            return;
+        }
+
         session.Start();
+    }
+
+    private static void Refuse(Socket socket, HostStatus why)
+    {
+        using (socket)
+        {
+            Greeting refusal = new() { Magic = Greeting.RefusalValue, BlockCount = (ulong)why };
+            socket.Send(MemoryMarshal.AsBytes(new ReadOnlySpan<Greeting>(in refusal)));
+        }
+    }
+
+    // Under the lock. It stays when the user's last library OS has gone: who comes back has what it had.
+    private DiskAllowance AllowanceOf(uint user)
+    {
+        if (!_allowances.TryGetValue(user, out DiskAllowance? allowance))
+        {
+            _allowances.Add(user, allowance = new DiskAllowance(_options.DiskBlocksPerUser ?? long.MaxValue));
+        }
+
+        return allowance;
     }
 
     // A capability of its own for each client: it ends with the client.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Capabilities;
+using Exo.Core.Blocks;
 
 namespace Exo.Host;
 
@@ -18,6 +19,27 @@ public sealed class HostServerOptions
     /// <summary>Frames of a client that it can write, for the contents of data blocks; 1 or more. Default 1,024 (4 MiB).</summary>
     public int FramesPerClient { get; init; } = 1024;
 
+    /// <summary>Library OSes of one user that can be attached at a time; 1 or more. Null: as many as there is room for.</summary>
+    public int? ClientsPerUser { get; init; }
+
+    /// <summary>
+    /// Blocks of the disk that the library OSes of one user may have allocated since the host began, less those that they have freed; 0 or more. A block that is given up counts as freed at once, and is free when its removal is durable.
+    /// Null: as many as there are.
+    /// </summary>
+    public long? DiskBlocksPerUser { get; init; }
+
+    /// <summary>Requests that a client may make in a second, on the average of a second at most; 1 or more. Null: as many as it can.</summary>
+    public int? RequestsPerSecond { get; init; }
+
+    /// <summary>Says what part of the disk a client gets when several want more of it than there is, in proportion to the others': 1 to 1,000,000. Null: all get the same.</summary>
+    public Func<HostPeer, int>? DiskWeight { get; init; }
+
+    /// <summary>Bytes of the clients' requests under way on the disk at a time, 4,096 or more: as little as keeps the disk busy, since who wants something waits for what is under way (<see cref="DiskShares"/>). Default 1 MiB.</summary>
+    public long DiskBytesUnderWay { get; init; } = 1 << 20;
+
+    /// <summary>The clock of <see cref="RequestsPerSecond"/>. Default: the system's.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
     /// <summary>What the host calls itself to observers. Default "exo host".</summary>
     public string Name { get; init; } = "exo host";
 
@@ -29,7 +51,7 @@ public sealed class HostServerOptions
 
     /// <summary>
     /// Says what a library OS may do, by what the kernel says about its process; null: it may not attach. The default gives the host's own user, and the superuser, everything that the volume's owner may,
-    /// and every other user the capability of that user (<see cref="UnixNames"/>).
+    /// and every other user the capability of that user (<see cref="UnixNames"/>). It ends with the client, or at once if there is no room for it.
     /// </summary>
     public Func<HostPeer, Capability?>? Admit { get; init; }
 }

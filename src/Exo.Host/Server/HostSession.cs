@@ -29,6 +29,9 @@ internal sealed class HostSession
     private readonly SharedMemory _replies;
     private readonly SharedFrames _blocks;
     private readonly SharedFrames _frames;
+    private readonly DiskAllowance _allowance;
+    private readonly DiskShare _share;
+    private readonly RequestRate? _rate;
     private readonly Channel _channel;
     private readonly Thread _thread;
     private readonly byte[] _request = new byte[Channel.MessageMax];
@@ -44,7 +47,7 @@ internal sealed class HostSession
     private long _requestCount;
     private long _refusedCount;
 
-    private HostSession(HostServer server, Socket socket, HostPeer peer, Capability capability, SharedMemory requests, SharedMemory replies, SharedFrames blocks, SharedFrames frames)
+    private HostSession(HostServer server, Socket socket, HostPeer peer, Capability capability, SharedMemory requests, SharedMemory replies, SharedFrames blocks, SharedFrames frames, DiskAllowance allowance, int diskWeight)
     {
         _server = server;
         _socket = socket;
@@ -54,6 +57,9 @@ internal sealed class HostSession
         _replies = replies;
         _blocks = blocks;
         _frames = frames;
+        _allowance = allowance;
+        _share = server.Disk.Add(diskWeight);
+        _rate = server.Options.RequestsPerSecond is { } perSecond ? new RequestRate(perSecond, server.Options.Time) : null;
         Credential = Credential.Of(capability);
         _channel = new Channel(own: replies.Address, peer: requests.Address);
         _thread = new Thread(Serve) { IsBackground = true, Name = "exo-host-client" };
@@ -62,13 +68,21 @@ internal sealed class HostSession
     /// <summary>What the client may.</summary>
     public Credential Credential { get; }
 
+    public uint User => _peer.User;
+
+    /// <summary>Its part of the disk's time.</summary>
+    public DiskShare Share => _share;
+
+    /// <summary>What its user may have of the disk.</summary>
+    public DiskAllowance Allowance => _allowance;
+
     public XnVolume Volume => _server.Volume;
 
     private FramePool Pool => _server.Frames;
 
     /// <summary>Takes frames and memory for a client. Null: there are none.</summary>
     /// <exception cref="IOException">The system gives no memory files.</exception>
-    public static HostSession? TryCreate(HostServer server, Socket socket, HostPeer peer, Capability capability)
+    public static HostSession? TryCreate(HostServer server, Socket socket, HostPeer peer, Capability capability, DiskAllowance allowance, int diskWeight)
     {
         SharedFrames? blocks = null, frames = null;
         SharedMemory? requests = null, replies = null;
@@ -84,7 +98,7 @@ internal sealed class HostSession
 
             requests = SharedMemory.Create("exo-requests", Channel.FileBytes, readOnlyForOthers: false);
             replies = SharedMemory.Create("exo-replies", Channel.FileBytes, readOnlyForOthers: true);
-            return new HostSession(server, socket, peer, capability, requests, replies, blocks!, frames);
+            return new HostSession(server, socket, peer, capability, requests, replies, blocks!, frames, allowance, diskWeight);
         }
         catch
         {
@@ -183,7 +197,7 @@ internal sealed class HostSession
             long ranMicroseconds = Volatile.Read(ref _threadId) is not 0 and var thread ? Libc.ThreadTimeNanoseconds(thread) / 1000 : 0;
             clients.Add(new ClientSnapshot(
                 _peer.ProcessId, _peer.User, _capability.Name.ToString(), Volatile.Read(ref _isServing), Volatile.Read(ref _requestCount), Volatile.Read(ref _refusedCount), ranMicroseconds,
-                blocksHeld, _blocks.Count, framesHeld, _frames.Count));
+                blocksHeld, _blocks.Count, framesHeld, _frames.Count, _share.Weight, _share.BytesBegun, _allowance.Blocks, _allowance.BlocksMax == long.MaxValue ? null : _allowance.BlocksMax));
             string name = string.Create(CultureInfo.InvariantCulture, $"process {_peer.ProcessId}");
             rings.Add(_channel.ObserveIncoming(name, RingKind.Requests));
             rings.Add(_channel.ObserveOutgoing(name, RingKind.Replies));
@@ -308,7 +322,8 @@ internal sealed class HostSession
                 return;
             }
 
-            HostRequests requests = new(this);
+            HostDisk.ActFor(_share);
+            HostRequests requests = new(this, _rate);
             Volatile.Write(ref _threadId, Libc.ThreadId());
             Func<bool> isAlive = () => !_isOver;
             while (!_isOver && _channel.Receive(isAlive, out ReadOnlySpan<byte> there) == IpcStatus.Ok)
@@ -334,6 +349,8 @@ internal sealed class HostSession
         }
         finally
         {
+            HostDisk.ActFor(null);
+            _share.Dispose();
             End();
             _capability.Revoke(Pool.RootCredential);
             _server.Ended(this);

@@ -50,6 +50,9 @@ public sealed class XnTransaction
     /// <summary>After <see cref="XnStatus.NotInCore"/>: the block to read in first.</summary>
     public BlockNumber MissingBlock { get; internal set; }
 
+    /// <summary>After it was applied: blocks that no pointer leads to any more.</summary>
+    internal long BlocksFreed { get; set; }
+
     /// <summary>Empties the transaction.</summary>
     public void Clear()
     {

@@ -26,6 +26,9 @@ public sealed class DiskShare : BlockDevice
     /// <summary>Bytes that it has had its turn for; what moves none counts as one block.</summary>
     public long BytesBegun => _flow.Begun;
 
+    /// <summary>Whether something waits for its turn just now.</summary>
+    internal bool IsWaiting => _flow.HeadCost >= 0;
+
     /// <inheritdoc/>
     protected override void ExecuteCore(Span<BlockRequest> batch)
     {

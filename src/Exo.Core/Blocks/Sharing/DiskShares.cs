@@ -24,6 +24,7 @@ public sealed class DiskShares
     private readonly long _bytesMax;
     private DiskTurn? _unused;
     private long _bytesUnderWay;
+    private int _waiting;
 
     /// <summary>Shares a device, which stays the caller's.</summary>
     /// <param name="device">The disk. It must outlive all shares.</param>
@@ -51,7 +52,8 @@ public sealed class DiskShares
     {
         lock (_lock)
         {
-            if (_wheel.Next() is null && HasRoom(bytes))
+            // Not asked of the wheel, which would begin another round without the one who is coming.
+            if (_waiting == 0 && HasRoom(bytes))
             {
                 _bytesUnderWay += bytes;
                 flow.Begun += bytes;
@@ -62,6 +64,7 @@ public sealed class DiskShares
             _unused = turn.Next;
             turn.Begin(bytes);
             flow.Add(turn);
+            _waiting++;
             _wheel.Activate(flow);
             return new ValueTask(turn, turn.Version);
         }
@@ -75,9 +78,12 @@ public sealed class DiskShares
         {
             _bytesUnderWay -= bytes;
             Invariant.Check(_bytesUnderWay >= 0);
-            while (_wheel.Next() is DiskFlow flow && HasRoom(flow.HeadCost))
+
+            // The wheel is asked only when there may be room: its answer begins a round, in which whoever comes meanwhile has no part.
+            while (_bytesUnderWay < _bytesMax && _wheel.Next() is DiskFlow flow && HasRoom(flow.HeadCost))
             {
                 DiskTurn turn = flow.Take();
+                _waiting--;
                 flow.Charge(turn.Bytes);
                 flow.Begun += turn.Bytes;
                 _bytesUnderWay += turn.Bytes;
