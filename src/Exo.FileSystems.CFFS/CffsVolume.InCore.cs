@@ -94,6 +94,11 @@ public sealed partial class CffsVolume
                     return false;
                 }
 
+                if (directory.HasContentsAhead)
+                {
+                    Core.Files.ContentsUsed(directory);
+                }
+
                 if (Core.Files.WantsAccessTime(record))
                 {
                     Core.Files.NoteAccess(directory, place, record);

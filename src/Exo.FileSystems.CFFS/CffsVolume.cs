@@ -376,6 +376,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     private void Release()
     {
         Core.Changes.End();
+        Core.Ahead.Finish();
         Core.Files.Finish();
         Core.ReleaseFrames();
         if (_ownsDisk)

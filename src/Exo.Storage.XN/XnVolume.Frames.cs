@@ -384,34 +384,45 @@ public sealed partial class XnVolume
         }
     }
 
-    /// <summary>As <see cref="Read"/>, through the device's asynchronous door.</summary>
+    /// <summary>
+    /// As <see cref="Read"/>, through the device's asynchronous door. When the device fails, or the wait is given up, nobody can be told how many frames were not needed: then XN has given those back itself.
+    /// </summary>
     /// <returns>How many frames were not needed.</returns>
     public async ValueTask<int> ReadAsync(
         Credential credential, ReadOnlyMemory<XnReadRequest> requests, Memory<FrameNumber> frames, CancellationToken cancellationToken = default)
     {
         ReadPlan plan = BeginRead(credential, requests.Span, frames.Span, out int unusedFrames);
-        if (plan.Requests.Length > 0)
+        try
         {
-            try
+            if (plan.Requests.Length > 0)
             {
-                // A cancelled wait would leave frames in the kernel's hands: the read itself is always seen through.
-                await _device.ExecuteAsync(plan.Requests, CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (BlockDeviceException)
-            {
-                EndRead(plan);
-                throw;
+                try
+                {
+                    // A cancelled wait would leave frames in the kernel's hands: the read itself is always seen through.
+                    await _device.ExecuteAsync(plan.Requests, CancellationToken.None).ConfigureAwait(false);
+                }
+                finally
+                {
+                    EndRead(plan);
+                }
             }
 
-            EndRead(plan);
+            foreach (BlockNumber block in plan.Awaited)
+            {
+                while (ReadInProgress(block) is { } reading)
+                {
+                    await reading.WaitAsync(cancellationToken).ConfigureAwait(false);
+                }
+            }
         }
-
-        foreach (BlockNumber block in plan.Awaited)
+        catch (Exception failure) when (failure is BlockDeviceException or OperationCanceledException)
         {
-            while (ReadInProgress(block) is { } reading)
+            foreach (FrameNumber frame in frames.Span[..unusedFrames])
             {
-                await reading.WaitAsync(cancellationToken).ConfigureAwait(false);
+                _frames.Release(frame);
             }
+
+            throw;
         }
 
         return unusedFrames;

@@ -210,7 +210,16 @@ internal sealed class BlockCache
             }
             else
             {
-                unused = await _disk.ReadAsync(_key, requests, frames).ConfigureAwait(false);
+                try
+                {
+                    unused = await _disk.ReadAsync(_key, requests, frames).ConfigureAwait(false);
+                }
+                catch (BlockDeviceException)
+                {
+                    // XN has taken or given back all of them.
+                    unused = 0;
+                    throw;
+                }
             }
         }
         catch (XnException refused) when (refused.Status is XnStatus.NotOwned or XnStatus.TypeError)

@@ -30,6 +30,12 @@ internal sealed class DirectoryState
     /// <summary>How many subdirectories are read with one.</summary>
     public SiblingsAhead Siblings { get; } = new();
 
+    /// <summary>Which of them are loaded before they are used.</summary>
+    public AheadPosition Ahead => field ??= new();
+
+    /// <summary>It was loaded ahead, in this round of its parent's (<see cref="AheadPosition.Round"/>), and nobody has used it yet; 0 otherwise.</summary>
+    public int AheadRound { get; set; }
+
     /// <summary>Where records fit.</summary>
     public RoomMap Room { get; } = new();
 

@@ -14,8 +14,13 @@ internal sealed partial class DirectoryStore
     public ValueTask<SlotPlace?> FindAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode mode)
     {
         uint hash = NameHash.Compute(name.Span, core.Guard.HashSeed);
-        if (directory.Directory?.Names is { } names)
+        if (directory.Directory is { Names: { } names } state)
         {
+            if (state.AheadRound != 0)
+            {
+                core.Ahead.Used(directory, state);
+            }
+
             int cursor = -1;
             if (!names.TryNext(hash, ref cursor, out uint address))
             {
@@ -87,6 +92,11 @@ internal sealed partial class DirectoryStore
         }
 
         uint hash = NameHash.Compute(name, core.Guard.HashSeed);
+        if (state.AheadRound != 0)
+        {
+            core.Ahead.Used(directory, state);
+        }
+
         if (state.Names is { } names)
         {
             int at = -1;

@@ -23,6 +23,11 @@ internal sealed partial class DirectoryStore
     public async ValueTask ListSomeAsync(Inode directory, long afterPosition, int most, List<CffsDirectoryEntry> entries, IoMode mode)
     {
         DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        if (state.AheadRound != 0)
+        {
+            core.Ahead.Used(directory, state);
+        }
+
         ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
         for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue && entries.Count < most; logical = directory.Map.NextMapped(logical + 1))
         {
@@ -37,6 +42,11 @@ internal sealed partial class DirectoryStore
     public async ValueTask<ulong?> CopyBlockAsync(Inode directory, ulong from, byte[] into, IoMode mode)
     {
         DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+        if (state.AheadRound != 0)
+        {
+            core.Ahead.Used(directory, state);
+        }
+
         ulong logical = directory.Map.NextMapped(from);
         if (logical == ulong.MaxValue)
         {

@@ -77,7 +77,13 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         }
 
         state.Names = names;
+        bool isFirst = directory.Directory is null;
         directory.Directory = state;
+        if (isFirst)
+        {
+            core.Ahead.Loaded(directory);
+        }
+
         return state;
     }
 

@@ -15,6 +15,9 @@ internal sealed class SiblingsAhead
     private int _count;
     private bool _isReturn;
 
+    /// <summary>Whether they have been used one after the other for some time.</summary>
+    public bool IsInOrder => _count > 2;
+
     /// <summary>A subdirectory is used for the first time. How many behind it to read with it: 0 when it has been read ahead.</summary>
     /// <param name="address">The slot address of its record.</param>
     public int Used(uint address)

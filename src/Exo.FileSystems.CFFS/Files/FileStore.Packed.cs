@@ -226,6 +226,11 @@ internal sealed partial class FileStore
             return false;
         }
 
+        if (inode.Container is { HasContentsAhead: true } directory)
+        {
+            ContentsUsed(directory);
+        }
+
         FrameNumber frame;
         while (!TryGetPack(inode, out frame))
         {

@@ -440,6 +440,11 @@ internal sealed partial class FileStore(VolumeCore core)
     /// <summary>Notes a read for the access time, as <c>relatime</c> does: when it is older than the last change, or than a day.</summary>
     public void Accessed(Inode inode)
     {
+        if (inode.Container is { HasContentsAhead: true } directory)
+        {
+            ContentsUsed(directory);
+        }
+
         if (!WantsAccessTime(inode.Record))
         {
             return;

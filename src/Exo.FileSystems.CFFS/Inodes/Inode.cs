@@ -101,6 +101,9 @@ internal sealed class Inode
     /// <summary>How often contents of a directory's small files were fetched (<see cref="Files.FileStore"/>). Racy: a hint.</summary>
     public int GroupMisses { get; set; }
 
+    /// <summary>Contents of a directory's small files have been fetched before anybody asked for one, and nobody has yet. Racy: a hint.</summary>
+    public bool HasContentsAhead { get; set; }
+
     /// <summary>Names that were replaced and still count in the record's links. Guarded by the metadata lock.</summary>
     public uint BuriedLinks { get; set; }
 

@@ -63,6 +63,7 @@ internal sealed class VolumeCore
         Maps = new MapLoader(this);
         MapEdits = new MapEdits(this);
         Directories = new DirectoryStore(this);
+        Ahead = new DirectoriesAhead(this);
         Paths = new PathWalk(this);
         Files = new FileStore(this);
         Attributes = new AttributeStore(this);
@@ -105,6 +106,8 @@ internal sealed class VolumeCore
     public MapEdits MapEdits { get; }
 
     public DirectoryStore Directories { get; }
+
+    public DirectoriesAhead Ahead { get; }
 
     public PathWalk Paths { get; }
 
