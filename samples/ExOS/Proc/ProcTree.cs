@@ -4,6 +4,7 @@ using System.Numerics;
 using System.Text;
 using Exo.Core.AddressSpaces;
 using Exo.Core.Environments;
+using Exo.Core.Observation;
 using Exo.Storage.XN;
 using ExOS.Files;
 using ExOS.Processes;
@@ -67,7 +68,7 @@ internal sealed class ProcTree(ExosSystem system) : FileTree
 
     private static string StatusText(Process process) => $"""
         Name: {process.Name}
-        State: {(process.Ended is null ? "running" : "zombie")}
+        State: {StateOf(process)}
         Pid: {process.Id}
         PPid: {process.Parent?.Id ?? 0}
         Group: {process.Group}
@@ -77,7 +78,12 @@ internal sealed class ProcTree(ExosSystem system) : FileTree
 
         """;
 
-    private static string CommandLine(Process process) => string.Join(' ', process.Arguments) + "\n";
+    private static string StateOf(Process process) => process.Ended is not null
+        ? "zombie"
+        : process.Environment.Observe().Environments[0].State switch { EnvironmentState.Asleep => "asleep", EnvironmentState.Runnable => "runnable", _ => "running" };
+
+    // One line, whatever is in the arguments.
+    private static string CommandLine(Process process) => string.Join(' ', process.Arguments).ReplaceLineEndings(" ") + "\n";
 
     private static string Descriptors(Process process) => string.Concat(process.Descriptors.All().Select(entry => $"{entry.Descriptor} {entry.File.Description}\n"));
 

@@ -23,6 +23,7 @@ internal sealed class Builtins
             ["exec"] = ExecuteAsync,
             ["exit"] = Exit,
             ["export"] = Export,
+            ["help"] = _ => PrintAsync($"programs: {string.Join(' ', _self.System.Programs.Names)}\nin the shell: {string.Join(' ', _commands!.Keys.Order(StringComparer.Ordinal))}"),
             ["jobs"] = ListJobsAsync,
             ["pwd"] = _ => PrintAsync(_self.Files.WorkingDirectory),
             ["set"] = ListVariablesAsync,

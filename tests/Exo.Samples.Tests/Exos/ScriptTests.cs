@@ -72,7 +72,8 @@ public sealed class ScriptTests
     [Fact]
     public void The_exokernel_is_visible() => Snapshot.Verify(Transcript(
         "ls /proc | grep -v '^[0-9]'; ls /proc/1; grep -c total /proc/frames; grep -c '^blocks' /proc/freemap; grep cffs /proc/roots | wc -l; head -n 1 /proc/registry | wc -w",
-        "ps | grep -c init; grep Name /proc/1/status; cat /proc/1/cmdline; ls /proc/9999; echo $?; echo x > /proc/frames; echo $?; cat /proc",
+        "ps > /tmp/ps; grep -c init /tmp/ps; grep Name /proc/1/status; cat /proc/1/cmdline; ls /proc/9999; echo $?; echo x > /proc/frames; echo $?; cat /proc",
+        "sleep 100 & while ! grep asleep /proc/$!/status; do true; done; kill $!; sh -c 'wc -l < /proc/$$/cmdline\nexit'; help | wc -l; help | grep -c xcp",
         "X=1; wc -l < /proc/$$/maps; cat /proc/$$/fd; grep -c environment /proc/slices",
         "mount | grep -v ' on / '; df | wc -l; ls /dev; echo gone > /dev/null; umount /; echo $?; umount /tmp; echo $?"));
 
