@@ -68,6 +68,10 @@ internal sealed class LabelledCode
     public void StoreImmediate(int pointer, int offset, int value, int widthBytes) =>
         Add(new Instruction((byte)(Opcodes.ClassStore | Opcodes.ModeMemory | Size(widthBytes)), pointer, offset: (short)offset, immediate: value));
 
+    /// <summary>If the double word is what r0 is, it becomes what the source is; r0 becomes what it was.</summary>
+    public void CompareExchange(int pointer, int offset, int source) =>
+        Add(new Instruction(Opcodes.ClassStoreRegister | Opcodes.ModeAtomic | Opcodes.SizeDouble, pointer, source, (short)offset, Opcodes.AtomicCompareExchange));
+
     public void Jump(int label) => Jump(label, new Instruction(Opcodes.ClassJump | Opcodes.JumpAlways));
 
     public void JumpIf(byte comparison, int register, ulong value, int scratch, int label)

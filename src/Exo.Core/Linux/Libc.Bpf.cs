@@ -27,8 +27,11 @@ internal static class BpfAbi
     public const uint PROG_TYPE_SOCKET_FILTER = 1;
     public const uint PROG_TYPE_SCHED_CLS = 3;
     public const uint PROG_TYPE_XDP = 6;
+    public const uint MAP_TYPE_ARRAY = 2;
     public const uint MAP_TYPE_DEVMAP = 14;
     public const uint MAP_TYPE_XSKMAP = 17;
+
+    public const uint F_MMAPABLE = 1 << 10;
 
     public const uint ATTACH_XDP = 37;
     public const uint ATTACH_TCX_INGRESS = 46;

@@ -123,6 +123,11 @@ internal static class SegmentOutput
             c.SndNxt = start + (uint)went;
             c.FinSent |= went == bytes + 1 && withFin > bytes;
             c.PrrOut += went;
+            if (c.FinSent)
+            {
+                c.Tcp.AllowFarewell(c);
+            }
+
             any = true;
         }
 

@@ -47,7 +47,9 @@ public sealed class TcpConnection
 
     internal byte SndScale, RcvScale;
     internal bool UsesTimestamps, UsesSack;
-    internal uint RecentTimestamp, TimestampOffset;
+    internal uint RecentTimestamp;
+    internal ulong NameHash;                 // the keyed hash of the names; its lower half is the offset of timestamps
+    internal int FarewellSlot = -1;          // where the handler may acknowledge the peer's FIN
     internal long RecentTimestampUs;
     internal int PeerSegmentBytes;           // the MSS the peer told
     internal int PathMtuBytes;

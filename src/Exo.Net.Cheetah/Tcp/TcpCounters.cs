@@ -8,5 +8,5 @@ internal sealed class TcpCounters
     public long BytesSent, BytesResent, BytesAcknowledged, BytesReceived;
     public long ConnectionsOpened, ConnectionsClosed;
     public long Recoveries, Timeouts, TailLossProbes;
-    public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, PathMtuReductions, BytesCopied;
+    public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, FarewellsElsewhere, PathMtuReductions, BytesCopied;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Link;
+using Exo.Net.Cheetah.Tcp.Handshake;
 using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Tcp;
@@ -59,6 +60,9 @@ internal sealed partial class TcpLayer : IDisposable
 
     /// <summary>What initial sequence numbers and timestamps are drawn with.</summary>
     public SipHash Hash => hash;
+
+    /// <summary>Connections whose last FIN a handler may acknowledge; null = there is no handler.</summary>
+    public FarewellTable? Farewells { get; set; }
 
     public DeferredReleases Releases { get; } = new();
 
@@ -238,7 +242,7 @@ internal sealed partial class TcpLayer : IDisposable
         c.SndUna = c.Iss;
         c.SndNxt = c.Iss + 1;
         c.RecoveryPoint = c.SndNxt;
-        c.TimestampOffset = TimestampOffsetOf(c.Key);
+        c.NameHash = hash.Of(c.Key, 1);
         c.PathMtuBytes = Link.MtuBytes;
         c.LastReceivedUs = NowUs;
         Table.Add(c);
@@ -247,7 +251,7 @@ internal sealed partial class TcpLayer : IDisposable
     public uint TimestampOffsetOf(in ConnectionKey key) => (uint)hash.Of(key, 1);
 
     /// <summary>The millisecond clock of RFC 7323 section 5.4, as one connection tells it.</summary>
-    public uint TimestampOf(TcpConnection c) => (uint)(NowUs / 1000) + c.TimestampOffset;
+    public uint TimestampOf(TcpConnection c) => (uint)(NowUs / 1000) + (uint)c.NameHash;
 
     public void MakeDirty(TcpConnection c)
     {
@@ -302,10 +306,12 @@ internal sealed partial class TcpLayer : IDisposable
     /// </summary>
     public void Finish(TcpConnection c)
     {
-        if (c.AckNow)
+        if (c.AckNow && !WasFarewellAnswered(c))
         {
             SegmentOutput.SendAck(c);   // of the peer's FIN; it is sent again if this is lost
         }
+
+        c.AckNow = false;
 
         c.SkipsTimeWait |= c.State == TcpState.LastAck;
         c.State = TcpState.TimeWait;
@@ -322,7 +328,7 @@ internal sealed partial class TcpLayer : IDisposable
                 SendNext = c.SndNxt,
                 ReceiveNext = c.RcvNxt,
                 RecentTimestamp = c.RecentTimestamp,
-                TimestampOffset = c.TimestampOffset,
+                TimestampOffset = (uint)c.NameHash,
                 HasTimestamps = c.UsesTimestamps,
                 EndsUs = NowUs + TimeWaitUs,
             });
@@ -330,6 +336,29 @@ internal sealed partial class TcpLayer : IDisposable
 
         DataArrival.TellPeerClosed(c);
         Close(c, TcpCloseReason.Graceful);
+    }
+
+    /// <summary>Our FIN is about to leave: the peer's may be acknowledged where it comes in.</summary>
+    public void AllowFarewell(TcpConnection c)
+    {
+        if (Farewells is { } table && c is { FarewellSlot: < 0, State: TcpState.FinWait1, UsesTimestamps: true, PeerFinKnown: false, Received: null })
+        {
+            c.FarewellSlot = table.TryArm(c.NameHash, c.SndNxt, c.RcvNxt);
+        }
+    }
+
+    // From now on it is not, if it has not been.
+    private bool WasFarewellAnswered(TcpConnection c)
+    {
+        int slot = c.FarewellSlot;
+        c.FarewellSlot = -1;
+        if (slot < 0 || !Farewells!.Take(slot, c.NameHash))
+        {
+            return false;
+        }
+
+        Counters.FarewellsElsewhere++;
+        return true;
     }
 
     /// <summary>The end of a connection, once.</summary>
@@ -343,6 +372,11 @@ internal sealed partial class TcpLayer : IDisposable
         if (c.State == TcpState.SynReceived && c.IsAccepted)
         {
             HalfOpenCount--;
+        }
+
+        if (WasFarewellAnswered(c) && reason != TcpCloseReason.Aborted)
+        {
+            reason = TcpCloseReason.Graceful;   // the FIN, which acknowledged everything, has been answered and did not come here
         }
 
         bool wasOpen = c.State is not (TcpState.SynReceived or TcpState.SynSent);
@@ -374,5 +408,6 @@ internal sealed partial class TcpLayer : IDisposable
         }
 
         arena.Dispose();
+        Farewells?.Dispose();
     }
 }

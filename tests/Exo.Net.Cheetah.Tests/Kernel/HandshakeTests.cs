@@ -89,12 +89,17 @@ public class HandshakeTests
         }
 
         Assert.Equal(20, polled.Stack.Tcp.Counters.CookiesAccepted);
+        Assert.True(SpinWait.SpinUntil(() => polled.Stack.Tcp.Counters.ConnectionsClosed == 20, TimeSpan.FromSeconds(20)));
+        Assert.InRange(polled.Stack.Tcp.Counters.FarewellsElsewhere, 1, 20);   // the stack may be faster
+        Assert.All(service.Reasons, reason => Assert.Equal(TcpCloseReason.Graceful, reason));
         Assert.Equal(0, polled.Stack.Tcp.Counters.ResetsSent);
     }
 
     // Says "yes" to the first byte, and closes: it waits in TIME-WAIT then.
     private sealed class Greeting : ITcpHandler
     {
+        public System.Collections.Concurrent.ConcurrentQueue<TcpCloseReason> Reasons { get; } = [];
+
         public void OnOpened(TcpConnection connection)
         {
         }
@@ -114,9 +119,7 @@ public class HandshakeTests
         {
         }
 
-        public void OnClosed(TcpConnection connection, TcpCloseReason reason)
-        {
-        }
+        public void OnClosed(TcpConnection connection, TcpCloseReason reason) => Reasons.Enqueue(reason);
     }
 
     [Fact]

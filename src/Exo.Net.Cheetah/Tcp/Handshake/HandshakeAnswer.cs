@@ -16,6 +16,7 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 /// <param name="WindowScale">How windows will be scaled.</param>
 /// <param name="SegmentBytesV4">The MSS told to IPv4 peers.</param>
 /// <param name="SegmentBytesV6">The MSS told to IPv6 peers.</param>
+/// <param name="Farewells">The descriptor of the memory of a <see cref="FarewellTable"/>.</param>
 internal sealed record HandshakeAnswer(
     IReadOnlyCollection<ushort> Ports, IReadOnlyList<InterfaceAddress> Addresses, MacAddress Hardware, SipHash Cookies, SipHash Offsets, long OriginNs, ushort WindowBytes, byte WindowScale,
-    ushort SegmentBytesV4, ushort SegmentBytesV6);
+    ushort SegmentBytesV4, ushort SegmentBytesV6, int Farewells);

@@ -75,11 +75,13 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
             return;
         }
 
+        // The table stays when there is no handler: connections have slots in it.
+        tcp.Farewells ??= new FarewellTable(device.Name);
         hardware = tcp.Link.Hardware;
         mtuBytes = tcp.Link.MtuBytes;
         HandshakeAnswer answer = new(
             [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale,
-            tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false));
+            tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor);
         tcp.Cookies.AreMadeElsewhere = true;
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
         device.SetHandler(handler);

@@ -8,7 +8,8 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 
 /// <summary>
 /// A SYN that brings timestamps, answered where it comes in with a cookie (<see cref="SynCookies"/>), as a program: an application-specific handler as the exokernel downloads them.
-/// It remembers nothing. The SYN becomes its answer in place: what the answer says fits into what the SYN says, for it carries no option that the SYN does not.
+/// It remembers nothing. The SYN becomes its answer in place: what the answer says fits into what the SYN says, for it carries no option that the SYN does not. In the same way the last
+/// FIN of a connection becomes its acknowledgment, where the stack allows it (<see cref="FarewellTable"/>); the stack gets that FIN too.
 /// <code>
 ///   load headers -> a whole SYN without payload for one of our addresses and the port? -> walk its options -> with timestamps?      any no: the packet goes its way
 ///   -> cookie, timestamp -> swap names, write TCP header and options -> checksum by difference -> out of the interface it came from
@@ -28,6 +29,7 @@ internal sealed class HandshakeProgram
     // In the frame. IP headers lie so that every field is aligned: the kernel insists on it.
     private const int EthernetV4 = -74, EthernetV6 = -94, IpV4 = -60, IpV6 = -80, Tcp = -40, Options = -160, Words = -208;
     private const int SegmentBytes = -212, Scale = -220, Sack = -228, Stamp = -236, HasStamps = -244, Length = -252, Cookie = -264, OwnStamp = -272, OldSum = -280;
+    private const int Table = -288;
     private const int OptionsRoom = 56;
 
     private const int HeadersV4 = EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + TcpSegment.FixedBytes;
@@ -36,18 +38,19 @@ internal sealed class HandshakeProgram
     // struct __sk_buff, helpers and verdicts of linux/bpf.h.
     private const int ContextProtocol = 16, ContextVlan = 20, ContextInterface = 40;
     private const int KernelTime = 5, StoreBytes = 9, CorrectTcpSum = 11, Redirect = 23, LoadBytes = 26;
-    private const int NextProgram = -1;
+    private const int NextProgram = -1, PseudoMapValue = 2;
 
     private readonly LabelledCode code = new();
     private readonly HandshakeAnswer answer;
     private readonly Place place;
-    private readonly int pass;
+    private readonly int pass, farewell;
 
     private HandshakeProgram(HandshakeAnswer answer, Place place)
     {
         this.answer = answer;
         this.place = place;
         pass = code.Label();
+        farewell = code.Label();
     }
 
     private enum Place
@@ -63,11 +66,12 @@ internal sealed class HandshakeProgram
     }
 
     /// <summary>
-    /// The bargain on our own machine: memory is the packet, followed by zeros, r2 the protocol as the kernel tells it (network byte order). The answer is 0, or 1 above 32 bits that
+    /// The bargain on our own machine: memory is the packet, followed by zeros, r2 the protocol as the kernel tells it (network byte order), the context the farewell table. The answer is 0, or 1 above 32 bits that
     /// have to be added to the checksum (RFC 1624).
     /// </summary>
     public static ProgramContract OwnContract { get; } = new(
-        "handshake", [ArgumentContract.MemoryPointer, ArgumentContract.Scalar(0, ushort.MaxValue)], RegionContract.Exactly(OwnMemoryBytes, isWritable: true),
+        "handshake", [ArgumentContract.MemoryPointer, ArgumentContract.Scalar(0, ushort.MaxValue), ArgumentContract.ContextPointer],
+        RegionContract.Exactly(OwnMemoryBytes, isWritable: true), RegionContract.Exactly(FarewellTable.SizeBytes, isWritable: true),
         helpers: [new HelperContract(KernelTime, "time in ns", 0)]);
 
     public const int OwnMemoryBytes = HeadersV6 + TcpOptions.BytesMax;
@@ -84,6 +88,11 @@ internal sealed class HandshakeProgram
         if (place == Place.Own)
         {
             code.AluRegister(Opcodes.Move, 0, 2);
+            code.Store(Frame, Table, 3, 8);
+            for (int at = EthernetV6 - 2; at < Tcp + TcpSegment.FixedBytes; at += 8)
+            {
+                code.StoreImmediate(Frame, at, 0, 8);   // our verifier takes both families together at times, and then knows of neither what it has written
+            }
         }
         else
         {
@@ -121,7 +130,12 @@ internal sealed class HandshakeProgram
         else
         {
             Compute();
-            Answer();
+            AnswerSyn();
+            Send();
+            code.Bind(farewell);
+            RecogniseFarewell();
+            AnswerFarewell();
+            Send();
             code.Bind(pass);
             code.Alu(Opcodes.Move, 0, place == Place.Own ? 0 : NextProgram);
             code.Exit();
@@ -278,9 +292,16 @@ internal sealed class HandshakeProgram
 
         code.Jump(pass);
         code.Bind(isPort);
+        int isKind = code.Label();
         code.Load(1, Frame, Tcp + 13, 1);
         code.Alu(Opcodes.And, 1, 0x3F);
+        if (place != Place.Receive)
+        {
+            code.JumpIf(Opcodes.JumpEqual, 1, (ulong)(TcpFlags.Fin | TcpFlags.Ack), 2, isKind);
+        }
+
         code.JumpIf(Opcodes.JumpNotEqual, 1, (ulong)TcpFlags.Syn, 2, pass);
+        code.Bind(isKind);
         code.Load(OptionBytes, Frame, Tcp + 12, 1);
         code.Alu(Opcodes.ShiftRight, OptionBytes, 4);
         code.Alu(Opcodes.ShiftLeft, OptionBytes, 2);
@@ -312,6 +333,13 @@ internal sealed class HandshakeProgram
     private void WalkOptions()
     {
         int done = code.Label();
+        if (place != Place.Receive)
+        {
+            code.Load(0, Frame, Tcp + 13, 1);
+            code.Alu(Opcodes.And, 0, (int)TcpFlags.Fin);
+            code.JumpIf(Opcodes.JumpNotEqual, 0, 0, 1, farewell);
+        }
+
         code.Store(Frame, Length, OptionBytes, 4);
         code.StoreImmediate(Frame, SegmentBytes, 0, 4);
         code.StoreImmediate(Frame, Scale, 15, 4);
@@ -386,17 +414,9 @@ internal sealed class HandshakeProgram
     // Cookie and timestamp, as SynCookies and PassiveOpen have them.
     private void Compute()
     {
-        code.Call(KernelTime);
-        code.Wide(1, (ulong)answer.OriginNs);
-        code.AluRegister(Opcodes.Subtract, 0, 1);
-        code.Alu(Opcodes.Divide, 0, 1000);
+        ReadTime();
         code.AluRegister(Opcodes.Move, Time, 0);
-
-        code.LoadBigEndian(0, Frame, Tcp + 2, 2);
-        code.Alu(Opcodes.ShiftLeft, 0, 16);
-        code.LoadBigEndian(1, Frame, Tcp, 2);
-        code.AluRegister(Opcodes.Or, 0, 1);
-        code.Store(Frame, Words + 32, 0, 8);
+        StorePorts();
 
         // r9: the size's place in the table.
         int sized = code.Label();
@@ -448,6 +468,86 @@ internal sealed class HandshakeProgram
         code.Alu(Opcodes.Subtract, 0, 32);   // never ahead of the clock
         code.Bind(behind);
         code.Store(Frame, OwnStamp, 0, 8);
+    }
+
+    // The stack's clock into r0, in microseconds.
+    private void ReadTime()
+    {
+        code.Call(KernelTime);
+        code.Wide(1, (ulong)answer.OriginNs);
+        code.AluRegister(Opcodes.Subtract, 0, 1);
+        code.Alu(Opcodes.Divide, 0, 1000);
+    }
+
+    private void StorePorts()
+    {
+        code.LoadBigEndian(0, Frame, Tcp + 2, 2);
+        code.Alu(Opcodes.ShiftLeft, 0, 16);
+        code.LoadBigEndian(1, Frame, Tcp, 2);
+        code.AluRegister(Opcodes.Or, 0, 1);
+        code.Store(Frame, Words + 32, 0, 8);
+    }
+
+    // Nothing but timestamps as options, a slot of the table that says so, and the numbers that it names: then the slot is claimed, or the stack has it.
+    private void RecogniseFarewell()
+    {
+        code.JumpIf(Opcodes.JumpNotEqual, OptionBytes, TcpOptions.TimestampsBytes, 1, pass);
+        code.LoadBigEndian(0, Frame, Options, 4);
+        code.JumpIf(Opcodes.JumpNotEqual, 0, 0x0101_080A, 1, pass);
+        StorePorts();
+        code.StoreImmediate(Frame, Words + 40, 1, 8);
+        Hash(answer.Offsets);
+        code.AluRegister(Opcodes.Move, 9, 0);
+        code.AluRegister(Opcodes.Move, 1, 0);
+        code.Alu(Opcodes.ShiftRight, 1, 32);
+        code.Alu(Opcodes.And, 1, FarewellTable.Slots - 1);
+        code.Alu(Opcodes.Multiply, 1, FarewellTable.SlotBytes);
+        if (place == Place.Own)
+        {
+            code.Load(2, Frame, Table, 8);
+        }
+        else
+        {
+            code.Wide(2, (uint)answer.Farewells, PseudoMapValue);
+        }
+
+        code.AluRegister(Opcodes.Add, 2, 1);
+        code.Alu(Opcodes.Or, 0, 3);
+        code.Load(3, 2, 0, 8);
+        code.JumpIfRegister(Opcodes.JumpNotEqual, 3, 0, pass);
+        code.Load(3, 2, 8, 4);
+        code.LoadBigEndian(4, Frame, Tcp + 8, 4);
+        code.JumpIfRegister(Opcodes.JumpNotEqual, 3, 4, pass);
+        code.Load(3, 2, 12, 4);
+        code.LoadBigEndian(4, Frame, Tcp + 4, 4);
+        code.JumpIfRegister(Opcodes.JumpNotEqual, 3, 4, pass);
+        code.AluRegister(Opcodes.Move, 3, 0);
+        code.Alu(Opcodes.Xor, 3, 1);
+        code.AluRegister(Opcodes.Move, 4, 0);
+        code.CompareExchange(2, 0, 3);
+        code.JumpIfRegister(Opcodes.JumpNotEqual, 0, 4, pass);
+        ReadTime();
+        code.Alu(Opcodes.Divide, 0, 1000);
+        code.AluRegister(Opcodes.Add, 0, 9);
+        code.Store(Frame, OwnStamp, 0, 8);
+    }
+
+    private void AnswerFarewell()
+    {
+        TcpSum(OldSum);
+        SwapNames();
+        code.Load(0, Frame, Tcp + 8, 4);
+        code.LoadBigEndian(1, Frame, Tcp + 4, 4);
+        code.Store(Frame, Tcp + 4, 0, 4);
+        code.Alu(Opcodes.Add, 1, 1);
+        code.Swap(1, 4);
+        code.Store(Frame, Tcp + 8, 1, 4);
+        WriteFlags(TcpFlags.Ack);
+        code.Load(0, Frame, Options + 4, 4);
+        code.Store(Frame, Options + 8, 0, 4);
+        code.Load(0, Frame, OwnStamp, 8);
+        code.Swap(0, 4);
+        code.Store(Frame, Options + 4, 0, 4);
     }
 
     // SipHash-2-4 of the six words into r0; r0 to r3 are its state.
@@ -509,19 +609,14 @@ internal sealed class HandshakeProgram
         code.AluRegister(Opcodes.Or, register, 4);
     }
 
-    // The headers in the frame become those of the answer, and go.
-    private void Answer()
+    // The headers in the frame become those of the answer.
+    private void AnswerSyn()
     {
         code.Load(OptionBytes, Frame, Length, 4);
         code.JumpIf(Opcodes.JumpEqual, OptionBytes, 0, 1, pass);
         code.JumpIf(Opcodes.JumpGreater, OptionBytes, TcpOptions.BytesMax, 1, pass);   // neither is so, but nothing is known of what lay in the frame
         TcpSum(OldSum);
-        InEither(AnswerV4, AnswerV6);
-
-        code.Load(0, Frame, Tcp, 2);
-        code.Load(1, Frame, Tcp + 2, 2);
-        code.Store(Frame, Tcp, 1, 2);
-        code.Store(Frame, Tcp + 2, 0, 2);
+        SwapNames();
         code.LoadBigEndian(0, Frame, Tcp + 4, 4);
         code.Alu(Opcodes.Add, 0, 1);
         code.Swap(0, 4);
@@ -529,14 +624,31 @@ internal sealed class HandshakeProgram
         code.Load(0, Frame, Cookie, 8);
         code.Swap(0, 4);
         code.Store(Frame, Tcp + 4, 0, 4);
+        WriteFlags(TcpFlags.Syn | TcpFlags.Ack);
+        WriteOptions();
+    }
+
+    private void WriteFlags(TcpFlags flags)
+    {
         code.Load(0, Frame, Tcp + 12, 1);
         code.Alu(Opcodes.And, 0, 0xF0);
         code.Store(Frame, Tcp + 12, 0, 1);
-        code.StoreImmediate(Frame, Tcp + 13, (byte)(TcpFlags.Syn | TcpFlags.Ack), 1);
+        code.StoreImmediate(Frame, Tcp + 13, (byte)flags, 1);
         code.StoreImmediate(Frame, Tcp + 14, Network(answer.WindowBytes), 2);
         code.StoreImmediate(Frame, Tcp + 18, 0, 2);
-        WriteOptions();
+    }
 
+    private void SwapNames()
+    {
+        InEither(AnswerV4, AnswerV6);
+        code.Load(0, Frame, Tcp, 2);
+        code.Load(1, Frame, Tcp + 2, 2);
+        code.Store(Frame, Tcp, 1, 2);
+        code.Store(Frame, Tcp + 2, 0, 2);
+    }
+
+    private void Send()
+    {
         // What has to be added to the sum: new - old in one's complement, 32 bits wide.
         code.Alu(Opcodes.Move, 9, 0);
         Sum(9, Tcp, TcpSegment.FixedBytes);

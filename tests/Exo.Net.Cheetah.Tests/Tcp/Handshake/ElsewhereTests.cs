@@ -3,8 +3,10 @@ using Exo.Core.Memory;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tcp.Handshake;
 using Exo.Net.Cheetah.Wire;
 using Exo.Simulation.Timing;
+using Exo.Tests;
 
 namespace Exo.Net.Cheetah.Tests.Tcp.Handshake;
 
@@ -76,14 +78,19 @@ public sealed class ElsewhereTests : IDisposable
 
     private void Arrive(uint sequence, uint acknowledgment, uint stamp, uint echo, int payloadBytes = 0, TcpFlags flags = TcpFlags.Ack)
     {
+        device.Arrive(Frame(sequence, acknowledgment, stamp, echo, payloadBytes, flags));
+        stack.Poll();
+    }
+
+    private static byte[] Frame(uint sequence, uint acknowledgment, uint stamp, uint echo, int payloadBytes, TcpFlags flags)
+    {
         var segment = new TcpSegment(
             PeerPort, Port, sequence, acknowledgment, flags, 500, new TcpOptions(HasTimestamps: true, Timestamp: stamp, TimestampEcho: echo));
         byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + segment.SizeBytes + payloadBytes];
         new EthernetFrame(OwnHardware, PeerHardware, EtherType.Ipv4).Emit(frame);
         new Ipv4Packet(Peer, Own, IpProtocol.Tcp, segment.SizeBytes + payloadBytes).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
         segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes));
-        device.Arrive(frame);
-        stack.Poll();
+        return frame;
     }
 
     private TcpConnection Open(uint sequence, uint stamp)
@@ -167,6 +174,64 @@ public sealed class ElsewhereTests : IDisposable
         Assert.Equal((TcpFlags.Rst, cookie + 1), (reset.Flags, reset.Sequence));   // a number that means something to the new one only
         Assert.Equal(TcpState.Established, old.State);
         Assert.Single(service.Opened);
+    }
+
+    // A connection whose FIN is on its way, and what the kernel makes of the peer's when the handler is there.
+    private (TcpConnection Connection, byte[] PeerFin, Func<int> Handle) Leave()
+    {
+        Requires.Root();
+        stack.Tcp.Farewells = new FarewellTable("script");
+        HandshakeAnswer answer = new(
+            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Cookies.Hash, stack.Tcp.Hash, 0, 65_535, 3, 1460, 1440, stack.Tcp.Farewells.Descriptor);
+        PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
+        TcpConnection c = Open(1000, stamp: 50);
+        c.CloseSend();
+        stack.Poll();
+        Assert.Equal(TcpFlags.Fin | TcpFlags.Ack, device.Sent.Dequeue().Segment.Flags);
+        byte[] fin = Frame(1001, c.SndNxt, 51, 0, 0, TcpFlags.Fin | TcpFlags.Ack);
+        return (c, fin, () => device.TestHandler(handler, fin.ToArray()));
+    }
+
+    [Fact]
+    public void A_FIN_that_the_handler_has_acknowledged_is_not_acknowledged_again()
+    {
+        (TcpConnection c, byte[] fin, Func<int> handle) = Leave();
+        Assert.Equal(7, handle());
+        device.Arrive(fin);
+        stack.Poll();
+        Assert.Empty(device.Sent);
+        Assert.Equal((1, 1), (stack.TimeWaitCount, stack.Tcp.Counters.FarewellsElsewhere));
+        Assert.Equal([TcpCloseReason.Graceful], service.Closed);
+
+        // Sent again, it finds the stack.
+        Assert.Equal(-1, handle());
+        device.Arrive(fin);
+        stack.Poll();
+        Assert.Equal((TcpFlags.Ack, 1002u), (device.Sent.Peek().Segment.Flags, device.Sent.Dequeue().Segment.Acknowledgment));
+    }
+
+    [Fact]
+    public void A_FIN_that_the_stack_has_acknowledged_is_not_acknowledged_by_the_handler()
+    {
+        (_, byte[] fin, Func<int> handle) = Leave();
+        device.Arrive(fin);
+        stack.Poll();
+        Assert.Equal(TcpFlags.Ack, device.Sent.Dequeue().Segment.Flags);
+        Assert.Equal(-1, handle());
+        Assert.Equal(0, stack.Tcp.Counters.FarewellsElsewhere);
+    }
+
+    [Fact]
+    public void A_FIN_that_was_acknowledged_and_then_lost_is_a_graceful_end_all_the_same()
+    {
+        (TcpConnection c, _, Func<int> handle) = Leave();
+        Assert.Equal(7, handle());
+        time.Advance(TimeSpan.FromSeconds(2));
+        stack.Poll();
+        Assert.Equal(TcpFlags.Fin | TcpFlags.Ack, device.Sent.Dequeue().Segment.Flags);   // again, to a peer that has no connection any more
+        Arrive(1001, 0, 0, 0, flags: TcpFlags.Rst);
+        Assert.Equal(TcpState.Closed, c.State);
+        Assert.Equal([TcpCloseReason.Graceful], service.Closed);
     }
 
     [Fact]
