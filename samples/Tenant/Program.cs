@@ -63,9 +63,14 @@ try
             return 2;
     }
 }
-catch (Exception failure) when (failure is HostException or SocketException)
+catch (SocketException)
 {
-    // Nobody listens there; or the host has gone, lets nobody in, or refuses: it says why.
+    Console.Error.WriteLine($"tenant: no host listens at {socket}");
+    return 1;
+}
+catch (HostException failure)
+{
+    // It has gone, lets nobody in, or refuses: it says why.
     Console.Error.WriteLine($"tenant: {failure.Message}");
     return 1;
 }
