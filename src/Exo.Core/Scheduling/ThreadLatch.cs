@@ -25,6 +25,9 @@ internal sealed unsafe class ThreadLatch
         GC.KeepAlive(_word);
     }
 
+    /// <summary>Closes it again. For one that a single thread waits at, by that thread: a call that has opened it before may still wake it once for nothing.</summary>
+    public void Close() => Volatile.Write(ref _word[0], 0);
+
     /// <summary>Sleeps until it is open.</summary>
     public void Wait()
     {

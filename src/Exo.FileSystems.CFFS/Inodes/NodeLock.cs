@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Scheduling;
+
 namespace Exo.FileSystems.CFFS.Inodes;
 
 /// <summary>
@@ -9,11 +11,15 @@ internal sealed class NodeLock
 {
     private const int Held = 1;
     private const int Awaited = 2;
+    private const int Called = 4;
     private const int Spins = 10;
 
-    // Held: somebody is in. Awaited: somebody may be in the queue; set and cleared under the queue's lock only.
+    [ThreadStatic]
+    private static Waiter? t_waiter;
+
+    // Held: somebody is in. Awaited: the queue is not empty. Called: its first has been called and has not come yet; until then nobody else is. The last two change under the queue's lock only.
     private int _state;
-    private Queue<TaskCompletionSource>? _queue;
+    private Queue<Waiter>? _queue;
 
     public ValueTask EnterAsync(IoMode mode)
     {
@@ -50,9 +56,9 @@ internal sealed class NodeLock
     {
         int before = Interlocked.And(ref _state, ~Held);
         Invariant.Check((before & Held) != 0);
-        if ((before & Awaited) != 0)
+        if ((before & (Awaited | Called)) == Awaited)
         {
-            WakeOne();
+            CallFirst();
         }
     }
 
@@ -68,61 +74,110 @@ internal sealed class NodeLock
             }
         }
 
-        // Whoever is woken tries again: others may have come in meanwhile.
-        while (Join() is { } turn)
+        // A thread is in one queue at a time.
+        Waiter waiter = t_waiter ??= new Waiter(new ThreadLatch());
+        for (bool isNew = true; !TryEnterOrWait(waiter, isNew); isNew = false)
         {
-            turn.Task.Wait();
+            waiter.Latch!.Wait();
         }
     }
 
     private async ValueTask EnterContendedAsync()
     {
-        while (Join() is { } turn)
+        Waiter waiter = new(latch: null);
+        for (bool isNew = true; !TryEnterOrWait(waiter, isNew); isNew = false)
         {
-            await turn.Task.ConfigureAwait(false);
+            await waiter.Turn!.Task.ConfigureAwait(false);
         }
     }
 
-    /// <summary>Enters, or gets in line: null when it has entered.</summary>
-    private TaskCompletionSource? Join()
+    /// <summary>Enters, and leaves the queue; or gets in line, and stays there when it has been called and others were faster.</summary>
+    private bool TryEnterOrWait(Waiter waiter, bool isNew)
     {
-        Queue<TaskCompletionSource> queue = _queue ?? Interlocked.CompareExchange(ref _queue, new Queue<TaskCompletionSource>(), null) ?? _queue!;
+        Queue<Waiter> queue = _queue ?? Interlocked.CompareExchange(ref _queue, new Queue<Waiter>(), null) ?? _queue!;
         lock (queue)
         {
+            Invariant.Check(isNew || queue.Peek() == waiter);
             while (true)
             {
                 int seen = Volatile.Read(ref _state);
                 bool isFree = (seen & Held) == 0;
-                if (Interlocked.CompareExchange(ref _state, seen | (isFree ? Held : Awaited), seen) != seen)
+                int next = isNew ? seen : seen & ~Called;
+                if (!isFree)
+                {
+                    // The one inside sees the bit when it leaves.
+                    waiter.Arm();
+                    next |= Awaited;
+                }
+                else
+                {
+                    next |= Held;
+                    if (!isNew && queue.Count == 1)
+                    {
+                        next &= ~Awaited;
+                    }
+                }
+
+                if (Interlocked.CompareExchange(ref _state, next, seen) != seen)
                 {
                     continue;
                 }
 
-                if (isFree)
+                if (isFree && !isNew)
                 {
-                    return null;
+                    _ = queue.Dequeue();
+                }
+                else if (!isFree && isNew)
+                {
+                    queue.Enqueue(waiter);
                 }
 
-                // The one inside sees the bit when it leaves.
-                TaskCompletionSource turn = new(TaskCreationOptions.RunContinuationsAsynchronously);
-                queue.Enqueue(turn);
-                return turn;
+                return isFree;
             }
         }
     }
 
-    private void WakeOne()
+    private void CallFirst()
     {
-        TaskCompletionSource? next;
+        Waiter first;
         lock (_queue!)
         {
-            _ = _queue.TryDequeue(out next);
-            if (_queue.Count == 0)
+            // Somebody who has come in meanwhile calls when it leaves.
+            if ((Volatile.Read(ref _state) & (Held | Called | Awaited)) != Awaited)
             {
-                _ = Interlocked.And(ref _state, ~Awaited);
+                return;
+            }
+
+            _ = Interlocked.Or(ref _state, Called);
+            first = _queue.Peek();
+        }
+
+        first.Call();
+    }
+
+    /// <summary>Who waits: a thread at its latch, or a task.</summary>
+    private sealed class Waiter(ThreadLatch? latch)
+    {
+        public ThreadLatch? Latch => latch;
+
+        public TaskCompletionSource? Turn { get; private set; }
+
+        public void Arm()
+        {
+            if (latch is not null)
+            {
+                latch.Close();
+            }
+            else
+            {
+                Turn = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             }
         }
 
-        next?.SetResult();
+        public void Call()
+        {
+            latch?.Open();
+            Turn?.SetResult();
+        }
     }
 }
