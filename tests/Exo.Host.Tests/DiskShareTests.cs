@@ -110,7 +110,7 @@ public sealed class DiskShareTests
         SlowDisk? slow = null;
         int attached = 0;
         using HostedDisk disk = new(
-            framesPerClient: Blocks, diskWeight: _ => attached++ == 0 ? weight : otherWeight, diskBytesUnderWay: 64 << 10, through: memory => slow = new SlowDisk(memory).Begin());
+            framesPerClient: Blocks, diskWeight: _ => attached++ == 0 ? weight : otherWeight, diskBytesUnderWay: 64 << 10, through: memory => slow = new SlowDisk(memory).Begin(), logBlocks: 64);
         using HostClient first = disk.Attach();
         first.Ping();
         using HostClient second = disk.Attach();
@@ -155,7 +155,7 @@ public sealed class DiskShareTests
     {
         const int Rounds = 50;
         SlowDisk? slow = null;
-        using HostedDisk disk = new(framesPerClient: Blocks, diskBytesUnderWay: 64 << 10, through: memory => slow = new SlowDisk(memory).Begin());
+        using HostedDisk disk = new(framesPerClient: Blocks, diskBytesUnderWay: 64 << 10, through: memory => slow = new SlowDisk(memory).Begin(), logBlocks: 64);
         using HostClient loading = disk.Attach();
         using HostClient modest = disk.Attach();
         loading.Ping();

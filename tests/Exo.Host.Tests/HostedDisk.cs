@@ -16,11 +16,11 @@ internal sealed class HostedDisk : IDisposable
 
     public HostedDisk(
         int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null, int? clientsPerUser = null, long? diskBlocksPerUser = null, int? requestsPerSecond = null,
-        Func<HostPeer, int>? diskWeight = null, long diskBytesUnderWay = 1 << 20, TimeProvider? time = null, Func<BlockDevice, BlockDevice>? through = null)
+        Func<HostPeer, int>? diskWeight = null, long diskBytesUnderWay = 1 << 20, TimeProvider? time = null, Func<BlockDevice, BlockDevice>? through = null, int? logBlocks = null)
     {
         _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
         _memory = new MemoryBlockDevice(_frames, blockCount: 4096);
-        XnVolume.Format(_memory).Dispose();
+        XnVolume.Format(_memory, new XnFormatOptions { LogBlocks = logBlocks }).Dispose();
         _device = through?.Invoke(_memory) ?? _memory;
         SocketPath = Path.Combine(Path.GetTempPath(), $"exo-host-{Guid.NewGuid():N}");
         Server = HostServer.Start(_device, new HostServerOptions

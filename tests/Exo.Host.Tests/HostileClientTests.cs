@@ -113,10 +113,12 @@ public sealed class HostileClientTests
     }
 
     /// <summary>Requests of every kind as an honest client makes them, with some bytes changed.</summary>
-    [Fact]
-    public void Requests_that_are_almost_right_are_answered_whatever_they_say()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(64)]
+    public void Requests_that_are_almost_right_are_answered_whatever_they_say(int logBlocks)
     {
-        using HostedDisk disk = new();
+        using HostedDisk disk = new(logBlocks: logBlocks);
         byte[][] requests;
         using (HostClient client = disk.Attach())
         {
