@@ -438,15 +438,17 @@ public sealed partial class XnVolume
         using (new Changing(this))
         {
             long blocks = 0;
+            _proved.Clear();
             foreach (ref readonly XnReadRequest request in requests)
             {
-                XnStatus status = Prove(credential, request, XnOperation.Read, out _, out _);
+                XnStatus status = Prove(credential, request, XnOperation.Read, out Template? proved, out int above);
                 if (status != XnStatus.Ok)
                 {
                     throw new XnException(status, $"{request.Extent} cannot be read through partition {request.Partition} of {request.Parent}: {status}");
                 }
 
                 blocks += request.Extent.Count;
+                _proved.Add((proved!, above));
             }
 
             if (frames.Length < blocks && frames.Length < CountToRead(requests))
@@ -455,9 +457,10 @@ public sealed partial class XnVolume
             }
 
             int used = frames.Length;
-            foreach (ref readonly XnReadRequest request in requests)
+            for (int r = 0; r < requests.Length; r++)
             {
-                _ = Prove(credential, request, XnOperation.Read, out Template? template, out int parent);
+                ref readonly XnReadRequest request = ref requests[r];
+                (Template template, int parent) = _proved[r];
                 for (uint i = 0; i < request.Extent.Count; i++)
                 {
                     BlockNumber block = request.Extent.First + i;
@@ -488,7 +491,7 @@ public sealed partial class XnVolume
                     }
 
                     bool isAhead = _ahead.Remove(block.Value, out FrameNumber ahead);
-                    index = RegisterKnown(block, template!, parent, request.Partition);
+                    index = RegisterKnown(block, template, parent, request.Partition);
                     if (isAhead)
                     {
                         _registry[index].Frame = ahead.Value;
@@ -638,6 +641,9 @@ public sealed partial class XnVolume
     }
 
     private readonly ExtentSet _proof = new();
+
+    // By request of the read that begins: what it was proved to ask for, and where its parent is in the registry. Under the lock.
+    private readonly List<(Template Template, int Parent)> _proved = [];
 
     /// <summary>Registers a block that lies on the disk with contents.</summary>
     private int RegisterKnown(BlockNumber block, Template template, int parent, int partition)

@@ -27,6 +27,9 @@ internal sealed class Committer(VolumeCore core)
     // Of what is written and only not flushed, few blocks go into the log once more, which saves the flush; more are flushed.
     private const int LoggedAgainMax = 64;
 
+    // Sectors that a transaction of the log holds at most; a dirty block has at least one.
+    private const int LoggedMax = 512;
+
     private readonly Lock _turns = new();
     private readonly BlockNumber[] _plan = new BlockNumber[4096];
     private List<Inode> _dirty = [];
@@ -201,6 +204,7 @@ internal sealed class Committer(VolumeCore core)
             lock (core.Metadata)
             {
                 number = ++_started;
+                core.Files.Small.Begin();
             }
 
             await RunAsync(turn, mode).ConfigureAwait(false);
@@ -300,13 +304,14 @@ internal sealed class Committer(VolumeCore core)
                 return;
             }
 
-            if (core.Disk.UnflushedBlocks > LoggedAgainMax)
+            // Where there is more to be written besides than the log takes, the flush after that does for both.
+            if (core.Disk.UnflushedBlocks > LoggedAgainMax && core.Disk.DirtyBlocks <= LoggedMax)
             {
                 await FlushAsync(mode).ConfigureAwait(false);
                 continue;
             }
 
-            if (mode == IoMode.Sync ? core.Disk.TryCommit(core.Key) : await core.Disk.TryCommitAsync(core.Key).ConfigureAwait(false))
+            if (core.Disk.UnflushedBlocks <= LoggedAgainMax && (mode == IoMode.Sync ? core.Disk.TryCommit(core.Key) : await core.Disk.TryCommitAsync(core.Key).ConfigureAwait(false)))
             {
                 continue;
             }

@@ -34,7 +34,7 @@ internal sealed class WriteBehind(VolumeCore core)
         }
     }
 
-    /// <summary>Begins to write what is dirty of some extents. Under the lock of the inode whose contents they are, so that they do not change as the writing begins.</summary>
+    /// <summary>Begins to write what is dirty of some extents. Under the lock of the inode whose contents they are, so that they do not change as the writing begins; small files' packs, which change under the metadata lock, may: then they are dirty again.</summary>
     public void Start(BlockExtent[] extents)
     {
         Task piece = WriteAsync(extents);

@@ -246,13 +246,21 @@ internal sealed partial class FileStore
 
             lock (core.Metadata)
             {
-                return TryWritePacked(inode, (int)offset, source.Span);
+                if (!TryWritePacked(inode, (int)offset, source.Span))
+                {
+                    return false;
+                }
+
+                Small.Add(new BlockExtent(PackOf(SectorOf(inode), inode.Record), 1));
             }
         }
         finally
         {
             core.Cache.Release(frame);
         }
+
+        TrailSmall();
+        return true;
     }
 
     /// <summary>Under the metadata lock, the pack in core.</summary>

@@ -85,6 +85,7 @@ internal sealed partial class NameOperations
             }
 
             await core.Directories.AddNameAsync(directory, record.NameHash, place.Address, isDirectory: false, io).ConfigureAwait(false);
+            core.Files.TrailSmall();
             return true;
         }
         finally
@@ -128,6 +129,7 @@ internal sealed partial class NameOperations
             {
                 core.Edit.Apply();
                 core.Cache.Remember(frame, block);
+                core.Files.Small.Add(new BlockExtent(block, 1));
                 NoteCreated(directory, record, name.Span);
                 return true;
             }
@@ -199,6 +201,11 @@ internal sealed partial class NameOperations
             for (int i = 0; i < frames.Length; i++)
             {
                 core.Cache.Remember(frames[i], new BlockNumber(record.Start + (ulong)i));
+            }
+
+            if (frames.Length > 0)
+            {
+                core.Files.Small.Add(new BlockExtent(new BlockNumber(record.Start), (uint)frames.Length));
             }
 
             NoteCreated(directory, record, name);

@@ -41,7 +41,7 @@ public sealed class PackPowerCutTests
         }
 
         using SimulatedBlockDevice disk = new(frames, start, recorded: true);
-        using CffsVolume volume = CffsVolume.Open(disk);
+        using CffsVolume volume = CffsVolume.Open(disk, new CffsOpenOptions { BehindFromBytes = seed % 4 < 2 ? CffsOpenOptions.BehindFromBytesDefault : 4096 });
         int[] versions = new int[Files];
         for (int i = 1; i < 150; i++)
         {
