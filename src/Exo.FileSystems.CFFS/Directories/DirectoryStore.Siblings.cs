@@ -9,7 +9,7 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Directories;
 
 /// <content>
-/// A small directory is read by one request, and with it those beside it when its parent's subdirectories are used one after the other. What is read is speculation (XN's read-ahead): nobody sees a
+/// A small directory is read by one request, and with it those beside it when its parent's subdirectories are used one after the other, or its small files where they can be guessed (<see cref="Files.GroupShape"/>). What is read is speculation (XN's read-ahead): nobody sees a
 /// block of it before it is asked for with its proof, and verified.
 /// </content>
 internal sealed partial class DirectoryStore
@@ -20,7 +20,7 @@ internal sealed partial class DirectoryStore
     /// <summary>Reads what is missing of a directory's slot blocks, if they are few, and of its siblings', in one request.</summary>
     private async ValueTask ReadWithSiblingsAsync(Inode directory, IoMode mode)
     {
-        BlockExtent[] extents = ArrayPool<BlockExtent>.Shared.Rent(SiblingsAhead.Most + LoadBatchBlocks);
+        BlockExtent[] extents = ArrayPool<BlockExtent>.Shared.Rent(SiblingsAhead.Most + LoadBatchBlocks + 1);
         try
         {
             int count = directory.Map.TotalBlocks <= LoadBatchBlocks ? CollectOwn(directory, extents) : 0;
@@ -28,6 +28,12 @@ internal sealed partial class DirectoryStore
             if (others > 0)
             {
                 count = CollectSiblings(directory, others, extents, count);
+            }
+
+            if (count > 0 && core.Groups && directory.Directory is null && directory.Container?.Directory is not { Siblings.IsInOrder: true } && core.Files.TryGuessGroup(directory.Record, out BlockExtent group))
+            {
+                // Those that are used in order are read by others (DirectoriesAhead).
+                extents[count++] = group;
             }
 
             // One run of blocks is read with its proof; nothing is gained by guessing it.

@@ -28,6 +28,8 @@ internal sealed partial class FileStore
     private const int EagerAfterReturn = 32;
     private int _eager;
 
+    private readonly GroupShape _shape = new();
+
     // Directories of which the first group is fetched ahead, since in one after the other a file was asked for. As racy.
     private int _inTurn;
 
@@ -73,6 +75,11 @@ internal sealed partial class FileStore
             try
             {
                 CollectFar(container, inode, ref budget, requests, held);
+                if (!isReturn)
+                {
+                    // All of it, or most: nothing of it has been read before.
+                    _shape.Note(container.Record, requests);
+                }
             }
             finally
             {
@@ -111,6 +118,13 @@ internal sealed partial class FileStore
                 CollectBlock(block, core.Cache.Bytes(frame), reach, ref budget, requests);
             }
         }
+    }
+
+    /// <summary>Where the small files of a directory whose slot blocks are about to be read lie, if those of the last ones, whose contents were read, tell.</summary>
+    public bool TryGuessGroup(in Record directory, out BlockExtent extent)
+    {
+        extent = default;
+        return _eager > 0 && _shape.TryGuess(directory, out extent);
     }
 
     /// <summary>Whether small files' contents are being read in one directory after the other.</summary>
