@@ -33,6 +33,68 @@ public class GroupCommitTests
     }
 
     [Fact]
+    public async Task One_who_leads_for_others_goes_on_after_four_commits()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+        using MemoryBlockDevice memory = new(frames, blockCount: 4096);
+        using FlushGate disk = new(memory);
+        using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = 256 });
+        volume.WriteAllBytes("/first", new byte[5000]);
+        volume.Sync();
+        disk.Close();
+        List<Task> callers = [StartSync(volume, 0)];
+        for (int commit = 1; commit <= 4; commit++)
+        {
+            disk.WaitForFlush();
+            callers.Add(StartSync(volume, commit));
+            SpinWait.SpinUntil(() => volume.Core.Committer.Gathered == 1);
+            Assert.False(callers[0].IsCompleted);
+            disk.LetOne();
+        }
+
+        // The fifth is at the gate, led by its own caller.
+        disk.WaitForFlush();
+        await Task.WhenAll(callers[..4]);
+        Assert.False(callers[4].IsCompleted);
+        disk.Open();
+        await callers[4];
+    }
+
+    [Fact]
+    public async Task A_commit_that_fails_is_told_to_whom_it_was_to_serve_and_not_to_who_led_it_for_them()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
+        using MemoryBlockDevice memory = new(frames, blockCount: 4096);
+        using FlushGate disk = new(memory);
+        using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = 256 });
+        volume.WriteAllBytes("/first", new byte[5000]);
+        volume.Sync();
+        disk.Close();
+        Task first = StartSync(volume, 0);
+        disk.WaitForFlush();
+        Task[] others = [StartSync(volume, 1), StartSync(volume, 2)];
+        SpinWait.SpinUntil(() => volume.Core.Committer.Gathered == others.Length);
+        disk.LetOne();
+        disk.WaitForFlush();
+        disk.LetOne(fails: true);
+        foreach (Task other in others)
+        {
+            await Assert.ThrowsAsync<BlockDeviceException>(() => other);
+        }
+
+        await first;
+        disk.Open();
+        volume.Sync();
+        Assert.True(volume.Core.Committer.IsIdle);
+    }
+
+    private static Task StartSync(CffsVolume volume, int number)
+    {
+        volume.WriteAllBytes($"/{number}", new byte[5000]);
+        return Task.Factory.StartNew(volume.Sync, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
+
+    [Fact]
     public async Task Files_made_durable_by_many_at_once_are_all_there()
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
@@ -65,26 +127,38 @@ public class GroupCommitTests
     private sealed class FlushGate(BlockDevice inner) : BlockDevice(inner.Frames, inner.Geometry)
     {
         private readonly ManualResetEventSlim _open = new(true);
-        private readonly ManualResetEventSlim _flushing = new(false);
+        private readonly SemaphoreSlim _arrived = new(0);
+        private readonly SemaphoreSlim _passes = new(0);
+        private volatile bool _fails;
 
-        public void Close()
+        public void Close() => _open.Reset();
+
+        public void Open()
         {
-            _flushing.Reset();
-            _open.Reset();
+            _open.Set();
+            _passes.Release();
         }
 
-        public void Open() => _open.Set();
+        public void LetOne(bool fails = false)
+        {
+            _fails = fails;
+            _passes.Release();
+        }
 
-        public void WaitForFlush() => _flushing.Wait(TestContext.Current.CancellationToken);
+        public void WaitForFlush() => _arrived.Wait(TestContext.Current.CancellationToken);
 
         protected override void ExecuteCore(Span<BlockRequest> batch)
         {
             foreach (ref BlockRequest request in batch)
             {
-                if (request.Operation == BlockOperation.Flush || request.ForceUnitAccess)
+                if ((request.Operation == BlockOperation.Flush || request.ForceUnitAccess) && !_open.IsSet)
                 {
-                    _flushing.Set();
-                    _open.Wait();
+                    _arrived.Release();
+                    _passes.Wait();
+                    if (_fails && !_open.IsSet)
+                    {
+                        throw new BlockDeviceException(5, request.FirstBlock, request.Operation, "gate");
+                    }
                 }
 
                 inner.Execute(new Span<BlockRequest>(ref request));
@@ -100,7 +174,8 @@ public class GroupCommitTests
         protected override void DisposeCore()
         {
             _open.Dispose();
-            _flushing.Dispose();
+            _arrived.Dispose();
+            _passes.Dispose();
         }
     }
 }
