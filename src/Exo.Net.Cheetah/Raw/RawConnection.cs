@@ -9,6 +9,9 @@ internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
 {
     public TcpConnection Tcp { get; } = tcp;
 
+    /// <summary>Its place in the reactor's list.</summary>
+    public int Index;
+
     /// <summary>Bytes given to the stack.</summary>
     public long QueuedBytes;
 

@@ -20,7 +20,7 @@ internal sealed partial class RawReactor
             return;
         }
 
-        var client = new RawConnection(connection);
+        var client = new RawConnection(connection) { Index = connections.Count };
         connection.Tag = client;
         connections.Add(client);
         acceptedCount++;
@@ -107,7 +107,10 @@ internal sealed partial class RawReactor
         client.Arrived.Document?.Release();
         client.Arrived = default;
         client.HasArrived = false;
-        connections.Remove(client);
+        RawConnection last = connections[^1];
+        connections[client.Index] = last;
+        last.Index = client.Index;
+        connections.RemoveAt(connections.Count - 1);
         openCount--;
     }
 

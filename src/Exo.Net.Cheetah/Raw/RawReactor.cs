@@ -16,7 +16,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     private readonly RawResponseQueue queue;
     private readonly TimeProvider time;
     private readonly long startTimestamp;
-    private readonly HashSet<RawConnection> connections = [];
+    private readonly List<RawConnection> connections = [];
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread thread;
     private readonly int port;

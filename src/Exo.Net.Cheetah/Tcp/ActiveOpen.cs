@@ -17,7 +17,7 @@ internal static class ActiveOpen
             RcvScale = tcp.WindowScale,
             PeerSegmentBytes = key.Remote.IsV4 ? 536 : 1220,
         };
-        tcp.Begin(c, 0);
+        tcp.Begin(c, tcp.InitialSequence(key, 0));
         SegmentOutput.SendSyn(c);
         return c;
     }

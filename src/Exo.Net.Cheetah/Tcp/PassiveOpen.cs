@@ -39,7 +39,7 @@ internal static class PassiveOpen
         }
 
         var c = new TcpConnection(tcp, key, handler) { State = TcpState.SynReceived, IsAccepted = true };
-        tcp.Begin(c, issAtLeast);
+        tcp.Begin(c, tcp.InitialSequence(key, issAtLeast));
         TakeSyn(c, segment);
         tcp.HalfOpenCount++;
         SegmentOutput.SendSyn(c);
@@ -148,11 +148,8 @@ internal static class PassiveOpen
         tcp.Counters.CookiesAccepted++;
         TcpOptions told = SynCookies.OptionsOf(segment.Options);
         var c = new TcpConnection(tcp, key, handler) { State = TcpState.SynReceived };
-        tcp.Begin(c, 0);
+        tcp.Begin(c, segment.Acknowledgment - 1);
         TakeSyn(c, segment with { Sequence = segment.Sequence - 1, Options = told with { MaximumSegmentBytes = segmentBytes } });
-        c.Iss = segment.Acknowledgment - 1;
-        c.SndUna = c.Iss;
-        c.SndNxt = c.Iss + 1;
         SegmentArrival.Take(c, segment, payload);   // the request may come with it
         return true;
     }

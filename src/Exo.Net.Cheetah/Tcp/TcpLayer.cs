@@ -230,15 +230,19 @@ internal sealed partial class TcpLayer : IDisposable
 
     // Lives of connections.
 
-    /// <summary>A new connection gets its number (RFC 6528: a clock of 4 us, and a secret of the names), its timers and its place.</summary>
-    public void Begin(TcpConnection c, uint issAtLeast)
+    /// <summary>The number to begin a connection with (RFC 6528: a clock of 4 us, and a secret of the names).</summary>
+    /// <param name="key">The names.</param>
+    /// <param name="atLeast">0, or a number beyond those of the last connection of these names.</param>
+    public uint InitialSequence(in ConnectionKey key, uint atLeast)
     {
-        c.Iss = (uint)(NowUs / 4) + (uint)hash.Of(c.Key, 0);
-        if (issAtLeast != 0 && SequenceNumber.IsBefore(c.Iss, issAtLeast))
-        {
-            c.Iss = issAtLeast;
-        }
+        uint sequence = (uint)(NowUs / 4) + (uint)hash.Of(key, 0);
+        return atLeast != 0 && SequenceNumber.IsBefore(sequence, atLeast) ? atLeast : sequence;
+    }
 
+    /// <summary>A new connection gets its number, its timers and its place.</summary>
+    public void Begin(TcpConnection c, uint initialSequence)
+    {
+        c.Iss = initialSequence;
         c.SndUna = c.Iss;
         c.SndNxt = c.Iss + 1;
         c.RecoveryPoint = c.SndNxt;
