@@ -47,10 +47,11 @@ internal sealed class SynCookies(SipHash hash)
             return false;
         }
 
-        long age = (tick - (cookie >> 27)) & 31;
+        // The handler's clock is never behind the stack's, which stands still during a poll, and may be in the next tick already.
+        long made = tick + 1 - ((tick + 1 - (cookie >> 27)) & 31);
         int index = (int)(cookie >> 24) & 7;
         segmentBytes = SegmentSizes[index];
-        return age <= TicksValid && Assemble(key, peerSequence, tick - age, index) == cookie;
+        return made >= tick - TicksValid && Assemble(key, peerSequence, made, index) == cookie;
     }
 
     /// <summary>The clock as sent, with what the peer's SYN offered in its low bits; never ahead of the clock.</summary>

@@ -27,7 +27,7 @@ public class HandshakeTests
         {
             var service = new Pattern(bytes);
             using var polled = new Polled(device, stack => stack.Listen(80, service, downloadsHandshake: true));
-            using Socket client = network.In(() => new Socket(IPAddress.Parse(address).AddressFamily, SocketType.Stream, ProtocolType.Tcp));
+            using Socket client = network.In(() => new Socket(IPAddress.Parse(address).AddressFamily, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000, SendTimeout = 60_000 });
             client.Connect(IPAddress.Parse(address), 80);
             KernelTests.Exchange(client, bytes);
             Assert.True(SpinWait.SpinUntil(() => service.Closed is not null, TimeSpan.FromSeconds(60)));
@@ -64,7 +64,7 @@ public class HandshakeTests
 
         void Exchange(int port)
         {
-            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000, SendTimeout = 60_000 });
             client.Connect(IPAddress.Parse("10.9.0.2"), port);
             KernelTests.Exchange(client, 1000);
         }
@@ -78,7 +78,7 @@ public class HandshakeTests
         using var polled = new Polled(network.Device, stack => stack.Listen(80, service, downloadsHandshake: true));
         for (int i = 0; i < 20; i++)
         {
-            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000, SendTimeout = 60_000 });
             client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             client.Bind(new IPEndPoint(IPAddress.Parse("10.9.0.1"), 5555));
             client.Connect(IPAddress.Parse("10.9.0.2"), 80);
@@ -170,7 +170,7 @@ public class HandshakeTests
         Assert.Equal(0, received);
         Assert.Equal(0, polled.Stack.ConnectionCount);
 
-        using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000, SendTimeout = 60_000 });
         client.Connect(IPAddress.Parse("10.9.0.2"), 80);
         KernelTests.Exchange(client, 100_000);
     }

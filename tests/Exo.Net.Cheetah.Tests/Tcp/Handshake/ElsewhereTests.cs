@@ -176,6 +176,22 @@ public sealed class ElsewhereTests : IDisposable
         Assert.Single(service.Opened);
     }
 
+    [Theory]
+    [InlineData(-1, true)]
+    [InlineData(0, true)]
+    [InlineData(2, true)]
+    [InlineData(3, false)]
+    [InlineData(-2, false)]
+    [InlineData(31, false)]
+    public void A_cookie_is_good_for_some_minutes_and_may_be_of_a_clock_that_is_a_little_ahead(int ticks, bool isGood)
+    {
+        SynCookies cookies = new(stack.Tcp.Cookies.Hash) { AreMadeElsewhere = true };
+        long nowUs = 1000 * SynCookies.TickUs;
+        uint cookie = cookies.Make(Key, 5, 1460, nowUs - (ticks * SynCookies.TickUs));
+        Assert.Equal(isGood, cookies.TryRead(Key, 5, cookie, nowUs, out ushort segmentBytes));
+        Assert.Equal(1460, segmentBytes);
+    }
+
     // A connection whose FIN is on its way, and what the kernel makes of the peer's when the handler is there.
     private (TcpConnection Connection, byte[] PeerFin, Func<int> Handle) Leave()
     {

@@ -129,8 +129,8 @@ public class HandshakeProgramTests
                 Assert.True(match is not null, Convert.ToHexString(packet) + "\n" + Convert.ToHexString(Expected(offer, syn, beforeUs) ?? []));
                 answered++;
             },
-            iter: 200, threads: 1);
-        Assert.True(answered > 4 && passed > 40, $"{answered} answered, {passed} not");
+            iter: 80, threads: 1);
+        Assert.True(answered > 0 && passed > 20, $"{answered} answered, {passed} not");
     }
 
     /// <summary>The end of a connection, and what the table says of it.</summary>
@@ -212,8 +212,8 @@ public class HandshakeProgramTests
                 Assert.True(!isArmed || table.Take(taken, armedName) == isAnswered);
                 Interlocked.Increment(ref isAnswered ? ref acknowledged : ref passed);
             },
-            iter: 80, threads: 1);
-        Assert.True(acknowledged > 1 && passed > 20, $"{acknowledged} acknowledged, {passed} not");
+            iter: 50, threads: 1);
+        Assert.True(acknowledged > 0 && passed > 10, $"{acknowledged} acknowledged, {passed} not");
     }
 
     private static byte[] Fin(Farewell farewell, in ConnectionKey key)
