@@ -16,9 +16,9 @@ internal sealed class HostedDisk : IDisposable
 
     public HostedDisk(
         int blocksPerClient = 64, int framesPerClient = 64, int clients = 4, Func<HostPeer, Capability?>? admit = null, int? clientsPerUser = null, long? diskBlocksPerUser = null, int? requestsPerSecond = null,
-        Func<HostPeer, int>? diskWeight = null, long diskBytesUnderWay = 1 << 20, TimeProvider? time = null, Func<BlockDevice, BlockDevice>? through = null, int? logBlocks = null)
+        Func<HostPeer, int>? diskWeight = null, long diskBytesUnderWay = 1 << 20, TimeProvider? time = null, Func<BlockDevice, BlockDevice>? through = null, int? logBlocks = null, long poolBytes = 32 << 20)
     {
-        _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
+        _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = poolBytes });
         _memory = new MemoryBlockDevice(_frames, blockCount: 4096);
         XnVolume.Format(_memory, new XnFormatOptions { LogBlocks = logBlocks }).Dispose();
         _device = through?.Invoke(_memory) ?? _memory;

@@ -345,6 +345,54 @@ public sealed class HostileClientTests
         Assert.Equal(XnStatus.WrongTemplate, client.Rebind(child.First, frame));
     }
 
+    /// <summary>Each fills its memory and goes without a word; what they leave is more than the host has frames for.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(64)]
+    public void However_many_leave_what_they_like_behind_there_is_room_for_the_next(int logBlocks)
+    {
+        const int Rounds = 20;
+        using HostedDisk disk = new(poolBytes: 2 << 20, logBlocks: logBlocks);
+        BlockNumber list;
+        TemplateId items;
+        using (HostClient first = disk.Attach())
+        {
+            (list, items) = HostClientTests.MakeList(first);
+            HostClientTests.MakeDurable(first, list);
+            first.PublishRoot("list", list);
+        }
+
+        byte[] block = new byte[4096];
+        for (int round = 0; round < Rounds; round++)
+        {
+            disk.WaitFor(0);
+            using HostClient client = disk.Attach();
+            Assert.Equal(list, client.OpenRoot("list").Block);
+            if (round > 0)
+            {
+                // What the one before has left is there, in core or on the disk.
+                client.Read(new XnReadRequest(list, 8 + round - 1, Left(round - 1)));
+                Assert.True(client.TryReadCached(Left(round - 1).First + 7, block));
+                Assert.True(block.AsSpan().IndexOfAnyExcept((byte)round) < 0);
+            }
+
+            Core.Memory.FrameNumber[] frames = new Core.Memory.FrameNumber[Left(round).Count];
+            for (int i = 0; i < frames.Length; i++)
+            {
+                Assert.True(client.TryTakeFrame(out int frame));
+                client.Frame(frame).Fill((byte)(round + 1));
+                frames[i] = new Core.Memory.FrameNumber((uint)frame);
+            }
+
+            XnTransaction change = new();
+            change.Write(list, (8 + round) * 16, HostedDisk.Entry(Left(round)));
+            change.ClaimAllocate(Left(round), items, list, 8 + round, frames);
+            Assert.True(client.Apply(change) == XnStatus.Ok, change.LastRefusal);
+        }
+
+        static BlockExtent Left(int round) => new(new BlockNumber((ulong)(2100 + (round * 50))), 50);
+    }
+
     [Fact]
     public void Who_leaves_dirty_blocks_behind_leaves_them_to_all_and_no_memory()
     {

@@ -52,7 +52,7 @@ public sealed class HostServer : IDisposable
         _reception = new Reception(options.SocketPath, Welcome);
     }
 
-    /// <summary>The disk's XN, for those in the host's own process.</summary>
+    /// <summary>The disk's XN, for those in the host's own process. When the host is short of frames, clean blocks that are in none of a client's leave core.</summary>
     public XnVolume Volume { get; }
 
     /// <summary>Library OSes that are attached.</summary>
@@ -146,18 +146,7 @@ public sealed class HostServer : IDisposable
     public bool Close()
     {
         Stop();
-        BlockNumber[] plan = new BlockNumber[1024];
-        while (Volume.PlanWriteBack(plan) is > 0 and var count)
-        {
-            if (Volume.WriteBack(Frames.RootCredential, plan.AsSpan(0, count)) != XnStatus.Ok)
-            {
-                break;
-            }
-
-            Volume.Flush();
-        }
-
-        Volume.Flush();
+        WriteEverythingBack();
         return Volume.Unmount() == XnStatus.Ok;
     }
 
@@ -177,6 +166,36 @@ public sealed class HostServer : IDisposable
         {
             return !_sessions.Concat(_leftovers).Any(session => session.Has(frame));
         }
+    }
+
+    /// <summary>
+    /// A frame for what a client has left behind. When there is none, clean blocks leave the host's memory, where only what was left behind is; and if that is not enough, what is dirty is written back first: so whoever comes, fills
+    /// its memory and goes, again and again, takes none away for good.
+    /// </summary>
+    /// <returns>False: nothing can be written back.</returns>
+    internal bool TryTakeFrame(out FrameNumber frame)
+    {
+        if (Frames.TryAllocate(Frames.RootCredential, out frame))
+        {
+            return true;
+        }
+
+        UnbindClean();
+        if (Frames.FreeCount == 0)
+        {
+            try
+            {
+                WriteEverythingBack();
+            }
+            catch (BlockDeviceException)
+            {
+                // It stays dirty.
+            }
+
+            UnbindClean();
+        }
+
+        return Frames.TryAllocate(Frames.RootCredential, out frame);
     }
 
     internal void Ended(HostSession session)
@@ -232,6 +251,38 @@ public sealed class HostServer : IDisposable
         }
 
         session.Start();
+    }
+
+    private void UnbindClean()
+    {
+        foreach (BlockNumber block in Volume.BlocksIn(new FrameNumber(0), Frames.FrameCount))
+        {
+            if (Volume.TryGetFrame(Frames.RootCredential, block, out FrameNumber frame))
+            {
+                Frames.Release(frame);
+                if (IsHostsOwn(frame))
+                {
+                    // Refused for what is dirty, or in use.
+                    Volume.Unbind(Frames.RootCredential, block);
+                }
+            }
+        }
+    }
+
+    private void WriteEverythingBack()
+    {
+        BlockNumber[] plan = new BlockNumber[1024];
+        while (Volume.PlanWriteBack(plan) is > 0 and var count)
+        {
+            if (Volume.WriteBack(Frames.RootCredential, plan.AsSpan(0, count)) != XnStatus.Ok)
+            {
+                break;
+            }
+
+            Volume.Flush();
+        }
+
+        Volume.Flush();
     }
 
     private static void Refuse(Socket socket, HostStatus why)

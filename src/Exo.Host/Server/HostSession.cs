@@ -150,7 +150,7 @@ internal sealed class HostSession
             {
                 foreach (BlockNumber block in Volume.BlocksIn(run.First, run.Count))
                 {
-                    if (!Pool.TryAllocate(Pool.RootCredential, out FrameNumber own))
+                    if (!_server.TryTakeFrame(out FrameNumber own))
                     {
                         return false;
                     }
