@@ -71,6 +71,32 @@ public class HandshakeTests
     }
 
     [Fact]
+    public void When_the_interface_changes_the_answers_do()
+    {
+        const int TcpLevel = 6, MaximumSegment = 2;
+        using var network = new KernelNetwork(overVeth: true, takesHandlers: true);
+        using var polled = new Polled(network.Device, stack => stack.Listen(80, new Greeting(), downloadsHandshake: true));
+        Assert.InRange(SegmentBytes(), 1400, 1460);
+        network.Run("ip", "link", "set", "exo-v", "mtu", "1300");
+        Assert.True(SpinWait.SpinUntil(() => SegmentBytes() is > 1000 and <= 1260, TimeSpan.FromSeconds(60)));   // the stack looks at the interface once a second
+        Assert.Equal(polled.Stack.Tcp.Counters.CookiesAccepted, polled.Stack.Tcp.Counters.ConnectionsOpened);
+
+        // As the client's kernel knows it; 0 = it does not get in now.
+        int SegmentBytes()
+        {
+            using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 1000 });
+            if (!client.ConnectAsync(IPAddress.Parse("10.9.0.2"), 80).Wait(TimeSpan.FromSeconds(3)))
+            {
+                return 0;
+            }
+
+            byte[] value = new byte[4];
+            client.GetRawSocketOption(TcpLevel, MaximumSegment, value);
+            return BitConverter.ToInt32(value);
+        }
+    }
+
+    [Fact]
     public void Ports_are_used_again_while_the_stack_waits_in_TIME_WAIT()
     {
         using var network = new KernelNetwork(overVeth: true, takesHandlers: true);

@@ -41,7 +41,7 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         }
     }
 
-    /// <summary>The stack ends, perhaps because the device has.</summary>
+    /// <summary>No port wants it any more, perhaps because the device is gone.</summary>
     public void RemoveAll()
     {
         if (ports.Count > 0)
@@ -58,12 +58,19 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         }
     }
 
-    /// <summary>The interface may have changed.</summary>
+    /// <summary>The interface may have changed. When the kernel does not take the new program, SYNs come to the stack as ever.</summary>
     public void Refresh()
     {
         if (ports.Count > 0 && (tcp.Link.Hardware != hardware || tcp.Link.MtuBytes != mtuBytes))
         {
-            Install();
+            try
+            {
+                Install();
+            }
+            catch (NetworkDeviceException)
+            {
+                RemoveAll();
+            }
         }
     }
 
