@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Files;
 using Exo.FileSystems.CFFS.Inodes;
@@ -81,6 +82,11 @@ public sealed partial class CffsVolume
                 if (!Record.TryParse(Core.Directories.SectorOf(place), place.InSector, out Record record) || record.Kind != SlotKind.File)
                 {
                     return false;
+                }
+
+                if (record.Count > 0)
+                {
+                    Core.Disk.Prefetch(new BlockNumber(record.Start));
                 }
 
                 if (Core.Inodes.TryHold(record.Inode) is { } inode)

@@ -241,7 +241,10 @@ public sealed partial class XnVolume : IDisposable
     /// The frame of a block that is in core with valid contents, retained for the caller. The block's guard must grant the credential reading: false otherwise, as for a block that
     /// is not in core (<see cref="Read"/> says which it is).
     /// </summary>
-    public bool TryGetFrame(Credential credential, BlockNumber block, out FrameNumber frame)
+    public bool TryGetFrame(Credential credential, BlockNumber block, out FrameNumber frame) => TryGetFrame(credential, block, 0, out frame);
+
+    /// <summary>As <see cref="TryGetFrame(Credential, BlockNumber, out FrameNumber)"/>, by one who looks at the bytes from <paramref name="fromByte"/> on at once.</summary>
+    internal bool TryGetFrame(Credential credential, BlockNumber block, int fromByte, out FrameNumber frame)
     {
         lock (_lock)
         {
@@ -252,6 +255,7 @@ public sealed partial class XnVolume : IDisposable
                 if ((entry.Flags & (EntryFlags.Framed | EntryFlags.Reading)) == EntryFlags.Framed && CheckAccess(credential, entry.Guard, XnOperation.Read) == XnStatus.Ok)
                 {
                     frame = new FrameNumber(entry.Frame);
+                    _frames.Prefetch(frame, fromByte);
                     _frames.Retain(frame);
                     return true;
                 }
@@ -262,7 +266,10 @@ public sealed partial class XnVolume : IDisposable
         return false;
     }
 
-    /// <summary>As <see cref="TryGetFrame"/>, of a run of blocks: as many from the first one on as are in core and allowed.</summary>
+    /// <summary>The caller will soon ask for this block, and perhaps for its neighbours: what finds them comes near meanwhile. Nothing is asked of the caller and nothing shown.</summary>
+    internal void Prefetch(BlockNumber block) => _registry.Prefetch(block.Value);
+
+    /// <summary>As <see cref="TryGetFrame(Credential, BlockNumber, out FrameNumber)"/>, of a run of blocks: as many from the first one on as are in core and allowed.</summary>
     /// <param name="credential">Who asks.</param>
     /// <param name="first">The first block.</param>
     /// <param name="frames">As many frames as blocks are wanted; those that there are, in front, are retained for the caller.</param>
@@ -292,6 +299,7 @@ public sealed partial class XnVolume : IDisposable
 
                 allowed = entry.Guard;
                 frames[found] = new FrameNumber(entry.Frame);
+                _frames.Prefetch(frames[found]);
             }
 
             for (int i = 0; i < found; i++)

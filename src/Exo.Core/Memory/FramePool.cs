@@ -33,6 +33,8 @@ public sealed class FramePool : IRevocable, IDisposable
     /// <summary>Bytes in a frame.</summary>
     public const int FrameBytes = 4096;
 
+    private const int CacheLineBytes = 64;
+
     private const int WasBound = 1;
     private const int WasMapped = 2;
     private const int IsShared = 4;
@@ -306,6 +308,15 @@ public sealed class FramePool : IRevocable, IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(frameCount, int.MaxValue / FrameBytes);
         CheckHeld(first, frameCount);
         return new Span<byte>((byte*)BaseAddress + (long)first.Value * FrameBytes, frameCount * FrameBytes);
+    }
+
+    /// <summary>Asks the processor for the frame's count and for the bytes that will be looked at first: for who is about to retain it and to read it.</summary>
+    internal unsafe void Prefetch(FrameNumber frame, int fromByte = 0)
+    {
+        Exo.Core.Memory.Prefetch.Line(in State(frame));
+        byte* bytes = (byte*)BaseAddress + ((long)frame.Value * FrameBytes) + fromByte;
+        Exo.Core.Memory.Prefetch.Line(in *bytes);
+        Exo.Core.Memory.Prefetch.Line(in *(bytes + CacheLineBytes));
     }
 
     /// <summary>Where the frame is in this process. Valid until the pool is disposed.</summary>

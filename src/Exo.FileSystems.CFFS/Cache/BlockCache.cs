@@ -40,10 +40,10 @@ internal sealed class BlockCache
 
     public FramePool Frames => _frames;
 
-    /// <summary>The frame of a block that is in core, retained for the caller.</summary>
-    public bool TryGet(BlockNumber block, out FrameNumber frame)
+    /// <summary>The frame of a block that is in core, retained for the caller, who looks at it from <paramref name="fromByte"/> on.</summary>
+    public bool TryGet(BlockNumber block, out FrameNumber frame, int fromByte = 0)
     {
-        if (_disk.TryGetFrame(_key, block, out frame))
+        if (_disk.TryGetFrame(_key, block, fromByte, out frame))
         {
             _used[frame.Value] = 1;
             return true;
@@ -73,7 +73,8 @@ internal sealed class BlockCache
             return false;
         }
 
-        Span<FrameNumber> frames = stackalloc FrameNumber[RowMax];
+        const int Few = 8;
+        Span<FrameNumber> frames = count <= Few ? stackalloc FrameNumber[Few] : stackalloc FrameNumber[RowMax];
         int found = GetRun(block, frames[..count]);
         bool isRow = found == count;
         for (int i = 0; i < found; i++)

@@ -137,7 +137,7 @@ internal sealed partial class DirectoryStore
         }
 
         BlockNumber block = new(extent.Start + (logical - extent.Logical));
-        if (!core.Cache.TryGet(block, out FrameNumber frame)
+        if (!core.Cache.TryGet(block, out FrameNumber frame, (int)(address % Slot.PerBlock) * Slot.SizeBytes)
             || Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name) is not { } found)
         {
             return false;

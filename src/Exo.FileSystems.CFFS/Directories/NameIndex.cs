@@ -7,16 +7,14 @@ namespace Exo.FileSystems.CFFS.Directories;
 /// </summary>
 internal sealed class NameIndex
 {
-    // Slot address + 1; 0 = empty.
-    private uint[] _slots;
-    private uint[] _hashes;
+    // The hash in the upper half, slot address + 1 in the lower; 0 = empty. One array: a search that finds nothing of it in the processor's cache waits once.
+    private ulong[] _entries;
     private int _mask;
 
     public NameIndex(int expected = 256)
     {
         int capacity = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(64, expected * 2));
-        _slots = new uint[capacity];
-        _hashes = new uint[capacity];
+        _entries = new ulong[capacity];
         _mask = capacity - 1;
     }
 
@@ -27,11 +25,11 @@ internal sealed class NameIndex
     {
         get
         {
-            for (int i = 0; i < _slots.Length; i++)
+            foreach (ulong entry in _entries)
             {
-                if (_slots[i] != 0)
+                if (entry != 0)
                 {
-                    yield return (_hashes[i], _slots[i] - 1);
+                    yield return (HashOf(entry), (uint)entry - 1);
                 }
             }
         }
@@ -39,60 +37,59 @@ internal sealed class NameIndex
 
     public void Add(uint hash, uint address)
     {
-        if ((Count + 1) * 4L > _slots.Length * 3L)
+        if ((Count + 1) * 4L > _entries.Length * 3L)
         {
             Grow();
         }
 
         int at = Home(hash);
-        while (_slots[at] != 0)
+        while (_entries[at] != 0)
         {
             at = (at + 1) & _mask;
         }
 
-        _slots[at] = address + 1;
-        _hashes[at] = hash;
+        _entries[at] = EntryOf(hash, address);
         Count++;
     }
 
     public void Remove(uint hash, uint address)
     {
         int at = Home(hash);
-        while (_slots[at] != address + 1 || _hashes[at] != hash)
+        while (_entries[at] != EntryOf(hash, address))
         {
-            Invariant.Check(_slots[at] != 0);
+            Invariant.Check(_entries[at] != 0);
             at = (at + 1) & _mask;
         }
 
         Count--;
         int hole = at;
         int next = (hole + 1) & _mask;
-        while (_slots[next] != 0)
+        while (_entries[next] != 0)
         {
-            int home = Home(_hashes[next]);
+            int home = Home(HashOf(_entries[next]));
             if (((next - home) & _mask) >= ((next - hole) & _mask))
             {
-                _slots[hole] = _slots[next];
-                _hashes[hole] = _hashes[next];
+                _entries[hole] = _entries[next];
                 hole = next;
             }
 
             next = (next + 1) & _mask;
         }
 
-        _slots[hole] = 0;
+        _entries[hole] = 0;
     }
 
     /// <summary>Walks the addresses whose hash equals <paramref name="hash"/>; start with <paramref name="cursor"/> = -1.</summary>
     public bool TryNext(uint hash, ref int cursor, out uint address)
     {
         int at = cursor < 0 ? Home(hash) : (cursor + 1) & _mask;
-        while (_slots[at] != 0)
+        ulong entry;
+        while ((entry = _entries[at]) != 0)
         {
-            if (_hashes[at] == hash)
+            if (HashOf(entry) == hash)
             {
                 cursor = at;
-                address = _slots[at] - 1;
+                address = (uint)entry - 1;
                 return true;
             }
 
@@ -103,21 +100,23 @@ internal sealed class NameIndex
         return false;
     }
 
+    private static ulong EntryOf(uint hash, uint address) => ((ulong)hash << 32) | (address + 1);
+
+    private static uint HashOf(ulong entry) => (uint)(entry >> 32);
+
     private int Home(uint hash) => (int)((hash * 0x9E3779B1u) >> 7) & _mask;
 
     private void Grow()
     {
-        uint[] slots = _slots;
-        uint[] hashes = _hashes;
-        _slots = new uint[slots.Length * 2];
-        _hashes = new uint[slots.Length * 2];
-        _mask = _slots.Length - 1;
+        ulong[] entries = _entries;
+        _entries = new ulong[entries.Length * 2];
+        _mask = _entries.Length - 1;
         Count = 0;
-        for (int i = 0; i < slots.Length; i++)
+        foreach (ulong entry in entries)
         {
-            if (slots[i] != 0)
+            if (entry != 0)
             {
-                Add(hashes[i], slots[i] - 1);
+                Add(HashOf(entry), (uint)entry - 1);
             }
         }
     }

@@ -796,6 +796,12 @@ internal sealed partial class FileStore(VolumeCore core)
         int from = (int)Math.Max(0, offset - start);
         int sourceFrom = (int)Math.Clamp(start - offset, 0, source.Length);
         int count = Math.Min(BlockBytes - from, source.Length - sourceFrom);
+        if (count == BlockBytes)
+        {
+            FrameCopy.Copy(source[sourceFrom..], block);
+            return;
+        }
+
         source.Slice(sourceFrom, count).CopyTo(block[from..]);
         if (fresh)
         {

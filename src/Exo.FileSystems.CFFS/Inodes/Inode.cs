@@ -126,5 +126,15 @@ internal sealed class Inode
         }
     }
 
+    /// <summary>Asks the processor for what a search for a name goes through: all at once, as each by itself would have to be waited for. No lock is needed.</summary>
+    public void Prefetch()
+    {
+        Exo.Core.Memory.Prefetch.Line(in Record);
+        Exo.Core.Memory.Prefetch.Line(in Version);
+        Exo.Core.Memory.Prefetch.Object(Lock);
+        Exo.Core.Memory.Prefetch.Object(Map);
+        Exo.Core.Memory.Prefetch.Object(Directory);
+    }
+
     public bool IsDirectory => Record.Kind == SlotKind.Directory;
 }

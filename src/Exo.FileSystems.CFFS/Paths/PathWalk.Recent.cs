@@ -101,8 +101,13 @@ internal sealed partial class PathWalk
         ReadOnlySpan<byte> prefix = path[..nameFrom];
         directory = null;
         if (name.Length is 0 or > Slot.NameBytesMax || name.SequenceEqual("."u8) || name.SequenceEqual(".."u8)
-            || Volatile.Read(ref _recent[PlaceOf(prefix)]) is not { } recent
-            || recent.PathsVersion != Volatile.Read(ref core.PathsVersion) || recent.Identity != identity
+            || Volatile.Read(ref _recent[PlaceOf(prefix)]) is not { } recent)
+        {
+            return false;
+        }
+
+        recent.Directory.Prefetch();
+        if (recent.PathsVersion != Volatile.Read(ref core.PathsVersion) || recent.Identity != identity
             || !recent.Prefix.AsSpan().SequenceEqual(prefix) || !core.Inodes.TryHold(recent.Directory))
         {
             return false;

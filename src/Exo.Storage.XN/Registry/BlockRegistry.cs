@@ -84,6 +84,9 @@ internal sealed class BlockRegistry
         return index;
     }
 
+    /// <inheritdoc cref="RegistryTables.Prefetch"/>
+    public void Prefetch(ulong block) => _tables.Prefetch(block);
+
     /// <summary>As <see cref="Find"/>, of the block behind one whose entry is known, or <see cref="None"/>: blocks that came together have entries in a row, as a rule.</summary>
     public int FindNext(int previous, ulong block) =>
         previous != None && previous + 1 < _used && _entries[previous + 1].Block == block && _entries[previous + 1].Template != 0 ? previous + 1 : Find(block);

@@ -91,6 +91,17 @@ internal sealed unsafe class RegistryTables(TableMemory memory)
         return Volatile.Read(ref _header->Sequence) == before;
     }
 
+    /// <summary>Asks the processor for the index's line in which a block's bucket is, and those of its neighbours. Without the lock.</summary>
+    public void Prefetch(ulong block)
+    {
+        int buckets = Buckets;
+        int bucket = buckets > 0 ? BucketOf(block, buckets) : 0;
+        if (bucket < Heads.Capacity)
+        {
+            Exo.Core.Memory.Prefetch.Line(in Heads[bucket]);
+        }
+    }
+
     /// <summary>Where another process writes the registry: sees how far its tables have grown. Not to be called by two threads at once.</summary>
     public void Refresh()
     {
