@@ -352,7 +352,7 @@ public sealed class HostileClientTests
     public void However_many_leave_what_they_like_behind_there_is_room_for_the_next(int logBlocks)
     {
         const int Rounds = 20;
-        using HostedDisk disk = new(poolBytes: 2 << 20, logBlocks: logBlocks);
+        using HostedDisk disk = new(poolBytes: 3 << 19, logBlocks: logBlocks);
         BlockNumber list;
         TemplateId items;
         using (HostClient first = disk.Attach())
@@ -368,6 +368,8 @@ public sealed class HostileClientTests
             disk.WaitFor(0);
             using HostClient client = disk.Attach();
             Assert.Equal(list, client.OpenRoot("list").Block);
+            using HostClient other = disk.Attach();
+            Assert.Equal(list, other.OpenRoot("list").Block);
             if (round > 0)
             {
                 // What the one before has left is there, in core or on the disk.

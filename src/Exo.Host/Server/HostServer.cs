@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Exo.Capabilities;
@@ -28,6 +29,9 @@ namespace Exo.Host;
 /// </summary>
 public sealed class HostServer : IDisposable
 {
+    // What XN and those who open roots need for a moment.
+    private const int ReserveFrames = 32;
+
     private readonly HostServerOptions _options;
     private readonly HostDisk _disk;
     private readonly SharedMemory _registry;
@@ -168,31 +172,13 @@ public sealed class HostServer : IDisposable
         }
     }
 
-    /// <summary>
-    /// A frame for what a client has left behind. When there is none, clean blocks leave the host's memory, where only what was left behind is; and if that is not enough, what is dirty is written back first: so whoever comes, fills
-    /// its memory and goes, again and again, takes none away for good.
-    /// </summary>
-    /// <returns>False: nothing can be written back.</returns>
+    /// <summary>A frame for what a client has left behind; some are left to others.</summary>
+    /// <returns>False: there is none, and nothing can be written back.</returns>
     internal bool TryTakeFrame(out FrameNumber frame)
     {
-        if (Frames.TryAllocate(Frames.RootCredential, out frame))
+        if (Frames.FreeCount <= ReserveFrames)
         {
-            return true;
-        }
-
-        UnbindClean();
-        if (Frames.FreeCount == 0)
-        {
-            try
-            {
-                WriteEverythingBack();
-            }
-            catch (BlockDeviceException)
-            {
-                // It stays dirty.
-            }
-
-            UnbindClean();
+            MakeRoom(ReserveFrames + 1);
         }
 
         return Frames.TryAllocate(Frames.RootCredential, out frame);
@@ -233,14 +219,19 @@ public sealed class HostServer : IDisposable
         }
 
         int weight = _options.DiskWeight?.Invoke(peer) ?? 1;
-        HostSession? session = null;
-        lock (_lock)
+        if (!TryJoin(socket, peer, capability, weight, out HostSession? session) && !IsFullFor(peer))
         {
-            if (!_isStopping && _sessions.Count < _options.ClientsMax && _sessions.Count(other => other.User == peer.User) < (_options.ClientsPerUser ?? int.MaxValue)
-                && (session = HostSession.TryCreate(this, socket, peer, capability, AllowanceOf(peer.User), weight)) is not null)
+            // There is room for it but for those who are being cleaned up after, and for what others have left behind.
+            HostSession[] ending;
+            lock (_lock)
             {
-                _sessions.Add(session);
+                ending = [.. _ending];
             }
+
+            Array.ForEach(ending, static other => other.Stop());
+            CleanUp();
+            MakeRoom(_options.BlocksPerClient + _options.FramesPerClient + ReserveFrames);
+            TryJoin(socket, peer, capability, weight, out session);
         }
 
         if (session is null)
@@ -251,6 +242,28 @@ public sealed class HostServer : IDisposable
         }
 
         session.Start();
+    }
+
+    /// <summary>
+    /// Clean blocks leave the host's own memory, where there is only what clients have left behind; and if that is not enough, what is dirty is written back first: so whoever comes, fills its memory and goes, again and again, takes none
+    /// away for good.
+    /// </summary>
+    private void MakeRoom(int frames)
+    {
+        UnbindClean();
+        if (Frames.FreeCount < frames)
+        {
+            try
+            {
+                WriteEverythingBack();
+            }
+            catch (BlockDeviceException)
+            {
+                // It stays dirty.
+            }
+
+            UnbindClean();
+        }
     }
 
     private void UnbindClean()
@@ -283,6 +296,28 @@ public sealed class HostServer : IDisposable
         }
 
         Volume.Flush();
+    }
+
+    private bool TryJoin(Socket socket, HostPeer peer, Capability capability, int weight, [NotNullWhen(true)] out HostSession? session)
+    {
+        lock (_lock)
+        {
+            session = IsFullFor(peer) ? null : HostSession.TryCreate(this, socket, peer, capability, AllowanceOf(peer.User), weight);
+            if (session is not null)
+            {
+                _sessions.Add(session);
+            }
+
+            return session is not null;
+        }
+    }
+
+    private bool IsFullFor(HostPeer peer)
+    {
+        lock (_lock)
+        {
+            return _isStopping || _sessions.Count >= _options.ClientsMax || _sessions.Count(other => other.User == peer.User) >= (_options.ClientsPerUser ?? int.MaxValue);
+        }
     }
 
     private static void Refuse(Socket socket, HostStatus why)
