@@ -21,9 +21,6 @@ internal sealed class Committer(VolumeCore core)
     // How often the next commit lets others run first, so that those who wait for one are served by one.
     private const int YieldsMax = 64;
 
-    // How many commits one caller leads before it lets another: its own change is durable after the first.
-    private const int LedInARowMax = 4;
-
     // Of what is written and only not flushed, few blocks go into the log once more, which saves the flush; more are flushed.
     private const int LoggedAgainMax = 64;
 
@@ -85,7 +82,7 @@ internal sealed class Committer(VolumeCore core)
     {
         // Names that were removed are durably so, though their inodes are open; those for which there is no room stay as they are.
         await core.Names.ClearShelfAsync(mode).ConfigureAwait(false);
-        await CommitAsync(mode, stops: false, mayLeadOn: true).ConfigureAwait(false);
+        await CommitAsync(mode).ConfigureAwait(false);
         if (ActionsWaiting == 0)
         {
             // All whom a commit has served come here at once: as a rule they need not meet at the lock. What the caller has noted itself it sees.
@@ -133,17 +130,12 @@ internal sealed class Committer(VolumeCore core)
     }
 
     /// <summary>Waits while a commit runs that changes would keep from its end. Whether it succeeds is not the affair of who waits here.</summary>
-    public ValueTask WaitForTurnAsync(IoMode mode) => _stopping is { } stopping ? stopping.Ended.WaitAsync(mode) : default;
+    public ValueTask WaitForTurnAsync(IoMode mode) => _stopping is { } stopping ? stopping.WaitAsync(mode) : default;
 
     /// <summary>Commits. A failed write is reported to every caller until a commit succeeds; what failed stays dirty.</summary>
     /// <param name="mode">The door.</param>
     /// <param name="stops">New changes wait meanwhile: nothing at all is dirty at the end but what changes have added that were under way.</param>
-    public ValueTask CommitAsync(IoMode mode, bool stops = false) => CommitAsync(mode, stops, mayLeadOn: false);
-
-    /// <param name="mode">The door.</param>
-    /// <param name="stops">As above.</param>
-    /// <param name="mayLeadOn">The caller holds no lock, and has a moment for the commits of others.</param>
-    private async ValueTask CommitAsync(IoMode mode, bool stops, bool mayLeadOn)
+    public async ValueTask CommitAsync(IoMode mode, bool stops = false)
     {
         if (core.IsReadOnly)
         {
@@ -151,44 +143,29 @@ internal sealed class Committer(VolumeCore core)
         }
 
         Turn turn;
+        Turn? before;
         bool leads;
-        bool waits;
         lock (_turns)
         {
             leads = _gathering is null;
             turn = _gathering ??= new Turn();
             turn.Callers++;
             turn.Stops |= stops;
-            waits = !leads || _running is not null;
+            before = _running;
         }
 
-        if (waits)
+        if (!leads)
         {
-            // Its first caller is called to lead it, or finds it led by the leader of the one before.
-            await (leads ? turn.First : turn.Ended).WaitAsync(mode).ConfigureAwait(false);
-        }
-
-        if (turn.Ended.IsOpen)
-        {
+            await turn.WaitAsync(mode).ConfigureAwait(false);
             turn.ThrowIfFailed();
             return;
         }
 
-        Turn? next = turn;
-        for (int led = 1; next is not null; led++)
+        if (before is not null)
         {
-            next = await LeadAsync(next, mayLeadNext: mayLeadOn && led < LedInARowMax, mode).ConfigureAwait(false);
+            await before.WaitAsync(mode).ConfigureAwait(false);
         }
 
-        turn.ThrowIfFailed();
-    }
-
-    /// <summary>
-    /// Runs a commit and lets go whom it has served; the next one, if there are callers for it already and this thread may lead that too: whoever would lead it has to be woken first, and the disk stands
-    /// still until a processor takes him up.
-    /// </summary>
-    private async ValueTask<Turn?> LeadAsync(Turn turn, bool mayLeadNext, IoMode mode)
-    {
         await GatherAsync(turn, mode).ConfigureAwait(false);
         lock (_turns)
         {
@@ -214,27 +191,20 @@ internal sealed class Committer(VolumeCore core)
         }
         catch (Exception exception)
         {
-            // Told to all whom it was to serve, the one that led it included.
             thrown = exception;
             _failure = exception as BlockDeviceException ?? _failure;
+            throw;
         }
-
-        Turn? next;
-        lock (_turns)
+        finally
         {
-            _lastServed = _stopping is null ? 0 : turn.Callers;
-            _running = _stopping = null;
-            next = _gathering;
-        }
+            lock (_turns)
+            {
+                _lastServed = _stopping is null ? 0 : turn.Callers;
+                _running = _stopping = null;
+            }
 
-        if (!mayLeadNext && next is not null)
-        {
-            next.First.Open();
-            next = null;
+            turn.End(thrown);
         }
-
-        turn.End(thrown);
-        return next;
     }
 
     /// <summary>Whether nothing waits to be written or done.</summary>
@@ -414,6 +384,8 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>One commit, and those who wait for its end.</summary>
     private sealed class Turn
     {
+        private readonly ThreadLatch _ended = new();
+        private TaskCompletionSource? _endedAsync;
         private Exception? _thrown;
 
         /// <summary>Callers that this commit serves. Changed under the lock of the turns.</summary>
@@ -422,17 +394,28 @@ internal sealed class Committer(VolumeCore core)
         /// <summary>One of them wants changes to wait. Changed under the lock of the turns.</summary>
         public bool Stops;
 
-        /// <summary>The commit has ended.</summary>
-        public CommitGate Ended { get; } = new();
-
-        /// <summary>Its first caller is to lead it, or it has ended.</summary>
-        public CommitGate First { get; } = new();
-
         public void End(Exception? thrown)
         {
             _thrown = thrown;
-            Ended.Open();
-            First.Open();
+            _ended.Open();
+            lock (_ended)
+            {
+                _endedAsync?.SetResult();
+            }
+        }
+
+        public ValueTask WaitAsync(IoMode mode)
+        {
+            if (mode == IoMode.Sync)
+            {
+                _ended.Wait();
+                return default;
+            }
+
+            lock (_ended)
+            {
+                return _ended.IsOpen ? default : new ValueTask((_endedAsync ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task);
+            }
         }
 
         /// <summary>The leader's error, for those it led.</summary>

@@ -33,35 +33,7 @@ public class GroupCommitTests
     }
 
     [Fact]
-    public async Task One_who_leads_for_others_goes_on_after_four_commits()
-    {
-        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
-        using MemoryBlockDevice memory = new(frames, blockCount: 4096);
-        using FlushGate disk = new(memory);
-        using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = 256 });
-        volume.WriteAllBytes("/first", new byte[5000]);
-        volume.Sync();
-        disk.Close();
-        List<Task> callers = [StartSync(volume, 0)];
-        for (int commit = 1; commit <= 4; commit++)
-        {
-            disk.WaitForFlush();
-            callers.Add(StartSync(volume, commit));
-            SpinWait.SpinUntil(() => volume.Core.Committer.Gathered == 1);
-            Assert.False(callers[0].IsCompleted);
-            disk.LetOne();
-        }
-
-        // The fifth is at the gate, led by its own caller.
-        disk.WaitForFlush();
-        await Task.WhenAll(callers[..4]);
-        Assert.False(callers[4].IsCompleted);
-        disk.Open();
-        await callers[4];
-    }
-
-    [Fact]
-    public async Task A_commit_that_fails_is_told_to_whom_it_was_to_serve_and_not_to_who_led_it_for_them()
+    public async Task A_commit_that_fails_is_told_to_all_whom_it_was_to_serve_and_to_nobody_else()
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
         using MemoryBlockDevice memory = new(frames, blockCount: 4096);
