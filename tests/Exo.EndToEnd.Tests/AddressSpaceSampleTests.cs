@@ -5,7 +5,6 @@ using System.Text.RegularExpressions;
 using Exo.Capabilities;
 using Exo.Core.AddressSpaces;
 using Exo.Core.Blocks;
-using Exo.Core.DownloadedCode;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
 using Exo.Storage.XN;
@@ -203,26 +202,7 @@ public sealed class AddressSpaceSampleTests
         Assert.Equal(onPage, run);
     }
 
-    // As in the package page of XN: 16-byte entries { first block u64, count u32, in use u32 }.
-    private static TemplateSource List => new()
-    {
-        Name = "list",
-        ReadSetBytes = 16,
-        Partitions = [new PartitionGroup(0, 16, 100)],
-        Children = ["pages"],
-        Acl = Assembler.Assemble("mov r0, 1\nexit"),
-        Owns = Assembler.Assemble("""
-                ldxw r3, [r1+12]
-                jeq r3, 0, done
-                ldxw r2, [r1+8]
-                ldxdw r1, [r1+0]
-                mov r3, 0
-                call 1
-            done:
-                mov r0, 0
-                exit
-            """),
-    };
+    private static TemplateSource List => ListTemplate.Of("pages");
 
     private static void Count(AddressSpace space, long round, int rounds = 1)
     {

@@ -5,7 +5,6 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Exo.Capabilities;
 using Exo.Core.Blocks;
-using Exo.Core.DownloadedCode;
 using Exo.Core.Environments;
 using Exo.Core.Ipc;
 using Exo.Core.Memory;
@@ -23,26 +22,7 @@ public sealed class IpcSampleTests : IDisposable
     private readonly ExoEnvironment root;
     private readonly StringWriter Console = new() { NewLine = "\n" };
 
-    // A list of pointers, one in every 16 bytes, and what they lead to.
-    private readonly TemplateSource list = new()
-    {
-        Name = "list",
-        ReadSetBytes = 16,
-        Partitions = [new PartitionGroup(0, 16, 100)],
-        Children = ["items"],
-        Acl = Assembler.Assemble("mov r0, 1\nexit"),
-        Owns = Assembler.Assemble("""
-                ldxw r3, [r1+12]
-                jeq r3, 0, done
-                ldxw r2, [r1+8]
-                ldxdw r1, [r1+0]
-                mov r3, 0
-                call 1
-            done:
-                mov r0, 0
-                exit
-            """),
-    };
+    private readonly TemplateSource list = ListTemplate.Of("items");
 
     private readonly TemplateSource items = new() { Name = "items", Flags = TemplateFlags.InitialiseFirst };
 

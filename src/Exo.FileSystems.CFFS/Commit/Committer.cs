@@ -24,7 +24,7 @@ internal sealed class Committer(VolumeCore core)
     // Of what is written and only not flushed, few blocks go into the log once more, which saves the flush; more are flushed.
     private const int LoggedAgainMax = 64;
 
-    // Sectors that a transaction of the log holds at most; a dirty block has at least one.
+    // Of more dirty blocks than that most are contents, which one transaction of the log as a rule does not hold: a guess, and XN decides. A wrong one costs or saves a flush.
     private const int LoggedMax = 512;
 
     private readonly Lock _turns = new();

@@ -54,8 +54,17 @@ internal sealed class DirectoriesAhead(VolumeCore core)
         }
     }
 
-    /// <summary>A directory that was loaded ahead is used for the first time. Under its lock.</summary>
+    /// <summary>A directory is used. Under its lock.</summary>
     public void Used(Inode directory, DirectoryState state)
+    {
+        if (state.AheadRound != 0)
+        {
+            UsedFirst(directory, state);
+        }
+    }
+
+    /// <summary>One that was loaded ahead is used for the first time.</summary>
+    private void UsedFirst(Inode directory, DirectoryState state)
     {
         int round = state.AheadRound;
         state.AheadRound = 0;

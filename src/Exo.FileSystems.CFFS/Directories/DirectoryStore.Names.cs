@@ -16,10 +16,7 @@ internal sealed partial class DirectoryStore
         uint hash = NameHash.Compute(name.Span, core.Guard.HashSeed);
         if (directory.Directory is { Names: { } names } state)
         {
-            if (state.AheadRound != 0)
-            {
-                core.Ahead.Used(directory, state);
-            }
+            core.Ahead.Used(directory, state);
 
             int cursor = -1;
             if (!names.TryNext(hash, ref cursor, out uint address))
@@ -92,10 +89,7 @@ internal sealed partial class DirectoryStore
         }
 
         uint hash = NameHash.Compute(name, core.Guard.HashSeed);
-        if (state.AheadRound != 0)
-        {
-            core.Ahead.Used(directory, state);
-        }
+        core.Ahead.Used(directory, state);
 
         if (state.Names is { } names)
         {

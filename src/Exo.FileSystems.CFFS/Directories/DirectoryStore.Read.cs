@@ -23,10 +23,7 @@ internal sealed partial class DirectoryStore
     public async ValueTask ListSomeAsync(Inode directory, long afterPosition, int most, List<CffsDirectoryEntry> entries, IoMode mode)
     {
         DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-        if (state.AheadRound != 0)
-        {
-            core.Ahead.Used(directory, state);
-        }
+        core.Ahead.Used(directory, state);
 
         ulong first = (ulong)(afterPosition + 1) / Slot.PerBlock;
         for (ulong logical = directory.Map.NextMapped(first); logical != ulong.MaxValue && entries.Count < most; logical = directory.Map.NextMapped(logical + 1))
@@ -42,10 +39,7 @@ internal sealed partial class DirectoryStore
     public async ValueTask<ulong?> CopyBlockAsync(Inode directory, ulong from, byte[] into, IoMode mode)
     {
         DirectoryState state = await EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-        if (state.AheadRound != 0)
-        {
-            core.Ahead.Used(directory, state);
-        }
+        core.Ahead.Used(directory, state);
 
         ulong logical = directory.Map.NextMapped(from);
         if (logical == ulong.MaxValue)

@@ -15,16 +15,9 @@ public sealed class PacketHandlerTests : IDisposable
     private const string ChildVariable = "EXO_TEST_HOLD_HANDLER";
     private const int Handled = 7777, Other = 22;
 
-    private static readonly IPAddress AddressA = IPAddress.Parse("10.77.0.1");
-    private static readonly IPAddress AddressB = IPAddress.Parse("10.77.0.2");
-
     private readonly TestNetwork _network = new();
 
-    public PacketHandlerTests()
-    {
-        TestNetwork.Ip("-n", _network.NamespaceA, "addr", "add", $"{AddressA}/24", "dev", TestNetwork.LinkA);
-        TestNetwork.Ip("-n", _network.NamespaceB, "addr", "add", $"{AddressB}/24", "dev", TestNetwork.LinkB);
-    }
+    public PacketHandlerTests() => _network.Address();
 
     public void Dispose() => _network.Dispose();
 
@@ -61,7 +54,7 @@ public sealed class PacketHandlerTests : IDisposable
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
         using PacketSocketDevice device = _network.InA(() => PacketSocketDevice.Open(TestNetwork.LinkA, frames, new PacketSocketOptions { TakesHandlers = true }));
         using ReceiveBatch batch = new(frames);
-        using Socket sender = _network.InB(() => Udp(AddressB, 0)), other = _network.InA(() => Udp(AddressA, Other)), handled = _network.InA(() => Udp(AddressA, Handled));
+        using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), other = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Other)), handled = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Handled));
         Assert.True(device.TakesHandlers);
         Assert.True(Hears(sender, other, "before") && Hears(sender, handled, "before"));
         device.SetHandler(Swallowing(Handled));
@@ -96,7 +89,7 @@ public sealed class PacketHandlerTests : IDisposable
         try
         {
             Assert.Equal("ready", child.StandardOutput.ReadLine());
-            using Socket sender = _network.InB(() => Udp(AddressB, 0)), other = _network.InA(() => Udp(AddressA, Other)), handled = _network.InA(() => Udp(AddressA, Handled));
+            using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), other = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Other)), handled = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Handled));
             sender.SendTo("swallowed"u8, handled.LocalEndPoint!);
             Assert.True(Hears(sender, other, "hello"));
             Assert.Equal(0, handled.Available);
@@ -125,7 +118,7 @@ public sealed class PacketHandlerTests : IDisposable
         Program wild = new([new Instruction(Opcodes.ClassLoadRegister | Opcodes.ModeMemory, 0, 9), new Instruction(Opcodes.ClassJump | Opcodes.Exit)]);
         Assert.Contains("load a handler", Assert.Throws<NetworkDeviceException>(() => device.SetHandler(good with { Ingress = wild })).Message);
         Assert.Contains("load a handler", Assert.Throws<NetworkDeviceException>(() => device.SetHandler(good with { Receive = wild })).Message);
-        using Socket sender = _network.InB(() => Udp(AddressB, 0)), handled = _network.InA(() => Udp(AddressA, Handled));
+        using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), handled = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Handled));
         Assert.True(Hears(sender, handled, "still"));
     }
 
@@ -144,13 +137,6 @@ public sealed class PacketHandlerTests : IDisposable
         Console.WriteLine("ready");
         Thread.Sleep(Timeout.Infinite);
         GC.KeepAlive(device);
-    }
-
-    private static Socket Udp(IPAddress address, int port)
-    {
-        Socket socket = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Bind(new IPEndPoint(address, port));
-        return socket;
     }
 
     // Sent until it is heard: the kernel loses packets when other tests flood it.

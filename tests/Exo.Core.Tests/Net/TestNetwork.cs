@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using System.Runtime.ExceptionServices;
 using Exo.Core.Linux;
 using Exo.Tests;
@@ -14,6 +16,12 @@ public sealed unsafe class TestNetwork : IDisposable
 {
     public const string LinkA = "exo-a";
     public const string LinkB = "exo-b";
+
+    /// <summary>What the kernel has on <see cref="LinkA"/> after <see cref="Address"/>.</summary>
+    public static readonly IPAddress AddressA = IPAddress.Parse("10.77.0.1");
+
+    /// <summary>And on <see cref="LinkB"/>.</summary>
+    public static readonly IPAddress AddressB = IPAddress.Parse("10.77.0.2");
 
     private static int s_number;
 
@@ -44,6 +52,21 @@ public sealed unsafe class TestNetwork : IDisposable
     public string NamespaceA => _name + "a";
 
     public string NamespaceB => _name + "b";
+
+    /// <summary>Gives the kernel an address on each side.</summary>
+    public void Address()
+    {
+        Ip("-n", NamespaceA, "addr", "add", $"{AddressA}/24", "dev", LinkA);
+        Ip("-n", NamespaceB, "addr", "add", $"{AddressB}/24", "dev", LinkB);
+    }
+
+    /// <summary>A UDP socket of the kernel's, in the namespace of the calling thread.</summary>
+    public static Socket Udp(IPAddress address, int port)
+    {
+        Socket socket = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        socket.Bind(new IPEndPoint(address, port));
+        return socket;
+    }
 
     /// <summary>Runs the ip program.</summary>
     public static string Ip(params string[] arguments) => Run("ip", arguments);

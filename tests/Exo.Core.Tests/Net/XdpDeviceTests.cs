@@ -17,16 +17,9 @@ public sealed class XdpDeviceTests : IDisposable
     private const int Echo = 4000;
     private const int Claimed = 7777;
 
-    private static readonly IPAddress AddressA = IPAddress.Parse("10.77.0.1");
-    private static readonly IPAddress AddressB = IPAddress.Parse("10.77.0.2");
-
     private readonly TestNetwork _network = new();
 
-    public XdpDeviceTests()
-    {
-        TestNetwork.Ip("-n", _network.NamespaceA, "addr", "add", $"{AddressA}/24", "dev", TestNetwork.LinkA);
-        TestNetwork.Ip("-n", _network.NamespaceB, "addr", "add", $"{AddressB}/24", "dev", TestNetwork.LinkB);
-    }
+    public XdpDeviceTests() => _network.Address();
 
     public void Dispose() => _network.Dispose();
 
@@ -40,12 +33,12 @@ public sealed class XdpDeviceTests : IDisposable
         PacketFilterTree filters = new(frames.Authority);
         using XdpDevice device = _network.InA(() => XdpDevice.Open(
             TestNetwork.LinkA, frames, new XdpOptions { Mode = mode, Filters = filters, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
-        using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo)), claimed = _network.InA(() => Udp(AddressA, Claimed));
+        using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), echo = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Echo)), claimed = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Claimed));
         using ReceiveBatch batch = new(frames);
         Assert.True(KernelHears(sender, echo) && KernelHears(sender, claimed));
         Assert.Equal(0, device.Receive(batch));
 
-        Assert.True(filters.TryInsert(root, ProtocolFilters.Port(ProtocolFilters.Udp, new IPEndPoint(AddressA, Claimed)), out InstalledFilter? filter).IsInstalled);
+        Assert.True(filters.TryInsert(root, ProtocolFilters.Port(ProtocolFilters.Udp, new IPEndPoint(TestNetwork.AddressA, Claimed)), out InstalledFilter? filter).IsInstalled);
         device.UpdateFilters();
         Assert.True(KernelHears(sender, echo));
         long start = Stopwatch.GetTimestamp();
@@ -78,7 +71,7 @@ public sealed class XdpDeviceTests : IDisposable
 
         using XdpDevice device = _network.InA(() => XdpDevice.Open(
             TestNetwork.LinkA, frames, new XdpOptions { Filters = filters, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
-        using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo));
+        using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), echo = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Echo));
         using ReceiveBatch batch = new(frames);
         Assert.True(KernelHears(sender, echo));
         Assert.Equal(0, device.Receive(batch));
@@ -134,7 +127,7 @@ public sealed class XdpDeviceTests : IDisposable
         {
             Assert.Equal("ready", child.StandardOutput.ReadLine());
             Assert.Contains("xdp", Link());
-            using Socket sender = _network.InB(() => Udp(AddressB, 0)), echo = _network.InA(() => Udp(AddressA, Echo));
+            using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), echo = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Echo));
             Assert.True(KernelHears(sender, echo));
             child.Kill();
             child.WaitForExit();
@@ -194,13 +187,6 @@ public sealed class XdpDeviceTests : IDisposable
     }
 
     private string Link() => TestNetwork.Ip("-n", _network.NamespaceA, "link", "show", TestNetwork.LinkA);
-
-    private static Socket Udp(IPAddress address, int port)
-    {
-        Socket socket = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Bind(new IPEndPoint(address, port));
-        return socket;
-    }
 
     // Sent until it is heard: the kernel loses packets when other tests flood it.
     private static bool KernelHears(Socket sender, Socket receiver)

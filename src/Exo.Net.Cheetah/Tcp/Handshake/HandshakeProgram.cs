@@ -309,10 +309,7 @@ internal sealed class HandshakeProgram
         code.JumpIf(Opcodes.JumpLessOrEqual, OptionBytes, TcpSegment.FixedBytes, 1, pass);
         code.Alu(Opcodes.Subtract, OptionBytes, TcpSegment.FixedBytes);
         code.JumpIf(Opcodes.JumpGreater, OptionBytes, TcpOptions.BytesMax, 1, pass);
-        for (int at = 0; at < OptionsRoom; at += 8)
-        {
-            code.StoreImmediate(Frame, Options + at, 0, 8);
-        }
+        ClearOptions(OptionsRoom);
 
         if (place == Place.Own)
         {
@@ -534,7 +531,6 @@ internal sealed class HandshakeProgram
 
     private void AnswerFarewell()
     {
-        TcpSum(OldSum);
         SwapNames();
         code.Load(0, Frame, Tcp + 8, 4);
         code.LoadBigEndian(1, Frame, Tcp + 4, 4);
@@ -615,7 +611,6 @@ internal sealed class HandshakeProgram
         code.Load(OptionBytes, Frame, Length, 4);
         code.JumpIf(Opcodes.JumpEqual, OptionBytes, 0, 1, pass);
         code.JumpIf(Opcodes.JumpGreater, OptionBytes, TcpOptions.BytesMax, 1, pass);   // neither is so, but nothing is known of what lay in the frame
-        TcpSum(OldSum);
         SwapNames();
         code.LoadBigEndian(0, Frame, Tcp + 4, 4);
         code.Alu(Opcodes.Add, 0, 1);
@@ -638,8 +633,11 @@ internal sealed class HandshakeProgram
         code.StoreImmediate(Frame, Tcp + 18, 0, 2);
     }
 
+    // The answer begins: the old sum is kept, and who speaks to whom is turned round.
     private void SwapNames()
     {
+        SumTcp(0);
+        code.Store(Frame, OldSum, 0, 8);
         InEither(AnswerV4, AnswerV6);
         code.Load(0, Frame, Tcp, 2);
         code.Load(1, Frame, Tcp + 2, 2);
@@ -650,10 +648,7 @@ internal sealed class HandshakeProgram
     private void Send()
     {
         // What has to be added to the sum: new - old in one's complement, 32 bits wide.
-        code.Alu(Opcodes.Move, 9, 0);
-        Sum(9, Tcp, TcpSegment.FixedBytes);
-        Sum(9, Options, TcpOptions.BytesMax);
-        Fold32(9);
+        SumTcp(9);
         code.Load(1, Frame, OldSum, 8);
         code.Wide(2, uint.MaxValue);
         code.AluRegister(Opcodes.Xor, 1, 2);
@@ -734,10 +729,7 @@ internal sealed class HandshakeProgram
     // As TcpOptions.Emit, and zeros up to the length that the SYN's options had; there is room, for each option here is in the SYN too.
     private void WriteOptions()
     {
-        for (int at = 0; at < TcpOptions.BytesMax; at += 8)
-        {
-            code.StoreImmediate(Frame, Options + at, 0, 8);
-        }
+        ClearOptions(TcpOptions.BytesMax);
 
         int done = code.Label();
         foreach ((bool hasSize, bool hasScale) in (ReadOnlySpan<(bool, bool)>)[(true, true), (true, false), (false, true), (false, false)])
@@ -797,13 +789,20 @@ internal sealed class HandshakeProgram
         code.Call(StoreBytes);
     }
 
-    private void TcpSum(int slot)
+    private void ClearOptions(int lengthBytes)
     {
-        code.Alu(Opcodes.Move, 0, 0);
-        Sum(0, Tcp, TcpSegment.FixedBytes);
-        Sum(0, Options, TcpOptions.BytesMax);
-        Fold32(0);
-        code.Store(Frame, slot, 0, 8);
+        for (int at = 0; at < lengthBytes; at += 8)
+        {
+            code.StoreImmediate(Frame, Options + at, 0, 8);
+        }
+    }
+
+    private void SumTcp(int into)
+    {
+        code.Alu(Opcodes.Move, into, 0);
+        Sum(into, Tcp, TcpSegment.FixedBytes);
+        Sum(into, Options, TcpOptions.BytesMax);
+        Fold32(into);
     }
 
     // Adds words of the frame, in the machine's byte order, of which a one's complement sum knows nothing.

@@ -212,7 +212,7 @@ public class HandshakeProgramTests
                 Assert.True(!isArmed || table.Take(taken, armedName) == isAnswered);
                 Interlocked.Increment(ref isAnswered ? ref acknowledged : ref passed);
             },
-            iter: 50, threads: 1);
+            iter: 120, threads: 1);
         Assert.True(acknowledged > 0 && passed > 10, $"{acknowledged} acknowledged, {passed} not");
     }
 
