@@ -6,7 +6,7 @@ using Exo.FileSystems.CFFS.Paths;
 namespace Exo.FileSystems.CFFS;
 
 /// <summary>How the files of a tree lie on the disk.</summary>
-/// <param name="SmallFiles">Files of 1 to 16 blocks.</param>
+/// <param name="SmallFiles">Files of 1 to 16 blocks, and those that share a block.</param>
 /// <param name="SmallFilesGrouped">The fraction of them that lie in the same 64 KiB as another of their directory, or in the next.</param>
 /// <param name="RequestsPer100SmallFiles">Requests that read 100 of them, all of a directory being read: runs of blocks in which they lie together.</param>
 /// <param name="LargeFiles">Files of more than 16 blocks, or of more than one extent.</param>

@@ -26,7 +26,13 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
     private readonly LayoutTally _after = new();
     private ulong _moved;
 
-    private readonly record struct SmallFile(uint Address, ulong Inode, BlockExtent Extent);
+    /// <summary>A small file, or a pack with those that share its block: then the address is the sector's, and the inode 0.</summary>
+    private readonly record struct Small(uint Address, ulong Inode, SmallRun Run)
+    {
+        public BlockExtent Extent => Run.Extent;
+
+        public bool IsPack => Inode == 0;
+    }
 
     public async ValueTask<CffsDefragmentReport> RunAsync(Inode root, IoMode mode)
     {
@@ -42,14 +48,14 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
 
     private async ValueTask VisitAsync(Inode directory, Stack<Inode> directories, IoMode mode)
     {
-        List<SmallFile> small = [];
+        List<Small> small = [];
         await ReadAsync(directory, directories, small, mode).ConfigureAwait(false);
-        List<BlockExtent> files = small.ConvertAll(file => file.Extent);
-        int runs = LayoutTally.RunsOf(files);
-        _before.AddDirectory(files, runs, areTogether: false);
-        uint blocks = (uint)small.Sum(file => file.Extent.Count);
+        List<SmallRun> runs = small.ConvertAll(item => item.Run);
+        int runCount = LayoutTally.RunsOf(runs);
+        _before.AddDirectory(runs, runCount, areTogether: false);
+        uint blocks = (uint)small.Sum(item => item.Extent.Count);
         BlockExtent place = default;
-        bool moves = runs > 1 + (blocks / BlocksPerRun);
+        bool moves = runCount > 1 + (blocks / BlocksPerRun);
         if (moves)
         {
             lock (core.Metadata)
@@ -60,32 +66,34 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
 
         if (!moves || isDryRun)
         {
-            _after.AddDirectory(files, moves ? 1 : runs, areTogether: moves);
+            _after.AddDirectory(runs, moves ? 1 : runCount, areTogether: moves);
             return;
         }
 
-        foreach (SmallFile file in small)
+        foreach (Small item in small)
         {
-            if (place.Count < file.Extent.Count)
+            if (place.Count < item.Extent.Count)
             {
                 break;
             }
 
             cancellationToken.ThrowIfCancellationRequested();
-            if (await MoveSmallAsync(directory, file, new BlockExtent(place.First, file.Extent.Count), mode).ConfigureAwait(false))
+            BlockExtent target = new(place.First, item.Extent.Count);
+            if (item.IsPack ? await MovePackAsync(directory, item, target, mode).ConfigureAwait(false) : await MoveSmallAsync(directory, item, target, mode).ConfigureAwait(false))
             {
-                place = new BlockExtent(place.First + file.Extent.Count, place.Count - file.Extent.Count);
+                place = new BlockExtent(target.End, place.Count - target.Count);
             }
         }
 
         small.Clear();
         await ReadAsync(directory, null, small, mode).ConfigureAwait(false);
-        files = small.ConvertAll(file => file.Extent);
-        _after.AddDirectory(files, LayoutTally.RunsOf(files), areTogether: false);
+        runs = small.ConvertAll(item => item.Run);
+        runCount = LayoutTally.RunsOf(runs);
+        _after.AddDirectory(runs, runCount, areTogether: false);
     }
 
     /// <summary>The small files of a directory; with <paramref name="directories"/>, its directories, held, are put there, and its large files are looked after.</summary>
-    private async ValueTask ReadAsync(Inode directory, Stack<Inode>? directories, List<SmallFile> small, IoMode mode)
+    private async ValueTask ReadAsync(Inode directory, Stack<Inode>? directories, List<Small> small, IoMode mode)
     {
         for (ulong logical = 0; logical != ulong.MaxValue; logical++)
         {
@@ -127,16 +135,22 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
         }
     }
 
-    private async ValueTask ReadBlockAsync(Inode directory, ulong logical, Stack<Inode>? directories, List<SmallFile> small, List<Inode> large, IoMode mode)
+    private async ValueTask ReadBlockAsync(Inode directory, ulong logical, Stack<Inode>? directories, List<Small> small, List<Inode> large, IoMode mode)
     {
         for (uint index = 0; index < Slot.PerBlock; index++)
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, mode).ConfigureAwait(false);
-            bool isRecord = Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record) && !directory.Directory!.Dead.Contains(place.Address);
+            ReadOnlySpan<byte> sector = core.Directories.SectorOf(place);
+            if (place.InSector == 0 && Pack.TryFind(sector, out _, out ulong pack))
+            {
+                small.Add(new Small(place.Address, 0, new SmallRun(new BlockExtent(new BlockNumber(pack), 1), Pack.FilesOf(sector))));
+            }
+
+            bool isRecord = Record.TryParse(sector, place.InSector, out Record record) && !directory.Directory!.Dead.Contains(place.Address);
             bool isFile = isRecord && record.Kind == SlotKind.File;
             if (isFile && record.Depth == 0 && record.Count is > 0 and <= BlockAllocator.SmallFileBlocks)
             {
-                small.Add(new SmallFile(place.Address, record.Inode, new BlockExtent(new BlockNumber(record.Start), record.Count)));
+                small.Add(new Small(place.Address, record.Inode, new SmallRun(new BlockExtent(new BlockNumber(record.Start), record.Count), 1)));
             }
             else if (directories is not null && isFile && record.Count > 0)
             {
@@ -153,7 +167,15 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
         }
     }
 
-    private async ValueTask<bool> MoveSmallAsync(Inode directory, SmallFile file, BlockExtent place, IoMode mode)
+    private async ValueTask<bool> MovePackAsync(Inode directory, Small pack, BlockExtent place, IoMode mode)
+    {
+        MoveOutcome outcome = await core.Moves.MovePackAsync(
+            directory, pack.Address, pack.Extent.First, () => core.Allocator.IsFree(place) ? place : null, mode).ConfigureAwait(false);
+        Count(outcome == MoveOutcome.Moved ? 1U : 0);
+        return outcome == MoveOutcome.Moved;
+    }
+
+    private async ValueTask<bool> MoveSmallAsync(Inode directory, Small file, BlockExtent place, IoMode mode)
     {
         Inode inode;
         await directory.Lock.EnterAsync(mode).ConfigureAwait(false);

@@ -6,6 +6,9 @@ using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Defragment;
 
+/// <summary>A run of blocks with small files of one directory: of one file, or of those that share the block.</summary>
+internal readonly record struct SmallRun(BlockExtent Extent, int Files);
+
 /// <summary>Adds up how files lie on the disk.</summary>
 internal sealed class LayoutTally
 {
@@ -17,14 +20,14 @@ internal sealed class LayoutTally
     private long _largeFiles;
     private long _largeRuns;
 
-    /// <summary>The small files of one directory, each one run of blocks, in any order. Returns in how many runs they lie together: the requests that read them all.</summary>
-    public static int RunsOf(List<BlockExtent> files)
+    /// <summary>The small files of one directory, in any order; sorts them. Returns in how many runs of blocks they lie together: the requests that read them all.</summary>
+    public static int RunsOf(List<SmallRun> small)
     {
-        files.Sort(static (a, b) => a.First.CompareTo(b.First));
-        int runs = files.Count > 0 ? 1 : 0;
-        for (int i = 1; i < files.Count; i++)
+        small.Sort(static (a, b) => a.Extent.First.CompareTo(b.Extent.First));
+        int runs = small.Count > 0 ? 1 : 0;
+        for (int i = 1; i < small.Count; i++)
         {
-            runs += files[i].First == files[i - 1].End ? 0 : 1;
+            runs += small[i].Extent.First == small[i - 1].Extent.End ? 0 : 1;
         }
 
         return runs;
@@ -42,21 +45,25 @@ internal sealed class LayoutTally
         return runs;
     }
 
-    /// <summary>The small files of one directory; sorts them.</summary>
-    /// <param name="files">Their blocks.</param>
+    /// <summary>The small files of one directory.</summary>
+    /// <param name="small">They, sorted.</param>
     /// <param name="runs">In how many runs they lie, or would lie.</param>
     /// <param name="areTogether">They would all lie in groups side by side.</param>
-    public void AddDirectory(List<BlockExtent> files, int runs, bool areTogether)
+    public void AddDirectory(List<SmallRun> small, int runs, bool areTogether)
     {
-        _smallFiles += files.Count;
         _smallRuns += runs;
-        for (int i = 0; i < files.Count; i++)
+        for (int i = 0; i < small.Count; i++)
         {
-            bool before = i > 0 && (files[i].First.Value / GroupBlocks) - ((files[i - 1].End.Value - 1) / GroupBlocks) <= 1;
-            bool after = i + 1 < files.Count && (files[i + 1].First.Value / GroupBlocks) - ((files[i].End.Value - 1) / GroupBlocks) <= 1;
-            _grouped += areTogether || before || after || files.Count == 1 ? 1 : 0;
+            bool before = i > 0 && AreNear(small[i - 1], small[i]);
+            bool after = i + 1 < small.Count && AreNear(small[i], small[i + 1]);
+            bool hasAllNear = small.Count == 1 || small[i].Files > 1;
+            _smallFiles += small[i].Files;
+            _grouped += areTogether || before || after || hasAllNear ? small[i].Files : 0;
         }
     }
+
+    private static bool AreNear(in SmallRun first, in SmallRun second) =>
+        (second.Extent.First.Value / GroupBlocks) - ((first.Extent.End.Value - 1) / GroupBlocks) <= 1;
 
     public void AddLarge(int runs)
     {

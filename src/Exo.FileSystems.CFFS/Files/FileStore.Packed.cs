@@ -76,7 +76,7 @@ internal sealed partial class FileStore
         contents.CopyTo(bytes);
         bytes[contents.Length..].Clear();
         Pack.Emit(sector, slot, block.Value);
-        _left.Remove(SectorNumber(place.Block, place.SectorIndex));
+        PackIsNew(place);
         core.Edit.Transaction.ClaimAllocate(extent, core.Templates.Data, place.Block, (place.SectorIndex * Slot.PerSector) + slot, [frame]);
         return true;
     }
@@ -109,8 +109,8 @@ internal sealed partial class FileStore
 
     private static int PackOffset(in Record record) => (int)record.Start * Sector.SizeBytes;
 
-    /// <summary>Whether a file is packed in a block from one on.</summary>
-    public bool LiesInPackFrom(Inode inode, ulong block) => inode.Record.IsPacked && PackOf(SectorOf(inode), inode.Record).Value >= block;
+    /// <summary>A sector's pack is another block from now on, of which no record that may be on the disk means anything: all of it that is not used is free. Under the metadata lock.</summary>
+    public void PackIsNew(in SlotPlace place) => _left.Remove(SectorNumber(place.Block, place.SectorIndex));
 
     /// <summary>The frame of a packed file's block, retained, if it is in core.</summary>
     public bool TryGetPack(Inode inode, out FrameNumber frame) => core.Cache.TryGet(PackOf(SectorOf(inode), inode.Record), out frame);

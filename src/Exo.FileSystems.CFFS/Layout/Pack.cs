@@ -68,6 +68,18 @@ internal static class Pack
         return used;
     }
 
+    /// <summary>How many files a sector has in its pack.</summary>
+    public static int FilesOf(ReadOnlySpan<byte> sector)
+    {
+        int files = 0;
+        for (int i = 0; i < Slot.PerSector; i++)
+        {
+            files += sector[(i * Slot.SizeBytes) + Slot.Depth] == Depth && Record.TryParse(sector, i, out _) ? 1 : 0;
+        }
+
+        return files;
+    }
+
     /// <summary>Writes a pack's slot.</summary>
     public static void Emit(Span<byte> sector, int inSector, ulong block)
     {

@@ -98,9 +98,25 @@ internal sealed partial class BlockMoves
 
     /// <summary>
     /// Moves the last block of an extent of a directory's records (also of the built-in tables), with what the records own. Takes the locks of the directory and of all inodes in memory whose records lie there:
-    /// they are at their new place with it. False as for <see cref="MoveTailAsync"/>.
+    /// they are at their new place with it.
     /// </summary>
-    public async ValueTask<bool> MoveSlotsAsync(Inode directory, ulong logical, Func<BlockExtent?> choose, IoMode mode)
+    public ValueTask<MoveOutcome> MoveSlotsAsync(Inode directory, ulong logical, Func<BlockExtent?> choose, IoMode mode) => WithChildrenAsync(
+        directory, logical, 0, Slot.PerBlock, mode, (extent, old, children) =>
+            extent.LogicalEnd == logical + 1 ? MoveSlotsLockedAsync(directory, extent, old, children, choose, mode) : ValueTask.FromResult(MoveOutcome.Gone));
+
+    /// <summary>
+    /// Moves the block that small files of a slot sector share, if it is still this one. Takes the locks of the directory and of all inodes in memory whose records lie in the sector: nobody looks for the pack meanwhile.
+    /// </summary>
+    public ValueTask<MoveOutcome> MovePackAsync(Inode directory, uint sectorAddress, BlockNumber pack, Func<BlockExtent?> choose, IoMode mode) => WithChildrenAsync(
+        directory, sectorAddress / Slot.PerBlock, (int)(sectorAddress % Slot.PerBlock), Slot.PerSector, mode, (extent, slots, _) =>
+        {
+            BlockNumber block = new(extent.Start + ((sectorAddress / Slot.PerBlock) - extent.Logical));
+            return MovePackLockedAsync(directory, new SlotPlace(block, slots, (int)(sectorAddress % Slot.PerBlock), sectorAddress), pack, choose, mode);
+        });
+
+    /// <summary>Does something with a block of a directory's records under the locks of the directory and of all inodes in memory whose records lie in some of its slots.</summary>
+    private async ValueTask<MoveOutcome> WithChildrenAsync(
+        Inode directory, ulong logical, int firstSlot, int slotCount, IoMode mode, Func<MappedExtent, FrameNumber, List<Inode>, ValueTask<MoveOutcome>> move)
     {
         List<Inode> held = [];
         try
@@ -112,23 +128,28 @@ internal sealed partial class BlockMoves
                 await NameOperations.EnterAsync(locks, mode).ConfigureAwait(false);
                 try
                 {
-                    await core.Directories.EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
-                    if (!directory.Map.TryFind(logical, out MappedExtent extent) || extent.LogicalEnd != logical + 1)
+                    if (directory.IsRemoved)
                     {
-                        return true;
+                        return MoveOutcome.Gone;
                     }
 
-                    FrameNumber old = await core.Directories.GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
+                    await core.Directories.EnsureLoadedAsync(directory, mode).ConfigureAwait(false);
+                    if (!directory.Map.TryFind(logical, out MappedExtent extent))
+                    {
+                        return MoveOutcome.Gone;
+                    }
+
+                    FrameNumber slots = await core.Directories.GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
                     try
                     {
-                        if (TryHoldChildren(directory, new BlockNumber(extent.End - 1), old, held))
+                        if (TryHoldChildren(directory, new BlockNumber(extent.Start + (logical - extent.Logical)), slots, firstSlot, slotCount, held))
                         {
-                            return await MoveSlotsLockedAsync(directory, extent, old, held, choose, mode).ConfigureAwait(false);
+                            return await move(extent, slots, held).ConfigureAwait(false);
                         }
                     }
                     finally
                     {
-                        core.Cache.Release(old);
+                        core.Cache.Release(slots);
                     }
                 }
                 finally
@@ -143,11 +164,11 @@ internal sealed partial class BlockMoves
         }
     }
 
-    /// <summary>Adds the inodes in memory whose records lie in a block. True when all of them were there already, and so are locked.</summary>
-    private bool TryHoldChildren(Inode directory, BlockNumber block, FrameNumber frame, List<Inode> held)
+    /// <summary>Adds the inodes in memory whose records lie in slots of a block. True when all of them were there already, and so are locked.</summary>
+    private bool TryHoldChildren(Inode directory, BlockNumber block, FrameNumber frame, int firstSlot, int slotCount, List<Inode> held)
     {
         bool all = true;
-        for (int index = 0; index < Slot.PerBlock; index++)
+        for (int index = firstSlot; index < firstSlot + slotCount; index++)
         {
             ReadOnlySpan<byte> slot = core.Cache.Bytes(frame)[Slot.OffsetInBlock(index)..];
             if (!Slot.IsHead(slot) || core.Inodes.TryHold(Slot.InodeOf(slot)) is not { } child)
@@ -169,7 +190,7 @@ internal sealed partial class BlockMoves
         return all;
     }
 
-    private async ValueTask<bool> MoveSlotsLockedAsync(Inode directory, MappedExtent extent, FrameNumber old, List<Inode> children, Func<BlockExtent?> choose, IoMode mode)
+    private async ValueTask<MoveOutcome> MoveSlotsLockedAsync(Inode directory, MappedExtent extent, FrameNumber old, List<Inode> children, Func<BlockExtent?> choose, IoMode mode)
     {
         if (directory.Record.Depth == 0 && extent.Count > 1)
         {
@@ -189,13 +210,13 @@ internal sealed partial class BlockMoves
             XnStatus status = TryMoveSlots(directory, extent, old, frame, children, choose);
             if (status == XnStatus.Ok)
             {
-                return true;
+                return MoveOutcome.Moved;
             }
 
             core.Cache.Release(frame);
             if (status != XnStatus.OrderCycle)
             {
-                return status is XnStatus.NotFree ? false : throw core.Edit.Refused(status);
+                return status is XnStatus.NotFree ? MoveOutcome.NoPlace : throw core.Edit.Refused(status);
             }
         }
     }
@@ -243,6 +264,72 @@ internal sealed partial class BlockMoves
             }
 
             return XnStatus.Ok;
+        }
+    }
+
+    private async ValueTask<MoveOutcome> MovePackLockedAsync(Inode directory, SlotPlace sector, BlockNumber pack, Func<BlockExtent?> choose, IoMode mode)
+    {
+        while (Pack.TryFind(core.Directories.SectorOf(sector), out int inSector, out ulong now) && now == pack.Value)
+        {
+            int partition = sector.Index + inSector;
+            if (!core.Cache.TryGet(pack, out FrameNumber old))
+            {
+                await core.Cache.ReadAsync(new[] { new XnReadRequest(sector.Block, partition, new BlockExtent(pack, 1)) }, mode).ConfigureAwait(false);
+                continue;
+            }
+
+            XnStatus status;
+            try
+            {
+                FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
+                status = TryMovePack(directory, sector, inSector, pack, old, frame, choose);
+                if (status == XnStatus.Ok)
+                {
+                    return MoveOutcome.Moved;
+                }
+
+                core.Cache.Release(frame);
+            }
+            finally
+            {
+                core.Cache.Release(old);
+            }
+
+            if (status != XnStatus.OrderCycle)
+            {
+                return status == XnStatus.NotFree ? MoveOutcome.NoPlace : throw core.Edit.Refused(status);
+            }
+
+            await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+        }
+
+        return MoveOutcome.Gone;
+    }
+
+    private XnStatus TryMovePack(Inode directory, in SlotPlace sector, int inSector, BlockNumber pack, FrameNumber old, FrameNumber frame, Func<BlockExtent?> choose)
+    {
+        lock (core.Metadata)
+        {
+            if (choose() is not { } place)
+            {
+                return XnStatus.NotFree;
+            }
+
+            // Packs are written under this lock: nothing is written to the old block from here on.
+            core.Cache.Bytes(old).CopyTo(core.Cache.Frames.Bytes(frame));
+            core.Edit.Begin();
+            Pack.Emit(core.Edit.Sector(sector.Block, sector.Frame, sector.SectorIndex, SectorKind.Slots, directory.Number), inSector, place.First.Value);
+            int partition = sector.Index + inSector;
+            core.Edit.Transaction.ClaimFree(new BlockExtent(pack, 1), core.Templates.Data, sector.Block, partition);
+            core.Edit.Transaction.ClaimAllocate(place, core.Templates.Data, sector.Block, partition, [frame]);
+            XnStatus status = core.Edit.TryApply();
+            if (status == XnStatus.Ok)
+            {
+                core.Cache.Remember(frame, place.First);
+                core.Files.PackIsNew(sector);
+            }
+
+            return status;
         }
     }
 

@@ -68,6 +68,7 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
         {
             cancellationToken.ThrowIfCancellationRequested();
             List<Inode> found = [];
+            List<(uint Sector, BlockNumber Pack)> packs = [];
             await directory.Lock.EnterAsync(mode).ConfigureAwait(false);
             try
             {
@@ -83,11 +84,22 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
                     return;
                 }
 
-                await FindInAsync(directory, logical, found, mode).ConfigureAwait(false);
+                await FindInAsync(directory, logical, found, packs, mode).ConfigureAwait(false);
             }
             finally
             {
                 directory.Lock.Exit();
+            }
+
+            foreach ((uint sector, BlockNumber pack) in packs)
+            {
+                MoveOutcome outcome = await core.Moves.MovePackAsync(directory, sector, pack, () => TryFindDown(0), mode).ConfigureAwait(false);
+                if (outcome == MoveOutcome.NoPlace)
+                {
+                    throw DoesNotFit(directory);
+                }
+
+                Count(outcome == MoveOutcome.Moved ? 1U : 0);
             }
 
             foreach (Inode inode in found)
@@ -110,15 +122,20 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
         }
     }
 
-    /// <summary>The inodes of a block of records that are directories or may have something beyond, held.</summary>
-    private async ValueTask FindInAsync(Inode directory, ulong logical, List<Inode> found, IoMode mode)
+    /// <summary>The inodes of a block of records that are directories or may have something beyond, held, and the packs beyond with the addresses of their sectors.</summary>
+    private async ValueTask FindInAsync(Inode directory, ulong logical, List<Inode> found, List<(uint Sector, BlockNumber Pack)> packs, IoMode mode)
     {
         for (uint index = 0; index < Slot.PerBlock; index++)
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, mode).ConfigureAwait(false);
+            if (place.InSector == 0 && Pack.TryFind(core.Directories.SectorOf(place), out _, out ulong pack) && pack >= blockCount)
+            {
+                packs.Add((place.Address, new BlockNumber(pack)));
+            }
+
             if (Record.TryParse(core.Directories.SectorOf(place), place.InSector, out Record record)
                 && record.Kind is SlotKind.Directory or SlotKind.File or SlotKind.SymbolicLink
-                && (record.Kind == SlotKind.Directory || record.Depth > 0 || record.IsPacked || record.Start + record.Count > blockCount || record.Attributes >= blockCount)
+                && (record.Kind == SlotKind.Directory || (record.Depth > 0 && !record.IsPacked) || record.Start + record.Count > blockCount || record.Attributes >= blockCount)
                 && !directory.Directory!.Dead.Contains(place.Address))
             {
                 found.Add(await core.GetInodeAsync(directory, place, mode).ConfigureAwait(false));
@@ -157,7 +174,7 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
 
             // The next block goes before the one that went last, so that they are one extent again.
             ulong before = directory.Map.TryFind(logical + 1, out MappedExtent next) ? next.Start - 1 : 0;
-            if (!await core.Moves.MoveSlotsAsync(directory, logical, () => core.Allocator.TryFindDown(before, out BlockExtent place) ? place : null, mode).ConfigureAwait(false))
+            if (await core.Moves.MoveSlotsAsync(directory, logical, () => TryFindDown(before), mode).ConfigureAwait(false) == MoveOutcome.NoPlace)
             {
                 throw DoesNotFit(directory);
             }
@@ -174,12 +191,6 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
             if (inode.IsRemoved)
             {
                 return;
-            }
-
-            if (core.Files.LiesInPackFrom(inode, blockCount))
-            {
-                await core.Files.MoveOutAsync(inode, mode).ConfigureAwait(false);
-                Count(1);
             }
 
             await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
@@ -276,6 +287,8 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
 
         Count(moved);
     }
+
+    private BlockExtent? TryFindDown(ulong before) => core.Allocator.TryFindDown(before, out BlockExtent place) ? place : null;
 
     private MappedExtent? LastBeyond(BlockMap map)
     {

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Directories;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Relocation;
 using Exo.FileSystems.CFFS.Tests.Crashes;
+using Exo.FileSystems.CFFS.Volume;
 using Exo.Simulation.Crashes;
 using Exo.Simulation.Disks;
 using Exo.Simulation.Recording;
+using Exo.Storage.XN;
 
 namespace Exo.FileSystems.CFFS.Tests.Packs;
 
@@ -47,7 +54,7 @@ public sealed class PackPowerCutTests
         {
             int file = random.Next(Files);
             string path = $"/{file}";
-            switch (random.Next(6))
+            switch (random.Next(7))
             {
                 case 0 when versions[file] != 0:
                     volume.RemoveFile(path);
@@ -62,6 +69,9 @@ public sealed class PackPowerCutTests
                     durable.Add((i, (int[])versions.Clone()));
                     disk.Recording!.Mark(durable.Count - 1);
                     break;
+                case 3:
+                    MovePacks(volume, random);
+                    break;
                 default:
                     if (versions[file] == 0)
                     {
@@ -75,6 +85,25 @@ public sealed class PackPowerCutTests
 
         volume.Dispose();
         return disk.Recording!;
+    }
+
+    /// <summary>Some of the root's packs go somewhere else, as a defragmentation moves them.</summary>
+    private static void MovePacks(CffsVolume volume, Random random)
+    {
+        VolumeCore core = volume.Core;
+        for (uint sector = 0; sector < 2 * Files && core.Root.Map.TryFind(0, out _); sector += Slot.PerSector)
+        {
+            SlotPlace place = core.Directories.PlaceAsync(core.Root, sector, IoMode.Sync).Take();
+            bool isThere = Pack.TryFind(core.Directories.SectorOf(place), out _, out ulong pack);
+            core.Cache.Release(place.Frame);
+            if (isThere && random.Next(2) == 0)
+            {
+                uint distance = (uint)random.Next(1, 200);
+                MoveOutcome outcome = core.Moves.MovePackAsync(
+                    core.Root, sector, new BlockNumber(pack), () => core.Allocator.TryFindRun(distance, out BlockExtent run) ? run with { First = run.End - 1, Count = 1 } : null, IoMode.Sync).Take();
+                Assert.Equal(MoveOutcome.Moved, outcome);
+            }
+        }
     }
 
     private static void Check(CrashState state, (int At, int[] Versions) durable)

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 using CsCheck;
+using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
+using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Relocation;
+using Exo.FileSystems.CFFS.Volume;
 using Exo.Simulation.Disks;
 using Exo.Storage.XN;
 using Record = Exo.FileSystems.CFFS.Layout.Record;
@@ -53,6 +58,36 @@ public sealed class PackTests : IDisposable
 
         Assert.Single(Enumerable.Range(0, 3).Select(i => BlockOf(volume, $"/d/{i}")).Distinct());
         Assert.Equal([.. Bytes(1, 700), .. Bytes(11, 300)], volume.ReadAllBytes("/d/1"));
+    }
+
+    [Fact]
+    public async Task The_block_moves_when_nobody_is_at_one_of_its_files()
+    {
+        using CffsVolume volume = Create();
+        for (int i = 0; i < 3; i++)
+        {
+            volume.WriteAllBytes($"/d/{i}", Bytes(i, 1000));
+        }
+
+        ulong block = BlockOf(volume, "/d/0");
+        VolumeCore core = volume.Core;
+        Inode directory = core.Paths.ResolveAsync(PathName.Encode("/d"), followLast: true, CffsIdentity.Superuser, IoMode.Sync).Take();
+        Inode file = core.Paths.ResolveAsync(PathName.Encode("/d/1"), followLast: true, CffsIdentity.Superuser, IoMode.Sync).Take();
+        Assert.True(file.Lock.TryEnter());
+        uint sector = file.SlotAddress / Slot.PerSector * Slot.PerSector;
+        Task<MoveOutcome> move = core.Moves.MovePackAsync(
+            directory, sector, new BlockNumber(block), () => core.Allocator.TryFindRun(1, out BlockExtent run) ? run : null, IoMode.Async).AsTask();
+        Assert.False(move.IsCompleted);
+        file.Lock.Exit();
+        Assert.Equal(MoveOutcome.Moved, await move);
+        Assert.NotEqual(block, BlockOf(volume, "/d/0"));
+        core.Inodes.Release(file);
+        core.Inodes.Release(directory);
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.Equal(BlockOf(volume, "/d/0"), BlockOf(volume, $"/d/{i}"));
+            Assert.Equal(Bytes(i, 1000), volume.ReadAllBytes($"/d/{i}"));
+        }
     }
 
     [Fact]

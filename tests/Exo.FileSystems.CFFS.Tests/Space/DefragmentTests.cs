@@ -44,6 +44,124 @@ public sealed class DefragmentTests : IDisposable
     }
 
     [Fact]
+    public void Blocks_that_small_files_share_come_together_as_they_are()
+    {
+        using SimulatedBlockDevice disk = new(_frames, MakeScatteredPacks());
+        CffsVolume volume = CffsVolume.Open(disk);
+        TreeSnapshot before = TreeSnapshot.Of(volume);
+        ulong free = volume.GetSpace().FreeBlocks;
+        CffsDefragmentReport done = volume.Defragment();
+        TestContext.Current.TestOutputHelper?.WriteLine($"{done}");
+        Assert.Equal(ScatteredFiles, done.Before.SmallFiles);
+        Assert.Equal(ScatteredFiles, done.After.SmallFiles);
+        Assert.InRange(done.MovedBlocks, (ulong)ScatteredFiles / 3, (ulong)ScatteredFiles);
+        Assert.True(done.Before.RequestsPer100SmallFiles > 4 * done.After.RequestsPer100SmallFiles, $"{done}");
+        Assert.Equal(free, volume.GetSpace().FreeBlocks);
+        Assert.Null(before.DifferenceTo(TreeSnapshot.Of(volume)));
+
+        // They are packed still: whoever grows one in place finds it so, and removing all gives everything back.
+        Assert.Equal(0UL, volume.Defragment().MovedBlocks);
+        FullVolume.AssertCounts(volume);
+        volume.Dispose();
+        AssertClean(disk);
+        using CffsVolume again = CffsVolume.Open(disk);
+        Assert.Null(before.DifferenceTo(TreeSnapshot.Of(again)));
+    }
+
+    /// <summary>Each thread has files of its own among all others', in two directories, and finds in them what it wrote last, whatever moves meanwhile.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Others_work_meanwhile(bool resizes)
+    {
+        const int Threads = 4;
+        int steps = int.TryParse(Environment.GetEnvironmentVariable("EXO_THREADS_STEPS"), out int more) ? more * 10 : 400;
+        using SimulatedBlockDevice disk = new(_frames, MakeScatteredPacks());
+        using (CffsVolume volume = CffsVolume.Open(disk, new CffsOpenOptions { CacheBytes = 4 << 20 }))
+        {
+            ulong size = volume.GetSpace().TotalBlocks;
+            bool isDone = false;
+            Task moving = Task.Run(() =>
+            {
+                for (int round = 0; !Volatile.Read(ref isDone); round++)
+                {
+                    if (resizes)
+                    {
+                        volume.Resize(round % 2 == 0 ? size * 3 / 4 : size);
+                    }
+
+                    volume.Defragment();
+                }
+            });
+            Task[] workers = [.. Enumerable.Range(0, Threads).Select(thread => Task.Run(() => Work(volume, thread, steps)))];
+            Task first = await Task.WhenAny([moving, .. workers]);
+            Volatile.Write(ref isDone, true);
+            await first;
+            await Task.WhenAll([moving, .. workers]);
+            FullVolume.AssertCounts(volume);
+        }
+
+        AssertClean(disk);
+    }
+
+    private static void Work(CffsVolume volume, int thread, int steps)
+    {
+        Random random = new(thread);
+        Dictionary<string, byte[]> model = [];
+        for (int step = 0; step < steps; step++)
+        {
+            string path = $"/{(random.Next(2) == 0 ? "packs" : "more")}/{thread}-{random.Next(25)}";
+            bool isThere = model.TryGetValue(path, out byte[]? contents);
+            switch (random.Next(6))
+            {
+                case 0 when isThere:
+                    volume.RemoveFile(path);
+                    model.Remove(path);
+                    break;
+                case 1 when isThere:
+                    using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+                    {
+                        byte[] tail = FullVolume.Pattern(random.Next(1, 900), step);
+                        file.Append(tail.AsMemory());
+                        model[path] = [.. contents!, .. tail];
+                    }
+
+                    break;
+                case 2 when isThere:
+                    using (CffsFile file = volume.OpenFile(path, CffsOpenMode.Write))
+                    {
+                        byte[] part = FullVolume.Pattern(random.Next(1, 200), step);
+                        int at = random.Next(contents!.Length);
+                        file.Write(at, part.AsMemory());
+                        byte[] next = new byte[Math.Max(contents.Length, at + part.Length)];
+                        contents.CopyTo(next, 0);
+                        part.CopyTo(next, at);
+                        model[path] = next;
+                    }
+
+                    break;
+                case < 4 when isThere:
+                    Assert.Equal(contents, volume.ReadAllBytes(path));
+                    break;
+                default:
+                    model[path] = FullVolume.Pattern(random.Next(1, 2500), step);
+                    volume.WriteAllBytes(path, model[path]);
+                    break;
+            }
+
+            if (step % 50 == 49)
+            {
+                volume.Sync();
+            }
+        }
+
+        foreach ((string path, byte[] contents) in model)
+        {
+            Assert.Equal(contents, volume.ReadAllBytes(path));
+        }
+    }
+
+    [Fact]
     public void A_power_cut_at_any_moment_leaves_every_file_whole()
     {
         int more = int.TryParse(Environment.GetEnvironmentVariable("EXO_CRASH_SEEDS"), out int seeds) ? seeds : 1;
@@ -63,6 +181,41 @@ public sealed class DefragmentTests : IDisposable
                 Assert.True(before.DifferenceTo(TreeSnapshot.Of(again)) is null, $"seed {seed}, {state.Description}: {before.DifferenceTo(TreeSnapshot.Of(again))}");
             }
         }
+    }
+
+    private const int ScatteredFiles = 240;
+
+    /// <summary>Two directories, their small files made by turns, ten at a time, with something between that goes again. No window is kept over a close.</summary>
+    private DiskContents MakeScatteredPacks()
+    {
+        using SimulatedBlockDevice device = new(_frames, DiskContents.Zeroes(6000));
+        CffsVolume.Create(device, new CffsCreateOptions { Seed = 3 }).Dispose();
+        string[] folders = ["/packs", "/more"];
+        for (int round = 0; round < ScatteredFiles / 10; round++)
+        {
+            using CffsVolume volume = CffsVolume.Open(device);
+            if (round < 2)
+            {
+                volume.CreateDirectory(folders[round]);
+            }
+
+            for (int i = 0; i < 10; i++)
+            {
+                volume.WriteAllBytes($"{folders[round % 2]}/{round}-{i}x", FullVolume.Pattern(600 + (round * 10) + i, i));
+            }
+
+            volume.WriteAllBytes($"/between{round}", FullVolume.Pattern(150_000, round));
+        }
+
+        using (CffsVolume volume = CffsVolume.Open(device))
+        {
+            for (int round = 0; round < ScatteredFiles / 10; round++)
+            {
+                volume.RemoveFile($"/between{round}");
+            }
+        }
+
+        return device.Snapshot();
     }
 
     private static void AssertClean(SimulatedBlockDevice disk)
