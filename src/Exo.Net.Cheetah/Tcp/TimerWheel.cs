@@ -75,25 +75,22 @@ internal sealed class TimerWheel
     {
         get
         {
+            // A slot of a higher level may come before the first that is taken in a lower one.
+            long first = long.MaxValue;
             for (int level = 0; level < Levels; level++)
             {
-                if (counts[level] == 0)
-                {
-                    continue;
-                }
-
                 int shift = level * SlotBits;
                 long at = tick >> shift;
-                for (int i = 1; i <= Slots; i++)
+                for (int i = 1; counts[level] > 0 && i <= Slots && ((at + i) << shift) << TickShift < first; i++)
                 {
                     if (slots[(level << SlotBits) + (int)((at + i) & (Slots - 1))] is not null)
                     {
-                        return ((at + i) << shift) << TickShift;
+                        first = ((at + i) << shift) << TickShift;
                     }
                 }
             }
 
-            return long.MaxValue;
+            return first;
         }
     }
 
