@@ -37,7 +37,7 @@ internal sealed class RandomIntruder(TwoTenants tenants, Random random)
                 12 => Disk.Unbind(tenants.Thief, Block()),
                 13 => Disk.Order(tenants.Thief, Block(), Block()),
                 14 => Read(),
-                _ => WriteBack(),
+                _ => random.Next(3) == 0 ? Commit() : WriteBack(),
             };
         }
         catch (XnException refused)
@@ -184,6 +184,22 @@ internal sealed class RandomIntruder(TwoTenants tenants, Random random)
         }
 
         return status;
+    }
+
+    /// <summary>To the commit log, or home from it; on a volume without one there is nothing to do.</summary>
+    private XnStatus Commit()
+    {
+        What = "commit or checkpoint";
+        if (random.Next(4) == 0)
+        {
+            Disk.Checkpoint();
+        }
+        else
+        {
+            _ = Disk.TryCommit(tenants.Thief);
+        }
+
+        return XnStatus.Ok;
     }
 
     private XnStatus Give(Func<FrameNumber, XnStatus> take)

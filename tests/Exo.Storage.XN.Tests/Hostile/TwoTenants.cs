@@ -14,11 +14,11 @@ internal sealed class TwoTenants : IDisposable
     private readonly Dictionary<ulong, byte[]> _remembered = [];
     private readonly Credential _judge;
 
-    public TwoTenants(long blockCount = 512)
+    public TwoTenants(long blockCount = 512, int logBlocks = 0)
     {
         Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
         Device = new SimulatedBlockDevice(Frames, DiskContents.Zeroes(blockCount));
-        Disk = XnVolume.Format(Device, new XnFormatOptions { VolumeId = Guid.Empty }, new XnAttachOptions { ReserveFrames = 16 });
+        Disk = XnVolume.Format(Device, new XnFormatOptions { VolumeId = Guid.Empty, LogBlocks = logBlocks }, new XnAttachOptions { ReserveFrames = 16 });
         _judge = Frames.RootCredential;
         Victim = StampedTree.Create(Disk, _judge, Named("victim-1"), "victim", "victim-1", 1);
         Intruder = StampedTree.Create(Disk, _judge, Named("intruder"), "intruder", "intruder", 1UL << 40);
@@ -108,6 +108,22 @@ internal sealed class TwoTenants : IDisposable
 
         // What is neither owned nor free will be, as soon as the removal of its pointers is durable; or is a block that was freed while it was being written.
         Assert.Equal(Disk.WillFreeBlocks, used);
+    }
+
+    /// <summary>A power cut now: what the victim had made durable is there, and whatever the other had under way does not stand in the way of a recovery.</summary>
+    public void VictimSurvivesACrash()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
+        using SimulatedBlockDevice disk = new(frames, Device.Snapshot());
+        using XnVolume volume = XnVolume.Attach(disk, new XnAttachOptions { ReserveFrames = 8 });
+        Assert.Equal((0, 0), (volume.Recovery!.BadPointers, volume.Recovery.UnreadableBlocks));
+
+        // What was in the log is home.
+        DiskContents after = disk.Snapshot();
+        foreach ((ulong block, byte[] contents) in _remembered)
+        {
+            Assert.True(after[block].SequenceEqual(contents), $"block {block} of the victim is another after a crash");
+        }
     }
 
     public byte[] Contents(BlockNumber block, StampedTree.Item item)
