@@ -62,10 +62,11 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
     public async ValueTask AddAsync(Inode directory, uint hash, uint address, IoMode mode)
     {
         uint splits = 0;
+        uint splitsMax = Math.Max(SplitsMax, 2 * directory.Directory!.Buckets);
         bool hasCommitted = false;
         while (true)
         {
-            uint count = directory.Directory!.Buckets;
+            uint count = directory.Directory.Buckets;
             uint bucket = IndexBucket.Of(hash, count);
             FrameNumber frame = await RequireAsync(directory, bucket, mode).ConfigureAwait(false);
             bool isGone;
@@ -84,7 +85,7 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
 
                 await TryPurgeAsync(directory, bucket, frame, mode).ConfigureAwait(false);
                 int depth = IndexBucket.DepthOf(bucket, count);
-                bool isLong = IndexBucket.Count(core.Cache.Bytes(frame)) >= core.IndexSplitAt && IndexBucket.CountOf(core.Cache.Bytes(frame), bucket, depth) >= core.IndexSplitAt;
+                bool isLong = IndexBucket.Count(core.Cache.Bytes(frame)) >= core.IndexSplitAt && CountStaying(directory.Directory, core.Cache.Bytes(frame), bucket, depth) >= core.IndexSplitAt;
                 isFull = !IndexBucket.TryFindFree(core.Cache.Bytes(frame), hash, out int entry);
                 if (!isFull && (!isLong || splits > 0))
                 {
@@ -100,7 +101,7 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
                 }
 
                 isGone = isFull && !isLong;
-                if ((isGone && hasCommitted) || splits > Math.Max(SplitsMax, 2 * count))
+                if ((isGone && hasCommitted) || splits > splitsMax)
                 {
                     throw new CffsException(CffsError.Busy, $"bucket {bucket} of the index of directory {directory.Number} has no room");
                 }
@@ -166,6 +167,22 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
             core.Cache.Release(frame);
             from = end;
         }
+    }
+
+    /// <summary>
+    /// How many entries a split could share out: those that neither have gone to another bucket nor are about to leave. A name that many files have had in turn stands here once for each of
+    /// their slots until a commit, and no split parts entries of one hash.
+    /// </summary>
+    private static int CountStaying(DirectoryState state, ReadOnlySpan<byte> block, uint bucket, int depth)
+    {
+        int count = 0;
+        for (int entry = 0; entry < IndexBucket.EntriesMax; entry++)
+        {
+            count += IndexBucket.TryRead(block, entry, out uint hash, out uint address) && Covers(depth, bucket, hash)
+                && (state.Leaving.Count == 0 || !state.Leaving.ContainsKey(KeyOf(hash, address))) ? 1 : 0;
+        }
+
+        return count;
     }
 
     public static ulong KeyOf(uint hash, uint address) => ((ulong)hash << 32) | address;

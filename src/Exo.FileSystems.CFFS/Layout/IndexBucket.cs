@@ -217,16 +217,4 @@ internal static class IndexBucket
 
         return EntriesMax - free;
     }
-
-    /// <summary>How many entries are taken by hashes whose low <paramref name="depth"/> bits are the bucket's number.</summary>
-    public static int CountOf(ReadOnlySpan<byte> block, uint bucket, int depth)
-    {
-        int count = 0;
-        for (int entry = 0; entry < EntriesMax; entry++)
-        {
-            count += TryRead(block, entry, out uint hash, out _) && (hash & Mask(depth)) == bucket ? 1 : 0;
-        }
-
-        return count;
-    }
 }

@@ -59,4 +59,33 @@ public sealed class IndexModelTests : IDisposable
         volume.Dispose();
         Assert.Empty(CffsCheck.Run(_image).Findings);
     }
+
+    /// <summary>
+    /// Every file has the same name for a moment, and nothing is committed in between: that name's entries cannot leave the index before the removals are durable, and fill a bucket. No split
+    /// parts entries of one hash, so the bucket must get room by a commit.
+    /// </summary>
+    [Fact]
+    public void A_name_that_all_files_have_in_turn_does_not_make_the_index_grow()
+    {
+        const int Files = 1200;
+        using CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 64 << 20, Open = new CffsOpenOptions { CacheBytes = 32 << 20, IndexFromBlocks = 2 } });
+        volume.CreateDirectory(BigDirectory.Path);
+        for (int i = 0; i < Files; i++)
+        {
+            volume.WriteAllBytes($"{BigDirectory.Path}/{i}", "x"u8.ToArray());
+        }
+
+        uint before = IndexBlocks(volume);
+        Assert.True(before > 0, "the directory is not indexed");
+        for (int i = 0; i < Files; i++)
+        {
+            volume.Rename($"{BigDirectory.Path}/{i}", $"{BigDirectory.Path}/same");
+            volume.Rename($"{BigDirectory.Path}/same", $"{BigDirectory.Path}/{i}");
+        }
+
+        Assert.Equal(before, IndexBlocks(volume));
+        BigDirectory.AssertHolds(volume, Enumerable.Range(0, Files).ToDictionary(i => $"{i}", i => volume.Stat($"{BigDirectory.Path}/{i}").Inode), ["same"]);
+    }
+
+    private static uint IndexBlocks(CffsVolume volume) => (uint)volume.MapBlocks().Where(run => run.Kind == CffsBlockKind.Index).Sum(run => run.Extent.Count);
 }
