@@ -67,6 +67,26 @@ public sealed class MessageTests
         Assert.True(volume.Exists("/file"));
     }
 
+    /// <summary>The kernel has let go of a file without a name, its FORGET is still on the way, and somebody opens it by a handle that he kept: he must not get it back.</summary>
+    [Fact]
+    public void A_handle_of_a_removed_file_is_stale_before_it_is_forgotten()
+    {
+        using TempFolder folder = new();
+        using CffsVolume volume = CffsVolume.Create(folder["disk.img"], new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1 });
+        volume.WriteAllBytes("/file", new byte[10000]);
+        FuseSession session = new(volume, writebackCache: true);
+        FuseReply reply = new();
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Initialise), reply);
+        session.Handle(Message(FuseOpcode.Lookup, 2, 1, "file\0"u8.ToArray()), reply);
+        ulong node = BinaryPrimitives.ReadUInt64LittleEndian(reply.Bytes[16..]);
+        session.Handle(Message(FuseOpcode.Lookup, 3, node, ".\0"u8.ToArray()), reply);
+        Assert.Equal(0, reply.Error);
+        session.Handle(Message(FuseOpcode.Unlink, 4, 1, "file\0"u8.ToArray()), reply);
+        session.Handle(Message(FuseOpcode.Lookup, 5, node, ".\0"u8.ToArray()), reply);
+        Assert.Equal((int)CffsError.Stale, reply.Error);
+        session.End();
+    }
+
     [Fact]
     public void Old_kernels_are_refused_and_new_ones_asked_again()
     {

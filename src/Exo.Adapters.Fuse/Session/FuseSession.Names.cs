@@ -20,11 +20,7 @@ internal sealed partial class FuseSession
     {
         int at = 0;
         ReadOnlyMemory<byte> name = request.Name(ref at);
-
-        // "." of a node that is not known: a file handle from before the mount began (FUSE_EXPORT_SUPPORT). Numbers are never used again, so it is the same inode or none.
-        Inode? found = Nodes.Find(request.Node) is null && name.Span.SequenceEqual("."u8)
-            ? _door.FindByNumber(request.Node) ?? throw new CffsException(CffsError.Stale, $"inode {request.Node} does not exist")
-            : _door.Lookup(NodeOf(request), name);
+        Inode? found = name.Span.SequenceEqual("."u8) ? FindByHandle(request.Node) : _door.Lookup(NodeOf(request), name);
         if (found is not null)
         {
             AddEntry(found, reply);
@@ -33,6 +29,22 @@ internal sealed partial class FuseSession
         {
             FuseStructures.WriteAbsence(reply.Add(FuseStructures.EntryBytes));
         }
+    }
+
+    /// <summary>
+    /// The inode of a file handle, held: the kernel asks for "." of a node that it does not know (FUSE_EXPORT_SUPPORT), or knows no more, while its FORGET is still on the way here. So nobody has it
+    /// open, and one that has no name is gone. A handle may be from before the mount began; numbers are never used again, so it is the same inode or none.
+    /// </summary>
+    private Inode FindByHandle(ulong node)
+    {
+        Inode? found = Nodes.Find(node) is { } known ? _door.Lookup(known, Dot) : _door.FindByNumber(node);
+        if (found is not null && !_door.HasName(found))
+        {
+            _door.Release(found);
+            found = null;
+        }
+
+        return found ?? throw new CffsException(CffsError.Stale, $"inode {node} does not exist");
     }
 
     private void BatchForget(in FuseRequest request, FuseReply reply)

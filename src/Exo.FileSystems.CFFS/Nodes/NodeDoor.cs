@@ -72,7 +72,16 @@ internal sealed partial class NodeDoor(CffsVolume volume)
         lock (core.Metadata)
         {
             CffsStat stat = CffsVolume.StatOf(inode);
-            return inode.IsUnlinked || inode.IsRemoved ? stat with { Links = 0 } : stat;
+            return HasName(inode) ? stat : stat with { Links = 0 };
+        }
+    }
+
+    /// <summary>Whether an inode still has a name somewhere.</summary>
+    public bool HasName(Inode inode)
+    {
+        lock (core.Metadata)
+        {
+            return !inode.IsUnlinked && !inode.IsRemoved;
         }
     }
 
