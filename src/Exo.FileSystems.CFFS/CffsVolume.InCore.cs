@@ -29,7 +29,7 @@ public sealed partial class CffsVolume
         }
         finally
         {
-            Core.Paths.LeaveParent(directory);
+            directory.Lock.Exit();
         }
     }
 
@@ -119,7 +119,7 @@ public sealed partial class CffsVolume
         }
         finally
         {
-            Core.Paths.LeaveParent(directory);
+            directory.Lock.Exit();
         }
     }
 

@@ -246,6 +246,11 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>As <see cref="TryGetFrame(Credential, BlockNumber, out FrameNumber)"/>, by one who looks at the bytes from <paramref name="fromByte"/> on at once.</summary>
     internal bool TryGetFrame(Credential credential, BlockNumber block, int fromByte, out FrameNumber frame)
     {
+        if (TryPeekAndRetain(credential, block, fromByte, out frame))
+        {
+            return true;
+        }
+
         lock (_lock)
         {
             int index = _registry.Find(block.Value);
@@ -264,6 +269,74 @@ public sealed partial class XnVolume : IDisposable
 
         frame = default;
         return false;
+    }
+
+    /// <summary>As <see cref="TryGetFrame(Credential, BlockNumber, int, out FrameNumber)"/>, without the lock; false says nothing. What the frame was at first it still was when it was retained.</summary>
+    private bool TryPeekAndRetain(Credential credential, BlockNumber block, int fromByte, out FrameNumber frame)
+    {
+        uint peek = BeginPeek();
+        if (!TryPeek(credential, block, fromByte, out frame) || !_frames.TryRetain(frame))
+        {
+            return false;
+        }
+
+        if (!IsUnchanged(peek))
+        {
+            _frames.Release(frame);
+            return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// Begins to look at blocks in core without the lock and without holding their frames, which costs no atomic operation: of what <see cref="TryPeek"/> leads to, and of the bytes there, nothing is to be
+    /// believed before <see cref="IsUnchanged"/>. Bytes that are copied meanwhile may be anything.
+    /// </summary>
+    internal uint BeginPeek() => _registry.Sequence;
+
+    /// <summary>Whether nothing has changed since <see cref="BeginPeek"/>, which was not during a change either: blocks were where they were seen, and transactions have not touched their bytes.</summary>
+    internal bool IsUnchanged(uint peek)
+    {
+        Volatile.ReadBarrier();
+        return (peek & 1) == 0 && _registry.Sequence == peek;
+    }
+
+    /// <summary>
+    /// Where a block in core is that the credential may read, as it seems (<see cref="BeginPeek"/>); the bytes from <paramref name="fromByte"/> on are asked for. False says nothing: neither that it is not in
+    /// core, nor, since only the last answer about a guard is looked at, that it may not be read.
+    /// </summary>
+    internal bool TryPeek(Credential credential, BlockNumber block, int fromByte, out FrameNumber frame)
+    {
+        frame = default;
+        if (_access.Last(XnOperation.Read) is not { } grant || grant.Credential != credential || !grant.By.IsValid)
+        {
+            return false;
+        }
+
+        int index = _registry.Peek(block.Value);
+        if (index == BlockRegistry.None || !IsReadableBy(grant, _registry[index]))
+        {
+            return false;
+        }
+
+        frame = new FrameNumber(_registry[index].Frame);
+        if (frame.Value >= (uint)_frames.FrameCount)
+        {
+            return false;
+        }
+
+        _frames.Prefetch(frame, fromByte);
+        return true;
+    }
+
+    /// <summary>Whether what is in core of a block has the guard that granted it, which has not changed since. Without the lock it is to be believed as what it reads is.</summary>
+    private bool IsReadableBy(AccessGrant grant, in RegistryEntry entry)
+    {
+        const EntryFlags Wanted = EntryFlags.Framed | EntryFlags.Reading;
+        ref readonly RegistryEntry guard = ref _registry[grant.Index];
+        return (entry.Flags & Wanted) == EntryFlags.Framed && entry.Guard == grant.Guard
+            && guard.Block == grant.Guard && guard.Version == grant.Version && (guard.Flags & Wanted) == EntryFlags.Framed;
     }
 
     /// <summary>The caller will soon ask for this block, and perhaps for its neighbours: what finds them comes near meanwhile. Nothing is asked of the caller and nothing shown.</summary>
@@ -380,7 +453,7 @@ public sealed partial class XnVolume : IDisposable
         }
 
         ref RegistryEntry entry = ref _registry[guard];
-        return _access.Check(credential, _registry.TemplateOf(guard), guardBlock, entry.Version, FrameBytes(guard), operation) ? XnStatus.Ok : XnStatus.AccessDenied;
+        return _access.Check(credential, _registry.TemplateOf(guard), guardBlock, guard, entry.Version, FrameBytes(guard), operation) ? XnStatus.Ok : XnStatus.AccessDenied;
     }
 
     private bool IsOwner(Credential credential)

@@ -220,6 +220,17 @@ public sealed class FramePool : IRevocable, IDisposable
     }
 
     /// <summary>
+    /// One holder more, of a frame that may be free: false then, or when others count it at that moment. For who believes that the frame is something, has no hold of it, and looks afterwards whether it
+    /// still is; if not, he releases it again.
+    /// </summary>
+    internal bool TryRetain(FrameNumber frame)
+    {
+        ref int references = ref State(frame).References;
+        int seen = Volatile.Read(ref references);
+        return seen > 0 && Interlocked.CompareExchange(ref references, seen + 1, seen) == seen;
+    }
+
+    /// <summary>
     /// One holder less; the last one frees the frame: every binding to it ends, and once the uses in progress have left it can
     /// be allocated again. Releasing a free frame is a broken invariant.
     /// </summary>

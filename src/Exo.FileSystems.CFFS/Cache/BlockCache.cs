@@ -52,6 +52,26 @@ internal sealed class BlockCache
         return false;
     }
 
+    /// <summary>Begins to look at blocks without holding their frames (<see cref="XnVolume.BeginPeek"/>).</summary>
+    public uint BeginPeek() => _disk.BeginPeek();
+
+    /// <inheritdoc cref="XnVolume.IsUnchanged"/>
+    public bool IsUnchanged(uint peek) => _disk.IsUnchanged(peek);
+
+    /// <summary>The bytes of a block, if it seems to be in core, for who looks at them from <paramref name="fromByte"/> on. See <see cref="BeginPeek"/>.</summary>
+    public bool TryPeek(BlockNumber block, int fromByte, out ReadOnlySpan<byte> bytes)
+    {
+        if (!_disk.TryPeek(_key, block, fromByte, out FrameNumber frame))
+        {
+            bytes = default;
+            return false;
+        }
+
+        _used[frame.Value] = 1;
+        bytes = _frames.Bytes(frame);
+        return true;
+    }
+
     /// <summary>The frames of a run of blocks, retained for the caller: how many from the first block on are in core.</summary>
     public int GetRun(BlockNumber block, Span<FrameNumber> frames)
     {

@@ -53,9 +53,9 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
             : TryGetAsync(directory, bucket, mode);
     }
 
-    /// <summary>As <see cref="FindAsync"/>, without input.</summary>
-    public bool TryFindInCore(Inode directory, uint hash, out FrameNumber frame) =>
-        TryGetInCore(directory, IndexBucket.Of(hash, directory.Directory!.Buckets), out frame);
+    /// <summary>The bucket in which a hash stands, if it seems to be in core: not held (<see cref="Cache.BlockCache.BeginPeek"/>). What an index says is compared with the slots anyway.</summary>
+    public bool TryPeek(Inode directory, uint hash, out ReadOnlySpan<byte> bucket) =>
+        core.Cache.TryPeek(PlaceOf(directory, IndexBucket.Of(hash, directory.Directory!.Buckets)).Block, IndexBucket.HomeOf(hash) * Layout.Sector.SizeBytes, out bucket);
 
     /// <summary>Puts an entry in.</summary>
     /// <exception cref="CffsException">Corrupt: the index cannot be believed; NoSpace, Busy: it cannot grow.</exception>

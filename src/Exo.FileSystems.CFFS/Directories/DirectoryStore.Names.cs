@@ -68,7 +68,16 @@ internal sealed partial class DirectoryStore
     /// <summary>The record of a name, when everything that leads to it is in core. False says nothing.</summary>
     public bool TryFindInCore(Inode directory, ReadOnlySpan<byte> name, out Record record)
     {
-        record = default;
+        PeekedRecord peeked = new();
+        uint peek = core.Cache.BeginPeek();
+        bool found = TryVisitInCore(directory, name, ref peeked);
+        record = peeked.Record;
+        if (found && core.Cache.IsUnchanged(peek))
+        {
+            return true;
+        }
+
+        // Somebody has changed something.
         if (!TryPlaceInCore(directory, name, out SlotPlace place))
         {
             return false;
@@ -82,7 +91,16 @@ internal sealed partial class DirectoryStore
     /// <summary>The place of a name, when everything that leads to it is in core, with its frame retained. False says nothing.</summary>
     public bool TryPlaceInCore(Inode directory, ReadOnlySpan<byte> name, out SlotPlace place)
     {
-        place = default;
+        HeldPlace held = new();
+        bool found = TryVisitInCore(directory, name, ref held);
+        place = held.Place;
+        return found;
+    }
+
+    /// <summary>Shows the places where a name's record may be, when everything that leads to it is in core, until one is the name's. False says nothing.</summary>
+    private bool TryVisitInCore<TVisit>(Inode directory, ReadOnlySpan<byte> name, ref TVisit visit)
+        where TVisit : struct, IPlaceVisit
+    {
         if (directory.Directory is not { MustRead: false } state)
         {
             return false;
@@ -91,54 +109,86 @@ internal sealed partial class DirectoryStore
         uint hash = NameHash.Compute(name, core.Guard.HashSeed);
         core.Ahead.Used(directory, state);
 
+        int cursor = -1;
         if (state.Names is { } names)
         {
-            int at = -1;
-            while (names.TryNext(hash, ref at, out uint address))
+            while (names.TryNext(hash, ref cursor, out uint address))
             {
-                if (TryReadInCore(directory, address, hash, name, out place))
+                if (visit.TryVisit(this, directory, address, hash, name))
                 {
                     return true;
                 }
             }
-
-            return false;
         }
-
-        if (!Index.TryFindInCore(directory, hash, out FrameNumber bucket))
+        else if (Index.TryPeek(directory, hash, out ReadOnlySpan<byte> bucket))
         {
-            return false;
+            cursor = 0;
+            while (IndexBucket.TryNext(bucket, hash, ref cursor, out _, out uint address))
+            {
+                if (!IsGone(state, hash, address) && visit.TryVisit(this, directory, address, hash, name))
+                {
+                    return true;
+                }
+            }
         }
 
-        bool found = false;
-        int cursor = 0;
-        while (!found && IndexBucket.TryNext(core.Cache.Bytes(bucket), hash, ref cursor, out _, out uint address))
-        {
-            found = !IsGone(state, hash, address) && TryReadInCore(directory, address, hash, name, out place);
-        }
+        return false;
+    }
 
-        core.Cache.Release(bucket);
-        return found;
+    private static bool TryPlaceOf(Inode directory, uint address, out BlockNumber block)
+    {
+        ulong logical = address / Slot.PerBlock;
+        bool isMapped = directory.Map.TryFind(logical, out MappedExtent extent);
+        block = new BlockNumber(extent.Start + (logical - extent.Logical));
+        return isMapped;
     }
 
     private bool TryReadInCore(Inode directory, uint address, uint hash, ReadOnlySpan<byte> name, out SlotPlace place)
     {
-        ulong logical = address / Slot.PerBlock;
+        int index = (int)(address % Slot.PerBlock);
         place = default;
-        if (!directory.Map.TryFind(logical, out MappedExtent extent))
-        {
-            return false;
-        }
-
-        BlockNumber block = new(extent.Start + (logical - extent.Logical));
-        if (!core.Cache.TryGet(block, out FrameNumber frame, (int)(address % Slot.PerBlock) * Slot.SizeBytes)
-            || Compared(new SlotPlace(block, frame, (int)(address % Slot.PerBlock), address), hash, name) is not { } found)
+        if (!TryPlaceOf(directory, address, out BlockNumber block) || !core.Cache.TryGet(block, out FrameNumber frame, Slot.OffsetInBlock(index))
+            || Compared(new SlotPlace(block, frame, index, address), hash, name) is not { } found)
         {
             return false;
         }
 
         place = found;
         return true;
+    }
+
+    /// <summary>Whether there seems to be a record with this name at an address (<see cref="Cache.BlockCache.BeginPeek"/>), and the record.</summary>
+    private bool TryPeekRecord(Inode directory, uint address, uint hash, ReadOnlySpan<byte> name, out Record record)
+    {
+        record = default;
+        int index = (int)(address % Slot.PerBlock);
+        if (!TryPlaceOf(directory, address, out BlockNumber block) || !core.Cache.TryPeek(block, Slot.OffsetInBlock(index), out ReadOnlySpan<byte> bytes))
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> sector = bytes.Slice(index / Slot.PerSector * Sector.SizeBytes, Sector.SizeBytes);
+        return HasName(sector, index % Slot.PerSector, hash, name) && Record.TryParse(sector, index % Slot.PerSector, out record);
+    }
+
+    /// <summary>What is done with an address where a name's record may be: false when it is not there.</summary>
+    private interface IPlaceVisit
+    {
+        bool TryVisit(DirectoryStore directories, Inode directory, uint address, uint hash, ReadOnlySpan<byte> name);
+    }
+
+    private struct HeldPlace : IPlaceVisit
+    {
+        public SlotPlace Place;
+
+        public bool TryVisit(DirectoryStore directories, Inode directory, uint address, uint hash, ReadOnlySpan<byte> name) => directories.TryReadInCore(directory, address, hash, name, out Place);
+    }
+
+    private struct PeekedRecord : IPlaceVisit
+    {
+        public Record Record;
+
+        public bool TryVisit(DirectoryStore directories, Inode directory, uint address, uint hash, ReadOnlySpan<byte> name) => directories.TryPeekRecord(directory, address, hash, name, out Record);
     }
 
     /// <summary>A record has been put in.</summary>
@@ -343,15 +393,19 @@ internal sealed partial class DirectoryStore
     /// <summary>The place if its record has the name; else null, and its frame is released. An index leads to slots that hold other records by now, or none.</summary>
     private SlotPlace? Compared(in SlotPlace place, uint hash, ReadOnlySpan<byte> name)
     {
-        ReadOnlySpan<byte> sector = SectorOf(place);
-        ReadOnlySpan<byte> slot = sector[(place.InSector * Slot.SizeBytes)..];
-        if (Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, place.InSector, name))
+        if (HasName(SectorOf(place), place.InSector, hash, name))
         {
             return place;
         }
 
         core.Cache.Release(place.Frame);
         return null;
+    }
+
+    private static bool HasName(ReadOnlySpan<byte> sector, int inSector, uint hash, ReadOnlySpan<byte> name)
+    {
+        ReadOnlySpan<byte> slot = sector[(inSector * Slot.SizeBytes)..];
+        return Slot.IsHead(slot) && Slot.NameHashOf(slot) == hash && Record.NameEquals(sector, inSector, name);
     }
 
     private void CountSubdirectories(Inode directory, int change)

@@ -23,6 +23,9 @@ internal sealed class Inode
 
     public ulong Number { get; }
 
+    /// <summary>The next inode in the table's chain (<see cref="InodeIndex"/>).</summary>
+    public Inode? Next;
+
     public NodeLock Lock { get; } = new();
 
     /// <summary>The record's fixed fields; newer than the sector while <see cref="IsDirty"/>.</summary>

@@ -5,40 +5,47 @@ namespace Exo.FileSystems.CFFS.Inodes;
 
 /// <summary>
 /// The inodes in memory, by number. An inode stays while somebody holds it or it is dirty; others go when the table is over its limit.
-/// Thread-safe; its lock is a leaf.
+/// <para>Thread-safe; its lock is a leaf. That an inode is not in memory is told without the lock: who asks has the lock of its container, so that nobody brings it in, or builds it next, and <see cref="Add"/>
+/// decides. An inode also stays while somebody has its own lock: who has entered one of which it then says that it is not forgotten needs no hold (two atomic operations where a hold is four more).</para>
 /// </summary>
 internal sealed class InodeTable(BlockCache cache)
 {
     // Inodes kept although nobody holds them.
     private const int InodesMax = 32768;
 
-    private readonly Dictionary<ulong, Inode> _inodes = [];
+    // Changed under the lock.
+    private readonly InodeIndex _inodes = new();
     private readonly Lock _lock = new();
     private int _sweepAt = InodesMax;
 
     public int Count => _inodes.Count;
 
     /// <summary>Whether an inode is in memory.</summary>
-    public bool Contains(ulong number)
-    {
-        lock (_lock)
-        {
-            return _inodes.ContainsKey(number);
-        }
-    }
+    public bool Contains(ulong number) => _inodes.Find(number) is not null;
 
     /// <summary>The inode, held, if it is in memory.</summary>
     public Inode? TryHold(ulong number)
     {
+        Inode? inode = _inodes.Find(number);
+        if (inode is null)
+        {
+            return null;
+        }
+
         lock (_lock)
         {
-            if (_inodes.TryGetValue(number, out Inode? inode))
+            if (inode.IsForgotten)
             {
-                inode.Holds++;
-                return inode;
+                // Meanwhile; another one may have its number.
+                inode = _inodes.Find(number);
+                if (inode is null)
+                {
+                    return null;
+                }
             }
 
-            return null;
+            inode.Holds++;
+            return inode;
         }
     }
 
@@ -62,18 +69,7 @@ internal sealed class InodeTable(BlockCache cache)
     {
         lock (_lock)
         {
-            if (!_inodes.TryGetValue(number, out Inode? inode))
-            {
-                return true;
-            }
-
-            if (inode.Holds > 0 || inode.IsDirty || inode.Container is null)
-            {
-                return false;
-            }
-
-            Forget(inode);
-            return true;
+            return _inodes.Find(number) is not { } inode || TryForget(inode);
         }
     }
 
@@ -86,10 +82,10 @@ internal sealed class InodeTable(BlockCache cache)
         Inode winner;
         lock (_lock)
         {
-            if (!_inodes.TryGetValue(built.Number, out Inode? existing))
+            if (_inodes.Find(built.Number) is not { } existing)
             {
                 built.Holds = 1;
-                _inodes.Add(built.Number, built);
+                _inodes.Add(built);
                 if (_inodes.Count > _sweepAt)
                 {
                     Sweep();
@@ -106,11 +102,12 @@ internal sealed class InodeTable(BlockCache cache)
         return winner;
     }
 
+    /// <summary>Holds an inode once more, or one whose lock the caller has.</summary>
     public void Hold(Inode inode)
     {
         lock (_lock)
         {
-            Invariant.Check(inode.Holds > 0);
+            Invariant.Check(!inode.IsForgotten && (inode.Holds > 0 || inode.Lock.IsHeld));
             inode.Holds++;
         }
     }
@@ -132,7 +129,7 @@ internal sealed class InodeTable(BlockCache cache)
     {
         lock (_lock)
         {
-            return [.. _inodes.Values];
+            return _inodes.ToList();
         }
     }
 
@@ -141,7 +138,7 @@ internal sealed class InodeTable(BlockCache cache)
     {
         lock (_lock)
         {
-            foreach (Inode inode in _inodes.Values)
+            foreach (Inode inode in _inodes.ToList())
             {
                 Discard(inode, releaseContainer: false);
             }
@@ -157,22 +154,31 @@ internal sealed class InodeTable(BlockCache cache)
         while (again && _inodes.Count > InodesMax / 2)
         {
             again = false;
-            foreach (Inode inode in _inodes.Values.ToArray())
+            foreach (Inode inode in _inodes.ToList())
             {
-                if (inode is { Holds: 0, IsDirty: false, Container: not null })
-                {
-                    Forget(inode);
-                    again = true;
-                }
+                again |= !inode.IsForgotten && TryForget(inode);
             }
         }
 
         _sweepAt = Math.Max(InodesMax, _inodes.Count + (InodesMax / 4));
     }
 
+    private bool TryForget(Inode inode)
+    {
+        if (inode.Holds > 0 || inode.IsDirty || inode.Container is null || !inode.Lock.TryEnter())
+        {
+            return false;
+        }
+
+        Forget(inode);
+        inode.Lock.Exit();
+        return true;
+    }
+
+    // One that is removed goes even when somebody has its lock: he looks whether it is.
     private void Forget(Inode inode)
     {
-        _inodes.Remove(inode.Number);
+        _inodes.Remove(inode);
         Inode? container = inode.Container;
         Discard(inode, releaseContainer: false);
         if (container is not null)

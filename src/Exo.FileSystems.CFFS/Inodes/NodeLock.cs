@@ -21,6 +21,9 @@ internal sealed class NodeLock
     private int _state;
     private Queue<Waiter>? _queue;
 
+    /// <summary>Whether somebody is in, at that moment.</summary>
+    public bool IsHeld => (Volatile.Read(ref _state) & Held) != 0;
+
     public ValueTask EnterAsync(IoMode mode)
     {
         if (TryEnter())

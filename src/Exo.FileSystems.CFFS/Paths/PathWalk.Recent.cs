@@ -22,7 +22,8 @@ internal sealed partial class PathWalk
     private sealed record Recent(byte[] Prefix, CffsIdentity Identity, long PathsVersion, Inode Directory);
 
     /// <summary>
-    /// The directory of a path's last name, if it is known without a walk: held, and its lock taken. False says nothing. Whoever searches it asks for the permission to do so.
+    /// The directory of a path's last name, if it is known without a walk: its lock taken, which keeps it in memory. False says nothing. Whoever searches it asks for the permission to do so, and leaves
+    /// its lock.
     /// </summary>
     public bool TryEnterParent(ReadOnlySpan<byte> path, CffsIdentity identity, [NotNullWhen(true)] out Inode? directory, out ReadOnlySpan<byte> name)
     {
@@ -35,7 +36,7 @@ internal sealed partial class PathWalk
         name = path[nameFrom..];
         if (directory.Lock.TryEnter())
         {
-            if (!directory.IsRemoved)
+            if (directory is { IsRemoved: false, IsForgotten: false })
             {
                 return true;
             }
@@ -43,15 +44,7 @@ internal sealed partial class PathWalk
             directory.Lock.Exit();
         }
 
-        core.Inodes.Release(directory);
         return false;
-    }
-
-    /// <summary>Lets go of a directory that was entered.</summary>
-    public void LeaveParent(Inode directory)
-    {
-        directory.Lock.Exit();
-        core.Inodes.Release(directory);
     }
 
     /// <summary>The attributes of what a path leads to, when its directory has been asked about lately and everything is in core. False says nothing.</summary>
@@ -89,11 +82,11 @@ internal sealed partial class PathWalk
         }
         finally
         {
-            LeaveParent(directory);
+            directory.Lock.Exit();
         }
     }
 
-    /// <summary>The directory that the text before a path's last name led to, held. The text is compared as it is: <c>a/../b</c> is another way than <c>b</c>.</summary>
+    /// <summary>The directory that the text before a path's last name led to; it may have left memory. The text is compared as it is: <c>a/../b</c> is another way than <c>b</c>.</summary>
     private bool TryRecent(ReadOnlySpan<byte> path, CffsIdentity identity, [NotNullWhen(true)] out Inode? directory, out int nameFrom)
     {
         nameFrom = path.LastIndexOf((byte)'/') + 1;
@@ -108,7 +101,7 @@ internal sealed partial class PathWalk
 
         recent.Directory.Prefetch();
         if (recent.PathsVersion != Volatile.Read(ref core.PathsVersion) || recent.Identity != identity
-            || !recent.Prefix.AsSpan().SequenceEqual(prefix) || !core.Inodes.TryHold(recent.Directory))
+            || !recent.Prefix.AsSpan().SequenceEqual(prefix))
         {
             return false;
         }

@@ -78,7 +78,7 @@ internal sealed partial class PathWalk(VolumeCore core)
 
     /// <summary>The directory of a path's last name (held), and that name; the name is empty when the path is the root.</summary>
     public ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)> ResolveParentAsync(ReadOnlyMemory<byte> path, CffsIdentity identity, IoMode mode) =>
-        TryRecent(path.Span, identity, out Inode? recent, out int nameFrom)
+        TryRecent(path.Span, identity, out Inode? recent, out int nameFrom) && core.Inodes.TryHold(recent)
             ? new ValueTask<(Inode Parent, ReadOnlyMemory<byte> Name)>((recent, path[nameFrom..]))
             : WalkFromRootAsync(path, identity, mode);
 

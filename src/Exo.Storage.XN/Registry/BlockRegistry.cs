@@ -84,6 +84,12 @@ internal sealed class BlockRegistry
         return index;
     }
 
+    /// <inheritdoc cref="RegistryTables.Sequence"/>
+    public uint Sequence => _tables.Sequence;
+
+    /// <inheritdoc cref="RegistryTables.Peek"/>
+    public int Peek(ulong block) => _tables.Peek(block);
+
     /// <inheritdoc cref="RegistryTables.Prefetch"/>
     public void Prefetch(ulong block) => _tables.Prefetch(block);
 

@@ -91,6 +91,30 @@ internal sealed unsafe class RegistryTables(TableMemory memory)
         return Volatile.Read(ref _header->Sequence) == before;
     }
 
+    /// <summary>
+    /// Where a block's entry is, without the lock, or <see cref="None"/>. It and what the entry says are to be believed when <see cref="Sequence"/> was even before and is the same after all of it has been read.
+    /// A chain that is changed meanwhile may lead anywhere within the tables: what takes long is given up.
+    /// </summary>
+    public int Peek(ulong block)
+    {
+        const int StepsMax = 16;
+        int buckets = Buckets;
+        int bucket = buckets > 0 ? BucketOf(block, buckets) : 0;
+        int index = buckets > 0 && bucket < Heads.Capacity ? Heads[bucket] - 1 : None;
+        for (int step = 0; step < StepsMax && (uint)index < (uint)Entries.Capacity; step++)
+        {
+            ref readonly RegistryEntry entry = ref Entries[index];
+            if (entry.Block == block && entry.Template != 0)
+            {
+                return index;
+            }
+
+            index = entry.Next;
+        }
+
+        return None;
+    }
+
     /// <summary>Asks the processor for the index's line in which a block's bucket is, and those of its neighbours. Without the lock.</summary>
     public void Prefetch(ulong block)
     {

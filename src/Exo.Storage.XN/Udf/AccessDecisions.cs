@@ -13,25 +13,27 @@ internal sealed class AccessDecisions
 {
     private const int RememberedMax = 256;
 
-    private readonly Dictionary<(Credential Credential, ulong Guard, XnOperation Operation), (ulong Version, Capability By)> _granted = [];
+    private readonly Dictionary<(Credential Credential, ulong Guard, XnOperation Operation), AccessGrant> _granted = [];
     private readonly byte[] _context = new byte[AclContext.SizeBytes];
 
     // The last yes for each operation: who does much does it to blocks of one guard.
-    private readonly (Credential? Credential, ulong Guard, ulong Version, Capability? By)[] _last = new (Credential?, ulong, ulong, Capability?)[(int)XnOperation.Write + 1];
+    private readonly AccessGrant?[] _last = new AccessGrant?[(int)XnOperation.Write + 1];
 
-    public bool Check(Credential credential, Template guard, ulong guardBlock, ulong guardVersion, ReadOnlySpan<byte> bytes, XnOperation operation)
+    /// <summary>The last yes to an operation; read without the lock.</summary>
+    public AccessGrant? Last(XnOperation operation) => Volatile.Read(ref _last[(int)operation]);
+
+    public bool Check(Credential credential, Template guard, ulong guardBlock, int guardIndex, ulong guardVersion, ReadOnlySpan<byte> bytes, XnOperation operation)
     {
         ArgumentNullException.ThrowIfNull(credential);
-        ref (Credential? Credential, ulong Guard, ulong Version, Capability? By) last = ref _last[(int)operation];
-        if (last.Credential == credential && last.Guard == guardBlock && last.Version == guardVersion && last.By!.IsValid)
+        ref AccessGrant? last = ref _last[(int)operation];
+        if (last is not null && last.Credential == credential && last.Guard == guardBlock && last.Version == guardVersion && last.By.IsValid)
         {
             return true;
         }
 
-        if (_granted.TryGetValue((credential, guardBlock, operation), out (ulong Version, Capability By) known)
-            && known.Version == guardVersion && known.By.IsValid)
+        if (_granted.TryGetValue((credential, guardBlock, operation), out AccessGrant? known) && known.Version == guardVersion && known.By.IsValid)
         {
-            last = (credential, guardBlock, known.Version, known.By);
+            Volatile.Write(ref last, known);
             return true;
         }
 
@@ -45,7 +47,9 @@ internal sealed class AccessDecisions
                     _granted.Clear();
                 }
 
-                _granted[(credential, guardBlock, operation)] = (guardVersion, capability);
+                known = new AccessGrant(credential, guardBlock, guardIndex, guardVersion, capability);
+                _granted[(credential, guardBlock, operation)] = known;
+                Volatile.Write(ref last, known);
                 return true;
             }
         }
@@ -68,3 +72,6 @@ internal sealed class AccessDecisions
         return result.Status == ExecutionStatus.Completed && result.R0 != 0;
     }
 }
+
+/// <summary>A yes: of this version of the guarding block, which has (or had) this entry in the registry, to this credential, because of one of its capabilities.</summary>
+internal sealed record AccessGrant(Credential Credential, ulong Guard, int Index, ulong Version, Capability By);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Inodes;
 
 namespace Exo.FileSystems.CFFS.Tests.Paths;
 
@@ -44,6 +45,39 @@ public sealed class RecentPathTests : IDisposable
         _volume.CreateDirectory("/a/b");
         _volume.WriteAllBytes("/a/b/file", "four"u8.ToArray());
         Assert.Equal(4, Length("/a/b/file"));
+    }
+
+    [Fact]
+    public void A_directory_that_has_left_memory_is_another_object()
+    {
+        InodeTable inodes = _volume.Core.Inodes;
+        Inode known = inodes.TryHold(_volume.Stat("/a/b").Inode)!;
+        inodes.Release(known);
+        _volume.Sync();
+        Assert.True(inodes.TryForget(_volume.Stat("/a/b/file").Inode));
+        Assert.True(inodes.TryForget(known.Number));
+        using (_volume.OpenFile("/a/b/file"))
+        {
+            Assert.Equal(3, Length("/a/b/file"));
+            Inode again = inodes.TryHold(known.Number)!;
+            Assert.NotSame(known, again);
+            inodes.Release(again);
+        }
+    }
+
+    [Fact]
+    public void A_directory_does_not_leave_memory_while_somebody_has_its_lock()
+    {
+        InodeTable inodes = _volume.Core.Inodes;
+        Inode directory = inodes.TryHold(_volume.Stat("/a/b").Inode)!;
+        inodes.Release(directory);
+        _volume.Sync();
+        Assert.True(inodes.TryForget(_volume.Stat("/a/b/file").Inode));
+        Assert.True(_volume.Core.Paths.TryEnterParent("/a/b/file"u8, CffsIdentity.Superuser, out Inode? entered, out _));
+        Assert.Same(directory, entered);
+        Assert.False(inodes.TryForget(directory.Number));
+        entered.Lock.Exit();
+        Assert.True(inodes.TryForget(directory.Number));
     }
 
     [Fact]
