@@ -30,9 +30,9 @@ internal static unsafe partial class Libc
     public static void FutexWake(nint address) => _ = SystemCall(ArchitectureAbi.Current.SYS_futex, address, SharingAbi.FUTEX_WAKE, int.MaxValue, 0, 0, 0);
 
     /// <summary>As <see cref="FutexWait"/>, on memory of this process that no other one waits on.</summary>
-    public static void FutexWaitOwn(nint address, uint value, int timeoutMs)
+    public static void FutexWaitOwn(nint address, uint value, TimeSpan atMost)
     {
-        TimeSpecification time = new() { Seconds = timeoutMs / 1000, Nanoseconds = timeoutMs % 1000 * 1_000_000L };
+        TimeSpecification time = new() { Seconds = atMost.Ticks / TimeSpan.TicksPerSecond, Nanoseconds = atMost.Ticks % TimeSpan.TicksPerSecond * 100 };
         _ = SystemCall(ArchitectureAbi.Current.SYS_futex, address, SharingAbi.FUTEX_WAIT | SharingAbi.FUTEX_PRIVATE_FLAG, (nint)value, (nint)(&time), 0, 0);
     }
 

@@ -9,7 +9,7 @@ namespace Exo.Core.Scheduling;
 internal sealed unsafe class ThreadLatch
 {
     // A lost wake-up would be a fault of ours; then it costs this much, and not a thread.
-    private const int SleepMsMax = 1000;
+    private static readonly TimeSpan s_sleepMax = TimeSpan.FromSeconds(1);
 
     // One word where the collector does not move it: 0 until it is opened.
     private readonly uint[] _word = GC.AllocateArray<uint>(1, pinned: true);
@@ -33,10 +33,23 @@ internal sealed unsafe class ThreadLatch
     {
         while (!IsOpen)
         {
-            Libc.FutexWaitOwn(Address, 0, SleepMsMax);
+            Libc.FutexWaitOwn(Address, 0, s_sleepMax);
         }
 
         GC.KeepAlive(_word);
+    }
+
+    /// <summary>Sleeps until it is open, once and for so long at most; it may wake earlier.</summary>
+    /// <returns>It is open.</returns>
+    public bool TryWait(TimeSpan atMost)
+    {
+        if (!IsOpen && atMost > TimeSpan.Zero)
+        {
+            Libc.FutexWaitOwn(Address, 0, atMost);
+        }
+
+        GC.KeepAlive(_word);
+        return IsOpen;
     }
 
     private nint Address => (nint)System.Runtime.CompilerServices.Unsafe.AsPointer(ref _word[0]);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using Exo.Core.Blocks;
 using Exo.Core.Scheduling;
@@ -10,7 +11,8 @@ namespace Exo.FileSystems.CFFS.Commit;
 
 /// <summary>
 /// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
-/// All that it has served are let go at once.
+/// All that it has served are let go at once, and as a rule are soon back with the next change: so the next commit waits a moment for them (<see cref="CommitGathering"/>), since one for all takes as long as one for the first.
+/// Whoever comes last leads it, without waking anybody; if somebody stays away, whoever came first.
 /// <para>A commit is one transaction of XN's commit log: one write. What is too much for the log, and everything on a volume without one, is written in place: { list what XN lets be written, write it, flush } is
 /// repeated until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
 /// <para>While a transaction is on its way to the log, changes go on: they belong to the next one. While blocks are written in place, new changes wait at their start, so that it ends. So they do, too, when moves or new links are
@@ -18,7 +20,7 @@ namespace Exo.FileSystems.CFFS.Commit;
 /// </summary>
 internal sealed class Committer(VolumeCore core)
 {
-    // How often the next commit lets others run first, so that those who wait for one are served by one.
+    // How often somebody who must not block a thread lets others run while he waits for a commit's other callers.
     private const int YieldsMax = 64;
 
     // Of what is written and only not flushed, few blocks go into the log once more, which saves the flush; more are flushed.
@@ -35,13 +37,13 @@ internal sealed class Committer(VolumeCore core)
     private long _completed;
     private BlockDeviceException? _failure;
 
-    // Under _turns. The commit that runs; the one that callers gather for, whose first caller leads it; how many the last one served, if changes had to wait for it.
+    // Under _turns. The commit that runs; the one that callers gather for; whom that one should wait for.
     private volatile Turn? _running;
 
     // The commit that runs, if changes are to wait for its end.
     private volatile Turn? _stopping;
     private volatile Turn? _gathering;
-    private int _lastServed;
+    private readonly CommitGathering _expected = new();
 
     /// <summary>Notes that an inode's record is newer than its sector. Under the metadata lock.</summary>
     public void AddDirty(Inode inode)
@@ -144,14 +146,30 @@ internal sealed class Committer(VolumeCore core)
 
         Turn turn;
         Turn? before;
+        bool isFirst;
         bool leads;
         lock (_turns)
         {
-            leads = _gathering is null;
+            isFirst = _gathering is null;
             turn = _gathering ??= new Turn();
             turn.Callers++;
             turn.Stops |= stops;
             before = _running;
+            leads = _expected.IsWholeWith(turn.Callers, Stopwatch.GetTimestamp()) && before is null;
+            if (leads)
+            {
+                Lead(turn);
+            }
+        }
+
+        if (isFirst && !leads)
+        {
+            if (before is not null)
+            {
+                await before.WaitAsync(mode).ConfigureAwait(false);
+            }
+
+            leads = await GatherAsync(turn, mode).ConfigureAwait(false);
         }
 
         if (!leads)
@@ -161,19 +179,7 @@ internal sealed class Committer(VolumeCore core)
             return;
         }
 
-        if (before is not null)
-        {
-            await before.WaitAsync(mode).ConfigureAwait(false);
-        }
-
-        await GatherAsync(turn, mode).ConfigureAwait(false);
-        lock (_turns)
-        {
-            Invariant.Check(_running is null && _gathering == turn);
-            _gathering = null;
-            _running = turn;
-        }
-
+        long began = Stopwatch.GetTimestamp();
         Exception? thrown = null;
         try
         {
@@ -199,7 +205,7 @@ internal sealed class Committer(VolumeCore core)
         {
             lock (_turns)
             {
-                _lastServed = _stopping is null ? 0 : turn.Callers;
+                _expected.Ended(turn.Callers, _gathering?.Callers ?? 0, began, Stopwatch.GetTimestamp());
                 _running = _stopping = null;
             }
 
@@ -222,18 +228,39 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>The error of the last commit, if it failed.</summary>
     public BlockDeviceException? Failure => _failure;
 
-    /// <summary>
-    /// Whoever the last commit served has just been let go, and may soon be back with the next change to commit: one commit for all of them takes as long as one for the first. Not when changes went on
-    /// while it was written: they are there already, and the disk need not wait.
-    /// Bounded, and without a clock: each step lets other threads run.
-    /// </summary>
-    private async ValueTask GatherAsync(Turn turn, IoMode mode)
+    /// <summary>The commit begins: who comes now is served by the next. Under the lock of the turns.</summary>
+    private void Lead(Turn turn)
     {
-        for (int i = 0; i < YieldsMax && Volatile.Read(ref turn.Callers) < Volatile.Read(ref _lastServed); i++)
+        Invariant.Check(_running is null && _gathering == turn);
+        _gathering = null;
+        _running = turn;
+    }
+
+    /// <summary>The first caller waits until the last one has come and leads, or for as long as that is worth it.</summary>
+    /// <returns>He leads himself.</returns>
+    private async ValueTask<bool> GatherAsync(Turn turn, IoMode mode)
+    {
+        for (int yields = 0; ; yields++)
         {
+            TimeSpan left;
+            lock (_turns)
+            {
+                if (_gathering != turn)
+                {
+                    return false;
+                }
+
+                left = _expected.Left(turn.Callers, Stopwatch.GetTimestamp());
+                if (left <= TimeSpan.Zero || yields == YieldsMax)
+                {
+                    Lead(turn);
+                    return true;
+                }
+            }
+
             if (mode == IoMode.Sync)
             {
-                Thread.Yield();
+                turn.TryWait(left);
             }
             else
             {
@@ -403,6 +430,9 @@ internal sealed class Committer(VolumeCore core)
                 _endedAsync?.SetResult();
             }
         }
+
+        /// <summary>Waits for its end on the calling thread, for so long at most.</summary>
+        public void TryWait(TimeSpan atMost) => _ended.TryWait(atMost);
 
         public ValueTask WaitAsync(IoMode mode)
         {

@@ -31,4 +31,14 @@ public sealed class ThreadLatchTests
             latch.Wait();
         }
     }
+
+    [Fact]
+    public void Who_waits_only_for_so_long_is_told_whether_it_is_open()
+    {
+        ThreadLatch latch = new();
+        Assert.False(latch.TryWait(TimeSpan.Zero));
+        Assert.False(latch.TryWait(TimeSpan.FromMicroseconds(1)));
+        latch.Open();
+        Assert.True(latch.TryWait(TimeSpan.FromDays(1)));
+    }
 }
