@@ -97,6 +97,8 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-0-nginx", 0, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-nginx", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Epoll),
+    () => new WebRow("raw-1k-handlers-nginx", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Nginx, countsBoth: true),
+    () => new WebRow("raw-1k-handlers-epoll", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Epoll, countsBoth: true),
     () => new WebRow("raw-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-close-handlers-nginx", 1 << 10, keepsAlive: false, WebServer.RawHandlers, WebServer.Nginx),
     () => new WebRow("raw-1k-close-epoll", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Epoll),
@@ -262,7 +264,7 @@ Argument<string> address = new("ADDRESS") { Description = "The address to serve 
 Argument<int> port = new("PORT");
 Option<int> busyPoll = new("--busy-poll") { Description = "Microseconds to look for packets before sleeping." };
 Option<Ablations> without = new("--without") { Description = "What to leave out of Cheetah." };
-Option<bool> handlers = new("--handlers") { Description = "Have the kernel answer SYNs where they come in." };
+Option<bool> handlers = new("--handlers") { Description = "Have the kernel answer SYNs and known requests where they come in." };
 Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without, handlers };
 rawServe.Hidden = true;
 rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without), parsed.GetValue(handlers)));

@@ -24,7 +24,7 @@ public readonly record struct CheetahCounters
 
     /// <summary>
     /// Bytes of documents moved by the processor inside this process: only those of sources that gave bytes and not frames,
-    /// once each. On the way out it is always nothing, up to the kernel or the device; whether that copies
+    /// once each, and the last response that a handler gave on a connection when the stack takes that back. On the way out it is always nothing, up to the kernel or the device; whether that copies
     /// (<see cref="Exo.Core.Net.NetworkDeviceFeatures.TransmitsFromFrames"/>) is not counted here.
     /// </summary>
     public long PayloadBytesCopied { get; init; }

@@ -13,7 +13,7 @@ public sealed class CheetahServerOptions
     /// <summary>
     /// A raw network device to serve on, with a TCP/IP stack of the server's own on it; null: ordinary sockets. Its frame pool is the one the documents lie
     /// in. One thread serves. <see cref="Network"/> has the addresses; of <see cref="EndPoint"/> only the port counts, which must not be 0. Not
-    /// disposed by the server.
+    /// disposed by the server. One that takes handlers (<see cref="NetworkDevice.TakesHandlers"/>) gets one that opens connections, and that answers requests which come again as long as the source says when its documents change.
     /// </summary>
     public NetworkDevice? Device { get; init; }
 

@@ -28,7 +28,7 @@ internal static class ServeVerb
             HelpName = "DEVICE",
             DefaultValueFactory = _ => "sockets",
         };
-        Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects where packets come in" };
+        Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects, and requests that come again, where packets come in" };
         Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
         Option<string?> observe = Symbols.Observe();

@@ -72,6 +72,10 @@ internal sealed class LabelledCode
     public void CompareExchange(int pointer, int offset, int source) =>
         Add(new Instruction(Opcodes.ClassStoreRegister | Opcodes.ModeAtomic | Opcodes.SizeDouble, pointer, source, (short)offset, Opcodes.AtomicCompareExchange));
 
+    /// <summary>The double word grows by what the source is; the source becomes what it was. A full fence, like every atomic operation that fetches.</summary>
+    public void FetchAdd(int pointer, int offset, int source) =>
+        Add(new Instruction(Opcodes.ClassStoreRegister | Opcodes.ModeAtomic | Opcodes.SizeDouble, pointer, source, (short)offset, Opcodes.Add | Opcodes.AtomicFetch));
+
     public void Jump(int label) => Jump(label, new Instruction(Opcodes.ClassJump | Opcodes.JumpAlways));
 
     public void JumpIf(byte comparison, int register, ulong value, int scratch, int label)

@@ -287,7 +287,7 @@ internal sealed partial class FileStore
         }
 
         inode.Record = next;
-        inode.Version++;
+        core.Advance(ref inode.Version);
         core.Committer.AddDirty(inode);
         core.Changes.NoteInode(CffsChangeKind.Written, inode);
         return true;
@@ -355,7 +355,7 @@ internal sealed partial class FileStore
     private bool Packed(Inode inode, in Record next)
     {
         inode.Record = next;
-        inode.Version++;
+        core.Advance(ref inode.Version);
         core.Changes.NoteInode(CffsChangeKind.Written, inode);
         return true;
     }

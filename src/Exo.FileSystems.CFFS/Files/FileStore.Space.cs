@@ -150,7 +150,7 @@ internal sealed partial class FileStore
             Record.WriteContents(sector, inSector, 0, contents);
             core.Edit.Apply();
             inode.Record = next;
-            inode.Version++;
+            core.Advance(ref inode.Version);
             return true;
         }
     }
@@ -209,7 +209,7 @@ internal sealed partial class FileStore
             inode.Record.Size = size;
             inode.Record.ChangeTime = core.Now();
             inode.Record.ModifyTime = contents ? inode.Record.ChangeTime : inode.Record.ModifyTime;
-            inode.Version++;
+            core.Advance(ref inode.Version);
             core.Committer.AddDirty(inode);
             core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }

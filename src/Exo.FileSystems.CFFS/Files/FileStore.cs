@@ -431,7 +431,7 @@ internal sealed partial class FileStore(VolumeCore core)
             }
 
             inode.Record = record;
-            inode.Version++;
+            core.Advance(ref inode.Version);
             core.Committer.AddDirty(inode);
             core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }
@@ -509,7 +509,7 @@ internal sealed partial class FileStore(VolumeCore core)
             Record.WriteContents(sector, inSector, next.NameLength + (int)offset, source);
             core.Edit.Apply();
             inode.Record = next;
-            inode.Version++;
+            core.Advance(ref inode.Version);
             core.Changes.NoteInode(CffsChangeKind.Written, inode);
             return true;
         }
@@ -591,7 +591,7 @@ internal sealed partial class FileStore(VolumeCore core)
         {
             inode.Record.Size = Math.Max(inode.Record.Size, (ulong)(offset + source.Length));
             inode.Record.ModifyTime = inode.Record.ChangeTime = core.Now();
-            inode.Version++;
+            core.Advance(ref inode.Version);
             core.Committer.AddDirty(inode);
             core.Changes.NoteInode(CffsChangeKind.Written, inode);
         }

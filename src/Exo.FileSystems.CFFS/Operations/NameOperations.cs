@@ -76,7 +76,7 @@ internal sealed partial class NameOperations(VolumeCore core)
     private void Touch(Inode directory, bool changesPaths = true)
     {
         directory.Record.ModifyTime = directory.Record.ChangeTime = core.Now();
-        directory.Version++;
+        core.Advance(ref directory.Version);
         core.NoteNames(changesPaths);
         core.Committer.AddDirty(directory);
     }

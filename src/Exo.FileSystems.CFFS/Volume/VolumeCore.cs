@@ -138,8 +138,27 @@ internal sealed class VolumeCore
     public void NoteNames(bool changesPaths = true)
     {
         Invariant.Check(Metadata.IsHeldByCurrentThread);
-        NamesVersion++;
+        Advance(ref NamesVersion);
         PathsVersion += changesPaths ? 1 : 0;
+    }
+
+    /// <summary>Who hears of changes before versions show them; replaced as a whole, under the metadata lock.</summary>
+    public IVersionObserver[] VersionObservers { get; set; } = [];
+
+    /// <summary>A version goes on: from here on everybody sees that what he has is of old. Under the metadata lock.</summary>
+    public void Advance(ref long version)
+    {
+        Invariant.Check(Metadata.IsHeldByCurrentThread);
+        foreach (IVersionObserver observer in VersionObservers)
+        {
+            observer.Begin();
+        }
+
+        Volatile.Write(ref version, version + 1);
+        foreach (IVersionObserver observer in VersionObservers)
+        {
+            observer.End();
+        }
     }
 
     public VolumeGuard Guard { get; private set; } = null!;

@@ -15,13 +15,33 @@ namespace Exo.Net.Cheetah;
 /// <param name="volume">The volume; it outlives the server.</param>
 /// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
 /// <param name="identity">Whose permissions count; null is user 65534 without groups.</param>
-public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource
+public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource, IAnnouncedSource
 {
     // How often a document is taken again that changed while it was being taken.
     private const int MaxAttempts = 8;
 
     private readonly byte[] _root = Encoding.UTF8.GetBytes(root);
     private readonly CffsIdentity _identity = identity ?? new CffsIdentity(65534, 65534);
+
+    private readonly DocumentChanges _changes = new();
+
+    /// <inheritdoc/>
+    /// <remarks>Every change of the volume is one of the documents: paths lead through all of it.</remarks>
+    DocumentChanges IAnnouncedSource.Changes
+    {
+        get
+        {
+            lock (volume.Core.Metadata)
+            {
+                if (!volume.Core.VersionObservers.Contains(_changes))
+                {
+                    volume.Core.VersionObservers = [.. volume.Core.VersionObservers, _changes];
+                }
+            }
+
+            return _changes;
+        }
+    }
 
     /// <inheritdoc/>
     public async ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken)

@@ -67,6 +67,9 @@ internal sealed class DocumentCache : IDisposable
         lookup = map.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
 
+    /// <summary>Where the source says beforehand that documents change; null = it does not.</summary>
+    public DocumentChanges? Changes => (source as IAnnouncedSource)?.Changes;
+
     /// <summary>Lookups that went to the source.</summary>
     public long MissCount => Volatile.Read(ref missCount);
 
@@ -173,8 +176,8 @@ internal sealed class DocumentCache : IDisposable
         }
     }
 
-    // The source is foreign code on the reactor's thread: if it fails, the document is asked for anew.
-    private bool IsCurrent(Document document)
+    /// <summary>Whether a document still holds. The source is foreign code on the reactor's thread: if it fails, the document is asked for anew.</summary>
+    public bool IsCurrent(Document document)
     {
         try
         {

@@ -11,9 +11,10 @@ namespace Exo.Net.Cheetah;
 /// Documents kept in frames: each is copied in once when it is set, and served from there. Safe from any thread; a change is
 /// seen by the next request.
 /// </summary>
-public sealed class MemoryDocumentSource : IDocumentSource, IDisposable
+public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, IDisposable
 {
     private readonly FramePool frames;
+    private readonly DocumentChanges changes = new();
     private readonly ConcurrentDictionary<byte[], Entry> entries = new(PathComparer.Instance);
     private readonly ConcurrentDictionary<byte[], Entry>.AlternateLookup<ReadOnlySpan<byte>> lookup;
 
@@ -24,6 +25,9 @@ public sealed class MemoryDocumentSource : IDocumentSource, IDisposable
         this.frames = frames;
         lookup = entries.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
+
+    /// <inheritdoc/>
+    DocumentChanges IAnnouncedSource.Changes => changes;
 
     /// <summary>Adds or replaces a document.</summary>
     /// <param name="path">As in a URI after decoding: "/a/b.txt".</param>
@@ -40,19 +44,24 @@ public sealed class MemoryDocumentSource : IDocumentSource, IDisposable
         SHA256.HashData(bytes, digest);
         var entry = new Entry(frames, runs, bytes.Length, lastModified ?? DateTimeOffset.UtcNow, contentType, BinaryPrimitives.ReadUInt128BigEndian(digest));
         Entry? replaced = null;
+        changes.Begin();
         entries.AddOrUpdate(key, entry, (_, old) =>
         {
             replaced = old;
             return entry;
         });
         replaced?.Retire();
+        changes.End();
     }
 
     /// <summary>Takes a document away; responses under way keep it until they are done.</summary>
     public bool Remove(string path)
     {
-        bool removed = entries.TryRemove(Key(path), out Entry? entry);
+        byte[] key = Key(path);
+        changes.Begin();
+        bool removed = entries.TryRemove(key, out Entry? entry);
         entry?.Retire();
+        changes.End();
         return removed;
     }
 
@@ -82,6 +91,7 @@ public sealed class MemoryDocumentSource : IDocumentSource, IDisposable
     /// <summary>Removes all documents.</summary>
     public void Dispose()
     {
+        changes.Begin();
         foreach (byte[] key in entries.Keys)
         {
             if (entries.TryRemove(key, out Entry? entry))
@@ -89,6 +99,8 @@ public sealed class MemoryDocumentSource : IDocumentSource, IDisposable
                 entry.Retire();
             }
         }
+
+        changes.End();
     }
 
     private bool IsFolder(ReadOnlySpan<byte> path)

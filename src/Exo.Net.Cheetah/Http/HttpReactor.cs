@@ -67,6 +67,11 @@ internal abstract class HttpReactor
     /// <summary>Somebody who brings the answer of a lookup back to this reactor's thread.</summary>
     protected abstract IDocumentWaiter MakeTicket(HttpConnection connection);
 
+    /// <summary>A request is about to be answered with a document.</summary>
+    protected virtual void OnAnswer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
+    {
+    }
+
     /// <summary>Answers the requests in data, as many as are whole. Returns how many bytes are done with.</summary>
     protected int Consume(HttpConnection connection, ReadOnlySpan<byte> data)
     {
@@ -135,6 +140,7 @@ internal abstract class HttpReactor
                 case StatusWaiting:
                     return false;
                 case 200:
+                    OnAnswer(connection, head, request, found.Document!, closes, saysKeepAlive);
                     Responder.Document(Responses, head, request, found.Document!, closes, saysKeepAlive);
                     break;
                 case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive):

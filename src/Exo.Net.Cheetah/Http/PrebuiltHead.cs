@@ -26,6 +26,9 @@ internal sealed class PrebuiltHead
     /// <summary>The bytes as built, with the date of the epoch.</summary>
     public ReadOnlySpan<byte> Bytes => bytes;
 
+    /// <summary>Where the date begins, in copies too.</summary>
+    public int DateOffset => dateOffset;
+
     /// <summary>Builds the 200 head of a document.</summary>
     public static PrebuiltHead ForDocument(string contentType, long lengthBytes, ReadOnlySpan<byte> lastModified, ReadOnlySpan<byte> entityTag)
     {

@@ -127,6 +127,32 @@ internal sealed class Responder
         }
     }
 
+    /// <summary>Whether a request has no more to say than which document it wants: then everybody who says the same gets the same.</summary>
+    public static bool IsPlain(in RequestHead head) =>
+        head is { Method: Method.Get or Method.Head, HasBody: false, ExpectsContinue: false, ExpectsUnknown: false, Range.Count: 0 }
+        && head is { IfMatch.Count: 0, IfNoneMatch.Count: 0, IfModifiedSince.Count: 0, IfUnmodifiedSince.Count: 0, IfRange.Count: 0 };
+
+    /// <summary>What <see cref="Document"/> answers a plain request with on a connection that stays, in one piece. 0 if there is no room for it.</summary>
+    public int Whole(Span<byte> room, Document document, bool isHead, bool saysKeepAlive)
+    {
+        long bodyBytes = isHead ? 0 : document.LengthBytes;
+        if (!usesPrebuiltHeads || document.OkHead.LengthBytesMax + bodyBytes > room.Length)
+        {
+            return 0;
+        }
+
+        int lengthBytes = document.OkHead.CopyTo(room, date, ConnectionField(closes: false, saysKeepAlive));
+        for (long at = 0; at < bodyBytes;)
+        {
+            ReadOnlySpan<byte> piece = document.BytesAt(at, (int)(bodyBytes - at));
+            piece.CopyTo(room[lengthBytes..]);
+            lengthBytes += piece.Length;
+            at += piece.Length;
+        }
+
+        return lengthBytes;
+    }
+
     private void Unsatisfiable(ResponseQueue queue, Document document, bool closes, bool saysKeepAlive)
     {
         var response = new ResponseHead(queue.Room);

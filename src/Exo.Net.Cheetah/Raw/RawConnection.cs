@@ -21,8 +21,11 @@ internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
     /// <summary>The last response has been queued; the stack ends the connection.</summary>
     public bool IsClosing;
 
-    /// <summary>Bytes the client has acknowledged.</summary>
-    public long AcknowledgedBytes => QueuedBytes - Tcp.QueuedBytes;
+    /// <summary>The last request is one that a handler could have answered: it may answer the next.</summary>
+    public bool IsAnswerable;
+
+    /// <summary>Bytes the client has acknowledged, but for answers of a handler that the stack has not heard of.</summary>
+    public long AcknowledgedBytes => QueuedBytes + Tcp.TakenOverBytes - Tcp.QueuedBytes;
 }
 
 /// <summary>One connection waiting for one lookup.</summary>

@@ -36,8 +36,10 @@ internal sealed partial class RawReactor
         }
 
         queue.Current = client;
+        client.IsAnswerable = false;
         int used = Consume(client, bytes);
         queue.Current = null;
+        connection.MayBeLent = client.IsAnswerable && used == bytes.Length && client is { Ticket: null, WaitsForRoom: false, ClosesAfterSend: false };
         if (queue.HasFailed)
         {
             queue.HasFailed = false;
@@ -175,6 +177,11 @@ internal sealed partial class RawReactor
 
     private void OnDeadline(RawConnection client)
     {
+        if (HasBeenAnswered(client))
+        {
+            return;
+        }
+
         if (client.Tcp.QueuedBytes > 0 && client.DeadlineKind != DeadlineKind.Document)
         {
             // Slow is allowed, standing still is not.

@@ -2,6 +2,7 @@
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tcp.Answers;
 
 namespace Exo.Net.Cheetah.Raw;
 
@@ -33,6 +34,11 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         startTimestamp = time.GetTimestamp();
         stack = new NetworkStack(device, network);
         queue = new RawResponseQueue(stack.Tcp);
+        if (device.TakesHandlers)
+        {
+            BeginAnswers(cache, network.Without);
+        }
+
         stack.Listen(port, this, downloadsHandshake: device.TakesHandlers);
         thread = new Thread(Run) { IsBackground = true, Name = "cheetah-raw" };
     }
@@ -51,20 +57,27 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     /// <summary>Gives the reactor work; from any thread.</summary>
     public void Post(Action work) => stack.Post(work);
 
-    public CheetahCounters Counters => new()
+    public CheetahCounters Counters
     {
-        ConnectionsAccepted = Volatile.Read(ref acceptedCount),
-        ConnectionsOpen = Volatile.Read(ref openCount),
-        Requests = RequestCount,
-        RequestsRefused = RefusedCount,
-        BytesSent = Volatile.Read(ref stack.Tcp.Counters.BytesSent),
-        PayloadBytesSent = queue.PayloadBytes,
-        PayloadBytesCopied = Volatile.Read(ref stack.Tcp.Counters.BytesCopied),
-        CacheHits = HitCount,
-        TimeOuts = Volatile.Read(ref timeOutCount),
-        ConnectionsAborted = Volatile.Read(ref abortedCount),
-        SystemCalls = device.Counters.SystemCalls,
-    };
+        get
+        {
+            AnsweredCounts answered = Answered;
+            return new CheetahCounters
+            {
+                ConnectionsAccepted = Volatile.Read(ref acceptedCount),
+                ConnectionsOpen = Volatile.Read(ref openCount),
+                Requests = RequestCount + answered.Requests,
+                RequestsRefused = RefusedCount,
+                BytesSent = Volatile.Read(ref stack.Tcp.Counters.BytesSent) + answered.Bytes,
+                PayloadBytesSent = queue.PayloadBytes + answered.BodyBytes,
+                PayloadBytesCopied = Volatile.Read(ref stack.Tcp.Counters.BytesCopied),
+                CacheHits = HitCount + answered.Requests,
+                TimeOuts = Volatile.Read(ref timeOutCount),
+                ConnectionsAborted = Volatile.Read(ref abortedCount),
+                SystemCalls = device.Counters.SystemCalls,
+            };
+        }
+    }
 
     /// <summary>One turn: what the thread does again and again, and what a simulation calls itself. Returns packets that came in.</summary>
     internal int Turn()
@@ -83,7 +96,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             {
                 if (Turn() == 0)
                 {
-                    stack.Wait(TimeSpan.FromMilliseconds(openCount > 0 || isDraining ? DeadlineWheel.TickMs : 1000));
+                    stack.Wait(TimeSpan.FromMilliseconds(openCount > 0 || isDraining ? Math.Min(DeadlineWheel.TickMs, UntilNextDateMs) : 1000));
                 }
             }
 
@@ -114,10 +127,11 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         }
 
         isDraining = true;
+        answers?.Withdraw();
         stack.StopListening(port);
         foreach (RawConnection connection in connections.ToArray())
         {
-            if (connection.Ticket is null && connection.Tcp.QueuedBytes == 0)
+            if (connection.Ticket is null && (connection.Tcp.QueuedBytes == 0 || connection.Tcp.LentPlace >= 0))
             {
                 CloseAfterSend(connection);
             }
@@ -125,12 +139,18 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     }
 
     /// <summary>After <see cref="Ended"/>.</summary>
-    public void Dispose() => stack.Dispose();
+    public void Dispose()
+    {
+        EndAnswers();
+        stack.Dispose();
+    }
 
     private void SetTime()
     {
         NowMs = (long)time.GetElapsedTime(startTimestamp).TotalMilliseconds;
-        Responder.SetTime(time.GetUtcNow().ToUnixTimeSeconds());
+        long unixMs = time.GetUtcNow().ToUnixTimeMilliseconds();
+        Responder.SetTime(unixMs / 1000);
+        SetAnswersTime(unixMs);
     }
 
     private void Expire()

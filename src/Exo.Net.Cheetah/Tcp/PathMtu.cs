@@ -7,7 +7,13 @@ internal static class PathMtu
     /// <summary>An ICMP error that quotes a segment of ours (RFC 5927): believed only when the quoted number is under way.</summary>
     public static void TakeError(TcpLayer tcp, in ConnectionKey key, uint sequence, bool isHard, int mtuBytes)
     {
-        if (tcp.Table.Find(key) is not { } c || SequenceNumber.IsBefore(sequence, c.SndUna) || !SequenceNumber.IsBefore(sequence, c.SndNxt))
+        if (tcp.Table.Find(key) is not { } c)
+        {
+            return;
+        }
+
+        tcp.Reclaim(c);
+        if (SequenceNumber.IsBefore(sequence, c.SndUna) || !SequenceNumber.IsBefore(sequence, c.SndNxt))
         {
             return;
         }

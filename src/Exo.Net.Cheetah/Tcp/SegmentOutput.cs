@@ -21,6 +21,12 @@ internal static class SegmentOutput
             return;
         }
 
+        c.Tcp.Reclaim(c);
+        if (c.State == TcpState.Closed)
+        {
+            return;
+        }
+
         bool sent = SendLost(c);
         sent |= SendNew(c);
         if (c.AckNow)

@@ -50,6 +50,10 @@ public sealed class TcpConnection
     internal uint RecentTimestamp;
     internal ulong NameHash;                 // the keyed hash of the names; its lower half is the offset of timestamps
     internal int FarewellSlot = -1;          // where the handler may acknowledge the peer's FIN
+    internal int LentPlace = -1;             // where a handler has it; what is here is as it was then
+    internal bool MayBeLent;                 // nothing but whole requests has come, and whoever answers them would have them answered
+    internal long LastAnswerUs;              // when a handler answered last, as far as is known here; 0 = it did not
+    internal long TakenOverBytes;            // answers of the handler's that were queued here, in all
     internal long RecentTimestampUs;
     internal int PeerSegmentBytes;           // the MSS the peer told
     internal int PathMtuBytes;
@@ -126,6 +130,7 @@ public sealed class TcpConnection
     /// <exception cref="InvalidOperationException">The connection is closed in this direction.</exception>
     public bool TrySend(ReadOnlySpan<byte> bytes)
     {
+        Tcp.Reclaim(this);
         ThrowUnlessCanSend();
         return bytes.IsEmpty || Tcp.TryQueueCopy(this, bytes);
     }
@@ -133,6 +138,7 @@ public sealed class TcpConnection
     /// <summary>Nothing more will be sent: a FIN follows the last queued byte, on the same segment. Bytes still come in. A second call does nothing.</summary>
     public void CloseSend()
     {
+        Tcp.Reclaim(this);
         if (FinQueued || State is TcpState.Closed or TcpState.TimeWait)
         {
             return;
@@ -164,6 +170,7 @@ public sealed class TcpConnection
     /// <summary>Gives up at once: the peer gets a reset, queued bytes are dropped (RFC 9293 section 3.10.5).</summary>
     public void Abort()
     {
+        Tcp.Reclaim(this);
         if (State != TcpState.Closed)
         {
             Tcp.SendReset(this);
@@ -172,7 +179,11 @@ public sealed class TcpConnection
     }
 
     /// <summary>Bytes that come are kept, and the window closes, until <see cref="ResumeReceive"/>.</summary>
-    public void PauseReceive() => IsReceivePaused = true;
+    public void PauseReceive()
+    {
+        Tcp.Reclaim(this);
+        IsReceivePaused = true;
+    }
 
     /// <summary>Hands up what was kept and what comes from now on.</summary>
     public void ResumeReceive()

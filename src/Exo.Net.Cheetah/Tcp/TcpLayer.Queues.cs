@@ -16,6 +16,7 @@ internal sealed partial class TcpLayer
     public void Queue(TcpConnection c, ISendSource source, long offsetBytes, long lengthBytes)
     {
         c.ThrowUnlessCanSend();
+        Invariant.Check(c.LentPlace < 0);
         c.SendQueue ??= spareSendQueues.TryPop(out SendQueue? spare) ? spare : new SendQueue();
         c.SendQueue.Add(source, offsetBytes, lengthBytes);
         MakeDirty(c);

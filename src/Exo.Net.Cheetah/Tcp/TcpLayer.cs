@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Link;
+using Exo.Net.Cheetah.Tcp.Answers;
 using Exo.Net.Cheetah.Tcp.Handshake;
 using Exo.Net.Cheetah.Wire;
 
@@ -63,6 +64,9 @@ internal sealed partial class TcpLayer : IDisposable
 
     /// <summary>Connections whose last FIN a handler may acknowledge; null = there is no handler.</summary>
     public FarewellTable? Farewells { get; set; }
+
+    /// <summary>What a handler answers, and the connections that it has; null = it answers nothing.</summary>
+    public AnswerTable? Answers { get; set; }
 
     public DeferredReleases Releases { get; } = new();
 
@@ -131,6 +135,12 @@ internal sealed partial class TcpLayer : IDisposable
         var key = new ConnectionKey(destination, segment.DestinationPort, source, segment.SourcePort);
         if (Table.Find(key) is { } connection)
         {
+            Reclaim(connection);
+            if (connection.State == TcpState.Closed)
+            {
+                return;
+            }
+
             if (connection.State == TcpState.SynSent)
             {
                 ActiveOpen.Take(connection, segment, payload.LengthBytes);
@@ -282,6 +292,10 @@ internal sealed partial class TcpLayer : IDisposable
                 else
                 {
                     SegmentOutput.Run(c);
+                    if (c.MayBeLent)
+                    {
+                        TryLend(c);
+                    }
                 }
             }
 
@@ -368,6 +382,7 @@ internal sealed partial class TcpLayer : IDisposable
     /// <summary>The end of a connection, once.</summary>
     public void Close(TcpConnection c, TcpCloseReason reason)
     {
+        Reclaim(c);
         if (c.State == TcpState.Closed)
         {
             return;
@@ -413,5 +428,6 @@ internal sealed partial class TcpLayer : IDisposable
 
         arena.Dispose();
         Farewells?.Dispose();
+        Answers?.Dispose();
     }
 }

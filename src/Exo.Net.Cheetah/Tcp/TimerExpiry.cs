@@ -69,6 +69,11 @@ internal static class TimerExpiry
     public static void Run(TcpConnection c)
     {
         TcpLayer tcp = c.Tcp;
+        if (tcp.IsAnsweredElsewhere(c))
+        {
+            return;
+        }
+
         if (c.DelayedAckUs <= tcp.NowUs)
         {
             c.DelayedAckUs = long.MaxValue;

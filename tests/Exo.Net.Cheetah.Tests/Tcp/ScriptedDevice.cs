@@ -12,6 +12,9 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
 
     public Queue<(TcpSegment Segment, int PayloadBytes)> Sent { get; } = new();
 
+    /// <summary>The payload of what was sent last.</summary>
+    public byte[] LastPayload { get; private set; } = [];
+
     public int OtherPacketsSent { get; private set; }
 
     public override NetworkDeviceFeatures Features { get; } = new()
@@ -45,6 +48,13 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
             {
                 Assert.True(TcpSegment.TryParse(ip[headerBytes..], out TcpSegment segment, out _));
                 Sent.Enqueue((segment, payload));
+                using var bytes = new MemoryStream();
+                foreach (PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
+                {
+                    bytes.Write(slice.Bytes(Frames));
+                }
+
+                LastPayload = bytes.ToArray();
             }
             else
             {

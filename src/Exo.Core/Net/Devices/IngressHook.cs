@@ -72,13 +72,27 @@ internal sealed unsafe class IngressHook : IDisposable
     public static int Run(string interfaceName, Program program, Span<byte> packet)
     {
         using SafeFileHandle loaded = Load(interfaceName, BpfAbi.PROG_TYPE_SCHED_CLS, program);
-        fixed (byte* bytes = packet)
+        return Run(interfaceName, loaded, packet, packet, out _);
+    }
+
+    /// <summary>The same with a program that is loaded, which may make the packet longer.</summary>
+    /// <param name="interfaceName">For messages.</param>
+    /// <param name="loaded">The program.</param>
+    /// <param name="packet">The packet.</param>
+    /// <param name="output">Room for what the program makes of it.</param>
+    /// <param name="lengthBytes">How long that is.</param>
+    /// <returns>The verdict.</returns>
+    public static int Run(string interfaceName, SafeFileHandle loaded, ReadOnlySpan<byte> packet, Span<byte> output, out int lengthBytes)
+    {
+        fixed (byte* input = packet, made = output)
         {
             BpfTestRun run = new()
             {
-                Program = Number(loaded), Input = (ulong)bytes, InputBytes = (uint)packet.Length, Output = (ulong)bytes, OutputBytes = (uint)packet.Length, Repeat = 1,
+                Program = Number(loaded), Input = (ulong)input, InputBytes = (uint)packet.Length, Output = (ulong)made, OutputBytes = (uint)output.Length, Repeat = 1,
             };
-            return Libc.Bpf(BpfAbi.PROG_TEST_RUN, &run) == 0 ? (int)run.Result : throw Refused(interfaceName, "run a handler for");
+            int result = Libc.Bpf(BpfAbi.PROG_TEST_RUN, &run);
+            lengthBytes = (int)run.OutputBytes;
+            return result == 0 ? (int)run.Result : throw Refused(interfaceName, "run a handler for");
         }
     }
 

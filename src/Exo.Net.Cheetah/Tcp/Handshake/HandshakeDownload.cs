@@ -63,6 +63,7 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
     {
         if (ports.Count > 0 && (tcp.Link.Hardware != hardware || tcp.Link.MtuBytes != mtuBytes))
         {
+            tcp.ReclaimAll();   // segments may be shorter now
             try
             {
                 Install();
@@ -88,7 +89,7 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         mtuBytes = tcp.Link.MtuBytes;
         HandshakeAnswer answer = new(
             [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale,
-            tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor);
+            tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor, tcp.Answers?.Descriptor ?? 0, tcp.Answers?.Key ?? 0);
         tcp.Cookies.AreMadeElsewhere = true;
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
         device.SetHandler(handler);

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using Exo.Core.DownloadedCode;
 using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Tcp.Answers;
 using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Tcp.Handshake;
@@ -9,7 +10,7 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 /// <summary>
 /// A SYN that brings timestamps, answered where it comes in with a cookie (<see cref="SynCookies"/>), as a program: an application-specific handler as the exokernel downloads them.
 /// It remembers nothing. The SYN becomes its answer in place: what the answer says fits into what the SYN says, for it carries no option that the SYN does not. In the same way the last
-/// FIN of a connection becomes its acknowledgment, where the stack allows it (<see cref="FarewellTable"/>); the stack gets that FIN too.
+/// FIN of a connection becomes its acknowledgment, where the stack allows it (<see cref="FarewellTable"/>); the stack gets that FIN too. Requests are in HandshakeProgram.Requests.cs.
 /// <code>
 ///   load headers -> a whole SYN without payload for one of our addresses and the port? -> walk its options -> with timestamps?      any no: the packet goes its way
 ///   -> cookie, timestamp -> swap names, write TCP header and options -> checksum by difference -> out of the interface it came from
@@ -22,7 +23,7 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 /// What the walk finds lies in the upper halves of words: the kernel's verifier keeps no account of values there, so that all ways through the walk are one to it from then on, and the rest is
 /// proved once instead of thousands of times.
 /// </summary>
-internal sealed class HandshakeProgram
+internal sealed partial class HandshakeProgram
 {
     private const int Context = 6, OptionBytes = 7, Time = 7, TcpAt = 8, Next = 9, Frame = 10;
 
@@ -37,13 +38,13 @@ internal sealed class HandshakeProgram
 
     // struct __sk_buff, helpers and verdicts of linux/bpf.h.
     private const int ContextProtocol = 16, ContextVlan = 20, ContextInterface = 40;
-    private const int KernelTime = 5, StoreBytes = 9, CorrectTcpSum = 11, Redirect = 23, LoadBytes = 26;
-    private const int NextProgram = -1, PseudoMapValue = 2;
+    private const int KernelTime = 5, ProcessorNumber = 8, StoreBytes = 9, CorrectTcpSum = 11, Redirect = 23, LoadBytes = 26, ChangeTail = 38;
+    private const int NextProgram = -1, Drop = 2, PseudoMapValue = 2;
 
     private readonly LabelledCode code = new();
     private readonly HandshakeAnswer answer;
     private readonly Place place;
-    private readonly int pass, farewell;
+    private readonly int pass, farewell, request;
 
     private HandshakeProgram(HandshakeAnswer answer, Place place)
     {
@@ -51,7 +52,10 @@ internal sealed class HandshakeProgram
         this.place = place;
         pass = code.Label();
         farewell = code.Label();
+        request = code.Label();
     }
+
+    private bool AnswersRequests => answer.Answers != 0;
 
     private enum Place
     {
@@ -66,15 +70,18 @@ internal sealed class HandshakeProgram
     }
 
     /// <summary>
-    /// The bargain on our own machine: memory is the packet, followed by zeros, r2 the protocol as the kernel tells it (network byte order), the context the farewell table. The answer is 0, or 1 above 32 bits that
+    /// The bargain on our own machine: memory is the packet, followed by zeros, r2 the protocol as the kernel tells it (network byte order), the context the two tables. The answer is 0, or 1 above 32 bits that
     /// have to be added to the checksum (RFC 1624).
     /// </summary>
     public static ProgramContract OwnContract { get; } = new(
         "handshake", [ArgumentContract.MemoryPointer, ArgumentContract.Scalar(0, ushort.MaxValue), ArgumentContract.ContextPointer],
-        RegionContract.Exactly(OwnMemoryBytes, isWritable: true), RegionContract.Exactly(FarewellTable.SizeBytes, isWritable: true),
-        helpers: [new HelperContract(KernelTime, "time in ns", 0)]);
+        RegionContract.Exactly(OwnMemoryBytes, isWritable: true), RegionContract.Exactly(OwnTableBytes, isWritable: true),
+        helpers: [new HelperContract(KernelTime, "time in ns", 0), new HelperContract(ProcessorNumber, "number of the processor", 0)]);
 
-    public const int OwnMemoryBytes = HeadersV6 + TcpOptions.BytesMax;
+    public const int OwnMemoryBytes = HeadersV6 + TcpOptions.BytesMax + AnswerTable.ResponseBytesMax + 8;
+
+    /// <summary>The farewell table, and behind it that of answers.</summary>
+    public const int OwnTableBytes = FarewellTable.SizeBytes + AnswerTable.SizeBytes;
 
     public static Program ForIngress(HandshakeAnswer answer) => new HandshakeProgram(answer, Place.Ingress).Write();
 
@@ -121,6 +128,15 @@ internal sealed class HandshakeProgram
         WalkOptions();
         if (place == Place.Receive)
         {
+            int leaveOut = code.Label();
+            code.Jump(leaveOut);
+            if (AnswersRequests)
+            {
+                code.Bind(request);
+                RecogniseRequest();
+            }
+
+            code.Bind(leaveOut);
             code.Alu(Opcodes.Move, 0, 0);
             code.Exit();
             code.Bind(pass);
@@ -136,6 +152,13 @@ internal sealed class HandshakeProgram
             RecogniseFarewell();
             AnswerFarewell();
             Send();
+            if (AnswersRequests)
+            {
+                code.Bind(request);
+                RecogniseRequest();
+                AnswerRequest();
+            }
+
             code.Bind(pass);
             code.Alu(Opcodes.Move, 0, place == Place.Own ? 0 : NextProgram);
             code.Exit();
@@ -294,6 +317,12 @@ internal sealed class HandshakeProgram
         code.Bind(isPort);
         int isKind = code.Label();
         code.Load(1, Frame, Tcp + 13, 1);
+        if (AnswersRequests)
+        {
+            code.JumpIf(Opcodes.JumpEqual, 1, (ulong)(TcpFlags.Ack | TcpFlags.Psh), 2, request);
+            code.JumpIf(Opcodes.JumpEqual, 1, (ulong)TcpFlags.Ack, 2, request);
+        }
+
         code.Alu(Opcodes.And, 1, 0x3F);
         if (place != Place.Receive)
         {

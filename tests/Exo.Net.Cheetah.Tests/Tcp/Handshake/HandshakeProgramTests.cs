@@ -60,6 +60,7 @@ public class HandshakeProgramTests
     {
         VerifyResult verified = Verifier.Verify(HandshakeProgram.ForOwnMachine(Answer), HandshakeProgram.OwnContract);
         Assert.True(verified.IsAccepted, verified.Rejection?.ToString());
+        using var tables = new ThreadLocal<byte[]>(() => new byte[HandshakeProgram.OwnTableBytes]);
         int answered = 0, passed = 0;
         Gen.Select(Offers, Gen.Long[0, 1L << 50]).Sample(
             (offer, nowUs) =>
@@ -69,7 +70,7 @@ public class HandshakeProgramTests
                 syn.AsSpan(0, Math.Min(syn.Length, memory.Length)).CopyTo(memory);
                 byte[] before = memory.ToArray();
                 var clock = new Clock(OriginNs + (nowUs * 1000) + 999);
-                ExecutionResult result = verified.Program!.Run(ProgramInput.WritableBoth(memory, new byte[FarewellTable.SizeBytes]) with { R2 = Protocol(offer.V4) }, ref clock);
+                ExecutionResult result = verified.Program!.Run(ProgramInput.WritableBoth(memory, tables.Value!) with { R2 = Protocol(offer.V4) }, ref clock);
                 Assert.Equal(ExecutionStatus.Completed, result.Status);
                 byte[]? expected = Expected(offer, syn, nowUs);
                 if (expected is null)
@@ -171,7 +172,7 @@ public class HandshakeProgramTests
                 bool isAnswered = farewell is { Options: 12, PayloadBytes: 0, Difference: 0 } && (farewell.Flags & 0x3F) == 0x11;
 
                 // Our machine, with a table in memory.
-                ulong[] words = new ulong[FarewellTable.SizeBytes / 8];
+                ulong[] words = new ulong[HandshakeProgram.OwnTableBytes / 8];
                 int slot = (int)(name >> 32) & (FarewellTable.Slots - 1);
                 words[2 * slot] = isArmed ? armedName | 3 : 0;
                 words[(2 * slot) + 1] = sendNext | ((ulong)receiveNext << 32);
