@@ -131,7 +131,8 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         stack.StopListening(port);
         foreach (RawConnection connection in connections.ToArray())
         {
-            if (connection.Ticket is null && (connection.Tcp.QueuedBytes == 0 || connection.Tcp.LentPlace >= 0))
+            // What is queued leaves in front of the FIN, acknowledged or not.
+            if (connection is { Ticket: null, WaitsForRoom: false })
             {
                 CloseAfterSend(connection);
             }
