@@ -24,7 +24,11 @@ internal sealed class BlockCache
     private readonly ulong[] _blockOf;
     private readonly byte[] _used;
     private readonly Lock _clock = new();
+    private readonly NodeLock _line = new();
     private uint _hand;
+
+    // Who stands in line for frames, the first included.
+    private int _inLine;
 
     public BlockCache(XnVolume disk, Credential key, FramePool frames)
     {
@@ -127,26 +131,52 @@ internal sealed class BlockCache
     /// <summary>
     /// Fills <paramref name="into"/> with frames that nobody uses, letting go of clean blocks, and writing dirty ones back when there are no clean ones.
     /// The caller owns them (count 1 each). Contiguous where the pool allows: adjacent blocks then move in one segment.
+    /// <para>Who finds too few gets in line. Only the first in line writes back, and who comes meanwhile goes behind the others: else those who make contents at once would take away what each has
+    /// freed, or keep a part each, and some would find nothing however often they tried. A commit takes no frames here, so none waits for the line.</para>
     /// </summary>
+    /// <exception cref="CffsException">Busy: so many frames cannot be had, whatever is written back.</exception>
     public async ValueTask TakeFramesAsync(Memory<FrameNumber> into, IoMode mode)
     {
-        int taken = 0;
-        int attempts = 0;
-        while (true)
+        const int AttemptsMax = 100;
+        if (Volatile.Read(ref _inLine) == 0 && TryTakeFrames(into.Span))
         {
-            taken += TakeClean(into.Span[taken..]);
-            if (taken == into.Length)
-            {
-                return;
-            }
+            return;
+        }
 
-            if (++attempts > 3)
+        Interlocked.Increment(ref _inLine);
+        try
+        {
+            await _line.EnterAsync(mode).ConfigureAwait(false);
+            try
             {
-                Release(into.Span[..taken]);
-                throw new CffsException(CffsError.Busy, $"the block cache of {_frames.FrameCount} frames is wholly in use");
-            }
+                for (int attempt = 1; !TryTakeFrames(into.Span); attempt++)
+                {
+                    if (attempt == AttemptsMax)
+                    {
+                        throw new CffsException(CffsError.Busy, $"the block cache of {_frames.FrameCount} frames is wholly in use");
+                    }
 
-            await WriteBack!(mode).ConfigureAwait(false);
+                    await WriteBack!(mode).ConfigureAwait(false);
+
+                    // What others have taken and not filled yet nobody can write back: they are let run.
+                    if (mode == IoMode.Sync)
+                    {
+                        Thread.Yield();
+                    }
+                    else
+                    {
+                        await Task.Yield();
+                    }
+                }
+            }
+            finally
+            {
+                _line.Exit();
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inLine);
         }
     }
 

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+namespace Exo.FileSystems.CFFS.Tests.Concurrency;
+
+/// <summary>Threads that make more contents than the cache holds, all at once.</summary>
+public sealed class CrowdedCacheTests : IDisposable
+{
+    private readonly string _image = Path.Combine(Path.GetTempPath(), $"exo-cffs-{Guid.NewGuid():N}.img");
+
+    public void Dispose() => File.Delete(_image);
+
+    /// <summary>Each frees frames by writing back, and finds that the others have taken them. Nobody is refused for that: there is progress, and so there is a turn for everybody.</summary>
+    [Fact]
+    public void Nobody_is_refused_because_others_were_quicker()
+    {
+        const int Threads = 12;
+        const int Files = 8;
+        using (CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 512 << 20, Seed = 1, Open = new CffsOpenOptions { CacheBytes = 4 << 20 } }))
+        {
+            Exception?[] thrown = new Exception?[Threads];
+            Thread[] threads = [.. Enumerable.Range(0, Threads).Select(number => new Thread(() =>
+            {
+                byte[] contents = new byte[3 << 20];
+                Array.Fill(contents, (byte)(number + 1));
+                try
+                {
+                    for (int file = 0; file < Files; file++)
+                    {
+                        volume.WriteAllBytes($"/{number}-{file}", contents);
+                    }
+                }
+                catch (Exception refused)
+                {
+                    thrown[number] = refused;
+                }
+            }))];
+            Array.ForEach(threads, thread => thread.Start());
+            Array.ForEach(threads, thread => thread.Join());
+            Assert.All(thrown, Assert.Null);
+            for (int number = 0; number < Threads; number++)
+            {
+                Assert.True(volume.ReadAllBytes($"/{number}-{Files - 1}").AsSpan().IndexOfAnyExcept((byte)(number + 1)) < 0);
+            }
+        }
+
+        Assert.Empty(CffsCheck.Run(_image).Findings);
+    }
+}
