@@ -50,10 +50,7 @@ public sealed partial class CffsVolume
         }
 
         // Whoever takes the file's one name away holds the directory's lock, as we do.
-        lock (Core.Metadata)
-        {
-            inode.Opens++;
-        }
+        _ = Interlocked.Increment(ref inode.Opens);
 
         return new CffsFile(this, inode, mode);
     }

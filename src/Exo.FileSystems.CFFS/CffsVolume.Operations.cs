@@ -300,9 +300,9 @@ public sealed partial class CffsVolume
         bool drop;
         lock (Core.Metadata)
         {
-            inode.Opens--;
-            drop = inode is { Opens: 0, IsUnlinked: true, IsRemoved: false } && (inode.IsShelved || inode.Container == Core.Orphans || inode.Container == Core.Externals);
-            if (inode.Opens == 0)
+            bool isLast = Interlocked.Decrement(ref inode.Opens) == 0;
+            drop = isLast && inode is { IsUnlinked: true, IsRemoved: false } && (inode.IsShelved || inode.Container == Core.Orphans || inode.Container == Core.Externals);
+            if (isLast)
             {
                 Core.Allocator.Close(ref inode.Window);
             }
@@ -440,9 +440,9 @@ public sealed partial class CffsVolume
                     await Core.Files.SetLengthAsync(inode, 0, io).ConfigureAwait(false);
                 }
 
-                lock (Core.Metadata)
+                if (!isGone)
                 {
-                    inode.Opens += isGone ? 0 : 1;
+                    _ = Interlocked.Increment(ref inode.Opens);
                 }
             }
             finally

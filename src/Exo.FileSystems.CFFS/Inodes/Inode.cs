@@ -83,8 +83,11 @@ internal sealed class Inode
     /// <summary>Users of this object: open handles, operations under way, children in memory. Guarded by the inode table.</summary>
     public int Holds { get; set; }
 
-    /// <summary>Open file handles. Guarded by the metadata lock.</summary>
-    public int Opens { get; set; }
+    /// <summary>
+    /// Open file handles. Changed with interlocked operations: by who opens it under its lock, or its directory's, as whoever takes its last name away looks at it under both; by who closes it under the
+    /// metadata lock.
+    /// </summary>
+    public int Opens;
 
     /// <summary>How many observers keep what they were told of this inode (<see cref="Watching.IChangeObserver"/>). Changed with interlocked operations, before the telling and after the forgetting.</summary>
     public int Tellings;

@@ -37,11 +37,7 @@ internal sealed partial class NodeDoor
                 DropSetId(inode, dropSetId);
             }
 
-            lock (core.Metadata)
-            {
-                inode.Opens++;
-            }
-
+            _ = Interlocked.Increment(ref inode.Opens);
             core.Inodes.Hold(inode);
             return true;
         }
@@ -64,7 +60,7 @@ internal sealed partial class NodeDoor
                 return false;
             }
 
-            inode.Opens++;
+            _ = Interlocked.Increment(ref inode.Opens);
             return true;
         }
     }

@@ -73,10 +73,7 @@ internal sealed partial class NameOperations
             if (opens)
             {
                 // Whoever takes the name away needs the directory's lock, which we have: he finds the file open.
-                lock (core.Metadata)
-                {
-                    inode.Opens++;
-                }
+                _ = Interlocked.Increment(ref inode.Opens);
             }
 
             return (inode, true);

@@ -27,7 +27,7 @@ internal sealed partial class NameOperations
             Inode inode = await InsertAsync(core.Orphans, record, name, default, io).ConfigureAwait(false);
             lock (core.Metadata)
             {
-                inode.Opens++;
+                _ = Interlocked.Increment(ref inode.Opens);
                 inode.IsUnlinked = true;
             }
 
