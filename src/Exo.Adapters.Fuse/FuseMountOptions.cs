@@ -68,7 +68,7 @@ public sealed record FuseMountOptions
                 "ro" => options with { ReadOnly = true },
                 "rw" => options with { ReadOnly = false },
                 "allow_other" => options with { AllowOther = true },
-                "default_permissions" => options,
+                "default_permissions" or "relatime" => options,
                 "dev" => options with { NoDevices = false },
                 "nodev" => options with { NoDevices = true },
                 "suid" => options with { NoSetUser = false },

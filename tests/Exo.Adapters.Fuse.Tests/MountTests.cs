@@ -101,10 +101,28 @@ public sealed class MountTests
         }
     }
 
+    /// <summary>An ordinary user who makes an image can write to it when he mounts it.</summary>
+    [Fact]
+    public void Who_makes_an_image_owns_its_root()
+    {
+        Requires.Root();
+        Requires.Program("setpriv");
+        using TempFolder folder = new();
+        string program = Path.Combine(AppContext.BaseDirectory, "exo.dll");
+        string[] ordinary = ["--reuid=65534", "--regid=65533", "--clear-groups"];
+        using Process look = Process.Start("setpriv", [.. ordinary, "test", "-r", program]);
+        look.WaitForExit();
+        Requires.That(look.ExitCode == 0, "an ordinary user cannot reach the program");
+        Assert.Equal(0, Posix.Chmod(folder.Path, 0x1FF));
+        Mounted.Run(new ProcessStartInfo("setpriv", [.. ordinary, "dotnet", "exec", program, "mkfs", folder["disk.img"], "--size", "16M"]) { WorkingDirectory = folder.Path });
+        using CffsVolume volume = CffsVolume.Open(folder["disk.img"]);
+        Assert.Equal((65534u, 65533u), (volume.Stat("/").User, volume.Stat("/").Group));
+    }
+
     [Fact]
     public void Options_are_those_of_mount()
     {
-        FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,nodev,nosuid,noexec,writeback,handles,io_uring,noxattr,threads=3");
+        FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,relatime,nodev,nosuid,noexec,writeback,handles,io_uring,noxattr,threads=3");
         Assert.Equal(
             new FuseMountOptions
             {

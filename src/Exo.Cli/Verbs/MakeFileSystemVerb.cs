@@ -2,6 +2,7 @@
 using System.CommandLine;
 using System.Text;
 using Exo.Cli.Arguments;
+using Exo.Core.Linux;
 using Exo.FileSystems.CFFS;
 
 namespace Exo.Cli.Verbs;
@@ -62,6 +63,10 @@ internal static class MakeFileSystemVerb
             SizeBytes = sizeBytes.GetValueOrDefault() / BlockBytes * BlockBytes,
             Label = label,
             Overwrite = force,
+
+            // Else an ordinary user could mount what he has made, and not write to it.
+            RootUser = Libc.EffectiveUser(),
+            RootGroup = Libc.EffectiveGroup(),
         });
         CffsSpace space = volume.GetSpace();
         Console.WriteLine(
