@@ -6,17 +6,19 @@ namespace Exo.FileSystems.CFFS.Commit;
 /// <summary>
 /// Whom the next commit waits for, and until when: those whom the last one served and those who were waiting already. Programs that make things durable do so again and again, and the time between is short
 /// beside a commit's; those who are let go together would otherwise fall into two groups, each of which waits while the other is written.
-/// <para>The wait ends when nobody has come for twice as long as the last commit took, whoever is missing. When it is in vain again and again it is left out for a while, longer each time, so that it costs
+/// <para>The wait ends when nobody has come for twice as long as the last commit took (10 ms at most: a disk may have been stuck), whoever is missing. When it is in vain again and again it is left out for a while, longer each time, so that it costs
 /// next to nothing where callers do something else first. Guarded by the lock of the turns.</para>
 /// </summary>
 internal sealed class CommitGathering
 {
     private const int FailuresMax = 6;
 
-    // How many callers the next commit waits for, and until when, by the stopwatch; how long the last one took.
+    private static readonly long s_patienceMax = Stopwatch.Frequency / 100;
+
+    // How many callers the next commit waits for, and until when, by the stopwatch; how long it is worth to wait for each.
     private int _expected;
     private long _until;
-    private long _took;
+    private long _patience;
 
     // Waits in vain, one after the other, and how many commits nobody waits for because of that.
     private int _failures;
@@ -29,7 +31,7 @@ internal sealed class CommitGathering
         // Not the first: he may have come alone, long after.
         if (callers > 1 && now < _until)
         {
-            _until = Math.Max(_until, now + (2 * _took));
+            _until = now + _patience;
         }
 
         return Left(callers, now) <= TimeSpan.Zero;
@@ -60,7 +62,7 @@ internal sealed class CommitGathering
         }
 
         _expected = _pauses > 0 ? 0 : served + waiting;
-        _took = now - began;
-        _until = now + (2 * _took);
+        _patience = Math.Min(2 * (now - began), s_patienceMax);
+        _until = now + _patience;
     }
 }

@@ -80,10 +80,17 @@ public class CommitGatheringTests
         Assert.False(_gathering.IsWholeWith(1, _now));
     }
 
-    private void Commit(int served, int waiting)
+    [Fact]
+    public void After_a_commit_on_a_disk_that_was_stuck_nobody_waits_long()
+    {
+        Commit(served: 2, waiting: 0, took: 30 * Stopwatch.Frequency);
+        Assert.InRange(_gathering.Left(1, _now), TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(10));
+    }
+
+    private void Commit(int served, int waiting, long? took = null)
     {
         long began = _now;
-        _now += Took;
+        _now += took ?? Took;
         _gathering.Ended(served, waiting, began, _now);
     }
 }
