@@ -437,7 +437,7 @@ internal sealed partial class FileStore(VolumeCore core)
         }
     }
 
-    /// <summary>Notes a read for the access time, as <c>relatime</c> does: when it is older than the last change, or than a day.</summary>
+    /// <summary>Notes a read for the access time, when that is older than the last change: <c>relatime</c>, but for its once a day, which would cost each read a look at a clock.</summary>
     public void Accessed(Inode inode)
     {
         if (inode.Container is { HasContentsAhead: true } directory)
