@@ -16,15 +16,21 @@ public readonly record struct CheetahCounters
     /// <summary>Requests that were malformed or beyond a limit.</summary>
     public long RequestsRefused { get; init; }
 
+    /// <summary>Requests that custom handlers answered, whatever came of it.</summary>
+    public long RequestsHandled { get; init; }
+
+    /// <summary>Times that a custom handler threw.</summary>
+    public long HandlerFailures { get; init; }
+
     /// <summary>Bytes sent, heads and payload.</summary>
     public long BytesSent { get; init; }
 
-    /// <summary>Bytes of documents sent.</summary>
+    /// <summary>Bytes of documents sent, and of handlers' responses that did not fit behind their heads.</summary>
     public long PayloadBytesSent { get; init; }
 
     /// <summary>
     /// Bytes of documents moved by the processor inside this process: only those of sources that gave bytes and not frames,
-    /// once each, and the last response that a handler gave on a connection when the stack takes that back. On the way out it is always nothing, up to the kernel or the device; whether that copies
+    /// once each, handlers' responses that did not fit behind their heads, and the last response that a handler gave on a connection when the stack takes that back. On the way out it is always nothing, up to the kernel or the device; whether that copies
     /// (<see cref="Exo.Core.Net.NetworkDeviceFeatures.TransmitsFromFrames"/>) is not counted here.
     /// </summary>
     public long PayloadBytesCopied { get; init; }

@@ -10,13 +10,14 @@ namespace Exo.Net.Cheetah;
 
 /// <summary>
 /// A web server for documents: HTTP/1.1 (RFC 9110, RFC 9112), GET and HEAD, whose responses leave straight from the frames
-/// its documents are kept in. It runs one thread per reactor, or one on a raw device, made by <see cref="Start"/> and ended by <see cref="StopAsync"/>.
+/// its documents are kept in; and for what the application answers itself (<see cref="CheetahHandlers"/>). It runs one thread per reactor, or one on a raw device, made by <see cref="Start"/> and ended by <see cref="StopAsync"/>.
 /// </summary>
 public sealed class CheetahServer : IAsyncDisposable
 {
     private readonly CheetahServerOptions options;
     private readonly CancellationTokenSource stopping = new();
     private readonly DocumentCache cache;
+    private readonly HandlerRoutes handlers;
     private readonly Lock gate = new();
     private Reactor[] reactors = [];
     private RawReactor? raw;
@@ -40,6 +41,7 @@ public sealed class CheetahServer : IAsyncDisposable
         this.options = options;
         long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
         cache = new DocumentCache(frames, source, cacheBytes, stopping.Token);
+        handlers = new HandlerRoutes(options.Handlers, stopping.Token);
         EndPoint = options.EndPoint;
     }
 
@@ -66,6 +68,8 @@ public sealed class CheetahServer : IAsyncDisposable
                     ConnectionsOpen = sum.ConnectionsOpen + part.ConnectionsOpen,
                     Requests = sum.Requests + part.Requests,
                     RequestsRefused = sum.RequestsRefused + part.RequestsRefused,
+                    RequestsHandled = sum.RequestsHandled + part.RequestsHandled,
+                    HandlerFailures = sum.HandlerFailures + part.HandlerFailures,
                     BytesSent = sum.BytesSent + part.BytesSent,
                     PayloadBytesSent = sum.PayloadBytesSent + part.PayloadBytesSent,
                     PayloadBytesCopied = sum.PayloadBytesCopied + part.PayloadBytesCopied,
@@ -127,7 +131,7 @@ public sealed class CheetahServer : IAsyncDisposable
                 throw;
             }
 
-            reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, listener, index))];
+            reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, handlers, listener, index))];
             foreach (Reactor reactor in reactors)
             {
                 reactor.Start();
@@ -139,7 +143,7 @@ public sealed class CheetahServer : IAsyncDisposable
     internal RawReactor StartRaw(NetworkDevice device)
     {
         NetworkStackOptions network = options.Network!;
-        raw = new RawReactor(options, cache, device, network, options.EndPoint.Port);
+        raw = new RawReactor(options, cache, handlers, device, network, options.EndPoint.Port);
         EndPoint = new IPEndPoint(network.Addresses[0].Address.ToIPAddress(), options.EndPoint.Port);
         return raw;
     }
@@ -187,6 +191,7 @@ public sealed class CheetahServer : IAsyncDisposable
 
         await stopping.CancelAsync().ConfigureAwait(false);
         await cache.WhenIdleAsync().ConfigureAwait(false);
+        await handlers.WhenIdleAsync().ConfigureAwait(false);
         foreach (Reactor reactor in reactors)
         {
             reactor.Dispose();

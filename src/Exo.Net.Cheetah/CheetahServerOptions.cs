@@ -41,9 +41,26 @@ public sealed class CheetahServerOptions
     /// <summary>Most header fields in a request, at least 1; more get 431. Default 100.</summary>
     public int FieldCountMax { get; init; } = 100;
 
+    /// <summary>What the application answers itself. Default nothing.</summary>
+    public CheetahHandlers Handlers { get; init; } = new();
+
     /// <summary>
-    /// Longest body, in bytes, of a request that is read past so that the connection can stay; a longer one gets 413 and the
-    /// connection is closed. No body is ever used. 0 = none. Default 65536.
+    /// Longest body, in bytes, of a request that a handler gets, 0 to 16 MiB; a longer one gets 413, one of unknown length (chunked) 411. Until it is whole the request is kept, within
+    /// <see cref="RequestTimeout"/>. Default 65536.
+    /// </summary>
+    public int HandlerBodyBytesMax { get; init; } = 65536;
+
+    /// <summary>
+    /// Longest body, in bytes, that a handler may write, 1 to 256 MiB; beyond, writing throws. What does not fit into 8 KiB with its head takes frames of the pool while it is sent, and a few objects. Default 1 MiB.
+    /// </summary>
+    public int HandlerResponseBytesMax { get; init; } = 1 << 20;
+
+    /// <summary>Told what a handler threw; the client gets 500 in any case. Called on the thread where it happened, at the same time from several. Default null.</summary>
+    public Action<Exception>? HandlerFailed { get; init; }
+
+    /// <summary>
+    /// Longest body, in bytes, of a request for a document that is read past so that the connection can stay; a longer one gets 413 and the
+    /// connection is closed. No such body is ever used. 0 = none. Default 65536.
     /// </summary>
     public long DiscardedBodyBytesMax { get; init; } = 65536;
 
@@ -77,10 +94,18 @@ public sealed class CheetahServerOptions
         InRange(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));
         InRange(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));
         InRange(DiscardedBodyBytesMax, 0, long.MaxValue, nameof(DiscardedBodyBytesMax));
+        ArgumentNullException.ThrowIfNull(Handlers);
+        InRange(HandlerBodyBytesMax, 0, 16 << 20, nameof(HandlerBodyBytesMax));
+        InRange(HandlerResponseBytesMax, 1, 256 << 20, nameof(HandlerResponseBytesMax));
         InRange(SendBytesPerSecondMin, 0, int.MaxValue, nameof(SendBytesPerSecondMin));
         if (Device is not null && (Network is null || EndPoint.Port == 0))
         {
             throw new ArgumentException("A raw device needs addresses (Network) and a port.", nameof(Device));
+        }
+
+        if (Handlers.Entries.Count > 0 && Network?.ReceiveWindowBytes < RequestHeadBytesMax + HandlerBodyBytesMax)
+        {
+            throw new ArgumentException("A request for a handler must fit into the receive window whole (Network.ReceiveWindowBytes).", nameof(HandlerBodyBytesMax));
         }
 
         Positive(IdleTimeout, nameof(IdleTimeout));

@@ -5,8 +5,8 @@ using Exo.Core.Memory;
 
 namespace Exo.Net.Cheetah;
 
-/// <summary>What a lookup through the cache came to. A document in it has been retained for the receiver.</summary>
-internal readonly record struct DocumentResult(DocumentResultStatus Status, Document? Document = null);
+/// <summary>What a lookup through the cache came to, or the wait of a deferred handler: who writes the response then. A document in it has been retained for the receiver.</summary>
+internal readonly record struct DocumentResult(DocumentResultStatus Status, Document? Document = null, CheetahHandler? Handler = null);
 
 /// <summary>The statuses of <see cref="DocumentLookupStatus"/> and the source's own failure.</summary>
 internal enum DocumentResultStatus : byte
@@ -145,6 +145,10 @@ internal sealed class DocumentCache : IDisposable
         return false;
     }
 
+    /// <summary>Bytes that no path leads to, in frames, for one response; the caller is their only holder. Null when there are no frames for them.</summary>
+    public Document? TryHouse(ReadOnlyMemory<byte> bytes) =>
+        TryCopyIn([], DocumentContent.FromBytes(bytes, DateTimeOffset.UnixEpoch, version: 0, contentType: "application/octet-stream"));
+
     /// <summary>
     /// Completes when no lookup is under way. A source that ignores its cancellation token keeps it waiting: the lookup's
     /// frames may not be given up while it runs.
@@ -273,13 +277,7 @@ internal sealed class DocumentCache : IDisposable
         }
         else
         {
-            int needed = (int)((content.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes);
-            while (frames.FreeCount < needed && TryEvictOne())
-            {
-            }
-
-            document = Document.TryCreate(frames, path, content);
-            Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
+            document = TryCopyIn(path, content);
         }
 
         if (document is null)
@@ -293,6 +291,19 @@ internal sealed class DocumentCache : IDisposable
         }
 
         return new DocumentResult(DocumentResultStatus.Found, document);
+    }
+
+    // Makes room for bytes by evicting others. Null when that is not enough.
+    private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content)
+    {
+        int needed = (int)((content.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes);
+        while (frames.FreeCount < needed && TryEvictOne())
+        {
+        }
+
+        Document? document = Document.TryCreate(frames, path, content);
+        Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
+        return document;
     }
 
     // Puts a document into the cache if there is room or room can be made; else it lives as long as its responses.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Net;
+
 namespace Exo.Net.Cheetah.Http;
 
 /// <summary>Which time is running on a connection.</summary>
@@ -32,12 +34,21 @@ internal abstract class HttpConnection
     /// <summary>No more requests are read; close when all is sent.</summary>
     public bool ClosesAfterSend;
 
+    /// <summary>The client has been told to send the body of its next request.</summary>
+    public bool HasSaidContinue;
+
     public DeadlineKind DeadlineKind;
     public long DeadlineMs;
 
     /// <summary>Bytes this connection has been sent, and how many of them when its pace was last judged.</summary>
     public long SentBytes;
     public long SentBytesAtJudgement;
+
+    /// <summary>The client's address and port.</summary>
+    public abstract IPEndPoint RemoteEndPoint { get; }
+
+    /// <summary>The client is on this machine.</summary>
+    public abstract bool IsFromLoopback { get; }
 
     // The wheel's links.
     public long WheelTick = -1;

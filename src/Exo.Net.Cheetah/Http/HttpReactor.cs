@@ -8,11 +8,12 @@ namespace Exo.Net.Cheetah.Http;
 /// a client waits. One thread.
 /// <code>
 /// bytes ─> parse ─> refuse
+///                ├> the application's handler writes the response (HttpReactor.Handlers.cs)
 ///                └> find the document ─> respond, the next request
 ///                                     └> ticket: the client waits, the same bytes come again when the lookup has come back
 /// </code>
 /// </summary>
-internal abstract class HttpReactor
+internal abstract partial class HttpReactor
 {
     private const int StatusWaiting = 0;
 
@@ -23,10 +24,12 @@ internal abstract class HttpReactor
     // Written by the reactor's thread, read by any; torn reads cannot happen on 64-bit machines.
     private long requestCount, refusedCount, hitCount;
 
-    private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, bool usesPrebuiltHeads = true)
+    private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, bool usesPrebuiltHeads = true)
     {
         Options = options;
         this.cache = cache;
+        this.handlers = handlers;
+        handled = new ResponseBuffer(handlers.IsEmpty ? 0 : options.HandlerResponseBytesMax);
         limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
         pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
         Responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads);
@@ -127,6 +130,11 @@ internal abstract class HttpReactor
     // Writes the response to one whole request. False when its document must be waited for.
     private bool Answer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request)
     {
+        if (!handlers.IsEmpty && FindHandlers(head, request, out ReadOnlySpan<byte> handledPath) is { } route)
+        {
+            return AnswerByHandler(connection, head, request, handledPath, route);
+        }
+
         bool bodyEnds = Responder.BodyEndsConnection(head, Options.DiscardedBodyBytesMax);
         bool closes = !head.KeepsConnection || bodyEnds || ClosesAll;
         bool saysKeepAlive = !head.IsHttp11 && !closes;
@@ -155,11 +163,16 @@ internal abstract class HttpReactor
             Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
         }
 
+        EndRequest(connection, head, closes, bodyEnds);
+        return true;
+    }
+
+    private void EndRequest(HttpConnection connection, in RequestHead head, bool closes, bool bodyEnds)
+    {
         requestCount++;
         connection.ClosesAfterSend = closes;
         connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
         connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
-        return true;
     }
 
     // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.

@@ -58,18 +58,18 @@ internal sealed class PrebuiltHead
     }
 
     /// <summary>Builds a small page for a status, with its body behind the head.</summary>
-    public static PrebuiltHead Page(int status)
+    public static PrebuiltHead Page(int status, string allowed = "GET, HEAD")
     {
         byte[] body = Encoding.ASCII.GetBytes(
             $"<!doctype html><title>{status}</title><h1>{status} {Encoding.ASCII.GetString(ResponseHead.Reason(status))}</h1>\n");
-        Span<byte> room = stackalloc byte[512];
+        Span<byte> room = new byte[512 + allowed.Length];
         var head = new ResponseHead(room);
         head.Status(status);
         head.Field("Content-Type: "u8, "text/html; charset=utf-8"u8);
         head.Field("Content-Length: "u8, body.Length);
         if (status == 405)
         {
-            head.Field("Allow: "u8, "GET, HEAD"u8);
+            head.Field("Allow: "u8, Encoding.Latin1.GetBytes(allowed));
         }
 
         if (status == 503)

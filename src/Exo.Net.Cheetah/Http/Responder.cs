@@ -9,6 +9,9 @@ namespace Exo.Net.Cheetah.Http;
 /// </summary>
 internal sealed class Responder
 {
+    // Status line, Date, Content-Type and its line end, Content-Length, Connection, the empty line.
+    private const int HandledHeadBytesMax = 64 + 37 + 16 + 40 + PrebuiltHead.ConnectionFieldBytesMax + 2;
+
     private static readonly PrebuiltHead?[] Pages = BuildPages();
 
     private readonly byte[] date = new byte[HttpDate.LengthBytes];
@@ -52,10 +55,47 @@ internal sealed class Responder
         head.IsChunked || head.ContentLengthBytes > discardedBodyBytesMax || (head.ExpectsContinue && head.HasBody);
 
     /// <summary>A small prebuilt page.</summary>
-    public void Page(ResponseQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive)
-    {
-        PrebuiltHead page = Pages[status]!;
+    public void Page(ResponseQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive) => Page(queue, Pages[status]!, isHead, closes, saysKeepAlive);
+
+    /// <summary>A page built elsewhere.</summary>
+    public void Page(ResponseQueue queue, PrebuiltHead page, bool isHead, bool closes, bool saysKeepAlive) =>
         queue.Add(page.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive), withBody: !isHead));
+
+    /// <summary>What a handler wrote can leave behind its head, in the same piece.</summary>
+    public static bool IsOnePiece(ResponseBuffer response) =>
+        HandledHeadBytesMax + response.ContentType.Length + response.Fields.Length + response.Body.Length <= ResponseQueue.HeadBytesMax;
+
+    /// <summary>What a handler wrote. A body that is not <see cref="IsOnePiece">one piece</see> is given in frames; the caller's hold on it passes on.</summary>
+    public void Handled(ResponseQueue queue, ResponseBuffer response, Document? body, bool isHead, bool closes, bool saysKeepAlive)
+    {
+        Span<byte> room = queue.Room;
+        var head = new ResponseHead(room);
+        head.Status(response.Status);
+        if (!response.Body.IsEmpty)
+        {
+            head.Field("Content-Type: "u8, response.ContentType);
+        }
+
+        if (response.Status is not (204 or 304))
+        {
+            head.Field("Content-Length: "u8, response.Body.Length);
+        }
+
+        head.Raw(response.Fields);
+        int headBytes = Finish(ref head, room, closes, saysKeepAlive);
+        if (isHead || response.Body.IsEmpty)
+        {
+            queue.Add(headBytes);
+        }
+        else if (body is null)
+        {
+            response.Body.CopyTo(room[headBytes..]);
+            queue.Add(headBytes + response.Body.Length);
+        }
+        else
+        {
+            queue.Add(headBytes, body, 0, body.LengthBytes);
+        }
     }
 
     /// <summary>308, or 301 for HTTP/1.0, to the same path with a slash. False when the address would be too long.</summary>

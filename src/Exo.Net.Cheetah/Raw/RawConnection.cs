@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Net;
 using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Tcp;
 
@@ -23,6 +24,10 @@ internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
 
     /// <summary>The last request is one that a handler could have answered: it may answer the next.</summary>
     public bool IsAnswerable;
+
+    public override IPEndPoint RemoteEndPoint => Tcp.RemoteEndPoint;
+
+    public override bool IsFromLoopback => false;
 
     /// <summary>Bytes the client has acknowledged, but for answers of a handler that the stack has not heard of.</summary>
     public long AcknowledgedBytes => QueuedBytes + Tcp.TakenOverBytes - Tcp.QueuedBytes;

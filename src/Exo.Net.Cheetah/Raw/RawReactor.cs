@@ -25,8 +25,8 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     private long drainDeadlineMs;
     private long acceptedCount, openCount, timeOutCount, abortedCount;
 
-    public RawReactor(CheetahServerOptions options, DocumentCache cache, NetworkDevice device, NetworkStackOptions network, int port)
-        : base(options, cache, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
+    public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, NetworkDevice device, NetworkStackOptions network, int port)
+        : base(options, cache, handlers, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
     {
         this.device = device;
         this.port = port;
@@ -68,6 +68,8 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
                 ConnectionsOpen = Volatile.Read(ref openCount),
                 Requests = RequestCount + answered.Requests,
                 RequestsRefused = RefusedCount,
+                RequestsHandled = HandledCount,
+                HandlerFailures = HandlerFailureCount,
                 BytesSent = Volatile.Read(ref stack.Tcp.Counters.BytesSent) + answered.Bytes,
                 PayloadBytesSent = queue.PayloadBytes + answered.BodyBytes,
                 PayloadBytesCopied = Volatile.Read(ref stack.Tcp.Counters.BytesCopied),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Net;
 using Exo.Net.Cheetah.Http;
 
 namespace Exo.Net.Cheetah.Sockets;
@@ -41,6 +42,10 @@ internal sealed class Connection(int slot) : HttpConnection
     /// <summary>In the reactor's list of connections that have more to do.</summary>
     public bool IsReady;
 
+    public override IPEndPoint RemoteEndPoint => ListeningSocket.PeerOf(Socket);
+
+    public override bool IsFromLoopback => IPAddress.IsLoopback(RemoteEndPoint.Address);
+
     /// <summary>Makes the object new for another client.</summary>
     public void Reset(int socket)
     {
@@ -49,7 +54,7 @@ internal sealed class Connection(int slot) : HttpConnection
         Parser = default;
         StoredBytes = 0;
         BodyBytesToSkip = 0;
-        HasArrived = ClosesAfterSend = LingersBeforeClose = IsLingering = PeerHasClosed = HangUpSeen = false;
+        HasArrived = HasSaidContinue = ClosesAfterSend = LingersBeforeClose = IsLingering = PeerHasClosed = HangUpSeen = false;
         Arrived = default;
         SentBytes = SentBytesAtJudgement = 0;
     }

@@ -41,6 +41,19 @@ internal static unsafe class ListeningSocket
         uint lengthBytes = AddressBytesMax;
         int result = Libc.GetSocketName(socket, address, &lengthBytes);
         Invariant.Check(result == 0);
+        return EndPointIn(address);
+    }
+
+    /// <summary>Who is at the other end of a connected socket; no address if the connection has ended.</summary>
+    public static IPEndPoint PeerOf(int socket)
+    {
+        byte* address = stackalloc byte[AddressBytesMax];
+        uint lengthBytes = AddressBytesMax;
+        return Libc.GetPeerName(socket, address, &lengthBytes) == 0 ? EndPointIn(address) : new IPEndPoint(IPAddress.Any, 0);
+    }
+
+    private static IPEndPoint EndPointIn(byte* address)
+    {
         var bytes = new ReadOnlySpan<byte>(address, AddressBytesMax);
         int port = BinaryPrimitives.ReadUInt16BigEndian(bytes[2..]);
         return *(ushort*)address == Libc.AddressFamilyInet6

@@ -359,7 +359,7 @@ internal sealed unsafe partial class Reactor
         connection.HasArrived = false;
         if (connection.Stored is { } stored)
         {
-            spareBuffers.Push(stored);
+            Return(stored);
             connection.Stored = null;
         }
 
@@ -376,13 +376,15 @@ internal sealed unsafe partial class Reactor
 
     private void Return(SendQueue empty) => (empty.IsFullSize ? spareQueues : spareSmallQueues).Push(empty);
 
+    private void Return(byte[] stored) => (stored.Length == storedBytes ? spareBuffers : spareBodyBuffers).Push(stored);
+
     private int Unstore(Connection connection)
     {
         int have = connection.StoredBytes;
         if (connection.Stored is { } stored)
         {
             stored.AsSpan(0, have).CopyTo(received);
-            spareBuffers.Push(stored);
+            Return(stored);
             connection.Stored = null;
             connection.StoredBytes = 0;
         }
@@ -395,7 +397,7 @@ internal sealed unsafe partial class Reactor
         Invariant.Check(connection.Stored is null);
         if (have > 0)
         {
-            connection.Stored = spareBuffers.TryPop(out byte[]? spare) ? spare : new byte[received.Length];
+            connection.Stored = (have <= storedBytes ? spareBuffers : spareBodyBuffers).TryPop(out byte[]? spare) ? spare : new byte[have <= storedBytes ? storedBytes : received.Length];
             received.AsSpan(0, have).CopyTo(connection.Stored);
             connection.StoredBytes = have;
         }

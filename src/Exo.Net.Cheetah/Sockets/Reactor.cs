@@ -34,7 +34,9 @@ internal sealed unsafe partial class Reactor : HttpReactor
     private readonly byte[] events = GC.AllocateUninitializedArray<byte>(EventsMax * 16, pinned: true);
     private readonly byte[] received;
     private readonly IoVector[] vectors = GC.AllocateUninitializedArray<IoVector>(SendQueue.VectorsMax, pinned: true);
+    private readonly int storedBytes;   // of a buffer for a request without its body
     private readonly Stack<byte[]> spareBuffers = new();
+    private readonly Stack<byte[]> spareBodyBuffers = new();
     private readonly Stack<SendQueue> spareQueues = new();
     private readonly Stack<SendQueue> spareSmallQueues = new();
     private readonly Queue<Connection> ready = new();
@@ -54,13 +56,14 @@ internal sealed unsafe partial class Reactor : HttpReactor
     private SendTally sends;
     private long acceptedCount, openCount, timeOutCount, abortedCount, callCount;
 
-    public Reactor(CheetahServerOptions options, DocumentCache cache, int listener, int index)
-        : base(options, cache)
+    public Reactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, int listener, int index)
+        : base(options, cache, handlers)
     {
         this.listener = listener;
         time = options.Time;
         startTimestamp = time.GetTimestamp();
-        received = GC.AllocateUninitializedArray<byte>(Math.Max(16384, options.RequestHeadBytesMax), pinned: true);
+        storedBytes = Math.Max(16384, options.RequestHeadBytesMax);
+        received = GC.AllocateUninitializedArray<byte>(Math.Max(storedBytes, RequestBytesMax(options, handlers)), pinned: true);
         epoll = Libc.EpollCreate(Libc.EpollCreateCloseOnExec);
         wake = Libc.EventFile(0, Libc.EventFdNonBlocking | Libc.EventFdCloseOnExec);
         Invariant.Check(epoll >= 0 && wake >= 0);
@@ -99,6 +102,8 @@ internal sealed unsafe partial class Reactor : HttpReactor
         ConnectionsOpen = Volatile.Read(ref openCount),
         Requests = RequestCount,
         RequestsRefused = RefusedCount,
+        RequestsHandled = HandledCount,
+        HandlerFailures = HandlerFailureCount,
         BytesSent = Volatile.Read(ref sends.Bytes),
         PayloadBytesSent = Volatile.Read(ref sends.PayloadBytes),
         CacheHits = HitCount,

@@ -99,6 +99,27 @@ public partial class AnswersTests
     }
 
     [Fact]
+    public void What_a_custom_handler_answers_is_never_answered_elsewhere()
+    {
+        int calls = 0;
+        using var site = new AnsweringServer(handlers: new CheetahHandlers().Add("GET", "/count", (in request, response) => response.Write(++calls)));
+        site.Documents.Set("/count", TestServer.Bytes(10));   // the path is the handler's
+        byte[] document = TestServer.Bytes(10, seed: 2);
+        site.Documents.Set("/a", document);
+        site.Server.Start();
+        using AnsweringServer.Client client = site.Connect();
+        for (int i = 1; i <= 100; i++)
+        {
+            Assert.Equal(document, client.Get("/a"));
+            Assert.Equal((2 * i) - 1, Number(client.Get("/count")));
+            Assert.Equal(2 * i, Number(client.Get("/count")));
+        }
+
+        Assert.Equal((300, 200), (site.Server.Counters.Requests, site.Server.Counters.RequestsHandled));
+        Assert.InRange(site.Answered.Requests, 0, 98);
+    }
+
+    [Fact]
     public void A_change_is_seen_by_the_next_request()
     {
         using var site = new AnsweringServer();

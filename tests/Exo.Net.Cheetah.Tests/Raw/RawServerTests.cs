@@ -21,14 +21,14 @@ public class RawServerTests
         private readonly SimulatedWire wire;
         private readonly SimulatedNetworkDevice inner;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null)
         {
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new() }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -49,14 +49,22 @@ public class RawServerTests
 
         public NetworkStack Client { get; }
 
-        public byte[] Get(string request, TimeSpan? most = null)
+        /// <summary>Bytes that the reactor has allocated in its turns, the wire aside.</summary>
+        public long AllocatedBytes { get; private set; }
+
+        public byte[] Get(string request, TimeSpan? most = null) => Get(new Peer(request), most);
+
+        public byte[] Get(Peer peer, TimeSpan? most = null)
         {
-            var peer = new Peer(request);
             Client.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), peer);
             TimeSpan end = Time.Elapsed + (most ?? TimeSpan.FromMinutes(5));
             while (!peer.IsClosed && Time.Elapsed < end)
             {
-                if (Client.Poll() + Reactor.Turn() > 0)
+                int came = Client.Poll();
+                long before = GC.GetAllocatedBytesForCurrentThread() - Device.AllocatedBytes;
+                came += Reactor.Turn();
+                AllocatedBytes += GC.GetAllocatedBytesForCurrentThread() - Device.AllocatedBytes - before;
+                if (came > 0)
                 {
                     continue;
                 }
@@ -85,17 +93,25 @@ public class RawServerTests
         private NetworkStackOptions Network(string address) => new() { Addresses = [InterfaceAddress.Parse(address)], Time = Time, Seed = 5 };
     }
 
-    private sealed class Peer(string request) : ITcpHandler
+    /// <summary>Sends pieces, each when something has come back for the one before it.</summary>
+    private sealed class Peer(params string[] pieces) : ITcpHandler
     {
+        private int next;
+
         public List<byte> Bytes { get; } = [];
 
         public bool IsClosed { get; private set; }
 
-        public void OnOpened(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.ASCII.GetBytes(request)));
+        public void OnOpened(TcpConnection connection) => Send(connection);
 
         public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes)
         {
             Bytes.AddRange(bytes);
+            if (next < pieces.Length)
+            {
+                Send(connection);
+            }
+
             return bytes.Length;
         }
 
@@ -106,6 +122,8 @@ public class RawServerTests
         public void OnPeerClosed(TcpConnection connection) => connection.CloseSend();
 
         public void OnClosed(TcpConnection connection, TcpCloseReason reason) => IsClosed = true;
+
+        private void Send(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.ASCII.GetBytes(pieces[next++])));
     }
 
     private static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
@@ -202,6 +220,91 @@ public class RawServerTests
         Assert.Equal(2, text.Split("HTTP/1.1 200").Length - 1);
         Assert.Contains("HTTP/1.1 404", text, StringComparison.Ordinal);
         Assert.Equal(1, site.Device.DataPacketsSent);
+    }
+
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(1000, 3)]
+    [InlineData(1000, 60_000)]
+    [InlineData(700_001, 60_000)]
+    public void A_handler_answers_over_a_bad_wire_as_a_document_does(int lengthBytes, int bodyBytes)
+    {
+        byte[] bytes = TestServer.Bytes(lengthBytes);
+        string body = new('b', bodyBytes), got = "";
+        CheetahHandlers handlers = new CheetahHandlers().Add("POST", "/a", (in request, response) =>
+        {
+            got = Encoding.ASCII.GetString(request.Body);
+            Assert.False(request.IsFromLoopback);
+            Assert.Equal("10.0.0.1", request.RemoteEndPoint.Address.ToString());
+            response.Write(bytes);
+        });
+        using var site = new Site(handlers: handlers);
+        site.Wire.Impairments = new WireImpairments { Loss = 0.03, Delay = TimeSpan.FromMilliseconds(2), Duplication = 0.02 };
+        Assert.Equal(bytes, Body(site.Get($"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: {bodyBytes}\r\nConnection: close\r\n\r\n{body}")));
+        Assert.Equal(body, got);
+        Assert.Equal((1, 1), (site.Server.Counters.Requests, site.Server.Counters.RequestsHandled));
+    }
+
+    [Fact]
+    public void A_small_handled_response_is_one_packet()
+    {
+        using var site = new Site(handlers: new CheetahHandlers().Add("GET", "/a", (in request, response) => response.Write("hello"u8)));
+        site.Get("GET /a HTTP/1.1\r\nHost: x\r\n\r\nHEAD /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        Assert.Equal(1, site.Device.DataPacketsSent);
+    }
+
+    [Fact]
+    public void Who_waits_to_be_told_to_send_a_body_is_told_on_a_raw_device_too()
+    {
+        using var site = new Site(handlers: new CheetahHandlers().Add("POST", "/a", (in request, response) => response.Write(request.Body)));
+        string answer = Encoding.ASCII.GetString(site.Get(new Peer("POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n", "hello")));
+        Assert.StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", answer, StringComparison.Ordinal);
+        Assert.EndsWith("\r\n\r\nhello", answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_deferred_handler_comes_back_to_the_thread_of_the_stack()
+    {
+        int thread = 0;
+        TaskCompletionSource<CheetahHandler> waited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var site = new Site(handlers: new CheetahHandlers()
+            .AddDeferred("POST", "/slow", (in request, stopping) =>
+            {
+                string body = Encoding.ASCII.GetString(request.Body);
+                ThreadPool.QueueUserWorkItem(_ => waited.SetResult((in again, response) =>
+                {
+                    thread = Environment.CurrentManagedThreadId;
+                    Assert.Equal(body, Encoding.ASCII.GetString(again.Body));
+                    response.Write(again.Body);
+                }));
+                return new ValueTask<CheetahHandler>(waited.Task);
+            })
+            .Add("GET", "/quick", (in request, response) => response.Write("quick"u8)));
+        string request = "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nslowGET /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        string answer = Encoding.ASCII.GetString(site.Get(request));
+        Assert.Equal(["slowHTTP/1.1 200 OK", "quick"], answer.Split("\r\n").Where(line => line.StartsWith("slow", StringComparison.Ordinal) || line.StartsWith("quick", StringComparison.Ordinal)));
+        Assert.Equal(Environment.CurrentManagedThreadId, thread);
+    }
+
+    [Fact]
+    public void Requests_on_one_connection_allocate_nothing_whoever_answers()
+    {
+        byte[] payload = TestServer.Bytes(1024);
+        using var site = new Site(handlers: new CheetahHandlers().Add("GET", "/handled", (in request, response) => response.Write(payload)));
+        site.Documents.Set("/cached", payload);
+        const string Handled = "GET /handled HTTP/1.1\r\nHost: x\r\n\r\n", Cached = "GET /cached HTTP/1.1\r\nHost: x\r\n\r\n", Last = "GET /handled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+        // One request after the other; a connection itself allocates, and so do queues until they have grown.
+        long Allocated(int count)
+        {
+            long before = site.AllocatedBytes;
+            site.Get(new Peer([.. Enumerable.Range(0, count).Select(i => i % 2 == 0 ? Handled : Cached), Last]));
+            return site.AllocatedBytes - before;
+        }
+
+        Allocated(2000);
+        Allocated(2000);
+        Assert.Equal(Allocated(10), Allocated(2000));
     }
 
     [Fact]

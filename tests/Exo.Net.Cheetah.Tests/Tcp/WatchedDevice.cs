@@ -31,6 +31,9 @@ internal sealed class WatchedDevice(NetworkDevice inner) : NetworkDevice(inner.N
 
     public int PacketsSent { get; private set; }
 
+    /// <summary>Bytes that watching and the wire have allocated: not the stack's.</summary>
+    public long AllocatedBytes { get; private set; }
+
     public override NetworkDeviceFeatures Features => inner.Features;
 
     public override NetworkDeviceCounters Counters => inner.Counters;
@@ -41,6 +44,7 @@ internal sealed class WatchedDevice(NetworkDevice inner) : NetworkDevice(inner.N
 
     protected override int TransmitChecked(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
     {
+        long before = GC.GetAllocatedBytesForCurrentThread();
         foreach (TransmitPacket packet in packets)
         {
             byte[] bytes = new byte[packet.Header.LengthBytes];
@@ -55,11 +59,14 @@ internal sealed class WatchedDevice(NetworkDevice inner) : NetworkDevice(inner.N
             Look(bytes, payload, isOut: true);
         }
 
-        return inner.Transmit(packets, slices);
+        int accepted = inner.Transmit(packets, slices);
+        AllocatedBytes += GC.GetAllocatedBytesForCurrentThread() - before;
+        return accepted;
     }
 
     protected override int ReceiveInto(ReceiveBatch batch)
     {
+        long before = GC.GetAllocatedBytesForCurrentThread();
         int count = inner.Receive(batch);
         for (int i = 0; i < count; i++)
         {
@@ -68,6 +75,7 @@ internal sealed class WatchedDevice(NetworkDevice inner) : NetworkDevice(inner.N
             Look(bytes, 0, isOut: false);
         }
 
+        AllocatedBytes += GC.GetAllocatedBytesForCurrentThread() - before;
         return count;
     }
 
