@@ -110,6 +110,15 @@ public sealed partial class CffsVolume
         return ReplaceAllCoreAsync(path, contents, permissions, identity, durable, IoMode.Async);
     }
 
+    /// <summary>Sets a run of neighbouring free blocks aside for files that will be read together (<see cref="CffsPlacement"/>). It may be shorter than asked for, or empty.</summary>
+    /// <param name="lengthBytes">For contents of so many bytes; each file's are counted in whole blocks of 4096.</param>
+    public CffsPlacement SetAside(long lengthBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        CheckOpen();
+        return new CffsPlacement(Core, (uint)Math.Min((lengthBytes + CffsSpace.BlockBytes - 1) / CffsSpace.BlockBytes, uint.MaxValue));
+    }
+
     private async ValueTask ReplaceAllCoreAsync(string path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
     {
         byte[] target = PathName.Encode(path);

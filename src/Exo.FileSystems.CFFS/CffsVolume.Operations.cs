@@ -305,6 +305,7 @@ public sealed partial class CffsVolume
             if (isLast)
             {
                 Core.Allocator.Close(ref inode.Window);
+                inode.Placement = null;
             }
         }
 

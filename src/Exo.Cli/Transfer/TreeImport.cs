@@ -10,7 +10,7 @@ namespace Exo.Cli.Transfer;
 /// Copies a host tree into a volume in one pass, directory by directory: the files of a directory are written one after another,
 /// which is what lets C-FFS put them next to one another. A directory gets its attributes after its contents, so that its time survives them.
 /// </summary>
-internal sealed class TreeImport(CffsVolume volume, SyncReport synced, StepCounts counts, string imagePath, CancellationToken cancellation)
+internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, StepCounts counts, string imagePath, CancellationToken cancellation)
 {
     private const int BufferBytes = 4 << 20;
 
@@ -28,11 +28,18 @@ internal sealed class TreeImport(CffsVolume volume, SyncReport synced, StepCount
     /// <summary>Host files that were left out, each with a line on standard error.</summary>
     public int Problems { get; private set; }
 
-    /// <summary>Copies the contents and attributes of <paramref name="source"/> into the directory <paramref name="target"/>.</summary>
-    public void Run(HostDirectory source, byte[] target)
+    /// <summary>Copies the contents and attributes of <paramref name="source"/> into the directory <paramref name="target"/>, pages with what they include first if they are to be grouped.</summary>
+    public void Run(HostDirectory source, byte[] target, bool groupPages)
     {
         _imageFile = IdOf(imagePath);
         MakeParents(target);
+        if (groupPages)
+        {
+            // Names are read once from each open directory.
+            using HostDirectory site = source.OpenDirectory("."u8);
+            PlacePages(site, site, "/"u8.ToArray(), target);
+        }
+
         Copy(source, target);
         SetAttributes(target, source.Stat(default));
     }
@@ -51,9 +58,9 @@ internal sealed class TreeImport(CffsVolume volume, SyncReport synced, StepCount
                 {
                     subdirectories.Add((name, stat));
                 }
-                else
+                else if (Symbols.Join(target, name) is { } path && !_placed.Contains(path))
                 {
-                    CopyEntry(source, name, stat, Symbols.Join(target, name));
+                    CopyEntry(source, name, stat, path);
                 }
             }
             catch (HostException error)
@@ -133,6 +140,11 @@ internal sealed class TreeImport(CffsVolume volume, SyncReport synced, StepCount
         CffsFile? created = null;
         Replacing(path, () => created = volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew));
         using CffsFile to = created!;
+        if (_placement is { } placement)
+        {
+            to.PlaceIn(placement);
+        }
+
         long offset = 0;
         while (count > 0)
         {

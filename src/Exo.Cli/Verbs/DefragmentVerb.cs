@@ -16,7 +16,11 @@ internal static class DefragmentVerb
         Option<bool> dryRun = new("--dry-run", "-n") { Description = "Only measure, and estimate what would be gained" };
         VerbCommand command = new("defrag", "Brings the small files of each directory together again, and large files into few runs of blocks.")
         {
-            Notes = ["Interrupted, by a signal or a power cut, it loses nothing: each file is whole, where it was or where it goes."],
+            Notes =
+            [
+                "Interrupted, by a signal or a power cut, it loses nothing: each file is whole, where it was or where it goes.",
+                "Pages that were imported with --group-pages are parted from what they include.",
+            ],
             Examples = ["exo defrag disk.img", "exo defrag --dry-run disk.img /photos"],
         };
         command.Add(image);

@@ -69,11 +69,7 @@ internal sealed class BlockAllocator(XnVolume disk)
             return TryFind(0, wanted, out extent);
         }
 
-        if (window.Count > 0 && window.Generation != _generation)
-        {
-            window = window with { Count = 0 };
-        }
-
+        DropIfVoid(ref window);
         if (window.Count < wanted && window.Count < windowBlocks / 4)
         {
             ulong near = window.Next != 0 ? window.Next : goal;
@@ -94,11 +90,30 @@ internal sealed class BlockAllocator(XnVolume disk)
             window = new AllocationWindow(found.First.Value, found.Count, _generation);
         }
 
-        uint take = Math.Min(wanted, window.Count);
-        extent = new BlockExtent(new BlockNumber(window.Next), take);
-        _runs.Set(extent, aside: false);
-        window = window with { Next = window.Next + take, Count = window.Count - take };
+        extent = Take(ref window, wanted);
         return true;
+    }
+
+    /// <summary>Sets one run aside, behind what was placed last: as long as wanted, or the longest that was seen. It is used up and not refilled (<see cref="TryTakeSetAside"/>). Empty where there is none.</summary>
+    public AllocationWindow SetAside(uint blocks)
+    {
+        BlockExtent found = default;
+        if (!HasWindows || blocks == 0 || !TrySearch(_cursor < _runs.End ? _cursor : 0, Affordable(blocks), out found))
+        {
+            return default;
+        }
+
+        _cursor = found.End.Value;
+        _runs.Set(found, aside: true);
+        return new AllocationWindow(found.First.Value, found.Count, _generation);
+    }
+
+    /// <summary>Takes blocks that were set aside, as many as are left of those wanted; the caller allocates them at once, under the same lock. False when none is left.</summary>
+    public bool TryTakeSetAside(ref AllocationWindow window, uint wanted, out BlockExtent extent)
+    {
+        DropIfVoid(ref window);
+        extent = window.Count > 0 ? Take(ref window, wanted) : default;
+        return extent.Count > 0;
     }
 
     /// <summary>The run at exactly this place, if all of it is free and not set aside.</summary>
@@ -164,6 +179,23 @@ internal sealed class BlockAllocator(XnVolume disk)
 
     /// <summary>Lifts the limit.</summary>
     public void Release() => _runs.Limit = ulong.MaxValue;
+
+    private void DropIfVoid(ref AllocationWindow window)
+    {
+        if (window.Count > 0 && window.Generation != _generation)
+        {
+            window = window with { Count = 0 };
+        }
+    }
+
+    private BlockExtent Take(ref AllocationWindow window, uint wanted)
+    {
+        uint take = Math.Min(wanted, window.Count);
+        BlockExtent extent = new(new BlockNumber(window.Next), take);
+        _runs.Set(extent, aside: false);
+        window = window with { Next = window.Next + take, Count = window.Count - take };
+        return extent;
+    }
 
     /// <summary>A window may have an eighth of the free blocks, and nothing more is set aside than needed once half of them are.</summary>
     private uint Affordable(uint windowBlocks)

@@ -117,6 +117,22 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// From now on, and as long as some handle of it is open, blocks that the file gets come from a run that was set aside, while it has any. Contents get one block at least, unless they lie in the
+    /// file's record: none is shared with other small files of the directory.
+    /// </summary>
+    /// <param name="placement">The run, of the same volume.</param>
+    /// <exception cref="CffsException">BadHandle.</exception>
+    public void PlaceIn(CffsPlacement placement)
+    {
+        ArgumentNullException.ThrowIfNull(placement);
+        ThrowIfClosed(CffsOpenMode.Write);
+        lock (_core.Metadata)
+        {
+            _inode.Placement = placement;
+        }
+    }
+
     /// <summary>Writes at an offset; the file grows as needed.</summary>
     /// <exception cref="CffsException">BadHandle, ReadOnly, NoSpace, FileTooLarge.</exception>
     public void Write(long offset, ReadOnlySpan<byte> source)

@@ -140,10 +140,10 @@ internal sealed partial class FileStore
         return true;
     }
 
-    /// <summary>The first contents of an empty file go to its sector's pack. False when there is no room: they go to a block of their own.</summary>
+    /// <summary>The first contents of an empty file go to its sector's pack. False when there is no room, or the file is to lie elsewhere than with its directory: they go to a block of their own.</summary>
     private async ValueTask<bool> TryPackAsync(Inode inode, ReadOnlyMemory<byte> source, IoMode mode, bool holdsContainer = false)
     {
-        if (inode.Container is not { } container || inode.Record is not { Kind: SlotKind.File, Size: 0, Count: 0, Depth: 0, InlineLength: 0 } || !IsPackable(container, source.Length))
+        if (inode.Placement is not null || inode.Container is not { } container || inode.Record is not { Kind: SlotKind.File, Size: 0, Count: 0, Depth: 0, InlineLength: 0 } || !IsPackable(container, source.Length))
         {
             return false;
         }

@@ -811,11 +811,16 @@ internal sealed partial class FileStore(VolumeCore core)
     }
 
     /// <summary>
-    /// Chooses blocks: small files next to the others of their directory, in its window; larger ones behind their own last block, in a window that grows with them.
+    /// Chooses blocks: those set aside for the file; else small files next to the others of their directory, in its window; larger ones behind their own last block, in a window that grows with them.
     /// Under the metadata lock.
     /// </summary>
     private bool TryPlace(Inode inode, uint wanted, out BlockExtent place)
     {
+        if (inode.Placement is { } placement && placement.TryTake(wanted, out place))
+        {
+            return true;
+        }
+
         BlockMap map = inode.Map;
         Inode? container = inode.Container;
         if (map.TotalBlocks + wanted <= BlockAllocator.SmallFileBlocks && container is not null)

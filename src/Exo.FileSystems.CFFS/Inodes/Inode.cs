@@ -104,6 +104,9 @@ internal sealed class Inode
     /// <summary>Blocks set aside for this inode: a directory's group, or a growing file's run.</summary>
     public AllocationWindow Window;
 
+    /// <summary>Where a file's next blocks are taken from, before its directory's window. Guarded by the metadata lock.</summary>
+    public CffsPlacement? Placement { get; set; }
+
     /// <summary>How often contents of a directory's small files were fetched (<see cref="Files.FileStore"/>). Racy: a hint.</summary>
     public int GroupMisses { get; set; }
 
