@@ -31,6 +31,9 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
     /// <summary>Inode number.</summary>
     public ulong Inode => _inode.Number;
 
+    /// <summary>What the handle is of; held until it is closed.</summary>
+    internal Inode Node => _inode;
+
     /// <summary>Length in bytes.</summary>
     public long Length => (long)_inode.Record.Size;
 

@@ -91,7 +91,7 @@ internal sealed partial class FileStore
         {
             long length = Math.Min(piece, end - at);
             long known = KnownBytes(inode, at, length, orOnItsWay: true);
-            if (known < length && !TryBegin(Collect(inode, at + known, length - known).Requests.ToArray()))
+            if (known < length && TryBegin(Collect(inode, at + known, length - known).Requests.ToArray()) is null)
             {
                 break;
             }
@@ -104,8 +104,8 @@ internal sealed partial class FileStore
         return hasBegun;
     }
 
-    /// <summary>Begins to read a piece. False when it is to be tried again: too much is on its way.</summary>
-    private bool TryBegin(XnReadRequest[] requests)
+    /// <summary>Begins to read a piece. Null when it is to be tried again: too much is on its way.</summary>
+    private Task? TryBegin(XnReadRequest[] requests)
     {
         FrameNumber[] frames = new FrameNumber[core.Cache.CountAbsent(requests)];
         lock (_aheadLock)
@@ -113,17 +113,19 @@ internal sealed partial class FileStore
             _ = _ahead.RemoveAll(static task => task.IsCompleted);
             if (_isFinished || _aheadBlocks + frames.Length > AheadBlocksMax)
             {
-                return false;
+                return null;
             }
 
             // A piece for which there is no room is passed over: to look for room costs much where there is none.
-            if (core.Cache.TryTakeFrames(frames))
+            if (!core.Cache.TryTakeFrames(frames))
             {
-                _aheadBlocks += frames.Length;
-                _ahead.Add(ReadPieceAsync(requests, frames));
+                return Task.CompletedTask;
             }
 
-            return true;
+            _aheadBlocks += frames.Length;
+            Task piece = ReadPieceAsync(requests, frames);
+            _ahead.Add(piece);
+            return piece;
         }
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
 using Exo.FileSystems.CFFS;
+using Exo.FileSystems.CFFS.Inodes;
+using Exo.Net.Cheetah.Pages;
 
 namespace Exo.Net.Cheetah;
 
@@ -15,7 +17,7 @@ namespace Exo.Net.Cheetah;
 /// <param name="volume">The volume; it outlives the server.</param>
 /// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
 /// <param name="identity">Whose permissions count; null is user 65534 without groups.</param>
-public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource, IAnnouncedSource
+public sealed partial class CffsDocumentSource(CffsVolume volume, string root = "/", CffsIdentity? identity = null) : IDocumentSource, IAnnouncedSource
 {
     // How often a document is taken again that changed while it was being taken.
     private const int MaxAttempts = 8;
@@ -66,6 +68,7 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
             }
 
             file = await volume.OpenFileAsync(path, CffsOpenMode.Read, 0, guest, cancellationToken).ConfigureAwait(false);
+            bool isColdPage = FetchesIncludes && PageIncludes.IsPage(path.Span) && await volume.Core.Files.FetchFirstAsync(file.Node, IoMode.Async).ConfigureAwait(false);
             for (int attempt = 0; ; attempt++)
             {
                 // Length, times and bytes of one and the same version: somebody may be writing.
@@ -90,7 +93,7 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
                 }
             }
 
-            Held held = new(file, lease, names);
+            Held held = new(file, lease, names, isColdPage);
             DateTimeOffset modified = DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
             UInt128 entity = new(file.Inode ^ ((ulong)lease.Version << 40), (ulong)stat.ChangeTimeNs);
             DocumentContent content = DocumentContent.FromFrames(
@@ -122,13 +125,15 @@ public sealed class CffsDocumentSource(CffsVolume volume, string root = "/", Cff
     }
 
     /// <summary>What a document holds of the volume: the open file, so that its version can be asked, and the frames.</summary>
-    private sealed class Held(CffsFile file, CffsLease lease, long namesVersion) : IDisposable
+    private sealed class Held(CffsFile file, CffsLease lease, long namesVersion, bool isColdPage) : IDisposable
     {
         public CffsFile File => file;
 
         public CffsLease Lease => lease;
 
         public long NamesVersion => namesVersion;
+
+        public bool IsColdPage => isColdPage;
 
         public void Dispose()
         {

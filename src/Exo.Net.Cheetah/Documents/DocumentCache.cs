@@ -2,6 +2,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using Exo.Core.Memory;
+using Exo.Net.Cheetah.Pages;
 
 namespace Exo.Net.Cheetah;
 
@@ -290,6 +291,11 @@ internal sealed class DocumentCache : IDisposable
             Keep(path, document);
         }
 
+        if (source is IPageSource pages && pages.IsColdPage(content))
+        {
+            FetchIncludes(pages, path, document);
+        }
+
         return new DocumentResult(DocumentResultStatus.Found, document);
     }
 
@@ -304,6 +310,39 @@ internal sealed class DocumentCache : IDisposable
         Document? document = Document.TryCreate(frames, path, content);
         Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
         return document;
+    }
+
+    // On another thread, and counted as a flight: the page goes out meanwhile, and its frames are not given up while it is read.
+    private void FetchIncludes(IPageSource pages, byte[] path, Document page)
+    {
+        lock (gate)
+        {
+            if (isDisposed)
+            {
+                return;
+            }
+
+            flyingCount++;
+        }
+
+        bool retained = page.TryRetain();
+        Invariant.Check(retained);
+        _ = Task.Run(async () =>
+        {
+            try
+            {
+                await pages.FetchIncludesAsync(path, page.Content, stopping).ConfigureAwait(false);
+            }
+            catch (Exception failure) when (failure is not InvariantException)
+            {
+                // Whoever asks for what it includes is told.
+            }
+            finally
+            {
+                page.Release();
+                End();
+            }
+        });
     }
 
     // Puts a document into the cache if there is room or room can be made; else it lives as long as its responses.
