@@ -53,6 +53,12 @@ public readonly record struct CheetahCounters
     /// <summary>Connections ended by an error of the socket, most often a client that went away.</summary>
     public long ConnectionsAborted { get; init; }
 
+    /// <summary>Lines written to the access log.</summary>
+    public long AccessLogLines { get; init; }
+
+    /// <summary>Responses that are missing in the access log, because there was no room for them or the output did not take them.</summary>
+    public long AccessLogDropped { get; init; }
+
     /// <summary>System calls for waiting, receiving and sending.</summary>
     public long SystemCalls { get; init; }
 

@@ -3,6 +3,7 @@ using System.Net;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
 using Exo.Core.Net;
+using Exo.Net.Cheetah.Logging;
 using Exo.Net.Cheetah.Raw;
 using Exo.Net.Cheetah.Sockets;
 
@@ -21,6 +22,7 @@ public sealed class CheetahServer : IAsyncDisposable
     private readonly Lock gate = new();
     private Reactor[] reactors = [];
     private RawReactor? raw;
+    private AccessLog? log;
     private Task? stopped;
 
     /// <summary>Makes a server that does not listen yet.</summary>
@@ -59,6 +61,8 @@ public sealed class CheetahServer : IAsyncDisposable
                 CacheEvictions = cache.EvictionCount,
                 CacheBytes = cache.UsedBytes,
                 PayloadBytesCopied = cache.CopiedBytes,
+                AccessLogLines = log?.WrittenCount ?? 0,
+                AccessLogDropped = log?.DroppedCount ?? 0,
             };
             foreach (CheetahCounters part in (IEnumerable<CheetahCounters>)(raw is null ? reactors.Select(reactor => reactor.Counters) : [raw.Counters]))
             {
@@ -90,8 +94,11 @@ public sealed class CheetahServer : IAsyncDisposable
 
     internal DocumentCache Cache => cache;
 
+    internal AccessLog? Log => log;
+
     /// <summary>Listens and serves. Returns as soon as clients can connect.</summary>
     /// <exception cref="EndPointUnavailableException">The port is taken, or the address cannot be listened on.</exception>
+    /// <exception cref="IOException">The access log's file cannot be opened.</exception>
     /// <exception cref="InvalidOperationException">The server was started before; it cannot be started twice.</exception>
     public void Start()
     {
@@ -123,6 +130,8 @@ public sealed class CheetahServer : IAsyncDisposable
                     listeners.Add(listener);
                     EndPoint = ListeningSocket.EndPointOf(listener);
                 }
+
+                OpenLog();
             }
             catch
             {
@@ -131,7 +140,7 @@ public sealed class CheetahServer : IAsyncDisposable
                 throw;
             }
 
-            reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, handlers, listener, index))];
+            reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, handlers, log, listener, index))];
             foreach (Reactor reactor in reactors)
             {
                 reactor.Start();
@@ -143,7 +152,8 @@ public sealed class CheetahServer : IAsyncDisposable
     internal RawReactor StartRaw(NetworkDevice device)
     {
         NetworkStackOptions network = options.Network!;
-        raw = new RawReactor(options, cache, handlers, device, network, options.EndPoint.Port);
+        OpenLog();
+        raw = new RawReactor(options, cache, handlers, log, device, network, options.EndPoint.Port);
         EndPoint = new IPEndPoint(network.Addresses[0].Address.ToIPAddress(), options.EndPoint.Port);
         return raw;
     }
@@ -174,12 +184,23 @@ public sealed class CheetahServer : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Opens the file of the access log anew, for whoever has renamed or removed it. Completes when everything decided on before is in the old file, which is closed then.
+    /// When the file cannot be opened the task fails, with an <see cref="IOException"/>, and the old one stays.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The server writes no log to a path, or has not been started.</exception>
+    public Task ReopenAccessLogAsync() => log is not null && options.AccessLog!.Path is not null
+        ? log.ReopenAsync()
+        : throw new InvalidOperationException("The server has no access log with a path, or has not been started.");
+
     /// <summary>Stops without waiting for responses under way.</summary>
     public async ValueTask DisposeAsync()
     {
         await StopAsync(TimeSpan.Zero).ConfigureAwait(false);
         stopping.Dispose();
     }
+
+    private void OpenLog() => log = options.AccessLog is { } settings ? new AccessLog(settings, options.RequestHeadBytesMax, options.Time) : null;
 
     private async Task FinishAsync()
     {
@@ -198,6 +219,11 @@ public sealed class CheetahServer : IAsyncDisposable
         }
 
         raw?.Dispose();
+        if (log is not null)
+        {
+            await log.DisposeAsync().ConfigureAwait(false);
+        }
+
         cache.Dispose();
     }
 }

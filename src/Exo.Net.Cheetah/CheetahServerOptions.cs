@@ -79,10 +79,15 @@ public sealed class CheetahServerOptions
     /// <summary>Slower clients than this many bytes per second are cut off at the next judgement. Default 240.</summary>
     public int SendBytesPerSecondMin { get; init; } = 240;
 
+    /// <summary>Where responses are logged; null: nowhere. With a log the kernel answers no requests for the server (<see cref="Device"/>), since it could not log them. Default null.</summary>
+    public AccessLogOptions? AccessLog { get; init; }
+
     /// <summary>The clock. Default the system's.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
-    internal void Validate()
+    /// <summary>Checks what can be checked before the server is made, which does the same.</summary>
+    /// <exception cref="ArgumentException">A setting makes no sense; <see cref="ArgumentException.ParamName"/> is the property's name.</exception>
+    public void Validate()
     {
         ArgumentNullException.ThrowIfNull(EndPoint);
         ArgumentNullException.ThrowIfNull(Time);
@@ -106,6 +111,20 @@ public sealed class CheetahServerOptions
         if (Handlers.Entries.Count > 0 && Network?.ReceiveWindowBytes < RequestHeadBytesMax + HandlerBodyBytesMax)
         {
             throw new ArgumentException("A request for a handler must fit into the receive window whole (Network.ReceiveWindowBytes).", nameof(HandlerBodyBytesMax));
+        }
+
+        if (AccessLog is { } log)
+        {
+            if (log.Path is null == log.Output is null)
+            {
+                throw new ArgumentException("An access log goes to a path or to a stream: one of the two.", nameof(AccessLog));
+            }
+
+            InRange(log.RingBytes, Math.Max(1 << 16, 3 * RequestHeadBytesMax), 1 << 30, nameof(log.RingBytes));
+            if (log.FlushInterval < TimeSpan.Zero || log.FlushInterval > TimeSpan.FromMinutes(1))
+            {
+                throw new ArgumentOutOfRangeException(nameof(AccessLog), log.FlushInterval, "A log is written after at most a minute.");
+            }
         }
 
         Positive(IdleTimeout, nameof(IdleTimeout));

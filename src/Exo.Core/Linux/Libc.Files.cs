@@ -54,6 +54,7 @@ internal static unsafe partial class Libc
 internal static class FileAbi
 {
     public const int O_WRONLY = 1;
+    public const int O_APPEND = 0x400;
     public const int O_NONBLOCK = 0x800;
     public static readonly int O_NOFOLLOW = ArchitectureAbi.Current.O_NOFOLLOW;
     public const int AT_SYMLINK_NOFOLLOW = 0x100;

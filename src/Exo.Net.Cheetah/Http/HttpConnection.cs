@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Http;
 
@@ -17,6 +18,9 @@ internal enum DeadlineKind : byte
 internal abstract class HttpConnection
 {
     public RequestParser Parser;
+
+    /// <summary>Who the client is. On sockets only while there is a log.</summary>
+    public abstract InternetAddress RemoteAddress { get; }
 
     /// <summary>Bytes of a body still to be read past.</summary>
     public long BodyBytesToSkip;

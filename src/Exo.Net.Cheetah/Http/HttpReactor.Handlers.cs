@@ -72,22 +72,23 @@ internal abstract partial class HttpReactor
             status = 503;
         }
 
+        ResponseOutcome outcome;
         if (status == 0)
         {
-            Responder.Handled(Responses, handled, body, isHead, closes, saysKeepAlive);
+            outcome = Responder.Handled(Responses, handled, body, isHead, closes, saysKeepAlive);
         }
         else if (status == 405)
         {
-            Responder.Page(Responses, route.NotAllowed, isHead, closes, saysKeepAlive);
+            outcome = Responder.Page(Responses, 405, route.NotAllowed, isHead, closes, saysKeepAlive);
         }
         else
         {
-            Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
+            outcome = Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
         }
 
         handledCount++;
         connection.HasSaidContinue = false;
-        EndRequest(connection, head, closes, bodyEnds);
+        EndRequest(connection, head, request, outcome, closes, bodyEnds);
         return true;
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using Exo.Net.Cheetah.Logging;
 
 namespace Exo.Net.Cheetah.Http;
 
@@ -7,9 +8,9 @@ namespace Exo.Net.Cheetah.Http;
 /// From the bytes of clients to responses in a queue: what a reactor does whatever its transport is, which derives from this and says where responses go and how
 /// a client waits. One thread.
 /// <code>
-/// bytes ─> parse ─> refuse
-///                ├> the application's handler writes the response (HttpReactor.Handlers.cs)
-///                └> find the document ─> respond, the next request
+/// bytes ─> parse ─> refuse ─> log
+///                ├> the application's handler writes the response ─> log (HttpReactor.Handlers.cs)
+///                └> find the document ─> respond ─> log, the next request
 ///                                     └> ticket: the client waits, the same bytes come again when the lookup has come back
 /// </code>
 /// </summary>
@@ -20,11 +21,12 @@ internal abstract partial class HttpReactor
     private readonly DocumentCache cache;
     private readonly RequestLimits limits;
     private readonly byte[] pathRoom;
+    private readonly AccessRing? log;
 
     // Written by the reactor's thread, read by any; torn reads cannot happen on 64-bit machines.
     private long requestCount, refusedCount, hitCount;
 
-    private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, bool usesPrebuiltHeads = true)
+    private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, bool usesPrebuiltHeads = true)
     {
         Options = options;
         this.cache = cache;
@@ -32,6 +34,7 @@ internal abstract partial class HttpReactor
         handled = new ResponseBuffer(handlers.IsEmpty ? 0 : options.HandlerResponseBytesMax);
         limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
         pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
+        this.log = log?.AddRing();
         Responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads);
     }
 
@@ -63,9 +66,6 @@ internal abstract partial class HttpReactor
 
     /// <summary>Whether the next request of a client may be answered now; if not, its bytes come again.</summary>
     protected abstract bool MayAnswer(HttpConnection connection);
-
-    /// <summary>Answers what is no request, and closes.</summary>
-    protected abstract void Refuse(HttpConnection connection, int status);
 
     /// <summary>Somebody who brings the answer of a lookup back to this reactor's thread.</summary>
     protected abstract IDocumentWaiter MakeTicket(HttpConnection connection);
@@ -104,7 +104,7 @@ internal abstract partial class HttpReactor
             if (status == ParseStatus.Refused)
             {
                 refusedCount++;
-                Refuse(connection, connection.Parser.RefusalStatus);
+                Refuse(connection, request, connection.Parser.RefusalStatus);
                 return data.Length;
             }
 
@@ -119,6 +119,15 @@ internal abstract partial class HttpReactor
         }
 
         return used;
+    }
+
+    /// <summary>A last page for what is no request, or has waited too long: the connection ends with it, and nothing behind it is read.</summary>
+    protected void Refuse(HttpConnection connection, ReadOnlySpan<byte> request, int status)
+    {
+        ResponseOutcome outcome = Responder.Page(Responses, status, isHead: false, closes: true, saysKeepAlive: false);
+        connection.ClosesAfterSend = true;
+        connection.LingersBeforeClose = true;
+        Log(connection, request, outcome);
     }
 
     protected void SetDeadline(HttpConnection connection, DeadlineKind kind, TimeSpan after)
@@ -139,6 +148,7 @@ internal abstract partial class HttpReactor
         bool closes = !head.KeepsConnection || bodyEnds || ClosesAll;
         bool saysKeepAlive = !head.IsHttp11 && !closes;
         bool isHead = head.Method == Method.Head;
+        ResponseOutcome outcome;
         int status = Responder.StatusByMethodAndBody(head, Options.DiscardedBodyBytesMax);
         if (status == 0)
         {
@@ -149,30 +159,43 @@ internal abstract partial class HttpReactor
                     return false;
                 case 200:
                     OnAnswer(connection, head, request, found.Document!, closes, saysKeepAlive);
-                    Responder.Document(Responses, head, request, found.Document!, closes, saysKeepAlive);
+                    outcome = Responder.Document(Responses, head, request, found.Document!, closes, saysKeepAlive);
                     break;
-                case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive):
+                case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive, out outcome):
                     break;
                 default:
-                    Responder.Page(Responses, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
+                    outcome = Responder.Page(Responses, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
                     break;
             }
         }
         else
         {
-            Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
+            outcome = Responder.Page(Responses, status, isHead, closes, saysKeepAlive);
         }
 
-        EndRequest(connection, head, closes, bodyEnds);
+        EndRequest(connection, head, request, outcome, closes, bodyEnds);
         return true;
     }
 
-    private void EndRequest(HttpConnection connection, in RequestHead head, bool closes, bool bodyEnds)
+    private void EndRequest(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, ResponseOutcome outcome, bool closes, bool bodyEnds)
     {
         requestCount++;
+        Log(connection, request, outcome);
         connection.ClosesAfterSend = closes;
         connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
         connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
+    }
+
+    // A response has been decided on. The request may have come in part, or be none.
+    private void Log(HttpConnection connection, ReadOnlySpan<byte> request, ResponseOutcome outcome)
+    {
+        if (log is not null)
+        {
+            ref readonly RequestHead head = ref connection.Parser.Head;
+            log.Write(
+                Responder.NowUnixSeconds, connection.RemoteAddress, outcome, connection.Parser.RequestLine(request, limits),
+                head.Referer.Count > 0, head.Referer.In(request), head.UserAgent.Count > 0, head.UserAgent.In(request));
+        }
     }
 
     // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.

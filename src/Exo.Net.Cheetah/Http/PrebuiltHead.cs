@@ -23,6 +23,9 @@ internal sealed class PrebuiltHead
     /// <summary>Longest Connection field.</summary>
     public const int ConnectionFieldBytesMax = 24;
 
+    /// <summary>Bytes of a body built in.</summary>
+    public int BodyBytes => bytes.Length - bodyOffset;
+
     /// <summary>The bytes as built, with the date of the epoch.</summary>
     public ReadOnlySpan<byte> Bytes => bytes;
 

@@ -48,6 +48,7 @@ internal struct RequestHead
     public bool ExpectsContinue;
     public bool ExpectsUnknown;
     public int LengthBytes;
+    public FieldSlot RequestLine;
     public FieldSlot Path;
     public FieldSlot Query;
 
@@ -66,6 +67,8 @@ internal struct RequestHead
     public FieldSlot IfUnmodifiedSince;
     public FieldSlot IfRange;
     public FieldSlot Range;
+    public FieldSlot Referer;
+    public FieldSlot UserAgent;
 
     /// <summary>The connection may carry another request (RFC 9112 section 9.3).</summary>
     public readonly bool KeepsConnection => !WantsClose && (IsHttp11 || WantsKeepAlive);

@@ -36,6 +36,19 @@ internal struct RequestParser
     /// <summary>Where the parser stands, without reading on.</summary>
     public readonly ParseStatus Status => status;
 
+    /// <summary>The request line without its end, as far as it has come; also of what was refused.</summary>
+    public readonly ReadOnlySpan<byte> RequestLine(ReadOnlySpan<byte> request, in RequestLimits limits)
+    {
+        if (hasRequestLine)
+        {
+            return Head.RequestLine.In(request);
+        }
+
+        ReadOnlySpan<byte> line = request[lineStart..Math.Min(request.Length, lineStart + limits.RequestLineBytes)];
+        int lineFeed = line.IndexOf((byte)'\n');
+        return (lineFeed < 0 ? line : line[..lineFeed]).TrimEnd((byte)'\r');
+    }
+
     /// <summary>Reads on. <paramref name="request"/> starts at the first byte of this request and only ever grows.</summary>
     public ParseStatus Advance(ReadOnlySpan<byte> request, in RequestLimits limits)
     {
@@ -87,6 +100,7 @@ internal struct RequestParser
             }
 
             hasRequestLine = true;
+            Head.RequestLine = new FieldSlot { Start = start, LengthBytes = lengthBytes, Count = 1 };
             RequestLine(request, start, lengthBytes);
         }
         else if (lengthBytes == 0)
@@ -260,6 +274,9 @@ internal struct RequestParser
                 Head.ExpectsContinue |= HttpText.Is(value, "100-continue"u8);
                 Head.ExpectsUnknown |= !HttpText.Is(value, "100-continue"u8);
                 break;
+            case 7 when HttpText.Is(name, "referer"u8):
+                Note(ref Head.Referer, valueStart, value);
+                break;
             case 8 when HttpText.Is(name, "if-match"u8):
                 Note(ref Head.IfMatch, valueStart, value);
                 break;
@@ -268,6 +285,9 @@ internal struct RequestParser
                 break;
             case 10 when HttpText.Is(name, "connection"u8):
                 Connection(value);
+                break;
+            case 10 when HttpText.Is(name, "user-agent"u8):
+                Note(ref Head.UserAgent, valueStart, value);
                 break;
             case 13 when HttpText.Is(name, "if-none-match"u8):
                 Note(ref Head.IfNoneMatch, valueStart, value);

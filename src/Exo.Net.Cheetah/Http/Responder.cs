@@ -55,18 +55,21 @@ internal sealed class Responder
         head.IsChunked || head.ContentLengthBytes > discardedBodyBytesMax || (head.ExpectsContinue && head.HasBody);
 
     /// <summary>A small prebuilt page.</summary>
-    public void Page(ResponseQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive) => Page(queue, Pages[status]!, isHead, closes, saysKeepAlive);
+    public ResponseOutcome Page(ResponseQueue queue, int status, bool isHead, bool closes, bool saysKeepAlive) => Page(queue, status, Pages[status]!, isHead, closes, saysKeepAlive);
 
     /// <summary>A page built elsewhere.</summary>
-    public void Page(ResponseQueue queue, PrebuiltHead page, bool isHead, bool closes, bool saysKeepAlive) =>
+    public ResponseOutcome Page(ResponseQueue queue, int status, PrebuiltHead page, bool isHead, bool closes, bool saysKeepAlive)
+    {
         queue.Add(page.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive), withBody: !isHead));
+        return new ResponseOutcome(status, isHead ? 0 : page.BodyBytes);
+    }
 
     /// <summary>What a handler wrote can leave behind its head, in the same piece.</summary>
     public static bool IsOnePiece(ResponseBuffer response) =>
         HandledHeadBytesMax + response.ContentType.Length + response.Fields.Length + response.Body.Length <= ResponseQueue.HeadBytesMax;
 
     /// <summary>What a handler wrote. A body that is not <see cref="IsOnePiece">one piece</see> is given in frames; the caller's hold on it passes on.</summary>
-    public void Handled(ResponseQueue queue, ResponseBuffer response, Document? body, bool isHead, bool closes, bool saysKeepAlive)
+    public ResponseOutcome Handled(ResponseQueue queue, ResponseBuffer response, Document? body, bool isHead, bool closes, bool saysKeepAlive)
     {
         Span<byte> room = queue.Room;
         var head = new ResponseHead(room);
@@ -96,18 +99,21 @@ internal sealed class Responder
         {
             queue.Add(headBytes, body, 0, body.LengthBytes);
         }
+
+        return new ResponseOutcome(response.Status, isHead ? 0 : response.Body.Length);
     }
 
     /// <summary>308, or 301 for HTTP/1.0, to the same path with a slash. False when the address would be too long.</summary>
-    public bool TryRedirectToFolder(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> path, ReadOnlySpan<byte> query, bool closes, bool saysKeepAlive)
+    public bool TryRedirectToFolder(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> path, ReadOnlySpan<byte> query, bool closes, bool saysKeepAlive, out ResponseOutcome outcome)
     {
+        outcome = new ResponseOutcome(head.IsHttp11 ? 308 : 301, 0);
         if ((path.Length * 3) + query.Length + 512 > ResponseQueue.HeadBytesMax)
         {
             return false;
         }
 
         var response = new ResponseHead(queue.Room);
-        response.Status(head.IsHttp11 ? 308 : 301);
+        response.Status(outcome.Status);
         response.Raw("Location: "u8);
         Span<byte> encoded = stackalloc byte[ResponseQueue.HeadBytesMax];
         response.Raw(encoded[..TargetPath.Encode(path, encoded)]);
@@ -119,7 +125,7 @@ internal sealed class Responder
     }
 
     /// <summary>Answers GET or HEAD with a document. The caller's hold on it passes on.</summary>
-    public void Document(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
+    public ResponseOutcome Document(ResponseQueue queue, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
     {
         bool isHead = head.Method == Method.Head;
         switch (Preconditions.Evaluate(head, request, document.EntityTag, document.LastModifiedUnixSeconds, dateUnixSeconds))
@@ -127,11 +133,10 @@ internal sealed class Responder
             case PreconditionOutcome.NotModified:
                 queue.Add(document.NotModifiedHead.CopyTo(queue.Room, date, ConnectionField(closes, saysKeepAlive)));
                 document.Release();
-                return;
+                return new ResponseOutcome(304, 0);
             case PreconditionOutcome.Failed:
-                Page(queue, 412, isHead, closes, saysKeepAlive);
                 document.Release();
-                return;
+                return Page(queue, 412, isHead, closes, saysKeepAlive);
         }
 
         // A Range field means something for GET only, and is one field (RFC 9110 section 14.2).
@@ -144,13 +149,11 @@ internal sealed class Responder
                 case RangeOutcome.Unsatisfiable:
                     Unsatisfiable(queue, document, closes, saysKeepAlive);
                     document.Release();
-                    return;
+                    return new ResponseOutcome(416, 0);
                 case RangeOutcome.Partial when count == 1:
-                    One(queue, document, ranges[0], closes, saysKeepAlive);
-                    return;
+                    return One(queue, document, ranges[0], closes, saysKeepAlive);
                 case RangeOutcome.Partial:
-                    Many(queue, document, ranges[..count], closes, saysKeepAlive);
-                    return;
+                    return Many(queue, document, ranges[..count], closes, saysKeepAlive);
             }
         }
 
@@ -160,11 +163,12 @@ internal sealed class Responder
         {
             queue.Add(headBytes);
             document.Release();
+            return new ResponseOutcome(200, 0);
         }
-        else
-        {
-            queue.Add(headBytes, document, 0, document.LengthBytes);
-        }
+
+        long lengthBytes = document.LengthBytes;   // the queue may let go of it at once
+        queue.Add(headBytes, document, 0, lengthBytes);
+        return new ResponseOutcome(200, lengthBytes);
     }
 
     /// <summary>Whether a request has no more to say than which document it wants: then everybody who says the same gets the same.</summary>
@@ -215,7 +219,7 @@ internal sealed class Responder
         return Finish(ref response, queue.Room, closes, saysKeepAlive);
     }
 
-    private void One(ResponseQueue queue, Document document, in ByteRange range, bool closes, bool saysKeepAlive)
+    private ResponseOutcome One(ResponseQueue queue, Document document, in ByteRange range, bool closes, bool saysKeepAlive)
     {
         var response = new ResponseHead(queue.Room);
         response.Status(206);
@@ -227,10 +231,11 @@ internal sealed class Responder
         Validators(ref response, document);
         int headBytes = Finish(ref response, queue.Room, closes, saysKeepAlive);
         queue.Add(headBytes, document, range.OffsetBytes, range.LengthBytes);
+        return new ResponseOutcome(206, range.LengthBytes);
     }
 
     // multipart/byteranges (RFC 9110 section 14.6). Part heads are written twice: once to count them for Content-Length.
-    private void Many(ResponseQueue queue, Document document, ReadOnlySpan<ByteRange> ranges, bool closes, bool saysKeepAlive)
+    private ResponseOutcome Many(ResponseQueue queue, Document document, ReadOnlySpan<ByteRange> ranges, bool closes, bool saysKeepAlive)
     {
         NextBoundary();
         Span<byte> partRoom = stackalloc byte[512];
@@ -259,6 +264,7 @@ internal sealed class Responder
         last.Raw(boundary);
         last.Raw("--\r\n"u8);
         queue.Add(last.LengthBytes);
+        return new ResponseOutcome(206, totalBytes);
     }
 
     private int PartHead(Span<byte> room, Document document, in ByteRange range)

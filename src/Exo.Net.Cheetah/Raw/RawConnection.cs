@@ -2,6 +2,7 @@
 using System.Net;
 using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Raw;
 
@@ -9,6 +10,8 @@ namespace Exo.Net.Cheetah.Raw;
 internal sealed class RawConnection(TcpConnection tcp) : HttpConnection
 {
     public TcpConnection Tcp { get; } = tcp;
+
+    public override InternetAddress RemoteAddress => Tcp.Key.Remote;
 
     /// <summary>Its place in the reactor's list.</summary>
     public int Index;

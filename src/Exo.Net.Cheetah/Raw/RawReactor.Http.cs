@@ -148,12 +148,6 @@ internal sealed partial class RawReactor
         return false;
     }
 
-    protected override void Refuse(HttpConnection connection, int status)
-    {
-        Responder.Page(queue, status, isHead: false, closes: true, saysKeepAlive: false);
-        connection.ClosesAfterSend = true;
-    }
-
     protected override IDocumentWaiter MakeTicket(HttpConnection connection) => new RawTicket(this, (RawConnection)connection);
 
     // The FIN rides on the last segment of the response; what the client still sends is thrown away (RFC 9112 section 9.6).
@@ -196,7 +190,7 @@ internal sealed partial class RawReactor
         {
             timeOutCount++;
             queue.Current = client;
-            Responder.Page(queue, client.DeadlineKind == DeadlineKind.Request ? 408 : 503, isHead: false, closes: true, saysKeepAlive: false);
+            Refuse(client, client.Tcp.Received is { } received ? received.Bytes : default, client.DeadlineKind == DeadlineKind.Request ? 408 : 503);
             queue.Current = null;
             queue.HasFailed = false;
             client.Ticket = null;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Logging;
 using Exo.Net.Cheetah.Tcp;
 using Exo.Net.Cheetah.Tcp.Answers;
 
@@ -25,8 +26,8 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     private long drainDeadlineMs;
     private long acceptedCount, openCount, timeOutCount, abortedCount;
 
-    public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, NetworkDevice device, NetworkStackOptions network, int port)
-        : base(options, cache, handlers, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
+    public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, NetworkDevice device, NetworkStackOptions network, int port)
+        : base(options, cache, handlers, log, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
     {
         this.device = device;
         this.port = port;
@@ -34,7 +35,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         startTimestamp = time.GetTimestamp();
         stack = new NetworkStack(device, network);
         queue = new RawResponseQueue(stack.Tcp);
-        if (device.TakesHandlers)
+        if (device.TakesHandlers && log is null)   // of what a handler answers nothing could be logged
         {
             BeginAnswers(cache, network.Without);
         }

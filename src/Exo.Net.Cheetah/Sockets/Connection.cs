@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
 using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Sockets;
 
@@ -14,6 +15,8 @@ namespace Exo.Net.Cheetah.Sockets;
 /// </summary>
 internal sealed class Connection(int slot) : HttpConnection
 {
+    private InternetAddress remoteAddress;
+
     /// <summary>Index in the reactor's table.</summary>
     public int Slot { get; } = slot;
 
@@ -22,6 +25,8 @@ internal sealed class Connection(int slot) : HttpConnection
 
     /// <summary>The descriptor; -1 when closed.</summary>
     public int Socket = -1;
+
+    public override InternetAddress RemoteAddress => remoteAddress;
 
     /// <summary>Bytes received and not consumed, with a buffer only while there are some.</summary>
     public byte[]? Stored;
@@ -47,10 +52,11 @@ internal sealed class Connection(int slot) : HttpConnection
     public override bool IsFromLoopback => IPAddress.IsLoopback(RemoteEndPoint.Address);
 
     /// <summary>Makes the object new for another client.</summary>
-    public void Reset(int socket)
+    public void Reset(int socket, InternetAddress remote)
     {
         Invariant.Check(Socket < 0 && Pending is null && Ticket is null && Stored is null && WheelTick < 0);
         Socket = socket;
+        remoteAddress = remote;
         Parser = default;
         StoredBytes = 0;
         BodyBytesToSkip = 0;

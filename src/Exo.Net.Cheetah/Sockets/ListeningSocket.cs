@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
 using Exo.Core.Linux;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Sockets;
 
@@ -14,7 +15,7 @@ internal static unsafe class ListeningSocket
 {
     // sockaddr_in | family 2 | port 2 (big endian) | address 4 | zero 8 |
     // sockaddr_in6| family 2 | port 2 | flow 4 | address 16 | scope 4 |
-    private const int AddressBytesMax = 28;
+    public const int AddressBytesMax = 28;
 
     /// <summary>Opens the socket; with <paramref name="shared"/> several may listen on one port (SO_REUSEPORT).</summary>
     public static int Open(IPEndPoint endPoint, int backlog, bool shared)
@@ -59,6 +60,13 @@ internal static unsafe class ListeningSocket
         return *(ushort*)address == Libc.AddressFamilyInet6
             ? new IPEndPoint(new IPAddress(bytes.Slice(8, 16)), port)
             : new IPEndPoint(new IPAddress(bytes.Slice(4, 4)), port);
+    }
+
+    /// <summary>The address in a sockaddr of either family.</summary>
+    public static InternetAddress AddressIn(byte* address)
+    {
+        var bytes = new ReadOnlySpan<byte>(address, AddressBytesMax);
+        return *(ushort*)address == Libc.AddressFamilyInet6 ? InternetAddress.ReadV6(bytes[8..]) : InternetAddress.ReadV4(bytes[4..]);
     }
 
     private static int Create(IPEndPoint endPoint, bool shared)

@@ -153,8 +153,6 @@ internal sealed unsafe partial class Reactor
 
     protected override bool MayAnswer(HttpConnection connection) => queue.HasRoom || Flush((Connection)connection);
 
-    protected override void Refuse(HttpConnection connection, int status) => End((Connection)connection, status);
-
     protected override IDocumentWaiter MakeTicket(HttpConnection connection) => new DocumentTicket(this, (Connection)connection);
 
     /// <summary>A lookup has come back, perhaps for a connection that waits no more.</summary>
@@ -235,14 +233,6 @@ internal sealed unsafe partial class Reactor
         }
 
         return false;
-    }
-
-    // A last page, then the end. Requests behind are not read.
-    private void End(Connection connection, int status)
-    {
-        Responder.Page(queue, status, isHead: false, closes: true, saysKeepAlive: false);
-        connection.ClosesAfterSend = true;
-        connection.LingersBeforeClose = true;
     }
 
     private void CloseAfterSend(Connection connection)
@@ -329,7 +319,7 @@ internal sealed unsafe partial class Reactor
                 return;
             case DeadlineKind.Request or DeadlineKind.Document when connection.Pending is null && connection.BodyBytesToSkip == 0:
                 timeOutCount++;
-                End(connection, connection.DeadlineKind == DeadlineKind.Request ? 408 : 503);
+                Refuse(connection, connection.Stored.AsSpan(0, connection.StoredBytes), connection.DeadlineKind == DeadlineKind.Request ? 408 : 503);
                 connection.Ticket = null;
                 if (Flush(connection))
                 {

@@ -2,6 +2,8 @@
 using System.Collections.Concurrent;
 using Exo.Core.Linux;
 using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Logging;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Net.Cheetah.Sockets;
 
@@ -45,6 +47,7 @@ internal sealed unsafe partial class Reactor : HttpReactor
 
     private readonly int epoll;
     private readonly int wake;
+    private readonly bool asksWhoConnects;
     private int listener;
     private bool isListening;
     private int wakePending;
@@ -56,10 +59,11 @@ internal sealed unsafe partial class Reactor : HttpReactor
     private SendTally sends;
     private long acceptedCount, openCount, timeOutCount, abortedCount, callCount;
 
-    public Reactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, int listener, int index)
-        : base(options, cache, handlers)
+    public Reactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, int listener, int index)
+        : base(options, cache, handlers, log)
     {
         this.listener = listener;
+        asksWhoConnects = log is not null;
         time = options.Time;
         startTimestamp = time.GetTimestamp();
         storedBytes = Math.Max(16384, options.RequestHeadBytesMax);
@@ -187,6 +191,7 @@ internal sealed unsafe partial class Reactor : HttpReactor
 
     private void Accept()
     {
+        byte* address = stackalloc byte[ListeningSocket.AddressBytesMax];
         for (int i = 0; i < AcceptsPerEventMax && isListening; i++)
         {
             if (openCount >= Options.ConnectionsMax)
@@ -196,7 +201,8 @@ internal sealed unsafe partial class Reactor : HttpReactor
             }
 
             callCount++;
-            int socket = Libc.Accept(listener, null, null, Libc.SocketNonBlocking | Libc.SocketCloseOnExec);
+            uint addressBytes = ListeningSocket.AddressBytesMax;
+            int socket = Libc.Accept(listener, asksWhoConnects ? address : null, asksWhoConnects ? &addressBytes : null, Libc.SocketNonBlocking | Libc.SocketCloseOnExec);
             if (socket < 0)
             {
                 int errno = Errno.Last;
@@ -213,11 +219,11 @@ internal sealed unsafe partial class Reactor : HttpReactor
                 continue;   // a client that gave up meanwhile, or a network error passed on by accept(2)
             }
 
-            Open(socket);
+            Open(socket, asksWhoConnects ? ListeningSocket.AddressIn(address) : default);
         }
     }
 
-    private void Open(int socket)
+    private void Open(int socket, InternetAddress remote)
     {
         if (!free.TryPop(out Connection? connection))
         {
@@ -226,7 +232,7 @@ internal sealed unsafe partial class Reactor : HttpReactor
         }
 
         connection.Generation++;
-        connection.Reset(socket);
+        connection.Reset(socket, remote);
         const uint Interest = Libc.EpollIn | Libc.EpollOut | Libc.EpollReadHangUp | Libc.EpollEdgeTriggered;
         if (Libc.EpollAdd(epoll, socket, Interest, (uint)connection.Slot | ((ulong)connection.Generation << 32)) != 0)
         {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers;
 using System.Buffers.Binary;
+using System.Buffers.Text;
 using System.Net;
 using Exo.Core.Net;
 
@@ -95,6 +97,71 @@ public readonly record struct InternetAddress(ulong High, ulong Low)
         BinaryPrimitives.WriteUInt64BigEndian(bytes, High);
         BinaryPrimitives.WriteUInt64BigEndian(bytes[8..], Low);
         return V6Bytes;
+    }
+
+    /// <summary>Characters of the longest text.</summary>
+    internal const int TextBytesMax = 39;
+
+    /// <summary>Writes dotted notation, or colons as RFC 5952 wants them: lower case, the longest run of two and more zero groups as "::". Returns the characters written.</summary>
+    internal int Format(Span<byte> utf8)
+    {
+        int used = 0;
+        if (IsV4)
+        {
+            for (int shift = 24; shift >= 0; shift -= 8)
+            {
+                Put(utf8, (byte)(V4 >> shift), default, ref used);
+                if (shift > 0)
+                {
+                    utf8[used++] = (byte)'.';
+                }
+            }
+
+            return used;
+        }
+
+        (int zeroesAt, int zeroes) = LongestZeroes();
+        for (int group = 0; group < 8; group++)
+        {
+            if (group == zeroesAt)
+            {
+                utf8[used++] = (byte)':';
+                utf8[used++] = (byte)':';
+                group += zeroes - 1;
+                continue;
+            }
+
+            if (group > 0 && group != zeroesAt + zeroes)
+            {
+                utf8[used++] = (byte)':';
+            }
+
+            Put(utf8, Group(group), new StandardFormat('x'), ref used);
+        }
+
+        return used;
+    }
+
+    private static void Put(Span<byte> utf8, ushort value, StandardFormat format, ref int used)
+    {
+        bool fits = Utf8Formatter.TryFormat(value, utf8[used..], out int written, format);
+        Invariant.Check(fits);
+        used += written;
+    }
+
+    private ushort Group(int index) => (ushort)((index < 4 ? High : Low) >> (48 - (16 * (index & 3))));
+
+    // (-9, 1) when no run has two groups: then nothing comes behind it either.
+    private (int At, int Count) LongestZeroes()
+    {
+        (int At, int Count) longest = (-9, 1);
+        for (int group = 0, run = 0; group < 8; group++)
+        {
+            run = Group(group) == 0 ? run + 1 : 0;
+            longest = run > longest.Count ? (group - run + 1, run) : longest;
+        }
+
+        return longest;
     }
 
     /// <summary>Both are of one family and agree in their first <paramref name="prefixBits"/> bits.</summary>

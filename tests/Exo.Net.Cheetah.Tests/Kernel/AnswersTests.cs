@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS;
+using Exo.Net.Cheetah.Tests.Logging;
 using Exo.Net.Cheetah.Tests.Sockets;
 
 namespace Exo.Net.Cheetah.Tests.Kernel;
@@ -33,6 +34,25 @@ public partial class AnswersTests
         Assert.Equal((1000, 999, 1_000_000, 1), (counters.Requests, counters.CacheHits, counters.PayloadBytesSent, counters.ConnectionsOpen));
         Assert.InRange(site.Server.Raw!.Stack.Tcp.Counters.SegmentsReceived, 3, 100);
         Assert.Equal(site.Answered.Requests * 1000, site.Answered.BodyBytes);
+    }
+
+    [Fact]
+    public async Task With_an_access_log_nothing_is_answered_past_it()
+    {
+        var output = new LogOutput();
+        using var site = new AnsweringServer(accessLog: new AccessLogOptions { Output = output });
+        byte[] bytes = TestServer.Bytes(1000);
+        site.Documents.Set("/a", bytes);
+        site.Server.Start();
+        using AnsweringServer.Client client = site.Connect();
+        for (int i = 0; i < 100; i++)
+        {
+            Assert.Equal(bytes, client.Get("/a"));
+        }
+
+        string[] lines = await output.LinesAsync(site.Server.Log!);
+        Assert.Equal(100, lines.Length);
+        Assert.All(lines, line => Assert.EndsWith("\"GET /a HTTP/1.1\" 200 1000 \"-\" \"-\"", line, StringComparison.Ordinal));
     }
 
     [Fact]

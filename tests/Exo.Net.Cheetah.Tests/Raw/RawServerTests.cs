@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using System.Net;
 using System.Text;
 using Exo.Core.Memory;
@@ -6,6 +7,7 @@ using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Raw;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Tests.Logging;
 using Exo.Net.Cheetah.Tests.Sockets;
 using Exo.Net.Cheetah.Tests.Tcp;
 using Exo.Simulation.Net;
@@ -21,14 +23,14 @@ public class RawServerTests
         private readonly SimulatedWire wire;
         private readonly SimulatedNetworkDevice inner;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null)
         {
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new() }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -123,7 +125,7 @@ public class RawServerTests
 
         public void OnClosed(TcpConnection connection, TcpCloseReason reason) => IsClosed = true;
 
-        private void Send(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.ASCII.GetBytes(pieces[next++])));
+        private void Send(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.Latin1.GetBytes(pieces[next++])));
     }
 
     private static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
@@ -305,6 +307,35 @@ public class RawServerTests
         Allocated(2000);
         Allocated(2000);
         Assert.Equal(Allocated(10), Allocated(2000));
+    }
+
+    [Theory]
+    [MemberData(nameof(LoggedRequests.All), MemberType = typeof(LoggedRequests))]
+    public async Task A_response_is_logged_as_it_was_sent(int index)
+    {
+        var output = new LogOutput();
+        using var site = new Site(accessLog: new AccessLogOptions { Output = output });
+        LoggedRequests.Fill(site.Documents);
+        DateTimeOffset then = site.Time.GetUtcNow();
+        byte[] response = site.Get(LoggedRequests.Request(index));
+        string line = Assert.Single(await output.LinesAsync(site.Server.Log!));
+        string time = line.Split('[', ']')[1];
+        Assert.Equal(LoggedRequests.Line(index, "10.0.0.1", time, response), line);
+        Assert.Equal(then, DateTimeOffset.ParseExact(time, "dd'/'MMM'/'yyyy':'HH':'mm':'ss zzz", CultureInfo.InvariantCulture));
+    }
+
+    [Fact]
+    public async Task A_request_that_never_ends_is_logged_as_far_as_it_came()
+    {
+        var output = new LogOutput();
+        using var site = new Site(accessLog: new AccessLogOptions { Output = output });
+        foreach (string request in (string[])["GET /ha", "GET /most HTTP/1.1\r\nUser-Agent: m\r\nHo"])
+        {
+            site.Get(request);
+        }
+
+        string[] lines = await output.LinesAsync(site.Server.Log!);
+        Assert.Equal(["\"GET /ha\" 408 62 \"-\" \"-\"", "\"GET /most HTTP/1.1\" 408 62 \"-\" \"m\""], lines.Select(one => one.Split("] ")[1]));
     }
 
     [Fact]

@@ -12,6 +12,8 @@ internal sealed class StandingClock : TimeProvider
 {
     private long ticks = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero).UtcTicks;
 
+    public override TimeZoneInfo LocalTimeZone => TimeZoneInfo.Utc;
+
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
     public override DateTimeOffset GetUtcNow() => new(Volatile.Read(ref ticks), TimeSpan.Zero);
@@ -39,8 +41,8 @@ internal sealed class TestServer : IAsyncDisposable
 
     public CheetahServer Server { get; }
 
-    public static CheetahServerOptions Options(TimeProvider? time = null, int reactors = 1) =>
-        new() { EndPoint = new IPEndPoint(IPAddress.Loopback, 0), Time = time ?? TimeProvider.System, Reactors = reactors };
+    public static CheetahServerOptions Options(TimeProvider? time = null, int reactors = 1, AccessLogOptions? accessLog = null) =>
+        new() { AccessLog = accessLog, EndPoint = new IPEndPoint(IPAddress.Loopback, 0), Time = time ?? TimeProvider.System, Reactors = reactors };
 
     public static byte[] Bytes(int count, int seed = 1)
     {
