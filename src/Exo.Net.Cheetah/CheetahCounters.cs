@@ -7,6 +7,9 @@ public readonly record struct CheetahCounters
     /// <summary>Connections accepted.</summary>
     public long ConnectionsAccepted { get; init; }
 
+    /// <summary>On a raw device: connections reset because there were too many, or because the server stops. On sockets they wait in the kernel.</summary>
+    public long ConnectionsRefused { get; init; }
+
     /// <summary>Connections open now.</summary>
     public long ConnectionsOpen { get; init; }
 

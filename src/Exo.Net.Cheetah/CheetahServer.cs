@@ -43,7 +43,7 @@ public sealed class CheetahServer : IAsyncDisposable
         this.options = options;
         long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
         cache = new DocumentCache(frames, source, cacheBytes, stopping.Token);
-        handlers = new HandlerRoutes(options.Handlers, stopping.Token);
+        handlers = new HandlerRoutes(options.StatusPath is null ? options.Handlers : new StatusPage(this, options, frames).AddTo(options.Handlers), stopping.Token);
         EndPoint = options.EndPoint;
     }
 
@@ -69,6 +69,7 @@ public sealed class CheetahServer : IAsyncDisposable
                 sum = sum with
                 {
                     ConnectionsAccepted = sum.ConnectionsAccepted + part.ConnectionsAccepted,
+                    ConnectionsRefused = sum.ConnectionsRefused + part.ConnectionsRefused,
                     ConnectionsOpen = sum.ConnectionsOpen + part.ConnectionsOpen,
                     Requests = sum.Requests + part.Requests,
                     RequestsRefused = sum.RequestsRefused + part.RequestsRefused,

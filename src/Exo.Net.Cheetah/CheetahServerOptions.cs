@@ -59,6 +59,18 @@ public sealed class CheetahServerOptions
     public Action<Exception>? HandlerFailed { get; init; }
 
     /// <summary>
+    /// Path of a page that shows connections, cache and rings, like "/-/status", and below it "/metrics" the same as text in Prometheus' format; null: there is none. Each time it is
+    /// asked for every reactor looks at all of its connections. Default null.
+    /// </summary>
+    public string? StatusPath { get; init; }
+
+    /// <summary>
+    /// Whether the status page is for whoever can reach the server; otherwise it is for clients that connect from this machine's loopback addresses, a proxy on it included, and others get 403. On a raw device,
+    /// which has no such clients, it must be. Default false.
+    /// </summary>
+    public bool StatusIsPublic { get; init; }
+
+    /// <summary>
     /// Longest body, in bytes, of a request for a document that is read past so that the connection can stay; a longer one gets 413 and the
     /// connection is closed. No such body is ever used. 0 = none. Default 65536.
     /// </summary>
@@ -108,7 +120,21 @@ public sealed class CheetahServerOptions
             throw new ArgumentException("A raw device needs addresses (Network) and a port.", nameof(Device));
         }
 
-        if (Handlers.Entries.Count > 0 && Network?.ReceiveWindowBytes < RequestHeadBytesMax + HandlerBodyBytesMax)
+        if (StatusPath is not null)
+        {
+            CheetahHandlers.CheckPath(StatusPath, nameof(StatusPath));
+            if (StatusPath.EndsWith('/') || StatusPath.EndsWith('*'))
+            {
+                throw new ArgumentException("The status page is at a path like /-/status.", nameof(StatusPath));
+            }
+
+            if (Device is not null && !StatusIsPublic)
+            {
+                throw new ArgumentException("On a raw device no client is on this machine: the status page is for everybody there, or for nobody.", nameof(StatusIsPublic));
+            }
+        }
+
+        if ((Handlers.Entries.Count > 0 || StatusPath is not null) && Network?.ReceiveWindowBytes < RequestHeadBytesMax + HandlerBodyBytesMax)
         {
             throw new ArgumentException("A request for a handler must fit into the receive window whole (Network.ReceiveWindowBytes).", nameof(HandlerBodyBytesMax));
         }

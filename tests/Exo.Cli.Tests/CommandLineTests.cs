@@ -46,6 +46,8 @@ public sealed class CommandLineTests
     [InlineData(2, "import", "a", "b", "--sync-every", "-1")]
     [InlineData(2, "serve", "a", "--listen", "1.2.3")]
     [InlineData(2, "serve", "a", "--listen", "127.0.0.1:99999")]
+    [InlineData(2, "serve", "a", "--status-public")]
+    [InlineData(2, "serve", "a", "--device", "tap:exo0", "--address", "10.0.0.2/24", "--status", "/-/status")]
     [InlineData(2, "udf")]
     [InlineData(2, "udf", "frob")]
     [InlineData(2, "udf", "run", "--bogus")]

@@ -41,6 +41,24 @@ public sealed partial class ServeTests : IDisposable
     }
 
     [Fact]
+    public void The_status_is_where_it_was_asked_for()
+    {
+        Requires.Program("curl");
+        using (ExoProcess server = ExoProcess.Start("exo.dll", "serve", _folder["site.img"], "--listen", "127.0.0.1:0", "--status", "/-/status"))
+        {
+            string url = Url(server);
+            HostTreeManifest.Run(_folder.Path, $"curl -sS --fail --max-time 20 -o got '{url}'");
+            string metrics = HostTreeManifest.Run(_folder.Path, $"curl -sS --fail --max-time 20 '{url}-/status/metrics'");
+            Assert.Contains("\ncheetah_cache_documents 1\n", metrics, StringComparison.Ordinal);
+            Assert.Contains("<h2>Cache</h2>", HostTreeManifest.Run(_folder.Path, $"curl -sS --fail --max-time 20 '{url}-/status'"), StringComparison.Ordinal);
+            server.Signal("TERM");
+            server.Wait().Succeeded();
+        }
+
+        Assert.Contains("--status", ExoProcess.Exo("serve", _folder["site.img"], "--status", "status").Refused(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Wrk_runs_without_an_error()
     {
         Requires.Program("wrk");

@@ -31,6 +31,8 @@ internal static class ServeVerb
         Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects, and requests that come again, where packets come in" };
         Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
+        Option<string?> status = new("--status") { Description = "Path of a page that shows connections, cache and rings; PATH/metrics is the same as text. For clients on this machine", HelpName = "PATH" };
+        Option<bool> statusPublic = new("--status-public") { Description = "Show it to whoever asks" };
         Option<string?> observe = Symbols.Observe();
         VerbCommand command = new("serve", "Serves the files of an image over HTTP. Ctrl-C or SIGTERM ends it.")
         {
@@ -38,7 +40,7 @@ internal static class ServeVerb
             [
                 "exo serve disk.img",
                 "exo serve disk.img --listen 0.0.0.0:80 --cache 1G --reactors 4",
-                "exo serve disk.img --listen 127.0.0.1:0",
+                "exo serve disk.img --listen 127.0.0.1:0 --status /-/status",
                 "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };
@@ -50,14 +52,16 @@ internal static class ServeVerb
         command.Add(handlers);
         command.Add(address);
         command.Add(gateway);
+        command.Add(status);
+        command.Add(statusPublic);
         command.Add(observe);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
-            ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe)));
+            ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(status), parsed.GetValue(statusPublic), parsed.GetValue(observe)));
         return command;
     }
 
-    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? observePath)
+    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? statusPath, bool statusIsPublic, string? observePath)
     {
         if (reactors is < 1 or > 64)
         {
@@ -79,13 +83,32 @@ internal static class ServeVerb
             throw new UsageException("--address, --gateway: only with --device tap:, packet: or xdp:");
         }
 
+        if (statusIsPublic && statusPath is null)
+        {
+            throw new UsageException("--status-public: only with --status");
+        }
+
+        if (statusPath is not null && where.IsRaw && !statusIsPublic)
+        {
+            throw new UsageException("--status: nobody on this machine reaches an interface that the server drives itself; add --status-public");
+        }
+
         NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
         using Interruption interruption = new();
         using CffsVolume volume = OpenImage.ReadOnly(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
         using NetworkDevice? device = network is null ? null : where.Open(volume.Frames, network);
         CffsDocumentSource source = new(volume);
-        CheetahServer server = new(
-            new CheetahServerOptions { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network }, source, volume.Frames);
+        CheetahServerOptions options = new() { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network, StatusPath = statusPath, StatusIsPublic = statusIsPublic };
+        CheetahServer server;
+        try
+        {
+            server = new CheetahServer(options, source, volume.Frames);
+        }
+        catch (ArgumentException failure) when (failure.ParamName == nameof(CheetahServerOptions.StatusPath))
+        {
+            throw new UsageException($"--status: '{statusPath}' is no path like /-/status");
+        }
+
         server.Start();
         using ObservationServer? observed = Observation.Start(observePath, $"exo serve {image}", volume, () =>
         {

@@ -57,6 +57,9 @@ public abstract class NetworkDevice : IDisposable
     /// <summary>Packets accepted that are not done with yet; always 0 if the device copies.</summary>
     public virtual int TransmitsInFlight => 0;
 
+    /// <summary>How full its rings are now. For the thread that uses the device; takes a look at each slot that waits.</summary>
+    public virtual NetworkDeviceRings RingFill => default;
+
     /// <summary>
     /// Sends packets, in order, as many as there is room for. Never blocks. Allocates nothing.
     /// </summary>

@@ -80,6 +80,21 @@ internal sealed class DocumentCache : IDisposable
     /// <summary>Bytes copied because a source gave no frames.</summary>
     public long CopiedBytes => Volatile.Read(ref copiedBytes);
 
+    /// <summary>Documents at hand.</summary>
+    public int DocumentCount
+    {
+        get
+        {
+            lock (gate)
+            {
+                return ring.Count;
+            }
+        }
+    }
+
+    /// <summary>Bytes that the documents at hand may take.</summary>
+    public long BudgetBytes => budgetBytes;
+
     /// <summary>Bytes accounted to the documents at hand.</summary>
     public long UsedBytes => Volatile.Read(ref usedBytes);
 

@@ -56,6 +56,18 @@ public sealed class CheetahHandlers
         return Add(method, path, new HandlerEntry(Method(method), null, handler));
     }
 
+    /// <summary>The same handlers in a table of its own.</summary>
+    internal CheetahHandlers Copy()
+    {
+        var copy = new CheetahHandlers();
+        foreach ((string path, List<HandlerEntry> entries) in Entries)
+        {
+            copy.Entries.Add(path, [.. entries]);
+        }
+
+        return copy;
+    }
+
     private CheetahHandlers Add(string method, string path, HandlerEntry entry)
     {
         CheckPath(path, nameof(path));

@@ -64,6 +64,9 @@ internal abstract partial class HttpReactor
 
     private static ReadOnlySpan<byte> IndexName => "index.html"u8;
 
+    /// <summary>What the open connections are doing. On the reactor's thread.</summary>
+    public abstract ConnectionStates CountConnections();
+
     /// <summary>Whether the next request of a client may be answered now; if not, its bytes come again.</summary>
     protected abstract bool MayAnswer(HttpConnection connection);
 

@@ -16,6 +16,7 @@ internal sealed partial class RawReactor
     {
         if (openCount >= Options.ConnectionsMax || isDraining)
         {
+            refusedConnectionCount++;
             connection.Abort();
             return;
         }

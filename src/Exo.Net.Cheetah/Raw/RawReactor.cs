@@ -24,7 +24,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     private readonly int port;
     private bool isDraining;
     private long drainDeadlineMs;
-    private long acceptedCount, openCount, timeOutCount, abortedCount;
+    private long acceptedCount, openCount, timeOutCount, abortedCount, refusedConnectionCount;
 
     public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, NetworkDevice device, NetworkStackOptions network, int port)
         : base(options, cache, handlers, log, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
@@ -49,6 +49,9 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
 
     internal NetworkStack Stack => stack;
 
+    /// <summary>Requests that the kernel answered for this reactor.</summary>
+    internal long AnsweredElsewhere => Answered.Requests;
+
     protected override bool ClosesAll => isDraining;
 
     protected override ResponseQueue Responses => queue;
@@ -58,6 +61,17 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     /// <summary>Gives the reactor work; from any thread.</summary>
     public void Post(Action work) => stack.Post(work);
 
+    public override ConnectionStates CountConnections()
+    {
+        ConnectionStates states = default;
+        foreach (RawConnection connection in connections)
+        {
+            states = states.And(connection.DeadlineKind);
+        }
+
+        return states;
+    }
+
     public CheetahCounters Counters
     {
         get
@@ -66,6 +80,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             return new CheetahCounters
             {
                 ConnectionsAccepted = Volatile.Read(ref acceptedCount),
+                ConnectionsRefused = Volatile.Read(ref refusedConnectionCount),
                 ConnectionsOpen = Volatile.Read(ref openCount),
                 Requests = RequestCount + answered.Requests,
                 RequestsRefused = RefusedCount,

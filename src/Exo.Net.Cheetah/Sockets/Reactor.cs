@@ -99,6 +99,17 @@ internal sealed unsafe partial class Reactor : HttpReactor
         }
     }
 
+    public override ConnectionStates CountConnections()
+    {
+        ConnectionStates states = default;
+        foreach (Connection connection in connections)
+        {
+            states = connection.Socket >= 0 ? states.And(connection.DeadlineKind) : states;
+        }
+
+        return states;
+    }
+
     /// <summary>This reactor's share of the counters.</summary>
     public CheetahCounters Counters => new()
     {

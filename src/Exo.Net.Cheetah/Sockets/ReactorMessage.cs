@@ -29,6 +29,12 @@ internal sealed class DrainMessage(TimeSpan timeout) : ReactorMessage
     public override void Run(Reactor reactor) => reactor.BeginDrain(timeout);
 }
 
+/// <summary>Something to be done on the reactor's thread.</summary>
+internal sealed class ReactorWork(Action<Reactor> work) : ReactorMessage
+{
+    public override void Run(Reactor reactor) => work(reactor);
+}
+
 /// <summary>Reads a number off the reactor's thread; for tests. It allocates nothing there.</summary>
 internal sealed class AllocationProbe : ReactorMessage, IDisposable
 {

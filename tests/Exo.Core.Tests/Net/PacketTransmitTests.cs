@@ -39,6 +39,19 @@ public sealed class PacketTransmitTests
     }
 
     [Fact]
+    public void The_fill_of_the_rings_is_what_was_not_fetched()
+    {
+        using World world = new();
+        uint next = 0;
+        Assert.True(world.B.RingFill.ReceiveCapacity > 64 && world.A.RingFill.TransmitCapacity > 0);
+        world.Send([.. Enumerable.Repeat(100, 50)], ref next);
+        Assert.True(SpinWait.SpinUntil(() => world.B.RingFill.ReceiveWaiting >= 50, TimeSpan.FromSeconds(20)));
+        Assert.True(SpinWait.SpinUntil(() => world.A.RingFill.TransmitWaiting == 0, TimeSpan.FromSeconds(20)));
+        world.Arrived(50, TimeSpan.FromSeconds(2));
+        Assert.InRange(world.B.RingFill.ReceiveWaiting, 0, 49);   // the kernel has something to say of its own
+    }
+
+    [Fact]
     public void What_is_sent_while_the_interface_is_down_is_lost_and_counted_and_what_comes_later_arrives()
     {
         using World world = new();
@@ -64,16 +77,19 @@ public sealed class PacketTransmitTests
         TestNetwork.Tc(world.Network.NamespaceA, "qdisc", "add", "dev", TestNetwork.LinkA, "root", "tbf", "rate", "40mbit", "burst", "4000", "limit", "30000");
         uint next = 0;
         int[] payloads = [.. Enumerable.Range(0, 64).Select(i => i % 8 == 7 ? 3000 : 1000)];
+        int waitingMost = 0;
         for (int round = 0; round < 20; round++)
         {
             uint first = next;
             world.Send(payloads, ref next);
+            waitingMost = Math.Max(waitingMost, world.A.RingFill.TransmitWaiting);
             List<(uint Sequence, int Bytes)> arrived = world.Arrived(payloads.Length, TimeSpan.FromMilliseconds(200));
             Assert.True(arrived.Zip(arrived.Skip(1)).All(pair => pair.First.Sequence < pair.Second.Sequence), string.Join(' ', arrived));
             Assert.All(arrived, packet => Assert.Equal(payloads[(int)(packet.Sequence - first)], packet.Bytes));
             Assert.NotEmpty(arrived);
         }
 
+        Assert.InRange(waitingMost, 1, world.A.RingFill.TransmitCapacity);
         Assert.Equal(next, world.A.Counters.TransmittedPackets);
         Assert.InRange(world.A.Counters.TransmitDropped, 1, next);
         TestNetwork.Tc(world.Network.NamespaceA, "qdisc", "del", "dev", TestNetwork.LinkA, "root");

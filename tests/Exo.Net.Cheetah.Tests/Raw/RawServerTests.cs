@@ -18,19 +18,19 @@ namespace Exo.Net.Cheetah.Tests.Raw;
 /// <summary>HTTP from the frames of the cache to a simulated wire.</summary>
 public class RawServerTests
 {
-    private sealed class Site : IDisposable
+    internal sealed class Site : IDisposable
     {
         private readonly SimulatedWire wire;
         private readonly SimulatedNetworkDevice inner;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null)
         {
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
-            Device = new WatchedDevice(inner);
+            Device = new WatchedDevice(inner, deviceName);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -96,7 +96,7 @@ public class RawServerTests
     }
 
     /// <summary>Sends pieces, each when something has come back for the one before it.</summary>
-    private sealed class Peer(params string[] pieces) : ITcpHandler
+    internal sealed class Peer(params string[] pieces) : ITcpHandler
     {
         private int next;
 

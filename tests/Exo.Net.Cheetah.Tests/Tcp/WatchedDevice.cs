@@ -12,7 +12,7 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// nothing is sent beyond the edge that the peer has told · a byte sent again is the same byte
 /// </code>
 /// </summary>
-internal sealed class WatchedDevice(NetworkDevice inner) : NetworkDevice(inner.Name, inner.Frames)
+internal sealed class WatchedDevice(NetworkDevice inner, string? name = null) : NetworkDevice(name ?? inner.Name, inner.Frames)
 {
     private readonly Dictionary<(ushort, ushort), Flow> flows = [];
 

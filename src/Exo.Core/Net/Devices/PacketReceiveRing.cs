@@ -27,12 +27,23 @@ internal sealed unsafe class PacketReceiveRing : IDisposable
     }
 
     /// <summary>The oldest packet not taken, or null. Its slot stays as it is until <see cref="Advance"/>.</summary>
-    public PacketSlot* Oldest
+    public PacketSlot* Oldest => IsFilled(_next) ? SlotAt(_next) : null;
+
+    /// <summary>Slots.</summary>
+    public int Capacity => _slots;
+
+    /// <summary>Packets not taken, counted one by one.</summary>
+    public int Waiting
     {
         get
         {
-            var slot = (PacketSlot*)((byte*)_region.Address + (nint)_next * SlotBytes);
-            return (Volatile.Read(ref slot->Status) & PacketAbi.TP_STATUS_USER) != 0 ? slot : null;
+            int count = 0;
+            while (count < _slots && IsFilled((_next + count) % _slots))
+            {
+                count++;
+            }
+
+            return count;
         }
     }
 
@@ -63,4 +74,8 @@ internal sealed unsafe class PacketReceiveRing : IDisposable
     }
 
     public void Dispose() => _region.Dispose();
+
+    private bool IsFilled(int index) => (Volatile.Read(ref SlotAt(index)->Status) & PacketAbi.TP_STATUS_USER) != 0;
+
+    private PacketSlot* SlotAt(int index) => (PacketSlot*)((byte*)_region.Address + (nint)index * SlotBytes);
 }

@@ -75,6 +75,9 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         }
     }
 
+    /// <inheritdoc/>
+    public override NetworkDeviceRings RingFill => new(_ring?.Waiting ?? 0, _ring?.Capacity ?? 0, _transmitRing?.Waiting ?? 0, _transmitRing?.Capacity ?? 0);
+
     private int Descriptor => (int)_socket.DangerousGetHandle();
 
     /// <summary>Opens an interface of the calling thread's network namespace.</summary>

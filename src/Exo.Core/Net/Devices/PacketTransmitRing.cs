@@ -41,6 +41,24 @@ internal sealed unsafe class PacketTransmitRing : IDisposable
 
     public int Descriptor => (int)_socket.DangerousGetHandle();
 
+    /// <summary>Slots.</summary>
+    public int Capacity => _slots;
+
+    /// <summary>Slots whose packets the kernel has not sent, counted one by one backwards from the youngest.</summary>
+    public int Waiting
+    {
+        get
+        {
+            int count = _asked;
+            while (count < _slots && Volatile.Read(ref SlotAt(_slots - 1 - (count - _asked))->Status) != PacketAbi.TP_STATUS_AVAILABLE)
+            {
+                count++;
+            }
+
+            return count;
+        }
+    }
+
     /// <summary>Gives a socket that hears nothing, speaks virtio headers and is bound a ring, and takes it over. Null: the kernel has not the memory or the right.</summary>
     /// <param name="socket">The packet socket; disposed of if there is no ring.</param>
     /// <param name="slots">Rounded up to whole blocks of the kernel's memory.</param>

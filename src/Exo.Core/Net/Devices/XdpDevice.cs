@@ -83,6 +83,9 @@ public sealed unsafe class XdpDevice : NetworkDevice
     /// <summary>Pieces of packets that the kernel has not given back yet.</summary>
     public override int TransmitsInFlight => _inFlight;
 
+    /// <inheritdoc/>
+    public override NetworkDeviceRings RingFill => new((int)_receive.Available, _receive.Capacity, (int)_transmit.Waiting, _transmit.Capacity);
+
     private int Descriptor => (int)_socket.DangerousGetHandle();
 
     // For any packet. What is in flight may not exceed what the completion ring holds: it has twice the entries of the transmit ring.

@@ -34,6 +34,9 @@ internal sealed unsafe class XdpRing : IDisposable
     /// <summary>The kernel wants to be called before it looks at the ring.</summary>
     public bool NeedsWakeup => (Volatile.Read(ref *_flags) & XdpAbi.XDP_RING_NEED_WAKEUP) != 0;
 
+    /// <summary>Entries in all.</summary>
+    public int Capacity => (int)_count;
+
     /// <summary>We produce: entries that can be written.</summary>
     public uint Room => _count - (_mine - Volatile.Read(ref *_consumer));
 
