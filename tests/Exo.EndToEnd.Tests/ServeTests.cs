@@ -72,6 +72,42 @@ public sealed partial class ServeTests : IDisposable
     }
 
     [Fact]
+    public void A_folder_is_served_as_it_changes_and_nothing_leads_out_of_it()
+    {
+        Requires.Program("curl");
+        Directory.CreateDirectory(_folder["public/deep"]);
+        File.WriteAllText(_folder["secret"], "secret");
+        File.WriteAllText(_folder["public/index.html"], "<p>one");
+        File.WriteAllText(_folder["public/.hidden"], "hidden");
+        HostTreeManifest.Run(_folder.Path, "ln -s ../secret public/relative; ln -s $PWD/secret public/absolute; ln -s .. public/up; ln -s / public/root; ln -s ../index.html public/deep/inside; mkfifo public/fifo");
+        using ExoProcess server = ExoProcess.Start("exo.dll", "serve", _folder["public"], "--listen", "127.0.0.1:0");
+        string url = Url(server);
+        string Status(string path) => HostTreeManifest.Run(_folder.Path, $"curl -sS --path-as-is --max-time 20 -o /dev/null -w '%{{http_code}}' '{url}{path}'");
+        void Shows(string path, string text) => HostTreeManifest.Run(
+            _folder.Path, $"for i in $(seq 500); do test \"$(curl -sS --max-time 20 '{url}{path}')\" = '{text}' && exit 0; done; exit 1");
+        foreach (string path in (string[])["relative", "absolute", "up/secret", "root/etc/passwd", ".hidden", "fifo", "../secret", "deep/../../secret", "%2e%2e/secret", "deep/%2e%2e%2f%2e%2e/secret"])
+        {
+            Assert.True(Status(path) is "404" or "400", path);
+        }
+
+        Shows("", "<p>one");
+        Shows("deep/inside", "<p>one");
+        Assert.StartsWith("text/html", HostTreeManifest.Run(_folder.Path, $"curl -sS -o /dev/null -w '%{{content_type}}' '{url}'"), StringComparison.Ordinal);
+        HostTreeManifest.Run(_folder.Path, "echo -n two > public/index.html");
+        Shows("", "two");
+        HostTreeManifest.Run(_folder.Path, "echo -n three > new && mv new public/index.html");
+        Shows("deep/inside", "three");
+        HostTreeManifest.Run(_folder.Path, "mkdir -p public/a/b && echo -n four > public/a/b/c");
+        Shows("a/b/c", "four");
+        HostTreeManifest.Run(_folder.Path, "echo -n five > public/a/b/c; mv public/a public/z");
+        Shows("z/b/c", "five");
+        HostTreeManifest.Run(_folder.Path, "rm -r public/z; mv public/deep outside; ln -s ../outside public/deep");
+        HostTreeManifest.Run(_folder.Path, $"for i in $(seq 500); do test $(curl -sS -o /dev/null -w '%{{http_code}}' '{url}z/b/c')$(curl -sS -o /dev/null -w '%{{http_code}}' '{url}deep/inside') = 404404 && exit 0; done; exit 1");
+        server.Signal("TERM");
+        server.Wait().Succeeded();
+    }
+
+    [Fact]
     public void A_port_in_use_is_one_line()
     {
         using Socket other = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);

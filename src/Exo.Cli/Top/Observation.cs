@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
-using Exo.FileSystems.CFFS;
+using Exo.Core.Memory;
 using Exo.Host;
+using Exo.Storage.XN;
 
 namespace Exo.Cli.Top;
 
-/// <summary>Lets verbs that keep a volume open be looked at (<c>--observe</c>).</summary>
+/// <summary>Lets verbs that keep a volume open, or serve, be looked at (<c>--observe</c>).</summary>
 internal static class Observation
 {
     /// <summary>Listens; null where nobody asked for it.</summary>
     /// <exception cref="IOException">The socket cannot be made.</exception>
-    public static ObservationServer? Start(string? socketPath, string name, CffsVolume volume, Func<IReadOnlyList<CounterSnapshot>> counters)
+    public static ObservationServer? Start(string? socketPath, string name, FramePool frames, XnVolume? disk, Func<IReadOnlyList<CounterSnapshot>> counters)
     {
         if (socketPath is null)
         {
@@ -20,7 +21,7 @@ internal static class Observation
         try
         {
             // A background process leaves its directory.
-            return ObservationServer.Start(Path.GetFullPath(socketPath), () => ExokernelSnapshot.Take(name, volume.Frames, volume.Disk) with { Counters = counters() });
+            return ObservationServer.Start(Path.GetFullPath(socketPath), () => ExokernelSnapshot.Take(name, frames, disk) with { Counters = counters() });
         }
         catch (Exception refused) when (refused is ArgumentOutOfRangeException or SocketException)
         {

@@ -76,7 +76,7 @@ internal static class MountVerb
         using Interruption interruption = new();
         using CffsVolume volume = options.ReadOnly ? OpenImage.ReadOnly(image, cacheBytes) : OpenImage.ForWriting(image, cacheBytes);
         using FuseMount mount = FuseMount.Start(volume, directory, options);
-        using ObservationServer? observed = Observation.Start(observePath, $"exo mount {image}", volume, () => [.. mount.CountMessages().Select(kind => new CounterSnapshot($"messages: {kind.Message}", kind.Count))]);
+        using ObservationServer? observed = Observation.Start(observePath, $"exo mount {image}", volume.Frames, volume.Disk, () => [.. mount.CountMessages().Select(kind => new CounterSnapshot($"messages: {kind.Message}", kind.Count))]);
         if (inBackground)
         {
             Console.WriteLine(Ready);

@@ -4,13 +4,12 @@ using System.Net;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
 using Exo.Core.Net;
-using Exo.FileSystems.CFFS;
 using Exo.Host;
 using Exo.Net.Cheetah;
 
 namespace Exo.Cli.Verbs;
 
-/// <summary><c>exo serve</c>: an image as a web site. The image is opened for reading only; one frame pool holds cache and packets.</summary>
+/// <summary><c>exo serve</c>: an image, which is opened for reading only, or a folder as a web site.</summary>
 internal static class ServeVerb
 {
     /// <summary>How long responses under way may take once the server is told to stop.</summary>
@@ -18,7 +17,7 @@ internal static class ServeVerb
 
     public static Command Create()
     {
-        Argument<string> image = Symbols.Image();
+        Argument<string> image = Symbols.Image("; or a folder of this machine");
         Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:8080");
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 64M]");
         Option<int> reactors = new("--reactors") { Description = "Threads that serve", HelpName = "N", DefaultValueFactory = _ => 1 };
@@ -34,13 +33,14 @@ internal static class ServeVerb
         Option<string?> status = new("--status") { Description = "Path of a page that shows connections, cache and rings; PATH/metrics is the same as text. For clients on this machine", HelpName = "PATH" };
         Option<bool> statusPublic = new("--status-public") { Description = "Show it to whoever asks" };
         Option<string?> observe = Symbols.Observe();
-        VerbCommand command = new("serve", "Serves the files of an image over HTTP. Ctrl-C or SIGTERM ends it.")
+        VerbCommand command = new("serve", "Serves the files of an image or a folder over HTTP. Ctrl-C or SIGTERM ends it.")
         {
             Examples =
             [
                 "exo serve disk.img",
                 "exo serve disk.img --listen 0.0.0.0:80 --cache 1G --reactors 4",
                 "exo serve disk.img --listen 127.0.0.1:0 --status /-/status",
+                "exo serve ./public",
                 "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };
@@ -95,14 +95,13 @@ internal static class ServeVerb
 
         NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
         using Interruption interruption = new();
-        using CffsVolume volume = OpenImage.ReadOnly(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
-        using NetworkDevice? device = network is null ? null : where.Open(volume.Frames, network);
-        CffsDocumentSource source = new(volume);
+        using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
+        using NetworkDevice? device = network is null ? null : where.Open(content.Frames, network);
         CheetahServerOptions options = new() { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network, StatusPath = statusPath, StatusIsPublic = statusIsPublic };
         CheetahServer server;
         try
         {
-            server = new CheetahServer(options, source, volume.Frames);
+            server = new CheetahServer(options, content.Source, content.Frames);
         }
         catch (ArgumentException failure) when (failure.ParamName == nameof(CheetahServerOptions.StatusPath))
         {
@@ -110,7 +109,7 @@ internal static class ServeVerb
         }
 
         server.Start();
-        using ObservationServer? observed = Observation.Start(observePath, $"exo serve {image}", volume, () =>
+        using ObservationServer? observed = Observation.Start(observePath, $"exo serve {image}", content.Frames, content.Disk, () =>
         {
             CheetahCounters counters = server.Counters;
             return [new("requests", counters.Requests), new("requests refused", counters.RequestsRefused), new("connections", counters.ConnectionsAccepted), new("bytes sent", counters.BytesSent), new("cache hits", counters.CacheHits), new("cache misses", counters.CacheMisses)];

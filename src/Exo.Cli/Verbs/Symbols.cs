@@ -13,7 +13,7 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>Arguments and options that several verbs share, so that they are spelled, parsed and explained alike.</summary>
 internal static class Symbols
 {
-    public static Argument<string> Image() => new("IMAGE") { Description = "Image file or block device; FILE#PARTITION by number or name; or nbd://HOST/EXPORT" };
+    public static Argument<string> Image(string orElse = "") => new("IMAGE") { Description = "Image file or block device; FILE#PARTITION by number or name; or nbd://HOST/EXPORT" + orElse };
 
     public static Argument<string?> PathInImage(string description) => new("PATH")
     {

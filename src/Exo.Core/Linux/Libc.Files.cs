@@ -60,7 +60,6 @@ internal static class FileAbi
     public const int AT_SYMLINK_NOFOLLOW = 0x100;
     public const int AT_NO_AUTOMOUNT = 0x800;
     public const int AT_EMPTY_PATH = 0x1000;
-    public const int ELOOP = 40;
 }
 
 /// <summary>struct timespec of 64-bit Linux.</summary>
@@ -84,6 +83,8 @@ internal struct FileStatusBuffer
     [FieldOffset(40)] public ulong LengthBytes;
     [FieldOffset(64)] public long AccessSeconds;
     [FieldOffset(72)] public uint AccessNanoseconds;
+    [FieldOffset(96)] public long ChangeSeconds;
+    [FieldOffset(104)] public uint ChangeNanoseconds;
     [FieldOffset(112)] public long ModifySeconds;
     [FieldOffset(120)] public uint ModifyNanoseconds;
     [FieldOffset(128)] public uint DeviceMajor;

@@ -115,7 +115,7 @@ internal static unsafe partial class Libc
     }
 
     [LibraryImport(Library, EntryPoint = "fcntl", SetLastError = true)]
-    private static partial int FileControl(int fd, int command, nint argument);
+    public static partial int FileControl(int fd, int command, nint argument);
 }
 
 /// <summary>Constants of the calls above, the same on x64 and arm64.</summary>

@@ -333,18 +333,22 @@ internal sealed unsafe class Document : ISendSource
         return [.. pieces];
     }
 
-    /// <summary>Copies bytes into new frames: one run if there is one, else frames as they come. Null when there are too few.</summary>
-    internal static DocumentRun[]? CopyIn(FramePool frames, ReadOnlySpan<byte> bytes)
+    /// <summary>New frames for so many bytes: one run if there is one, else frames as they come. Null when there are too few.</summary>
+    internal static DocumentRun[]? Allocate(FramePool frames, long lengthBytes)
     {
-        int count = (bytes.Length + FramePool.FrameBytes - 1) / FramePool.FrameBytes;
+        int count = (int)((lengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes);
         if (count == 0)
         {
             return [];
         }
 
+        if (count > frames.FrameCount)
+        {
+            return null;
+        }
+
         if (frames.TryAllocateRun(frames.RootCredential, count, out FrameNumber first))
         {
-            bytes.CopyTo(frames.Bytes(first, count));
             return [new DocumentRun(first, count)];
         }
 
@@ -357,9 +361,21 @@ internal sealed unsafe class Document : ISendSource
                 return null;
             }
 
-            ReadOnlySpan<byte> part = bytes[(i * FramePool.FrameBytes)..];
-            part[..Math.Min(part.Length, FramePool.FrameBytes)].CopyTo(frames.Bytes(frame));
             runs[i] = new DocumentRun(frame, 1);
+        }
+
+        return runs;
+    }
+
+    /// <summary>Copies bytes into new frames. Null when there are too few.</summary>
+    internal static DocumentRun[]? CopyIn(FramePool frames, ReadOnlySpan<byte> bytes)
+    {
+        DocumentRun[]? runs = Allocate(frames, bytes.Length);
+        foreach (DocumentRun run in runs ?? [])
+        {
+            int take = (int)Math.Min(bytes.Length, (long)run.FrameCount * FramePool.FrameBytes);
+            bytes[..take].CopyTo(frames.Bytes(run.First, run.FrameCount));
+            bytes = bytes[take..];
         }
 
         return runs;

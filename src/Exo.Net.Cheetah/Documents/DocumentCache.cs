@@ -268,7 +268,12 @@ internal sealed class DocumentCache : IDisposable
         Interlocked.Increment(ref missCount);
         try
         {
-            DocumentLookup found = await source.FindAsync(path, stopping).ConfigureAwait(false);
+            DocumentLookup found;
+            do
+            {
+                found = await source.FindAsync(path, stopping).ConfigureAwait(false);
+            }
+            while (found.WantedBytes > 0 && TryMakeRoom(found.WantedBytes));
             return found.Status switch
             {
                 DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content),
@@ -317,11 +322,7 @@ internal sealed class DocumentCache : IDisposable
     // Makes room for bytes by evicting others. Null when that is not enough.
     private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content)
     {
-        int needed = (int)((content.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes);
-        while (frames.FreeCount < needed && TryEvictOne())
-        {
-        }
-
+        TryMakeRoom(content.LengthBytes);
         Document? document = Document.TryCreate(frames, path, content);
         Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
         return document;
@@ -390,12 +391,25 @@ internal sealed class DocumentCache : IDisposable
         map[path] = document;
     }
 
-    private bool TryEvictOne()
+    // False when nothing could be evicted that would help.
+    private bool TryMakeRoom(long lengthBytes)
     {
+        long needed = (lengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes;
+        bool evicted = false;
         lock (gate)
         {
-            return EvictOneUnlocked();
+            while (needed <= frames.FrameCount && frames.FreeCount < needed)
+            {
+                if (!EvictOneUnlocked())
+                {
+                    return false;
+                }
+
+                evicted = true;
+            }
         }
+
+        return evicted;
     }
 
     // The hand goes round at most twice: once to clear marks, once to find a document unmarked and held by the cache alone.

@@ -52,4 +52,9 @@ public readonly record struct DocumentLookup(DocumentLookupStatus Status, Docume
         ArgumentNullException.ThrowIfNull(content);
         return new DocumentLookup(DocumentLookupStatus.Found, content);
     }
+
+    /// <summary>Bytes for which a source found no frames in the pool; the cache makes room if it can, and asks again.</summary>
+    internal long WantedBytes { get; private init; }
+
+    internal static DocumentLookup OutOfFrames(long lengthBytes) => new(DocumentLookupStatus.Unavailable) { WantedBytes = lengthBytes };
 }

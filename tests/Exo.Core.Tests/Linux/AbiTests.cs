@@ -35,6 +35,10 @@ public sealed unsafe class AbiTests
             #include <linux/io_uring.h>
             #include <linux/userfaultfd.h>
             #include <linux/futex.h>
+            #include <linux/openat2.h>
+            #include <sys/inotify.h>
+            #include <dirent.h>
+            #include <signal.h>
             #include <poll.h>
             #include <net/if.h>
             #include <sched.h>
@@ -151,6 +155,8 @@ public sealed unsafe class AbiTests
         UringCompletion cqe;
         IoVector vector;
         FileStatusBuffer status;
+        OpenHow how;
+        NotifyEvent notify;
         Libc.MessageHeader message;
         TimeSpecification time;
         AioControlBlock block;
@@ -263,8 +269,25 @@ public sealed unsafe class AbiTests
             ("offsetof(struct statx, stx_ino)", Offset(&status, &status.Inode)),
             ("offsetof(struct statx, stx_atime.tv_sec)", Offset(&status, &status.AccessSeconds)),
             ("offsetof(struct statx, stx_atime.tv_nsec)", Offset(&status, &status.AccessNanoseconds)),
+            ("offsetof(struct statx, stx_ctime.tv_sec)", Offset(&status, &status.ChangeSeconds)),
+            ("offsetof(struct statx, stx_ctime.tv_nsec)", Offset(&status, &status.ChangeNanoseconds)),
             ("offsetof(struct statx, stx_mtime.tv_sec)", Offset(&status, &status.ModifySeconds)),
             ("offsetof(struct statx, stx_mtime.tv_nsec)", Offset(&status, &status.ModifyNanoseconds)),
+            ("SYS_openat2", 437), ("O_PATH", FolderAbi.O_PATH),
+            ("sizeof(struct open_how)", sizeof(OpenHow)),
+            ("offsetof(struct open_how, resolve)", Offset(&how, &how.Resolve)),
+            ("RESOLVE_BENEATH", (long)FolderAbi.RESOLVE_BENEATH), ("RESOLVE_NO_SYMLINKS", (long)FolderAbi.RESOLVE_NO_SYMLINKS),
+            ("RESOLVE_NO_MAGICLINKS", (long)FolderAbi.RESOLVE_NO_MAGICLINKS),
+            ("sizeof(struct inotify_event)", sizeof(NotifyEvent)),
+            ("offsetof(struct inotify_event, mask)", Offset(&notify, &notify.Mask)),
+            ("offsetof(struct inotify_event, len)", Offset(&notify, &notify.NameBytes)),
+            ("F_RDLCK", FolderAbi.F_RDLCK), ("F_UNLCK", FolderAbi.F_UNLCK), ("F_SETSIG", FolderAbi.F_SETSIG), ("F_SETLEASE", FolderAbi.F_SETLEASE), ("SIGURG", FolderAbi.SIGURG),
+            ("IN_MODIFY", FolderAbi.IN_MODIFY), ("IN_ATTRIB", FolderAbi.IN_ATTRIB), ("IN_MOVED_FROM", FolderAbi.IN_MOVED_FROM),
+            ("IN_MOVED_TO", FolderAbi.IN_MOVED_TO), ("IN_CREATE", FolderAbi.IN_CREATE), ("IN_DELETE", FolderAbi.IN_DELETE),
+            ("IN_DELETE_SELF", FolderAbi.IN_DELETE_SELF), ("IN_MOVE_SELF", FolderAbi.IN_MOVE_SELF), ("IN_UNMOUNT", FolderAbi.IN_UNMOUNT),
+            ("IN_Q_OVERFLOW", FolderAbi.IN_Q_OVERFLOW), ("IN_IGNORED", FolderAbi.IN_IGNORED), ("IN_ONLYDIR", FolderAbi.IN_ONLYDIR),
+            ("IN_ISDIR", FolderAbi.IN_ISDIR), ("IN_NONBLOCK", FolderAbi.IN_NONBLOCK), ("IN_CLOEXEC", FolderAbi.IN_CLOEXEC),
+            ("DT_DIR", FolderAbi.DT_DIR), ("DT_UNKNOWN", FolderAbi.DT_UNKNOWN),
             ("sizeof(struct timespec)", sizeof(TimeSpecification)),
             ("offsetof(struct timespec, tv_nsec)", Offset(&time, &time.Nanoseconds)),
             ("sizeof(struct msghdr)", sizeof(Libc.MessageHeader)),

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+using Exo.Core.Linux;
+using Exo.Core.Memory;
+using Exo.Net.Cheetah.Folders;
+using Microsoft.Win32.SafeHandles;
+
+namespace Exo.Net.Cheetah;
+
+/// <summary>
+/// Documents that are files of a folder of the host, each read once into frames and served from there until the kernel tells that it has changed (inotify): a request for a document at hand
+/// makes no system call.
+/// <para>What the process may read is served, if it is a regular file. Symbolic links and <c>..</c> are followed inside the folder and never out of it; names that begin with a dot are not served unless
+/// <see cref="FolderDocumentOptions.ServesDotNames"/> says so, but a link may lead to them. The folder stays the one that was opened, also when it is renamed.</para>
+/// <para>A change is seen when the kernel's news of it has been taken in, usually well within a millisecond. A file that is written while it is read is read again, and 503 when it does not come to rest. Changes
+/// that the kernel does not tell of are not seen: through a writable mapping of a file, by another machine on a network file system, below something mounted meanwhile. Publish by renaming.</para>
+/// </summary>
+public sealed class FolderDocumentSource : IDocumentSource, IDisposable
+{
+    // How often a document is taken again that changed while it was being taken.
+    private const int MaxAttempts = 8;
+
+    // Somebody who writes may be done long before that would show by its age.
+    private static readonly TimeSpan MaxPause = TimeSpan.FromMilliseconds(100);
+
+    private readonly FramePool frames;
+    private readonly FolderRoot root;
+    private readonly FolderWatch watch;
+    private readonly bool servesDotNames;
+
+    /// <summary>Opens a folder.</summary>
+    /// <param name="path">The folder; symbolic links to it are followed, once.</param>
+    /// <param name="frames">Where documents are kept: the pool that the server is given too.</param>
+    /// <param name="options">Null = defaults.</param>
+    /// <exception cref="IOException">The folder cannot be opened, or the kernel is older than Linux 5.6.</exception>
+    public FolderDocumentSource(string path, FramePool frames, FolderDocumentOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(frames);
+        options ??= new FolderDocumentOptions();
+        ArgumentOutOfRangeException.ThrowIfNegative(options.WatchesMax, nameof(options));
+        this.frames = frames;
+        servesDotNames = options.ServesDotNames;
+        root = FolderRoot.Open(path);
+        watch = new FolderWatch(root, options.WatchesMax);
+    }
+
+    /// <summary>All directories are watched; until then, and when there are too many, or some that may not be listed, documents are read anew for each request.</summary>
+    public bool IsWatched => watch.Names >= 0;
+
+    internal FolderWatch Watch => watch;
+
+    /// <inheritdoc/>
+    public async ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken)
+    {
+        if (!servesDotNames && path.Span.IndexOf("/."u8) >= 0)
+        {
+            return new DocumentLookup(DocumentLookupStatus.NotFound);
+        }
+
+        // Files have no calls that do not block: away from the reactor.
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        for (int attempt = 0; ; attempt++)
+        {
+            if (TryTake(path.Span[1..], out DocumentLookup found, out TimeSpan settle))
+            {
+                return found;
+            }
+
+            if (attempt == MaxAttempts)
+            {
+                return new DocumentLookup(DocumentLookupStatus.Unavailable);
+            }
+
+            await Task.Delay(settle < MaxPause ? settle : MaxPause, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool IsCurrent(DocumentContent content)
+    {
+        ArgumentNullException.ThrowIfNull(content);
+        return content.State is Held held && watch.HasKept(held.Names) && held.File?.Version == held.FileVersion;
+    }
+
+    /// <summary>Closes the folder. Documents under way keep their frames until they are done; none is current any more.</summary>
+    public void Dispose()
+    {
+        watch.Dispose();
+        root.Dispose();
+    }
+
+    // One attempt; false when it must be made again, after a while if the file has just changed.
+    private bool TryTake(ReadOnlySpan<byte> name, out DocumentLookup found, out TimeSpan settle)
+    {
+        settle = TimeSpan.Zero;
+        long names = watch.Names;   // before anything is opened: see FolderWatch
+        using SafeFileHandle? place = root.TryOpen(name, FolderAbi.O_PATH, 0, out int errno);
+        FolderStat stat = place is null ? default : FolderStat.Of(place);
+        if (place is not null && !stat.IsFile)
+        {
+            found = new DocumentLookup(stat.IsDirectory ? DocumentLookupStatus.Folder : DocumentLookupStatus.NotFound);
+            return true;
+        }
+
+        using SafeFileHandle? file = place is null ? null : FolderRoot.TryOpenForReading(place, out errno);
+        if (file is null)
+        {
+            found = new DocumentLookup(StatusOf(errno));
+            return errno != Errno.EAGAIN;   // a directory on the way was renamed
+        }
+
+        found = default;
+        WatchedFile? watched = watch.Watch(file);
+        DocumentRun[]? runs = null;
+        try
+        {
+            long version = watched?.Version ?? 0;
+            using ReadLease lease = ReadLease.Take(file);
+            stat = FolderStat.Of(file);
+            settle = stat.Until(lease.Rest, DateTimeOffset.UtcNow);
+            if (settle > TimeSpan.Zero)
+            {
+                return false;
+            }
+
+            runs = stat.LengthBytes <= int.MaxValue ? Document.Allocate(frames, stat.LengthBytes) : [];
+            if (runs is null || stat.LengthBytes > int.MaxValue)
+            {
+                found = runs is null ? DocumentLookup.OutOfFrames(stat.LengthBytes) : new DocumentLookup(DocumentLookupStatus.NotFound);
+                return true;
+            }
+
+            // The bytes of one and the same version: somebody may be writing.
+            if (!TryRead(file, runs, stat.LengthBytes) || FolderStat.Of(file) != stat || (watched?.Version ?? 0) != version)
+            {
+                return false;
+            }
+
+            Held held = new(this, runs, watched, version, watched is null ? -1 : names);
+            (runs, watched) = (null, null);
+            found = DocumentLookup.Found(DocumentContent.FromFrames(
+                held.Runs, 0, stat.LengthBytes, DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100), stat.Version(), held, state: held));
+            return true;
+        }
+        finally
+        {
+            Document.ReleaseRuns(frames, runs);
+            if (watched is not null)
+            {
+                watch.Release(watched);
+            }
+        }
+    }
+
+    private static DocumentLookupStatus StatusOf(int errno) => errno switch
+    {
+        Errno.EMFILE or Errno.ENFILE or Errno.ENOMEM or Errno.EAGAIN => DocumentLookupStatus.Unavailable,
+        Errno.EIO => throw new IOException(Errno.Describe(errno)),
+        _ => DocumentLookupStatus.NotFound,   // not there, not for us, out of the folder, a name that is none
+    };
+
+    private unsafe bool TryRead(SafeFileHandle file, ReadOnlySpan<DocumentRun> runs, long lengthBytes)
+    {
+        long done = 0;
+        foreach (DocumentRun run in runs)
+        {
+            long endBytes = Math.Min(lengthBytes, done + ((long)run.FrameCount * FramePool.FrameBytes));
+            for (long startBytes = done; done < endBytes;)
+            {
+                IoVector vector = new() { Base = frames.Address(run.First) + (nint)(done - startBytes), LengthBytes = (nuint)(endBytes - done) };
+                nint count = Libc.ReadVector((int)file.DangerousGetHandle(), &vector, 1, done);
+                if (count == 0)
+                {
+                    return false;   // cut short
+                }
+
+                if (count < 0 && Errno.Last != Errno.EINTR)
+                {
+                    throw new IOException($"cannot read: {Errno.Describe(Errno.Last)}");
+                }
+
+                done += Math.Max(0, count);
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>What a document holds: its frames, and the watch that tells when they are out of date.</summary>
+    private sealed class Held(FolderDocumentSource source, DocumentRun[] runs, WatchedFile? file, long fileVersion, long names) : IDisposable
+    {
+        public DocumentRun[] Runs => runs;
+
+        public WatchedFile? File => file;
+
+        public long FileVersion => fileVersion;
+
+        public long Names => names;
+
+        public void Dispose()
+        {
+            Document.ReleaseRuns(source.frames, runs);
+            if (file is not null)
+            {
+                source.watch.Release(file);
+            }
+        }
+    }
+}
