@@ -23,6 +23,7 @@ public sealed class CheetahServer : IAsyncDisposable
     private Reactor[] reactors = [];
     private RawReactor? raw;
     private AccessLog? log;
+    private CheetahMetrics? metrics;
     private Task? stopped;
 
     /// <summary>Makes a server that does not listen yet.</summary>
@@ -142,6 +143,7 @@ public sealed class CheetahServer : IAsyncDisposable
             }
 
             reactors = [.. listeners.Select((listener, index) => new Reactor(options, cache, handlers, log, listener, index))];
+            metrics = new CheetahMetrics(EndPoint, () => Counters, tcp: null);
             foreach (Reactor reactor in reactors)
             {
                 reactor.Start();
@@ -156,6 +158,7 @@ public sealed class CheetahServer : IAsyncDisposable
         OpenLog();
         raw = new RawReactor(options, cache, handlers, log, device, network, options.EndPoint.Port);
         EndPoint = new IPEndPoint(network.Addresses[0].Address.ToIPAddress(), options.EndPoint.Port);
+        metrics = new CheetahMetrics(EndPoint, () => Counters, raw.Stack.Tcp.Counters);
         return raw;
     }
 
@@ -211,6 +214,7 @@ public sealed class CheetahServer : IAsyncDisposable
             await raw.Ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);   // a device that is gone has ended it too
         }
 
+        metrics?.Dispose();
         await stopping.CancelAsync().ConfigureAwait(false);
         await cache.WhenIdleAsync().ConfigureAwait(false);
         await handlers.WhenIdleAsync().ConfigureAwait(false);
