@@ -176,8 +176,8 @@ internal sealed class Responder
         head is { Method: Method.Get or Method.Head, HasBody: false, ExpectsContinue: false, ExpectsUnknown: false, Range.Count: 0 }
         && head is { IfMatch.Count: 0, IfNoneMatch.Count: 0, IfModifiedSince.Count: 0, IfUnmodifiedSince.Count: 0, IfRange.Count: 0 };
 
-    /// <summary>What <see cref="Document"/> answers a plain request with on a connection that stays, in one piece. 0 if there is no room for it.</summary>
-    public int Whole(Span<byte> room, Document document, bool isHead, bool saysKeepAlive)
+    /// <summary>What <see cref="Document"/> answers a plain request with, in one piece. 0 if there is no room for it.</summary>
+    public int Whole(Span<byte> room, Document document, bool isHead, bool closes, bool saysKeepAlive)
     {
         long bodyBytes = isHead ? 0 : document.LengthBytes;
         if (!usesPrebuiltHeads || document.OkHead.LengthBytesMax + bodyBytes > room.Length)
@@ -185,7 +185,7 @@ internal sealed class Responder
             return 0;
         }
 
-        int lengthBytes = document.OkHead.CopyTo(room, date, ConnectionField(closes: false, saysKeepAlive));
+        int lengthBytes = document.OkHead.CopyTo(room, date, ConnectionField(closes, saysKeepAlive));
         for (long at = 0; at < bodyBytes;)
         {
             ReadOnlySpan<byte> piece = document.BytesAt(at, (int)(bodyBytes - at));

@@ -5,8 +5,8 @@ using Exo.Net.Cheetah.Tcp.Answers;
 namespace Exo.Net.Cheetah.Raw;
 
 /// <summary>
-/// What a handler may answer instead of this reactor: a request that has come before, byte for byte, that says no more than which document it wants, on a connection that stays, and whose
-/// response is one segment. The reactor answers first; what it said is what the handler says.
+/// What a handler may answer instead of this reactor: a request that has come before, byte for byte, that says no more than which document it wants, and whose response is one segment:
+/// on a connection that stays, or as the only one of a connection. The reactor answers first; what it said is what the handler says.
 /// </summary>
 internal sealed partial class RawReactor
 {
@@ -68,17 +68,18 @@ internal sealed partial class RawReactor
 
     protected override void OnAnswer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
     {
-        if (answers is null || closes || head.LengthBytes > AnswerTable.RequestBytesMax || !Responder.IsPlain(head))
+        if (answers is null || ClosesAll || head.LengthBytes > AnswerTable.RequestBytesMax || !Responder.IsPlain(head))
         {
             return;
         }
 
         request = request[..head.LengthBytes];
         int place = answers.PlaceOf(request);
-        ((RawConnection)connection).IsAnswerable = answers.Holds(place, request) || (answers.IsSeenAgain(place, request) && TryKeep(place, request, document, head.Method == Method.Head, saysKeepAlive));
+        bool isKept = answers.Holds(place, request) || (answers.IsSeenAgain(place, request) && TryKeep(place, request, document, head.Method == Method.Head, closes, saysKeepAlive));
+        ((RawConnection)connection).IsAnswerable = isKept && !closes;
     }
 
-    private bool TryKeep(int place, ReadOnlySpan<byte> request, Document document, bool isHead, bool saysKeepAlive)
+    private bool TryKeep(int place, ReadOnlySpan<byte> request, Document document, bool isHead, bool closes, bool saysKeepAlive)
     {
         // The order of these steps: see DocumentChanges.
         ulong epoch = answers!.Epoch;
@@ -87,7 +88,7 @@ internal sealed partial class RawReactor
             return false;
         }
 
-        int lengthBytes = Responder.Whole(responseRoom, document, isHead, saysKeepAlive);
+        int lengthBytes = Responder.Whole(responseRoom, document, isHead, closes, saysKeepAlive);
         if (lengthBytes == 0)
         {
             return false;
@@ -95,7 +96,7 @@ internal sealed partial class RawReactor
 
         answers.Clear(place);
         stack.Tcp.ReclaimAnswered(place);
-        answers.Write(place, request, responseRoom.AsSpan(0, lengthBytes), document.OkHead.DateOffset, isHead ? 0 : (int)document.LengthBytes, epoch);
+        answers.Write(place, request, responseRoom.AsSpan(0, lengthBytes), document.OkHead.DateOffset, isHead ? 0 : (int)document.LengthBytes, epoch, closes);
         return true;
     }
 

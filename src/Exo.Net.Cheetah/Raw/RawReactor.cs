@@ -79,7 +79,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             AnsweredCounts answered = Answered;
             return new CheetahCounters
             {
-                ConnectionsAccepted = Volatile.Read(ref acceptedCount),
+                ConnectionsAccepted = Volatile.Read(ref acceptedCount) + answered.Connections,
                 ConnectionsRefused = Volatile.Read(ref refusedConnectionCount),
                 ConnectionsOpen = Volatile.Read(ref openCount),
                 Requests = RequestCount + answered.Requests,
@@ -114,7 +114,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             {
                 if (Turn() == 0)
                 {
-                    stack.Wait(TimeSpan.FromMilliseconds(openCount > 0 || isDraining ? Math.Min(DeadlineWheel.TickMs, UntilNextDateMs) : 1000));
+                    stack.Wait(TimeSpan.FromMilliseconds(openCount > 0 || isDraining ? Math.Min(DeadlineWheel.TickMs, UntilNextDateMs) : Math.Min(1000, UntilNextDateMs)));
                 }
             }
 

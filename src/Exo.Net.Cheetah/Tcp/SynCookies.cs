@@ -13,7 +13,7 @@ namespace Exo.Net.Cheetah.Tcp;
 internal sealed class SynCookies(SipHash hash)
 {
     public const long TickUs = 64_000_000;
-    private const int TicksValid = 2;
+    public const int TicksValid = 2;
 
     public static readonly ushort[] SegmentSizes = [536, 1000, 1220, 1300, 1380, 1440, 1460, 8960];
 

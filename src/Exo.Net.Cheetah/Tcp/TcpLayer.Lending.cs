@@ -12,6 +12,9 @@ internal sealed partial class TcpLayer
 {
     private TcpConnection?[] lent = [];
 
+    /// <summary>The whole window, rounded up, so that its right edge does not go back.</summary>
+    public ushort WholeWindow(byte scale) => (ushort)Math.Min((Options.ReceiveWindowBytes + (1 << scale) - 1) >> scale, ushort.MaxValue);
+
     /// <summary>Lends a connection that has nothing left to say, if there is a place for it.</summary>
     public void TryLend(TcpConnection c)
     {
@@ -31,8 +34,6 @@ internal sealed partial class TcpLayer
             return;
         }
 
-        // What is told is the whole window, rounded up, so that its right edge does not go back.
-        int window = Math.Min((Options.ReceiveWindowBytes + (1 << c.RcvScale) - 1) >> c.RcvScale, ushort.MaxValue);
         table.Connection(place) = new LentConnection
         {
             RemoteHigh = c.Key.Remote.High,
@@ -46,7 +47,7 @@ internal sealed partial class TcpLayer
             TimestampOffset = (uint)c.NameHash,
             PeerScale = c.SndScale,
             SegmentBytes = (uint)c.SegmentBytes,
-            Window = (ushort)System.Net.IPAddress.HostToNetworkOrder((short)window),
+            Window = (ushort)System.Net.IPAddress.HostToNetworkOrder((short)WholeWindow(c.RcvScale)),
         };
         lent[place] = c;
         c.LentPlace = place;

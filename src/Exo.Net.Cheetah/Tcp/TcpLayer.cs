@@ -260,6 +260,7 @@ internal sealed partial class TcpLayer : IDisposable
         c.PathMtuBytes = Link.MtuBytes;
         c.LastReceivedUs = NowUs;
         Table.Add(c);
+        Answers?.Hold(c.Key);
     }
 
     public uint TimestampOffsetOf(in ConnectionKey key) => (uint)hash.Of(key, 1);
@@ -401,6 +402,7 @@ internal sealed partial class TcpLayer : IDisposable
         bool wasOpen = c.State is not (TcpState.SynReceived or TcpState.SynSent);
         c.State = TcpState.Closed;
         Table.Remove(c);
+        Answers?.LetGo(c.Key);
         Wheel.Remove(c);
         c.SendTimerUs = c.DelayedAckUs = c.IdleUs = long.MaxValue;
         if (c.SendQueue is { } queue)

@@ -45,6 +45,11 @@ internal sealed class BadWire : IDisposable
 
     public int Damaged { get; private set; }
 
+    /// <summary>Larger packets to the kernel are swallowed without a word.</summary>
+    public int PacketBytesMax { get; init; } = int.MaxValue;
+
+    public int Swallowed { get; private set; }
+
     public void Dispose()
     {
         isEnding = true;
@@ -103,6 +108,18 @@ internal sealed class BadWire : IDisposable
         }
 
         PacketOffload offload = batch.Packets[index].Offload;
+        int lengthBytes = 0;
+        foreach (PacketSlice slice in batch.Slices(index))
+        {
+            lengthBytes += slice.LengthBytes;
+        }
+
+        if (to == near && (offload.IsSuperPacket ? offload.HeaderBytes + offload.SegmentBytes : lengthBytes) > PacketBytesMax)
+        {
+            Swallowed++;
+            return;
+        }
+
         if (damage > 0 && offload is { NeedsChecksum: true, IsSuperPacket: false } && batch.Slices(index).Length == 1)
         {
             // As a real wire has it: the sum is in the packet.

@@ -11,9 +11,10 @@ namespace Exo.Net.Cheetah.Tcp.Answers;
 /// connections that the stack has lent it (<see cref="Handshake.HandshakeProgram"/> reads and writes the same).
 /// <code>
 ///   0      epoch, number of the date     |  16 dates, the one that holds and those before it
-///   4096   a scratch area for each processor: the request that came; what it has answered
+///   4096   a scratch area for each processor: the request that came; what it has answered; the terms of a connection that has just begun
 ///          connections, 128 bytes each: who, sequence numbers, what was answered last     found by their names, one place for each
 ///          answers, 2688 bytes each: a request, its response                              found by the request's bytes, one place for each
+///          brief connections, 64 bytes each (<see cref="BriefConnection"/>)               found by their names, one place for each
 /// </code>
 /// <para><b>Connections.</b> One word decides who has one: <c>number * 4 + 1</c> = lent, <c>+ 2</c> = the handler is answering, 0 = the stack's. Both sides take it by compare and exchange; the
 /// number differs each time a place is lent, so what was read before the word was taken is of the same loan.</para>
@@ -26,11 +27,12 @@ internal sealed unsafe class AnswerTable : IDisposable
     // The layout, for the program too.
     public const int RequestBytesMax = 1024, ResponseBytesMax = 1448, Connections = 4096, Answers = 1024, Processors = 64;
     public const int EpochAt = 0, DateNumberAt = 64, DatesAt = 128, DateBytes = 64, Dates = 16, DateSumAt = 32, DateOddSumAt = 36, DateSecondsAt = 40;
-    public const int ScratchAt = 4096, ScratchBytes = 1088, AnsweredAt = 1040, AnsweredBytesAt = 1048, AnsweredBodyBytesAt = 1056;
+    public const int ScratchAt = 4096, ScratchBytes = 1216, AnsweredAt = 1040, AnsweredBytesAt = 1048, AnsweredBodyBytesAt = 1056, AnsweredConnectionsAt = 1064, TermsAt = 1088;
     public const int ConnectionsAt = ScratchAt + (Processors * ScratchBytes), ConnectionBytes = 128;
     public const int AnswersAt = ConnectionsAt + (Connections * ConnectionBytes), AnswerBytes = 2688;
-    public const int AnswerEpochAt = 0, ReadersAt = 8, RequestLengthAt = 16, ResponseLengthAt = 20, RequestSumAt = 24, ResponseSumAt = 28, DatePlaceAt = 32, BodyLengthAt = 36, UsedAt = 40, NumberAt = 48, PlaceAt = 56;
-    public const int RequestAt = 128, ResponseAt = 128 + 1088, SizeBytes = AnswersAt + (Answers * AnswerBytes);
+    public const int AnswerEpochAt = 0, ReadersAt = 8, RequestLengthAt = 16, ResponseLengthAt = 20, RequestSumAt = 24, ResponseSumAt = 28, DatePlaceAt = 32, BodyLengthAt = 36, UsedAt = 40, NumberAt = 48, PlaceAt = 56, ClosesAt = 60;
+    public const int RequestAt = 128, ResponseAt = 128 + 1088;
+    public const int BriefsAt = AnswersAt + (Answers * AnswerBytes), Briefs = 1 << BriefBits, BriefBits = 14, BriefBytes = 64, SizeBytes = BriefsAt + (Briefs * BriefBytes);
 
     /// <summary>What a request's bytes are multiplied by, one double word after the other.</summary>
     public const int HashFactor = 0x5BD1_E995;
@@ -71,6 +73,7 @@ internal sealed unsafe class AnswerTable : IDisposable
                 sum.Requests += Volatile.Read(ref At<long>(at + AnsweredAt));
                 sum.Bytes += Volatile.Read(ref At<long>(at + AnsweredBytesAt));
                 sum.BodyBytes += Volatile.Read(ref At<long>(at + AnsweredBodyBytesAt));
+                sum.Connections += Volatile.Read(ref At<long>(at + AnsweredConnectionsAt));
             }
 
             return sum;
@@ -165,7 +168,8 @@ internal sealed unsafe class AnswerTable : IDisposable
     /// <param name="datePlace">Where in it the date is.</param>
     /// <param name="bodyBytes">How much of it is document.</param>
     /// <param name="epoch">What <see cref="Epoch"/> said before it was known that the response holds.</param>
-    public void Write(int place, ReadOnlySpan<byte> request, ReadOnlySpan<byte> response, int datePlace, int bodyBytes, ulong epoch)
+    /// <param name="closes">Whether the response ends its connection.</param>
+    public void Write(int place, ReadOnlySpan<byte> request, ReadOnlySpan<byte> response, int datePlace, int bodyBytes, ulong epoch, bool closes = false)
     {
         Invariant.Check(request.Length is > 0 and <= RequestBytesMax && response.Length is >= HttpDate.LengthBytes and <= ResponseBytesMax);
         Invariant.Check(datePlace >= 0 && datePlace + HttpDate.LengthBytes <= response.Length);
@@ -185,6 +189,7 @@ internal sealed unsafe class AnswerTable : IDisposable
         At<ulong>(at + UsedAt) = 0;
         At<ulong>(at + NumberAt) = ++numbers;
         At<int>(at + PlaceAt) = place + 1;
+        At<int>(at + ClosesAt) = closes ? 1 : 0;
         Volatile.Write(ref At<ulong>(at + AnswerEpochAt), epoch);
     }
 
@@ -226,6 +231,31 @@ internal sealed unsafe class AnswerTable : IDisposable
 
             spin.SpinOnce(sleep1Threshold: -1);
         }
+    }
+
+    /// <summary>Where a brief connection of these names is, or would be.</summary>
+    public int BriefPlaceOf(in ConnectionKey key) => (int)(((key.Remote.Low ^ PortsOf(key)) * Key) >> (64 - BriefBits));
+
+    /// <summary>A place of <see cref="BriefPlaceOf"/>.</summary>
+    public ref BriefConnection Brief(int place) => ref At<BriefConnection>(BriefsAt + (place * BriefBytes));
+
+    /// <summary>The stack has a connection of these names: first segments come to it, and so does what follows a brief one of the same names.</summary>
+    public void Hold(in ConnectionKey key)
+    {
+        ref BriefConnection brief = ref Brief(BriefPlaceOf(key));
+        Volatile.Write(ref brief.Held, brief.Held + 1);
+        if (brief.Ports == PortsOf(key) && brief.RemoteLow == key.Remote.Low && brief.RemoteHigh == key.Remote.High && brief.LocalLow == key.Local.Low && brief.LocalHigh == key.Local.High)
+        {
+            Volatile.Write(ref brief.Word, 0);
+        }
+    }
+
+    /// <summary>The stack has it no more.</summary>
+    public void LetGo(in ConnectionKey key)
+    {
+        ref BriefConnection brief = ref Brief(BriefPlaceOf(key));
+        Invariant.Check(brief.Held > 0);
+        Volatile.Write(ref brief.Held, brief.Held - 1);
     }
 
     public void Dispose() => memory.Dispose();

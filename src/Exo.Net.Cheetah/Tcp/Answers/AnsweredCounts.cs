@@ -12,4 +12,7 @@ internal struct AnsweredCounts
 
     /// <summary>Of these, bytes of documents.</summary>
     public long BodyBytes;
+
+    /// <summary>Connections that consisted of one of these requests.</summary>
+    public long Connections;
 }

@@ -14,11 +14,12 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 /// <param name="OriginNs">What the monotonic clock said when the stack's clock said 0.</param>
 /// <param name="WindowBytes">The window that is told, not scaled.</param>
 /// <param name="WindowScale">How windows will be scaled.</param>
+/// <param name="ScaledWindow">The window that is told then.</param>
 /// <param name="SegmentBytesV4">The MSS told to IPv4 peers.</param>
 /// <param name="SegmentBytesV6">The MSS told to IPv6 peers.</param>
 /// <param name="Farewells">The descriptor of the memory of a <see cref="FarewellTable"/>.</param>
 /// <param name="Answers">The descriptor of the memory of an <see cref="Answers.AnswerTable"/>; 0: requests are not answered.</param>
 /// <param name="AnswersKey">That table's key.</param>
 internal sealed record HandshakeAnswer(
-    IReadOnlyCollection<ushort> Ports, IReadOnlyList<InterfaceAddress> Addresses, MacAddress Hardware, SipHash Cookies, SipHash Offsets, long OriginNs, ushort WindowBytes, byte WindowScale,
+    IReadOnlyCollection<ushort> Ports, IReadOnlyList<InterfaceAddress> Addresses, MacAddress Hardware, SipHash Cookies, SipHash Offsets, long OriginNs, ushort WindowBytes, byte WindowScale, ushort ScaledWindow,
     ushort SegmentBytesV4, ushort SegmentBytesV6, int Farewells, int Answers = 0, ulong AnswersKey = 0);

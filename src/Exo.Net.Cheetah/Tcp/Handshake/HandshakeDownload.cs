@@ -88,7 +88,7 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         hardware = tcp.Link.Hardware;
         mtuBytes = tcp.Link.MtuBytes;
         HandshakeAnswer answer = new(
-            [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale,
+            [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale, tcp.WholeWindow(tcp.WindowScale),
             tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor, tcp.Answers?.Descriptor ?? 0, tcp.Answers?.Key ?? 0);
         tcp.Cookies.AreMadeElsewhere = true;
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));

@@ -19,15 +19,22 @@ internal sealed partial class HandshakeProgram
 {
     // In the frame: pointers and words, and in upper halves what the kernel's verifier is to forget.
     private const int Loan = -296, Answer = -304, Scratch = -312, Date = -320, RequestUs = -328, RequestBytes = -332, IsAgain = -340, ResponseBytes = -348, BodyDifference = -360, DatePlace = -364;
+    private const int BriefPlace = -372, ConnectionPlace = -380, BriefWord = -392, IsBrief = -396;
     private const int PseudoHeader = 0x10;
     private const int HeadBytes = TcpSegment.FixedBytes + TcpOptions.TimestampsBytes;
     private const int Connection = 9;
+
+    // Where names are in the frame, and in both kinds of connections.
+    private static readonly (int Name, int At)[] Names =
+    [
+        (Words + 32, LentConnection.PortsAt), (Words + 24, LentConnection.RemoteLowAt), (Words + 16, LentConnection.RemoteHighAt), (Words + 8, LentConnection.LocalLowAt), (Words, LentConnection.LocalHighAt),
+    ];
 
     // r0: bytes behind the IP header.
     private void RecogniseRequest()
     {
         code.AluRegister(Opcodes.Move, OptionBytes, 0);
-        code.JumpIf(Opcodes.JumpLessOrEqual, OptionBytes, HeadBytes, 1, pass);
+        code.JumpIf(Opcodes.JumpLess, OptionBytes, HeadBytes, 1, pass);
         code.Alu(Opcodes.Subtract, OptionBytes, HeadBytes);
         code.JumpIf(Opcodes.JumpGreater, OptionBytes, AnswerTable.RequestBytesMax, 1, pass);
         code.Store(Frame, RequestBytes, OptionBytes, 4);
@@ -35,9 +42,44 @@ internal sealed partial class HandshakeProgram
         LoadStamps();
         code.LoadBigEndian(0, Frame, Options, 4);
         code.JumpIf(Opcodes.JumpNotEqual, 0, 0x0101_080A, 1, pass);
-        FindConnection();
+        StorePorts();
+        int isRequest = code.Label(), isFirst = code.Label(), isFound = code.Label();
+        code.Load(0, Frame, RequestBytes, 4);
+        code.JumpIf(Opcodes.JumpNotEqual, 0, 0, 1, isRequest);
+        RecogniseAcknowledgment();
+        code.Bind(isRequest);
+        FindScratch();
+        FindConnection(isFirst);
         FindTurn();
+        code.Jump(isFound);
+        code.Bind(isFirst);
+        RecogniseFirst();
+        code.Bind(isFound);
+        LoadConnection();
         FindAnswer();
+    }
+
+    // Into the frame this processor's area, and that a connection is in it, unless one is found elsewhere.
+    private void FindScratch()
+    {
+        code.Call(ProcessorNumber);
+        code.JumpIf(Opcodes.JumpGreaterOrEqual, 0, AnswerTable.Processors, 1, pass);
+        code.Alu(Opcodes.Multiply, 0, AnswerTable.ScratchBytes);
+        TableAddress(3, AnswerTable.ScratchAt);
+        code.AluRegister(Opcodes.Add, 3, 0);
+        code.Store(Frame, Scratch, 3, 8);
+        code.Alu(Opcodes.Add, 0, AnswerTable.ScratchAt + AnswerTable.TermsAt);
+        code.Store(Frame, ConnectionPlace, 0, 4);
+    }
+
+    // Into r9 the connection, wherever it was found: from here on both kinds are one to the kernel's verifier.
+    private void LoadConnection()
+    {
+        code.Load(0, Frame, ConnectionPlace, 4);
+        code.Alu(Opcodes.And, 0, ~63);
+        code.JumpIf(Opcodes.JumpGreater, 0, AnswerTable.BriefsAt, 1, pass);
+        TableAddress(Connection, 0);
+        code.AluRegister(Opcodes.Add, Connection, 0);
     }
 
     private void LoadStamps()
@@ -74,9 +116,8 @@ internal sealed partial class HandshakeProgram
     }
 
     // Into r9 the place of the connection, which is lent, and its word into the frame. The word is read first, and taken only as it was read then.
-    private void FindConnection()
+    private void FindConnection(int other)
     {
-        StorePorts();
         code.Load(0, Frame, Words + 24, 8);
         code.Load(1, Frame, Words + 32, 8);
         code.AluRegister(Opcodes.Xor, 0, 1);
@@ -86,18 +127,28 @@ internal sealed partial class HandshakeProgram
         code.Alu(Opcodes.Multiply, 0, AnswerTable.ConnectionBytes);
         TableAddress(Connection, AnswerTable.ConnectionsAt);
         code.AluRegister(Opcodes.Add, Connection, 0);
+        code.AluRegister(Opcodes.Move, 2, 0);
         code.Alu(Opcodes.Move, 0, 0);
         code.FetchAdd(Connection, LentConnection.WordAt, 0);
         code.Store(Frame, Loan, 0, 8);
         code.Alu(Opcodes.And, 0, 3);
-        code.JumpIf(Opcodes.JumpNotEqual, 0, 1, 1, pass);
-        foreach ((int name, int at) in (ReadOnlySpan<(int, int)>)[
-            (Words + 32, LentConnection.PortsAt), (Words + 24, LentConnection.RemoteLowAt), (Words + 16, LentConnection.RemoteHighAt),
-            (Words + 8, LentConnection.LocalLowAt), (Words, LentConnection.LocalHighAt)])
+        code.JumpIf(Opcodes.JumpNotEqual, 0, 1, 1, other);
+        CompareNames(other);
+        code.Alu(Opcodes.Add, 2, AnswerTable.ConnectionsAt);
+        code.Store(Frame, ConnectionPlace, 2, 4);
+        code.StoreImmediate(Frame, IsBrief, 0, 4);
+        code.StoreImmediate(Frame, BriefPlace, 0, 4);
+        code.StoreImmediate(Frame, BriefWord, 0, 8);
+    }
+
+    // r9: a lent or a brief connection.
+    private void CompareNames(int other)
+    {
+        foreach ((int name, int at) in Names)
         {
             code.Load(0, Frame, name, 8);
             code.Load(1, Connection, at, 8);
-            code.JumpIfRegister(Opcodes.JumpNotEqual, 0, 1, pass);
+            code.JumpIfRegister(Opcodes.JumpNotEqual, 0, 1, other);
         }
     }
 
@@ -133,12 +184,6 @@ internal sealed partial class HandshakeProgram
     // Into r1 and the frame the answer to the bytes of the payload, which holds and fits.
     private void FindAnswer()
     {
-        code.Call(ProcessorNumber);
-        code.JumpIf(Opcodes.JumpGreaterOrEqual, 0, AnswerTable.Processors, 1, pass);
-        code.Alu(Opcodes.Multiply, 0, AnswerTable.ScratchBytes);
-        TableAddress(3, AnswerTable.ScratchAt);
-        code.AluRegister(Opcodes.Add, 3, 0);
-        code.Store(Frame, Scratch, 3, 8);
         LoadPayload();
         HashPayload();
         code.Alu(Opcodes.Multiply, 0, AnswerTable.AnswerBytes);
@@ -167,6 +212,7 @@ internal sealed partial class HandshakeProgram
     {
         code.Load(OptionBytes, Frame, RequestBytes, 4);
         BoundRequest(pass);
+        code.Load(3, Frame, Scratch, 8);
         code.AluRegister(Opcodes.Move, 0, OptionBytes);
         code.Alu(Opcodes.And, 0, ~7);
         code.AluRegister(Opcodes.Add, 0, 3);
@@ -225,6 +271,11 @@ internal sealed partial class HandshakeProgram
         code.Load(OptionBytes, Frame, RequestBytes, 4);
         code.Load(2, 1, AnswerTable.RequestLengthAt, 4);
         code.JumpIfRegister(Opcodes.JumpNotEqual, OptionBytes, 2, refused);
+
+        // What ends a connection is for those that consist of it.
+        code.Load(2, 1, AnswerTable.ClosesAt, 4);
+        code.Load(3, Frame, IsBrief, 4);
+        code.JumpIfRegister(Opcodes.JumpNotEqual, 2, 3, refused);
         int same = code.Label();
         code.Load(2, Frame, Scratch, 8);
         for (int at = 0; at < AnswerTable.RequestBytesMax; at += 8)
@@ -319,6 +370,7 @@ internal sealed partial class HandshakeProgram
         code.Bind(taken);
         ReadTime();
         code.Store(Frame, RequestUs, 0, 8);
+        BeginBrief();
         SumHead(0);
         code.Store(Frame, OldSum, 0, 8);
         WriteHead();
@@ -326,6 +378,7 @@ internal sealed partial class HandshakeProgram
         int spoilt = code.Label(), sent = code.Label();
         StoreResponse(spoilt);
         GoOn();
+        EndBrief(isAnswered: true);
         ExchangeLoan(take: false);
         LeaveAnswer();
         if (place == Place.Own)
@@ -343,6 +396,7 @@ internal sealed partial class HandshakeProgram
 
         // The kernel had no memory. The packet is no more what it was: it is lost, and comes again.
         code.Bind(spoilt);
+        EndBrief(isAnswered: false);
         ExchangeLoan(take: false);
         LeaveAnswer();
         code.Alu(Opcodes.Move, 0, Drop);
@@ -380,7 +434,9 @@ internal sealed partial class HandshakeProgram
         code.AluRegister(Opcodes.Add, 1, 0);
         code.Swap(1, 4);
         code.Store(Frame, Tcp + 8, 1, 4);
-        code.StoreImmediate(Frame, Tcp + 13, (byte)(TcpFlags.Ack | TcpFlags.Psh), 1);
+        code.Load(0, Frame, IsBrief, 4);   // the flag of a FIN
+        code.Alu(Opcodes.Or, 0, (int)(TcpFlags.Ack | TcpFlags.Psh));
+        code.Store(Frame, Tcp + 13, 0, 1);
 
         // What the peer said last is kept before it is written over.
         code.LoadBigEndian(0, Frame, Tcp + 14, 2);
@@ -589,6 +645,10 @@ internal sealed partial class HandshakeProgram
         code.Load(3, 1, AnswerTable.BodyLengthAt, 4);
         code.AluRegister(Opcodes.Add, 0, 3);
         code.Store(2, AnswerTable.AnsweredBodyBytesAt, 0, 8);
+        code.Load(0, 2, AnswerTable.AnsweredConnectionsAt, 8);
+        code.Load(3, Frame, IsBrief, 4);
+        code.AluRegister(Opcodes.Add, 0, 3);
+        code.Store(2, AnswerTable.AnsweredConnectionsAt, 0, 8);
         code.Bind(again);
     }
 

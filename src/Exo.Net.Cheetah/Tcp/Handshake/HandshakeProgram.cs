@@ -44,7 +44,7 @@ internal sealed partial class HandshakeProgram
     private readonly LabelledCode code = new();
     private readonly HandshakeAnswer answer;
     private readonly Place place;
-    private readonly int pass, farewell, request;
+    private readonly int pass, farewell, request, leaveOut;
 
     private HandshakeProgram(HandshakeAnswer answer, Place place)
     {
@@ -53,9 +53,13 @@ internal sealed partial class HandshakeProgram
         pass = code.Label();
         farewell = code.Label();
         request = code.Label();
+        leaveOut = code.Label();
     }
 
     private bool AnswersRequests => answer.Answers != 0;
+
+    // The stack gets the FINs of its own connections as well.
+    private bool TakesFarewells => place != Place.Receive || AnswersRequests;
 
     private enum Place
     {
@@ -128,10 +132,11 @@ internal sealed partial class HandshakeProgram
         WalkOptions();
         if (place == Place.Receive)
         {
-            int leaveOut = code.Label();
             code.Jump(leaveOut);
             if (AnswersRequests)
             {
+                code.Bind(farewell);
+                RecogniseFarewell();
                 code.Bind(request);
                 RecogniseRequest();
             }
@@ -324,7 +329,7 @@ internal sealed partial class HandshakeProgram
         }
 
         code.Alu(Opcodes.And, 1, 0x3F);
-        if (place != Place.Receive)
+        if (TakesFarewells)
         {
             code.JumpIf(Opcodes.JumpEqual, 1, (ulong)(TcpFlags.Fin | TcpFlags.Ack), 2, isKind);
         }
@@ -359,7 +364,7 @@ internal sealed partial class HandshakeProgram
     private void WalkOptions()
     {
         int done = code.Label();
-        if (place != Place.Receive)
+        if (TakesFarewells)
         {
             code.Load(0, Frame, Tcp + 13, 1);
             code.Alu(Opcodes.And, 0, (int)TcpFlags.Fin);
@@ -521,6 +526,16 @@ internal sealed partial class HandshakeProgram
         code.LoadBigEndian(0, Frame, Options, 4);
         code.JumpIf(Opcodes.JumpNotEqual, 0, 0x0101_080A, 1, pass);
         StorePorts();
+        int isAnswered = code.Label();
+        if (AnswersRequests)
+        {
+            RecogniseBriefFarewell(isAnswered);
+            if (place == Place.Receive)
+            {
+                return;
+            }
+        }
+
         code.StoreImmediate(Frame, Words + 40, 1, 8);
         Hash(answer.Offsets);
         code.AluRegister(Opcodes.Move, 9, 0);
@@ -556,6 +571,7 @@ internal sealed partial class HandshakeProgram
         code.Alu(Opcodes.Divide, 0, 1000);
         code.AluRegister(Opcodes.Add, 0, 9);
         code.Store(Frame, OwnStamp, 0, 8);
+        code.Bind(isAnswered);
     }
 
     private void AnswerFarewell()

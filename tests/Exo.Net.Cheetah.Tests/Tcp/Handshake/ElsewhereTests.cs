@@ -198,7 +198,7 @@ public sealed class ElsewhereTests : IDisposable
         Requires.Root();
         stack.Tcp.Farewells = new FarewellTable("script");
         HandshakeAnswer answer = new(
-            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Cookies.Hash, stack.Tcp.Hash, 0, 65_535, 3, 1460, 1440, stack.Tcp.Farewells.Descriptor);
+            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Cookies.Hash, stack.Tcp.Hash, 0, 65_535, 3, 8_192, 1460, 1440, stack.Tcp.Farewells.Descriptor);
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
         TcpConnection c = Open(1000, stamp: 50);
         c.CloseSend();

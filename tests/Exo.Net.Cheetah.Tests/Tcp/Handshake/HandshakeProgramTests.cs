@@ -26,7 +26,7 @@ public class HandshakeProgramTests
     private static readonly MacAddress Peer = MacAddress.Parse("02:00:5e:10:00:01");
 
     private static readonly HandshakeAnswer Answer = new(
-        [80, 60_443], Own, Hardware, new SipHash(0x0706_0504_0302_0100, 0xFF0E_0D0C_0B0A_0908), new SipHash(0xDEAD_BEEF_0000_0001, 42), OriginNs, 65_535, 3, 1460, 1440, 0);
+        [80, 60_443], Own, Hardware, new SipHash(0x0706_0504_0302_0100, 0xFF0E_0D0C_0B0A_0908), new SipHash(0xDEAD_BEEF_0000_0001, 42), OriginNs, 65_535, 3, 8_192, 1460, 1440, 0);
 
     /// <summary>What a peer may say in a SYN.</summary>
     private sealed record Offer(bool V4, int To, ushort Port, ushort FromPort, uint Sequence, byte Flags, int Shape, ushort Segment, byte Scale, uint Stamp, ulong From, int Damage);

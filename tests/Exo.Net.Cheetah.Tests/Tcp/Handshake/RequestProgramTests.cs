@@ -23,16 +23,16 @@ namespace Exo.Net.Cheetah.Tests.Tcp.Handshake;
 /// </summary>
 public class RequestProgramTests
 {
-    private const long OriginNs = 0, Seconds = 1_700_000_000;
+    internal const long OriginNs = 0, Seconds = 1_700_000_000;
     private const ushort Window = 0xFFFF;
 
-    private static readonly InterfaceAddress[] Own = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("fd09::2/64")];
-    private static readonly MacAddress Hardware = MacAddress.Parse("02:00:5e:10:00:fe"), Peer = MacAddress.Parse("02:00:5e:10:00:01");
+    internal static readonly InterfaceAddress[] Own = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("fd09::2/64")];
+    internal static readonly MacAddress Hardware = MacAddress.Parse("02:00:5e:10:00:fe"), Peer = MacAddress.Parse("02:00:5e:10:00:01");
 
     // Lengths around every edge: of double words, of sums, of what is taken.
     private static readonly int[] Lengths = [1, 7, 8, 9, 61, 64, 333, 1016, 1017, 1023, 1024];
-    private static readonly byte[][] Requests = [.. Lengths.Select((length, index) => Text(length, index))];
-    private static readonly (byte[] Bytes, int DatePlace)[] Responses =
+    internal static readonly byte[][] Requests = [.. Lengths.Select((length, index) => Text(length, index))];
+    internal static readonly (byte[] Bytes, int DatePlace)[] Responses =
         [.. Lengths.Select((_, index) => (Text(new[] { 30, 31, 100, 333, 700, 1024, 1447, 1448, 1200, 29, 64 }[index], 100 + index), new[] { 0, 1, 37, 200, 671, 8, 1418, 1419, 7, 0, 35 }[index]))];
 
     /// <summary>What of a request is not as it should be.</summary>
@@ -80,7 +80,7 @@ public class RequestProgramTests
         from pushes in Gen.Bool
         select new Draw(v4, request, receive, send, stamp, stamp - ahead, scale, offset, fault, salt, pushes);
 
-    private struct Calls(long ns) : IHelperCalls
+    internal struct Calls(long ns) : IHelperCalls
     {
         public readonly ulong Call(int helper, ulong r1, ulong r2, ulong r3, ulong r4, ulong r5) => helper == 8 ? 0 : (ulong)ns;
     }
@@ -108,7 +108,7 @@ public class RequestProgramTests
     }
 
     private static HandshakeAnswer Answer(AnswerTable table, int farewells) => new(
-        [80], Own, Hardware, new SipHash(1, 2), new SipHash(3, 4), OriginNs, 65_535, 3, 1460, 1440, farewells, table.Descriptor, table.Key);
+        [80], Own, Hardware, new SipHash(1, 2), new SipHash(3, 4), OriginNs, 65_535, 3, 8_192, 1460, 1440, farewells, table.Descriptor, table.Key);
 
     [Fact]
     public void Our_machine_answers_as_the_stack_would()
@@ -359,7 +359,7 @@ public class RequestProgramTests
         return (ushort)~BinaryPrimitives.ReadUInt16BigEndian(nothing.AsSpan(16));
     }
 
-    private static byte[] Frame(in ConnectionKey key, bool v4, int tcpBytes, bool isFragment = false)
+    internal static byte[] Frame(in ConnectionKey key, bool v4, int tcpBytes, bool isFragment = false)
     {
         byte[] packet = new byte[14 + (v4 ? 20 : 40) + tcpBytes];
         new EthernetFrame(Hardware, Peer, v4 ? EtherType.Ipv4 : EtherType.Ipv6).Emit(packet);
@@ -434,7 +434,7 @@ public class RequestProgramTests
         Assert.Equal(expected, now);
     }
 
-    private static void CorrectSum(Span<byte> tcp, uint difference, bool isPartial)
+    internal static void CorrectSum(Span<byte> tcp, uint difference, bool isPartial)
     {
         ulong sum = (ushort)~BinaryPrimitives.ReadUInt16LittleEndian(tcp[16..]) + (ulong)difference;
         while (sum >> 16 != 0)
