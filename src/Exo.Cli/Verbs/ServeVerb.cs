@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Net;
+using System.Runtime.InteropServices;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
 using Exo.Core.Net;
@@ -30,8 +31,7 @@ internal static class ServeVerb
         Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects, and requests that come again, where packets come in" };
         Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
-        Option<string?> status = new("--status") { Description = "Path of a page that shows connections, cache and rings; PATH/metrics is the same as text. For clients on this machine", HelpName = "PATH" };
-        Option<bool> statusPublic = new("--status-public") { Description = "Show it to whoever asks" };
+        ServeSettings settings = new();
         Option<string?> observe = Symbols.Observe();
         VerbCommand command = new("serve", "Serves the files of an image or a folder over HTTP. Ctrl-C or SIGTERM ends it.")
         {
@@ -40,7 +40,7 @@ internal static class ServeVerb
                 "exo serve disk.img",
                 "exo serve disk.img --listen 0.0.0.0:80 --cache 1G --reactors 4",
                 "exo serve disk.img --listen 127.0.0.1:0 --status /-/status",
-                "exo serve ./public",
+                "exo serve ./public --log /var/log/exo.log --idle-timeout 15s",
                 "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };
@@ -52,16 +52,15 @@ internal static class ServeVerb
         command.Add(handlers);
         command.Add(address);
         command.Add(gateway);
-        command.Add(status);
-        command.Add(statusPublic);
+        settings.AddTo(command);
         command.Add(observe);
         command.SetAction(parsed => Run(
             parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
-            ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(status), parsed.GetValue(statusPublic), parsed.GetValue(observe)));
+            ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe), settings, parsed));
         return command;
     }
 
-    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? statusPath, bool statusIsPublic, string? observePath)
+    private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? observePath, ServeSettings settings, ParseResult parsed)
     {
         if (reactors is < 1 or > 64)
         {
@@ -83,21 +82,12 @@ internal static class ServeVerb
             throw new UsageException("--address, --gateway: only with --device tap:, packet: or xdp:");
         }
 
-        if (statusIsPublic && statusPath is null)
-        {
-            throw new UsageException("--status-public: only with --status");
-        }
-
-        if (statusPath is not null && where.IsRaw && !statusIsPublic)
-        {
-            throw new UsageException("--status: nobody on this machine reaches an interface that the server drives itself; add --status-public");
-        }
-
+        settings.Read(parsed, endPoint, reactors, where.IsRaw);   // wrong usage is said before anything is opened
         NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
         using Interruption interruption = new();
         using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
         using NetworkDevice? device = network is null ? null : where.Open(content.Frames, network);
-        CheetahServerOptions options = new() { EndPoint = endPoint, Reactors = reactors, Device = device, Network = network, StatusPath = statusPath, StatusIsPublic = statusIsPublic };
+        CheetahServerOptions options = settings.Read(parsed, endPoint, reactors, where.IsRaw, device, network);
         CheetahServer server;
         try
         {
@@ -105,10 +95,15 @@ internal static class ServeVerb
         }
         catch (ArgumentException failure) when (failure.ParamName == nameof(CheetahServerOptions.StatusPath))
         {
-            throw new UsageException($"--status: '{statusPath}' is no path like /-/status");
+            throw new UsageException($"--status: '{options.StatusPath}' is no path like /-/status");
         }
 
         server.Start();
+        using PosixSignalRegistration? hangUp = options.AccessLog?.Path is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+        {
+            context.Cancel = true;
+            _ = ReopenAsync(server);
+        });
         using ObservationServer? observed = Observation.Start(observePath, $"exo serve {image}", content.Frames, content.Disk, () =>
         {
             CheetahCounters counters = server.Counters;
@@ -118,6 +113,23 @@ internal static class ServeVerb
         interruption.Token.WaitHandle.WaitOne();
         server.StopAsync(DrainTimeout).GetAwaiter().GetResult();
         Console.WriteLine($"{server.Counters.Requests} requests served");
+        if (server.Counters.AccessLogDropped is > 0 and var dropped)
+        {
+            Console.Error.WriteLine($"exo serve: {dropped} responses are missing in the log");
+        }
+
         return 0;
+    }
+
+    private static async Task ReopenAsync(CheetahServer server)
+    {
+        try
+        {
+            await server.ReopenAccessLogAsync().ConfigureAwait(false);
+        }
+        catch (IOException failure)
+        {
+            await Console.Error.WriteLineAsync($"exo serve: {OneLine.Of(failure.Message)}").ConfigureAwait(false);
+        }
     }
 }
