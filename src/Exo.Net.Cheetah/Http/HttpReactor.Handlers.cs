@@ -25,7 +25,7 @@ internal abstract partial class HttpReactor
         options.RequestHeadBytesMax + (handlers.IsEmpty ? 0 : options.HandlerBodyBytesMax);
 
     // A target that has no path, or none that can be decoded, is nobody's: it is refused as ever.
-    private HandlerRoute? FindHandlers(in RequestHead head, ReadOnlySpan<byte> request, out ReadOnlySpan<byte> path)
+    private HandlerRoute? FindHandlers(scoped in RequestHead head, scoped ReadOnlySpan<byte> request, out ReadOnlySpan<byte> path)
     {
         path = default;
         if (head.Form is TargetForm.Authority or TargetForm.Asterisk || !TargetPath.TryDecode(head.Path.In(request), pathRoom, out int lengthBytes))
@@ -67,7 +67,7 @@ internal abstract partial class HttpReactor
 
         bool closes = !head.KeepsConnection || bodyEnds || ClosesAll, saysKeepAlive = !head.IsHttp11 && !closes, isHead = head.Method == Method.Head;
         Document? body = null;
-        if (status == 0 && !isHead && !Responder.IsOnePiece(handled) && (body = cache.TryHouse(handled.BodyMemory)) is null)
+        if (status == 0 && !isHead && !Responder.IsOnePiece(handled) && (body = Cache.TryHouse(handled.BodyMemory)) is null)
         {
             status = 503;
         }

@@ -18,7 +18,6 @@ internal abstract partial class HttpReactor
 {
     private const int StatusWaiting = 0;
 
-    private readonly DocumentCache cache;
     private readonly RequestLimits limits;
     private readonly byte[] pathRoom;
     private readonly AccessRing? log;
@@ -29,7 +28,7 @@ internal abstract partial class HttpReactor
     private protected HttpReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, bool usesPrebuiltHeads = true)
     {
         Options = options;
-        this.cache = cache;
+        Cache = cache;
         this.handlers = handlers;
         handled = new ResponseBuffer(handlers.IsEmpty ? 0 : options.HandlerResponseBytesMax);
         limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
@@ -48,6 +47,8 @@ internal abstract partial class HttpReactor
     protected long HitCount => Volatile.Read(ref hitCount);
 
     protected CheetahServerOptions Options { get; }
+
+    protected DocumentCache Cache { get; }
 
     protected Responder Responder { get; }
 
@@ -142,9 +143,10 @@ internal abstract partial class HttpReactor
     // Writes the response to one whole request. False when its document must be waited for.
     private bool Answer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request)
     {
-        if (!handlers.IsEmpty && FindHandlers(head, request, out ReadOnlySpan<byte> handledPath) is { } route)
+        ReadOnlySpan<byte> path = default;
+        if (!handlers.IsEmpty && FindHandlers(head, request, out path) is { } route)
         {
-            return AnswerByHandler(connection, head, request, handledPath, route);
+            return AnswerByHandler(connection, head, request, path, route);
         }
 
         bool bodyEnds = Responder.BodyEndsConnection(head, Options.DiscardedBodyBytesMax);
@@ -155,7 +157,7 @@ internal abstract partial class HttpReactor
         int status = Responder.StatusByMethodAndBody(head, Options.DiscardedBodyBytesMax);
         if (status == 0)
         {
-            status = TryFind(connection, head, request, out DocumentResult found, out ReadOnlySpan<byte> path);
+            status = TryFind(connection, head, request, out DocumentResult found, ref path);
             switch (status)
             {
                 case StatusWaiting:
@@ -201,12 +203,12 @@ internal abstract partial class HttpReactor
         }
     }
 
-    // The status a target comes to; with 200 a document, retained; with 308 the path of the folder.
-    private int TryFind(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, out DocumentResult found, out ReadOnlySpan<byte> path)
+    // The status a target comes to; with 200 a document, retained; with 308 the path of the folder. The path may have been decoded already.
+    private int TryFind(HttpConnection connection, scoped in RequestHead head, scoped ReadOnlySpan<byte> request, out DocumentResult found, ref ReadOnlySpan<byte> path)
     {
         found = default;
-        path = default;
-        if (!TargetPath.TryDecode(head.Path.In(request), pathRoom, out int lengthBytes))
+        int lengthBytes = path.Length;
+        if (lengthBytes == 0 && !TargetPath.TryDecode(head.Path.In(request), pathRoom, out lengthBytes))
         {
             return 400;
         }
@@ -224,7 +226,7 @@ internal abstract partial class HttpReactor
             connection.HasArrived = false;
             connection.Arrived = default;
         }
-        else if (cache.TryGet(path, out Document? document))
+        else if (Cache.TryGet(path, out Document? document))
         {
             hitCount++;
             found = new DocumentResult(DocumentResultStatus.Found, document);
@@ -233,7 +235,7 @@ internal abstract partial class HttpReactor
         {
             IDocumentWaiter ticket = MakeTicket(connection);
             connection.Ticket = ticket;
-            if (!cache.TryLoad(path, ticket, out found))
+            if (!Cache.TryLoad(path, ticket, out found))
             {
                 SetDeadline(connection, DeadlineKind.Document, Options.DocumentTimeout);
                 return StatusWaiting;

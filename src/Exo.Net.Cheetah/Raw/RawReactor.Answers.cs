@@ -11,7 +11,6 @@ namespace Exo.Net.Cheetah.Raw;
 internal sealed partial class RawReactor
 {
     private readonly byte[] responseRoom = new byte[AnswerTable.ResponseBytesMax];
-    private DocumentCache? answered;
     private DocumentChanges? changes;
     private AnswerTable? answers;
     private long dateMs;
@@ -36,12 +35,11 @@ internal sealed partial class RawReactor
     private int UntilNextDateMs => answers is null ? int.MaxValue : 1000 - (int)(dateMs % 1000);
 
     // Nothing is answered for a source that does not say when its documents change.
-    private void BeginAnswers(DocumentCache cache, Ablations without)
+    private void BeginAnswers(Ablations without)
     {
-        changes = without == Ablations.None ? cache.Changes : null;
+        changes = without == Ablations.None ? Cache.Changes : null;
         if (changes is not null)
         {
-            answered = cache;
             answers = stack.Tcp.Answers = new AnswerTable(device.Name, stack.NextRandom());
             changes.Add(answers);
         }
@@ -83,7 +81,7 @@ internal sealed partial class RawReactor
     {
         // The order of these steps: see DocumentChanges.
         ulong epoch = answers!.Epoch;
-        if (changes!.IsChanging || !answered!.IsCurrent(document) || !answers.MayReplace(place))
+        if (changes!.IsChanging || !Cache.IsCurrent(document) || !answers.MayReplace(place))
         {
             return false;
         }

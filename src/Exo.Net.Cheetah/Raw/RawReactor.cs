@@ -37,7 +37,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         queue = new RawResponseQueue(stack.Tcp);
         if (device.TakesHandlers && log is null)   // of what a handler answers nothing could be logged
         {
-            BeginAnswers(cache, network.Without);
+            BeginAnswers(network.Without);
         }
 
         stack.Listen(port, this, downloadsHandshake: device.TakesHandlers);

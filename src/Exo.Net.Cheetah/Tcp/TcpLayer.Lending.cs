@@ -36,11 +36,7 @@ internal sealed partial class TcpLayer
 
         table.Connection(place) = new LentConnection
         {
-            RemoteHigh = c.Key.Remote.High,
-            RemoteLow = c.Key.Remote.Low,
-            LocalHigh = c.Key.Local.High,
-            LocalLow = c.Key.Local.Low,
-            Ports = AnswerTable.PortsOf(c.Key),
+            Names = ConnectionNames.Of(c.Key),
             ReceiveNext = c.RcvNxt,
             SendNext = c.SndNxt,
             RecentTimestamp = c.RecentTimestamp,

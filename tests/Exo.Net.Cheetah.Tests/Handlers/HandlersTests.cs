@@ -504,18 +504,11 @@ public class HandlersTests
             }
         }
 
-        long Allocated()
-        {
-            using var probe = new AllocationProbe();
-            server.Server.Reactors[0].Post(probe);
-            return probe.Wait();
-        }
-
         Exchange(500);
-        _ = Allocated();
-        long before = Allocated(), idle = Allocated();
+        _ = server.AllocatedBytes();
+        long before = server.AllocatedBytes(), idle = server.AllocatedBytes();
         Exchange(9500);
-        long after = Allocated();
+        long after = server.AllocatedBytes();
         Assert.Equal((0, 0), (idle - before, after - idle));
         Assert.Equal(3000, sum);
     }

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Text;
 using Exo.Core.Memory;
 using Exo.Net.Cheetah.Tcp.Answers;
+using Exo.Net.Cheetah.Tests.Sockets;
 
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
@@ -27,6 +28,21 @@ internal sealed class AnsweringServer : IDisposable
     public CheetahServer Server { get; }
 
     public AnsweredCounts Answered => Server.Raw!.Stack.Tcp.Answers!.Answered;
+
+    /// <summary>Documents <c>/0</c> to <c>/3</c>, of which the last is more than one segment.</summary>
+    public byte[][] SetDocuments()
+    {
+        byte[][] documents = [TestServer.Bytes(10, 1), TestServer.Bytes(1000, 2), TestServer.Bytes(1100, 3), TestServer.Bytes(20_000, 4)];
+        for (int i = 0; i < documents.Length; i++)
+        {
+            Documents.Set($"/{i}", documents[i]);
+        }
+
+        return documents;
+    }
+
+    /// <summary>A wire that loses, repeats and swaps packets, and may damage them, for as long as it is there.</summary>
+    public BadWire Spoil(bool damages) => new(Network, seed: 7, loss: 0.03, duplication: 0.03, swapping: 0.5, damage: damages ? 0.03 : 0);
 
     public Client Connect(string address = "10.9.0.2") => new(Network, address);
 

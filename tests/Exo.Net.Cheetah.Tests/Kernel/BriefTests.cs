@@ -187,14 +187,9 @@ public class BriefTests
     public void Over_a_bad_wire_every_byte_is_right_and_connections_end(string address, bool damages)
     {
         using var site = new AnsweringServer();
-        byte[][] documents = [TestServer.Bytes(10, 1), TestServer.Bytes(1000, 2), TestServer.Bytes(1100, 3), TestServer.Bytes(20_000, 4)];
-        for (int i = 0; i < documents.Length; i++)
-        {
-            site.Documents.Set($"/{i}", documents[i]);
-        }
-
+        byte[][] documents = site.SetDocuments();
         site.Server.Start();
-        using var wire = new BadWire(site.Network, seed: 7, loss: 0.03, duplication: 0.03, swapping: 0.5, damage: damages ? 0.03 : 0);
+        using BadWire wire = site.Spoil(damages);
         Parallel.For(0, 8, new ParallelOptions { MaxDegreeOfParallelism = 8 }, worker =>
         {
             var random = new Random(worker);

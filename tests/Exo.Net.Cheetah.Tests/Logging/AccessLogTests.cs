@@ -145,13 +145,6 @@ public class AccessLogTests
         byte[] bytes = server.Set("/a", 1024);
         using RawClient client = server.Connect();
         byte[] request = Encoding.ASCII.GetBytes($"GET /a HTTP/1.1\r\n{Host}Referer: http://localhost/\r\nUser-Agent: test\r\n\r\n");
-        long Allocated()
-        {
-            using var probe = new AllocationProbe();
-            server.Server.Reactors[0].Post(probe);
-            return probe.Wait();
-        }
-
         void Exchange(int count)
         {
             for (int i = 0; i < count; i++)
@@ -162,11 +155,11 @@ public class AccessLogTests
         }
 
         Exchange(500);
-        _ = Allocated();
-        long before = Allocated();
-        long idle = Allocated();
+        _ = server.AllocatedBytes();
+        long before = server.AllocatedBytes();
+        long idle = server.AllocatedBytes();
         Exchange(9500);
-        long after = Allocated();
+        long after = server.AllocatedBytes();
         Assert.Equal(idle - before, after - idle);
         Assert.Equal(0, idle - before);
         Assert.Equal(10_000, (await output.LinesAsync(server.Server.Log!)).Length);

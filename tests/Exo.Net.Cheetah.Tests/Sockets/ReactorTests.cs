@@ -77,13 +77,6 @@ public class ReactorTests
         using RawClient client = server.Connect();
         byte[] request = Encoding.ASCII.GetBytes($"GET /a HTTP/1.1\r\n{Host}If-None-Match: \"x\"\r\nUser-Agent: test\r\n\r\n");
         byte[] ranged = Encoding.ASCII.GetBytes($"GET /a HTTP/1.1\r\n{Host}Range: bytes=1-2,5-9\r\n\r\n");
-        long Allocated()
-        {
-            using var probe = new AllocationProbe();
-            server.Server.Reactors[0].Post(probe);
-            return probe.Wait();
-        }
-
         void Exchange(int count)
         {
             for (int i = 0; i < count; i++)
@@ -95,11 +88,11 @@ public class ReactorTests
         }
 
         Exchange(500);
-        _ = Allocated();
-        long before = Allocated();
-        long idle = Allocated();
+        _ = server.AllocatedBytes();
+        long before = server.AllocatedBytes();
+        long idle = server.AllocatedBytes();
         Exchange(9500);
-        long after = Allocated();
+        long after = server.AllocatedBytes();
         Assert.Equal(idle - before, after - idle);
         Assert.Equal(0, idle - before);
     }

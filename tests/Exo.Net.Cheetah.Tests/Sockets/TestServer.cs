@@ -51,6 +51,14 @@ internal sealed class TestServer : IAsyncDisposable
         return bytes;
     }
 
+    /// <summary>What the thread of the first reactor has allocated so far.</summary>
+    public long AllocatedBytes()
+    {
+        using var probe = new AllocationProbe();
+        Server.Reactors[0].Post(probe);
+        return probe.Wait();
+    }
+
     public byte[] Set(string path, int count, int seed = 1)
     {
         byte[] bytes = Bytes(count, seed);

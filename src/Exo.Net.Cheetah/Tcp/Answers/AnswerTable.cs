@@ -204,10 +204,7 @@ internal sealed unsafe class AnswerTable : IDisposable
     }
 
     /// <summary>Where a connection of these names is, or would be.</summary>
-    public int PlaceOf(in ConnectionKey key) => (int)(((key.Remote.Low ^ PortsOf(key)) * Key) >> 52);
-
-    /// <summary>The ports as the program has them.</summary>
-    public static ulong PortsOf(in ConnectionKey key) => ((ulong)key.LocalPort << 16) | key.RemotePort;
+    public int PlaceOf(in ConnectionKey key) => (int)(HashOf(key) >> 52);
 
     /// <summary>A place that is the stack's: the word in it is 0.</summary>
     public ref LentConnection Connection(int place) => ref At<LentConnection>(ConnectionsAt + (place * ConnectionBytes));
@@ -234,7 +231,7 @@ internal sealed unsafe class AnswerTable : IDisposable
     }
 
     /// <summary>Where a brief connection of these names is, or would be.</summary>
-    public int BriefPlaceOf(in ConnectionKey key) => (int)(((key.Remote.Low ^ PortsOf(key)) * Key) >> (64 - BriefBits));
+    public int BriefPlaceOf(in ConnectionKey key) => (int)(HashOf(key) >> (64 - BriefBits));
 
     /// <summary>A place of <see cref="BriefPlaceOf"/>.</summary>
     public ref BriefConnection Brief(int place) => ref At<BriefConnection>(BriefsAt + (place * BriefBytes));
@@ -244,7 +241,7 @@ internal sealed unsafe class AnswerTable : IDisposable
     {
         ref BriefConnection brief = ref Brief(BriefPlaceOf(key));
         Volatile.Write(ref brief.Held, brief.Held + 1);
-        if (brief.Ports == PortsOf(key) && brief.RemoteLow == key.Remote.Low && brief.RemoteHigh == key.Remote.High && brief.LocalLow == key.Local.Low && brief.LocalHigh == key.Local.High)
+        if (brief.Names == ConnectionNames.Of(key))
         {
             Volatile.Write(ref brief.Word, 0);
         }
@@ -259,6 +256,8 @@ internal sealed unsafe class AnswerTable : IDisposable
     }
 
     public void Dispose() => memory.Dispose();
+
+    private ulong HashOf(in ConnectionKey key) => (key.Remote.Low ^ ConnectionNames.PortsOf(key)) * Key;
 
     // A partial sum in the machine's byte order, as the program adds.
     private static uint Sum(ReadOnlySpan<byte> bytes)

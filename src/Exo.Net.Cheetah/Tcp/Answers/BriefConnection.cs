@@ -14,7 +14,7 @@ namespace Exo.Net.Cheetah.Tcp.Answers;
 [StructLayout(LayoutKind.Explicit, Size = AnswerTable.BriefBytes)]
 internal struct BriefConnection
 {
-    public const int WordAt = 0, RemoteHighAt = 8, RemoteLowAt = 16, LocalHighAt = 24, LocalLowAt = 32, PortsAt = 40, NumbersAt = 48, HeldAt = 56, TimestampOffsetAt = 60;
+    public const int WordAt = 0, NumbersAt = 48, HeldAt = 56, TimestampOffsetAt = 60;
 
     /// <summary>How long a place is kept for a peer's FIN when another connection wants it, in microseconds.</summary>
     public const int KeptUs = 3_000_000;
@@ -25,20 +25,8 @@ internal struct BriefConnection
     [FieldOffset(WordAt)]
     public ulong Word;
 
-    [FieldOffset(RemoteHighAt)]
-    public ulong RemoteHigh;
-
-    [FieldOffset(RemoteLowAt)]
-    public ulong RemoteLow;
-
-    [FieldOffset(LocalHighAt)]
-    public ulong LocalHigh;
-
-    [FieldOffset(LocalLowAt)]
-    public ulong LocalLow;
-
-    [FieldOffset(PortsAt)]
-    public ulong Ports;
+    [FieldOffset(ConnectionNames.At)]
+    public ConnectionNames Names;
 
     /// <summary>The number of the peer's FIN, and above it what acknowledges ours.</summary>
     [FieldOffset(NumbersAt)]

@@ -10,7 +10,7 @@ namespace Exo.Net.Cheetah.Tcp.Answers;
 [StructLayout(LayoutKind.Explicit, Size = AnswerTable.ConnectionBytes)]
 internal struct LentConnection
 {
-    public const int WordAt = 0, RemoteHighAt = 8, RemoteLowAt = 16, LocalHighAt = 24, LocalLowAt = 32, PortsAt = 40, ReceiveNextAt = 48, SendNextAt = 52, LastReceiveAt = 56, LastSendAt = 60;
+    public const int WordAt = 0, ReceiveNextAt = 48, SendNextAt = 52, LastReceiveAt = 56, LastSendAt = 60;
     public const int RecentTimestampAt = 64, TimestampOffsetAt = 68, LastAnswerAt = 72, PeerWindowAt = 76, LastAnswerNumberAt = 80, LastSecondsAt = 88, LastUsAt = 96, PeerScaleAt = 104;
     public const int SegmentBytesAt = 108, WindowAt = 112, CountAt = 116;
 
@@ -18,20 +18,8 @@ internal struct LentConnection
     [FieldOffset(WordAt)]
     public ulong Word;
 
-    [FieldOffset(RemoteHighAt)]
-    public ulong RemoteHigh;
-
-    [FieldOffset(RemoteLowAt)]
-    public ulong RemoteLow;
-
-    [FieldOffset(LocalHighAt)]
-    public ulong LocalHigh;
-
-    [FieldOffset(LocalLowAt)]
-    public ulong LocalLow;
-
-    [FieldOffset(PortsAt)]
-    public ulong Ports;
+    [FieldOffset(ConnectionNames.At)]
+    public ConnectionNames Names;
 
     /// <summary>RCV.NXT: the next request's number.</summary>
     [FieldOffset(ReceiveNextAt)]

@@ -27,7 +27,7 @@ internal sealed partial class HandshakeProgram
     // Where names are in the frame, and in both kinds of connections.
     private static readonly (int Name, int At)[] Names =
     [
-        (Words + 32, LentConnection.PortsAt), (Words + 24, LentConnection.RemoteLowAt), (Words + 16, LentConnection.RemoteHighAt), (Words + 8, LentConnection.LocalLowAt), (Words, LentConnection.LocalHighAt),
+        (Words + 32, ConnectionNames.PortsAt), (Words + 24, ConnectionNames.RemoteLowAt), (Words + 16, ConnectionNames.RemoteHighAt), (Words + 8, ConnectionNames.LocalLowAt), (Words, ConnectionNames.LocalHighAt),
     ];
 
     // r0: bytes behind the IP header.

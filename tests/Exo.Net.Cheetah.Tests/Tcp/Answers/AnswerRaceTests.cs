@@ -57,7 +57,7 @@ public sealed class AnswerRaceTests : IDisposable
     {
         table.Connection(place) = new LentConnection
         {
-            RemoteHigh = Key.Remote.High, RemoteLow = Key.Remote.Low, LocalHigh = Key.Local.High, LocalLow = Key.Local.Low, Ports = AnswerTable.PortsOf(Key),
+            Names = ConnectionNames.Of(Key),
             ReceiveNext = receive, SendNext = send, SegmentBytes = 1448, PeerScale = 7, Window = 0xFFFF,
         };
         table.Lend(place);

@@ -219,13 +219,13 @@ public sealed class BriefProgramTests : IDisposable
                 uint receive = draw.Isn, send = (uint)((Stopwatch.GetTimestamp() / 1000 / SynCookies.TickUs) + 16) << 27;
                 int place = table.BriefPlaceOf(draw.Key);
                 ref BriefConnection brief = ref table.Brief(place);
-                Name(ref brief, draw.Key);
+                brief.Names = ConnectionNames.Of(draw.Key);
                 brief.Word = (1_000_000UL << 2) | difference switch { Difference.Acknowledged => 2UL, Difference.BeingWritten => 3, _ => 1 };
                 brief.Word = difference == Difference.Free ? 0 : brief.Word;
                 brief.Numbers = receive | ((ulong)send << 32);
                 brief.Numbers ^= difference switch { Difference.Sequence => 1UL << (draw.Salt % 32), Difference.Acknowledgment => 1UL << (32 + (draw.Salt % 27)), _ => 0 };
-                brief.Ports ^= difference == Difference.Port ? 1UL << (draw.Salt % 32) : 0;
-                brief.LocalHigh ^= difference == Difference.Address ? 1UL << (draw.Salt % 64) : 0;
+                brief.Names.Ports ^= difference == Difference.Port ? 1UL << (draw.Salt % 32) : 0;
+                brief.Names.LocalHigh ^= difference == Difference.Address ? 1UL << (draw.Salt % 64) : 0;
                 brief.TimestampOffset = draw.Stamp * 3;
                 if (difference == Difference.TheStacks)
                 {
@@ -318,21 +318,12 @@ public sealed class BriefProgramTests : IDisposable
         return result.R0;
     }
 
-    private static void Name(ref BriefConnection brief, in ConnectionKey key)
-    {
-        brief.RemoteHigh = key.Remote.High;
-        brief.RemoteLow = key.Remote.Low;
-        brief.LocalHigh = key.Local.High;
-        brief.LocalLow = key.Local.Low;
-        brief.Ports = AnswerTable.PortsOf(key);
-    }
-
     // The table as a fault may have it.
     private int Prepare(Draw draw, long nowUs)
     {
         int place = table.BriefPlaceOf(draw.Key);
         ref BriefConnection brief = ref table.Brief(place);
-        Name(ref brief, draw.Key);
+        brief.Names = ConnectionNames.Of(draw.Key);
         TcpSegment first = SegmentOf(draw, nowUs);
         switch (draw.Fault)
         {
@@ -344,7 +335,7 @@ public sealed class BriefProgramTests : IDisposable
                 table.Hold(draw.Key);
                 break;
             case Fault.TakenLately or Fault.TakenBefore or Fault.TakenAndEnded:
-                brief.Ports ^= 1UL << (draw.Salt % 32);
+                brief.Names.Ports ^= 1UL << (draw.Salt % 32);
                 long agoUs = draw.Fault == Fault.TakenBefore ? BriefConnection.KeptUs + 1 + draw.Salt : draw.Fault == Fault.TakenAndEnded ? 0 : draw.Salt % 2_000_000;
                 brief.Word = ((ulong)(nowUs - agoUs) << 2) | (draw.Fault == Fault.TakenAndEnded ? 2u : 1);
                 brief.Numbers = NumbersOf(draw, first);
@@ -354,10 +345,7 @@ public sealed class BriefProgramTests : IDisposable
                 break;
             case Fault.Lent:
                 ref LentConnection lent = ref table.Connection(table.PlaceOf(draw.Key));
-                lent = new LentConnection
-                {
-                    RemoteHigh = brief.RemoteHigh, RemoteLow = brief.RemoteLow, LocalHigh = brief.LocalHigh, LocalLow = brief.LocalLow, Ports = brief.Ports, ReceiveNext = draw.Isn + 2,
-                };
+                lent = new LentConnection { Names = brief.Names, ReceiveNext = draw.Isn + 2 };
                 table.Lend(table.PlaceOf(draw.Key));
                 break;
             case Fault.Withdrawn:
@@ -473,7 +461,7 @@ public sealed class BriefProgramTests : IDisposable
     private static void IsKept(Draw draw, long arrivedUs, long nowUs, in BriefConnection now)
     {
         BriefConnection expected = new() { Word = draw.Fault is Fault.Again or Fault.AgainAcknowledged ? AgainWord(draw, arrivedUs) : ((ulong)nowUs << 2) | 1, Numbers = NumbersOf(draw, SegmentOf(draw, arrivedUs)), TimestampOffset = (uint)Offsets.Of(draw.Key, 1) };
-        Name(ref expected, draw.Key);
+        expected.Names = ConnectionNames.Of(draw.Key);
         Assert.Equal(expected.ToArray(), now.ToArray());
     }
 }

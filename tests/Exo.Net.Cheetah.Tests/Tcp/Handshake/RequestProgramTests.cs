@@ -231,11 +231,7 @@ public class RequestProgramTests
         ref LentConnection lent = ref table.Connection(place);
         lent = new LentConnection
         {
-            RemoteHigh = key.Remote.High,
-            RemoteLow = key.Remote.Low,
-            LocalHigh = key.Local.High,
-            LocalLow = key.Local.Low,
-            Ports = AnswerTable.PortsOf(key),
+            Names = ConnectionNames.Of(key),
             ReceiveNext = draw.Receive,
             SendNext = draw.Send,
             RecentTimestamp = draw.Recent,
@@ -258,11 +254,11 @@ public class RequestProgramTests
 
         if (draw.Fault == Fault.OtherAddress)
         {
-            lent.RemoteHigh ^= 1UL << (draw.Salt % 64);
+            lent.Names.RemoteHigh ^= 1UL << (draw.Salt % 64);
         }
         else if (draw.Fault == Fault.OtherPort)
         {
-            lent.Ports ^= 1UL << (draw.Salt % 32);
+            lent.Names.Ports ^= 1UL << (draw.Salt % 32);
         }
 
         if (draw.Fault == Fault.Withdrawn)
