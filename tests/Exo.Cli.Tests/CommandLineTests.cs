@@ -51,6 +51,7 @@ public sealed class CommandLineTests
     [InlineData(2, "serve", "a", "--idle-timeout", "1d")]
     [InlineData(2, "serve", "a", "--idle-timeout", "0")]
     [InlineData(2, "serve", "a", "--log-format", "xml")]
+    [InlineData(2, "serve", "a", "--status", "status")]
     [InlineData(2, "serve", "a", "--status-public")]
     [InlineData(2, "serve", "a", "--device", "tap:exo0", "--address", "10.0.0.2/24", "--status", "/-/status")]
     [InlineData(2, "udf")]

@@ -89,6 +89,10 @@ internal sealed class ServeSettings
         {
             options.Validate();
         }
+        catch (ArgumentException failure) when (failure.ParamName == nameof(options.StatusPath))
+        {
+            throw new UsageException($"--status: '{statusPath}' is no path like /-/status");
+        }
         catch (ArgumentOutOfRangeException failure)
         {
             Option said = failure.ParamName switch

@@ -88,16 +88,7 @@ internal static class ServeVerb
         using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
         using NetworkDevice? device = network is null ? null : where.Open(content.Frames, network);
         CheetahServerOptions options = settings.Read(parsed, endPoint, reactors, where.IsRaw, device, network);
-        CheetahServer server;
-        try
-        {
-            server = new CheetahServer(options, content.Source, content.Frames);
-        }
-        catch (ArgumentException failure) when (failure.ParamName == nameof(CheetahServerOptions.StatusPath))
-        {
-            throw new UsageException($"--status: '{options.StatusPath}' is no path like /-/status");
-        }
-
+        CheetahServer server = new(options, content.Source, content.Frames);
         server.Start();
         using PosixSignalRegistration? hangUp = options.AccessLog?.Path is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
         {
