@@ -32,6 +32,15 @@ public sealed class CheetahServerOptions
     /// <summary>Bytes of documents to keep at hand; 0 = three quarters of the frame pool. Default 0.</summary>
     public long CacheBytes { get; init; }
 
+    /// <summary>
+    /// In which codings the source may have a document beside itself, compressed beforehand: a request for <c>/a.css</c> that accepts it (Accept-Encoding) is answered with the bytes of <c>/a.css.br</c>, <c>/a.css.zst</c> or
+    /// <c>/a.css.gz</c>, if that is not older than <c>/a.css</c>; of several equally wanted with the shortest. Such variants are cached with the document, and are looked for when it is not at hand. What ends in one of these ways is
+    /// served under its own path as ever. Only for sources with <see cref="IDocumentSource.TellsOfVariants"/>.
+    /// <para>Default none, as with nginx and Caddy: that a file ends in <c>.gz</c> does not say that it is its neighbour compressed (<c>access.log</c> and <c>access.log.gz</c>, or <c>dump</c> and last week's <c>dump.gz</c>),
+    /// so that it is has to be said by whoever makes the site.</para>
+    /// </summary>
+    public ContentCodings Precompressed { get; init; }
+
     /// <summary>Longest request line, 64..32768 bytes; longer ones get 414. Default 8192.</summary>
     public int RequestLineBytesMax { get; init; } = 8192;
 
@@ -107,6 +116,7 @@ public sealed class CheetahServerOptions
         InRange(Backlog, 1, int.MaxValue, nameof(Backlog));
         InRange(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));
         InRange(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
+        InRange((long)Precompressed, 0, (long)ContentCodings.All, nameof(Precompressed));
         InRange(RequestLineBytesMax, 64, 32768, nameof(RequestLineBytesMax));
         InRange(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));
         InRange(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));

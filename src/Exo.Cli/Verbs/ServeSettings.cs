@@ -23,6 +23,7 @@ internal sealed class ServeSettings
     private readonly Option<TimeSpan?> document = Time("--document-timeout", "How long reading a document may take", Defaults.DocumentTimeout);
     private readonly Option<TimeSpan?> send = Time("--send-timeout", "How often the pace of a slow client is judged", Defaults.SendTimeout);
     private readonly Option<int> pace = Number("--min-send-rate", "Bytes per second that a client must take", Defaults.SendBytesPerSecondMin);
+    private readonly Option<bool> precompressed = new("--precompressed") { Description = "Answer with FILE.br, FILE.zst or FILE.gz where FILE is asked for by one who accepts that" };
     private readonly Option<string?> status = new("--status") { Description = "Path of a page that shows connections, cache and rings; PATH/metrics is the same as text. For clients on this machine", HelpName = "PATH" };
     private readonly Option<bool> statusPublic = new("--status-public") { Description = "Show it to whoever asks" };
     private readonly Option<string?> log = new("--log") { Description = "File that gets a line for each response, - for standard output; SIGHUP opens it anew", HelpName = "PATH" };
@@ -30,7 +31,7 @@ internal sealed class ServeSettings
 
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[backlog, connections, requestLine, requestHead, fields, body, idle, request, document, send, pace, status, statusPublic, log, format])
+        foreach (Option option in (Option[])[backlog, connections, requestLine, requestHead, fields, body, idle, request, document, send, pace, precompressed, status, statusPublic, log, format])
         {
             command.Add(option);
         }
@@ -76,6 +77,7 @@ internal sealed class ServeSettings
             DocumentTimeout = parsed.GetValue(document) ?? Defaults.DocumentTimeout,
             SendTimeout = parsed.GetValue(send) ?? Defaults.SendTimeout,
             SendBytesPerSecondMin = parsed.GetValue(pace),
+            Precompressed = parsed.GetValue(precompressed) ? ContentCodings.All : ContentCodings.None,
             StatusPath = statusPath,
             StatusIsPublic = statusIsPublic,
             AccessLog = path is null ? null : new AccessLogOptions

@@ -118,6 +118,10 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
     }
 
     /// <inheritdoc/>
+    /// <remarks>True: a new name anywhere makes all documents stale.</remarks>
+    public bool TellsOfVariants => true;
+
+    /// <inheritdoc/>
     public bool IsCurrent(DocumentContent content)
     {
         ArgumentNullException.ThrowIfNull(content);

@@ -33,7 +33,7 @@ internal sealed unsafe class Document : ISendSource
     private readonly byte[] entityTag;
     private int holders = 1;
 
-    private Document(FramePool frames, DocumentContent content, Piece[] pieces, string contentType)
+    private Document(FramePool frames, DocumentContent content, Piece[] pieces, string contentType, ContentCoding? coding, bool varies)
     {
         this.frames = frames;
         this.pieces = pieces;
@@ -42,12 +42,16 @@ internal sealed unsafe class Document : ISendSource
         LengthBytes = content.LengthBytes;
         LastModifiedUnixSeconds = content.LastModified.ToUnixTimeSeconds();
         ContentType = contentType;
+        Coding = coding;
+        Varies = varies;
+
+        // The coding is part of it: a variant may be another name of the original's file.
         entityTag = Encoding.ASCII.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"\"{content.Version:x}-{content.LengthBytes:x}\""));
+            string.Create(CultureInfo.InvariantCulture, $"\"{content.Version:x}-{content.LengthBytes:x}{(coding is null ? "" : "-")}{coding?.Name}\""));
         Span<byte> lastModified = stackalloc byte[HttpDate.LengthBytes];
         HttpDate.Format(LastModifiedUnixSeconds, lastModified);
-        OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag);
-        NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag);
+        OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag, coding, varies);
+        NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag, varies);
         prefixSums = Sum();
         long frameBytes = 0;
         foreach (Piece piece in pieces)
@@ -73,6 +77,21 @@ internal sealed unsafe class Document : ISendSource
     /// <summary>The media type it is served with.</summary>
     public string ContentType { get; }
 
+    /// <summary>What it is encoded as; null = it is the original.</summary>
+    public ContentCoding? Coding { get; }
+
+    /// <summary>Its address has more than this one representation.</summary>
+    public bool Varies { get; }
+
+    /// <summary>The same in content codings, the shortest first; each is held until this document is given back.</summary>
+    public Document[] Variants { get; private set; } = [];
+
+    /// <summary>Contents that would be variants and are older than this document: held to be asked whether they still are.</summary>
+    public DocumentContent[] Outdated { get; private set; } = [];
+
+    /// <summary>Of a variant: the document that holds it.</summary>
+    public Document? Original { get; private init; }
+
     /// <summary>The strong entity tag with its quotes (RFC 9110 section 8.8.3).</summary>
     public ReadOnlySpan<byte> EntityTag => entityTag;
 
@@ -90,8 +109,8 @@ internal sealed unsafe class Document : ISendSource
 
     internal PrebuiltHead NotModifiedHead { get; }
 
-    /// <summary>What the cache accounts for it.</summary>
-    internal long CostBytes { get; }
+    /// <summary>What the cache accounts for it and its variants.</summary>
+    internal long CostBytes { get; private set; }
 
     /// <summary>The path it is cached under; empty while it is not.</summary>
     internal byte[] CacheKey { get; set; } = [];
@@ -105,19 +124,31 @@ internal sealed unsafe class Document : ISendSource
     /// <summary>The cache and the responses in flight that hold it.</summary>
     internal int Holders => Volatile.Read(ref holders);
 
+    /// <summary>Somebody beside the cache holds it or one of its variants.</summary>
+    internal bool IsInUse => Holders > 1 || Array.Exists(Variants, static variant => variant.Holders > 1);
+
     /// <summary>
     /// Makes a document of what a source gave and takes the content over, also when it fails. Null when the pool has no frames
     /// left for bytes that must be copied.
     /// </summary>
-    internal static Document? TryCreate(FramePool frames, ReadOnlySpan<byte> path, DocumentContent content)
+    /// <param name="frames">Where it lies.</param>
+    /// <param name="path">For its media type.</param>
+    /// <param name="content">What the source gave.</param>
+    /// <param name="varies">Whether there are variants of it.</param>
+    internal static Document? TryCreate(FramePool frames, ReadOnlySpan<byte> path, DocumentContent content, bool varies = false) =>
+        TryCreate(frames, content, content.ContentType ?? MediaTypes.ForPath(path), original: null, coding: null, varies);
+
+    /// <summary>Makes a variant of this document, which <see cref="Adopt"/> takes; otherwise as <see cref="TryCreate(FramePool, ReadOnlySpan{byte}, DocumentContent, bool)"/>.</summary>
+    internal Document? TryCreateVariant(ContentCoding coding, DocumentContent content) => TryCreate(frames, content, ContentType, this, coding, varies: true);
+
+    private static Document? TryCreate(FramePool frames, DocumentContent content, string contentType, Document? original, ContentCoding? coding, bool varies)
     {
         DocumentRun[]? copied = [];
         try
         {
-            string contentType = content.ContentType ?? MediaTypes.ForPath(path);
             if (content.IsInFrames)
             {
-                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType);
+                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType, coding, varies) { Original = original };
             }
 
             copied = CopyIn(frames, content.Bytes.Span);
@@ -128,7 +159,7 @@ internal sealed unsafe class Document : ISendSource
             }
 
             content.ForgetBytes();
-            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType) { OwnRuns = copied };
+            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType, coding, varies) { OwnRuns = copied, Original = original };
         }
         catch
         {
@@ -136,6 +167,14 @@ internal sealed unsafe class Document : ISendSource
             content.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Takes over what is to be held as long as this document, before anybody else knows it.</summary>
+    internal void Adopt(IEnumerable<Document> variants, IEnumerable<DocumentContent> outdated)
+    {
+        Variants = [.. variants.OrderBy(variant => variant.LengthBytes).ThenBy(variant => variant.Coding!.Place)];
+        Outdated = [.. outdated];
+        CostBytes += Variants.Sum(variant => variant.CostBytes) + Outdated.Sum(content => content.LengthBytes + OverheadBytes);
     }
 
     // Frames this document allocated for copied bytes.
@@ -171,6 +210,15 @@ internal sealed unsafe class Document : ISendSource
 
         ReleaseRuns(frames, OwnRuns);
         Content.Dispose();
+        foreach (Document variant in Variants)
+        {
+            variant.Release();
+        }
+
+        foreach (DocumentContent content in Outdated)
+        {
+            content.Dispose();
+        }
     }
 
     /// <summary>Describes bytes of the document by addresses, as many as fit; returns how many vectors were used.</summary>

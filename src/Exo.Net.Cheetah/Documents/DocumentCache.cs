@@ -2,6 +2,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using Exo.Core.Memory;
+using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Pages;
 
 namespace Exo.Net.Cheetah;
@@ -39,6 +40,7 @@ internal sealed class DocumentCache : IDisposable
     private readonly FramePool frames;
     private readonly IDocumentSource source;
     private readonly long budgetBytes;
+    private readonly ContentCoding[] codings;
     private readonly CancellationToken stopping;
     private readonly ConcurrentDictionary<byte[], Document> map = new(PathComparer.Instance);
     private readonly ConcurrentDictionary<byte[], Document>.AlternateLookup<ReadOnlySpan<byte>> lookup;
@@ -59,8 +61,9 @@ internal sealed class DocumentCache : IDisposable
     private long evictionCount;
     private long copiedBytes;
 
-    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping)
+    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None)
     {
+        codings = source.TellsOfVariants ? [.. ContentCoding.All.Where(coding => (precompressed & coding.Flag) != 0)] : [];
         this.frames = frames;
         this.source = source;
         this.budgetBytes = budgetBytes;
@@ -196,12 +199,34 @@ internal sealed class DocumentCache : IDisposable
         }
     }
 
-    /// <summary>Whether a document still holds. The source is foreign code on the reactor's thread: if it fails, the document is asked for anew.</summary>
+    /// <summary>Whether a document still holds, with all its variants, or a variant with its original. The source is foreign code on the reactor's thread: if it fails, the document is asked for anew.</summary>
     public bool IsCurrent(Document document)
     {
         try
         {
-            return source.IsCurrent(document.Content);
+            document = document.Original ?? document;
+            if (!source.IsCurrent(document.Content))
+            {
+                return false;
+            }
+
+            foreach (Document variant in document.Variants)
+            {
+                if (!source.IsCurrent(variant.Content))
+                {
+                    return false;
+                }
+            }
+
+            foreach (DocumentContent content in document.Outdated)
+            {
+                if (!source.IsCurrent(content))
+                {
+                    return false;
+                }
+            }
+
+            return true;
         }
         catch (Exception failure) when (failure is not InvariantException)
         {
@@ -268,15 +293,10 @@ internal sealed class DocumentCache : IDisposable
         Interlocked.Increment(ref missCount);
         try
         {
-            DocumentLookup found;
-            do
-            {
-                found = await source.FindAsync(path, stopping).ConfigureAwait(false);
-            }
-            while (found.WantedBytes > 0 && TryMakeRoom(found.WantedBytes));
+            DocumentLookup found = await FindAsync(path).ConfigureAwait(false);
             return found.Status switch
             {
-                DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content),
+                DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content, await FindVariantsAsync(path, found.Content).ConfigureAwait(false)),
                 DocumentLookupStatus.NotFound => new DocumentResult(DocumentResultStatus.NotFound),
                 DocumentLookupStatus.Folder => new DocumentResult(DocumentResultStatus.Folder),
                 DocumentLookupStatus.Unavailable => new DocumentResult(DocumentResultStatus.Unavailable),
@@ -289,26 +309,98 @@ internal sealed class DocumentCache : IDisposable
         }
     }
 
-    private DocumentResult TakeIn(byte[] path, DocumentContent content)
+    private async ValueTask<DocumentLookup> FindAsync(byte[] path)
     {
-        Document? document;
-        if (content.IsInFrames)
+        while (true)
         {
-            document = Document.TryCreate(frames, path, content);
+            DocumentLookup found = await source.FindAsync(path, stopping).ConfigureAwait(false);
+            if (found.WantedBytes == 0 || !TryMakeRoom(found.WantedBytes))
+            {
+                return found;
+            }
         }
-        else
+    }
+
+    // After the original, so that a variant which comes meanwhile makes that stale. Whatever goes wrong with a variant is its own affair: the original is served, and asked for anew the next time.
+    private async ValueTask<FoundVariants> FindVariantsAsync(byte[] path, DocumentContent original)
+    {
+        var found = new FoundVariants();
+        foreach (ContentCoding coding in ContentCoding.OfPath(path) is null ? codings : [])
         {
-            document = TryCopyIn(path, content);
+            try
+            {
+                DocumentLookup one = await FindAsync([.. path, .. coding.Suffix]).ConfigureAwait(false);
+                if (one is { Status: DocumentLookupStatus.Found, Content: { } content })
+                {
+                    if (content.LastModified < original.LastModified)
+                    {
+                        found.Outdated.Add(content);
+                    }
+                    else
+                    {
+                        found.Variants.Add((coding, content));
+                    }
+                }
+
+                found.IsIncomplete |= one.Status == DocumentLookupStatus.Unavailable;
+            }
+            catch (Exception failure) when (failure is not InvariantException)
+            {
+                found.IsIncomplete = true;
+            }
         }
 
-        if (document is null)
+        return found;
+    }
+
+    private DocumentResult TakeIn(byte[] path, DocumentContent content, FoundVariants found)
+    {
+        List<Document> variants = [];
+        Document? document = null;
+        bool isWhole = false;
+        try
         {
-            return new DocumentResult(DocumentResultStatus.Unavailable);
+            bool varies = found.IsIncomplete || found.Variants.Count > 0;
+            document = content.IsInFrames ? Document.TryCreate(frames, path, content, varies) : TryCopyIn(path, content, varies);
+            if (document is null)
+            {
+                return new DocumentResult(DocumentResultStatus.Unavailable);
+            }
+
+            while (found.Variants.Count > 0)
+            {
+                (ContentCoding coding, DocumentContent encoded) = found.Variants[^1];
+                found.Variants.RemoveAt(found.Variants.Count - 1);
+                if (TryCopyIn(document, coding, encoded) is { } variant)
+                {
+                    variants.Add(variant);
+                }
+                else
+                {
+                    found.IsIncomplete = true;
+                }
+            }
+
+            document.Adopt(variants, found.Outdated);
+            isWhole = true;
+        }
+        finally
+        {
+            if (!isWhole)
+            {
+                found.Variants.ForEach(one => one.Content.Dispose());
+                found.Outdated.ForEach(one => one.Dispose());
+                variants.ForEach(one => one.Release());
+                document?.Release();
+            }
         }
 
         lock (gate)
         {
-            Keep(path, document);
+            if (!found.IsIncomplete)
+            {
+                Keep(path, document);
+            }
         }
 
         if (source is IPageSource pages && pages.IsColdPage(content))
@@ -320,12 +412,25 @@ internal sealed class DocumentCache : IDisposable
     }
 
     // Makes room for bytes by evicting others. Null when that is not enough.
-    private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content)
+    private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content, bool varies = false)
     {
         TryMakeRoom(content.LengthBytes);
-        Document? document = Document.TryCreate(frames, path, content);
+        Document? document = Document.TryCreate(frames, path, content, varies);
         Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
         return document;
+    }
+
+    private Document? TryCopyIn(Document original, ContentCoding coding, DocumentContent content)
+    {
+        bool isCopied = !content.IsInFrames;
+        if (isCopied)
+        {
+            TryMakeRoom(content.LengthBytes);
+        }
+
+        Document? variant = original.TryCreateVariant(coding, content);
+        Interlocked.Add(ref copiedBytes, isCopied ? variant?.LengthBytes ?? 0 : 0);
+        return variant;
     }
 
     // On another thread, and counted as a flight: the page goes out meanwhile, and its frames are not given up while it is read.
@@ -419,7 +524,7 @@ internal sealed class DocumentCache : IDisposable
         {
             hand = hand >= ring.Count ? 0 : hand;
             Document document = ring[hand];
-            if (document.Holders > 1)
+            if (document.IsInUse)
             {
                 hand++;
             }
@@ -456,6 +561,16 @@ internal sealed class DocumentCache : IDisposable
         document.RingIndex = -1;
         usedBytes -= document.CostBytes;
         document.Release();
+    }
+
+    // What lies beside a document. Incomplete: there may be more, or there is and cannot be had now.
+    private sealed class FoundVariants
+    {
+        public List<(ContentCoding Coding, DocumentContent Content)> Variants { get; } = [];
+
+        public List<DocumentContent> Outdated { get; } = [];
+
+        public bool IsIncomplete { get; set; }
     }
 
     // One lookup under way. Waiting: there when it began. Late: came while it flew.

@@ -23,6 +23,13 @@ public interface IDocumentSource
     /// request, on a reactor's thread: no waiting, no allocation.
     /// </summary>
     bool IsCurrent(DocumentContent content);
+
+    /// <summary>
+    /// Whether <see cref="IsCurrent"/> becomes false for what was given for a path also when something comes to be found, or may be found by the server as it was not before, at that path with
+    /// <c>.br</c>, <c>.zst</c> or <c>.gz</c> behind it. Only then does the server look there for variants of documents (<see cref="CheetahServerOptions.Precompressed"/>): it would not see those that come later.
+    /// Asked once. Default false.
+    /// </summary>
+    bool TellsOfVariants => false;
 }
 
 /// <summary>How a lookup ended.</summary>

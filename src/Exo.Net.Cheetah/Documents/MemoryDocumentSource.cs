@@ -4,6 +4,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Exo.Core.Memory;
+using Exo.Net.Cheetah.Http;
 
 namespace Exo.Net.Cheetah;
 
@@ -51,6 +52,7 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
             return entry;
         });
         replaced?.Retire();
+        RenewOriginal(key);
         changes.End();
     }
 
@@ -82,10 +84,14 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
     }
 
     /// <inheritdoc/>
+    /// <remarks>True.</remarks>
+    public bool TellsOfVariants => true;
+
+    /// <inheritdoc/>
     public bool IsCurrent(DocumentContent content)
     {
         ArgumentNullException.ThrowIfNull(content);
-        return content.State is Entry { IsRetired: false };
+        return content.State is Currency { IsOver: false };
     }
 
     /// <summary>Removes all documents.</summary>
@@ -101,6 +107,15 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
         }
 
         changes.End();
+    }
+
+    // What may be a variant has come: who took the original up before that has looked for it in vain.
+    private void RenewOriginal(byte[] key)
+    {
+        if (ContentCoding.OfPath(key) is { } coding && lookup.TryGetValue(key.AsSpan(0, key.Length - coding.Suffix.Length), out Entry? original))
+        {
+            original.Renew();
+        }
     }
 
     private bool IsFolder(ReadOnlySpan<byte> path)
@@ -128,15 +143,37 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
         return Encoding.UTF8.GetBytes(path);
     }
 
-    // Holds the frames' first reference; leases hold the entry. The last of them releases the frames.
-    private sealed class Entry(
-        FramePool frames, DocumentRun[] runs, int lengthBytes, DateTimeOffset lastModified, string? contentType, UInt128 version)
+    // What was given holds until this is over, or its entry retired.
+    private sealed class Currency(Entry entry)
     {
+        private bool isOver;
+
+        public bool IsOver => Volatile.Read(ref isOver) || entry.IsRetired;
+
+        public void End() => Volatile.Write(ref isOver, true);
+    }
+
+    // Holds the frames' first reference; leases hold the entry. The last of them releases the frames.
+    private sealed class Entry
+    {
+        private readonly FramePool frames;
+        private readonly DocumentRun[] runs;
+        private readonly int lengthBytes;
+        private readonly DateTimeOffset lastModified;
+        private readonly string? contentType;
+        private readonly UInt128 version;
         private int leases = 1;
+
+        private Currency currency;
+        private bool isRetired;
 
         public bool IsRetired => Volatile.Read(ref isRetired);
 
-        private bool isRetired;
+        public Entry(FramePool frames, DocumentRun[] runs, int lengthBytes, DateTimeOffset lastModified, string? contentType, UInt128 version)
+        {
+            (this.frames, this.runs, this.lengthBytes, this.lastModified, this.contentType, this.version) = (frames, runs, lengthBytes, lastModified, contentType, version);
+            currency = new Currency(this);
+        }
 
         public DocumentContent? TryLease()
         {
@@ -146,7 +183,7 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
                 int before = Interlocked.CompareExchange(ref leases, seen + 1, seen);
                 if (before == seen)
                 {
-                    return DocumentContent.FromFrames(runs, 0, lengthBytes, lastModified, version, new Lease(this), contentType, this);
+                    return DocumentContent.FromFrames(runs, 0, lengthBytes, lastModified, version, new Lease(this), contentType, Volatile.Read(ref currency));
                 }
 
                 seen = before;
@@ -160,6 +197,9 @@ public sealed class MemoryDocumentSource : IDocumentSource, IAnnouncedSource, ID
             Volatile.Write(ref isRetired, true);
             Return();
         }
+
+        /// <summary>What has been given ceases to be current.</summary>
+        public void Renew() => Interlocked.Exchange(ref currency, new Currency(this)).End();
 
         private void Return()
         {

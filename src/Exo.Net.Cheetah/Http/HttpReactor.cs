@@ -163,8 +163,16 @@ internal abstract partial class HttpReactor
                 case StatusWaiting:
                     return false;
                 case 200:
-                    OnAnswer(connection, head, request, found.Document!, closes, saysKeepAlive);
-                    outcome = Responder.Document(Responses, head, request, found.Document!, closes, saysKeepAlive);
+                    Document document = AcceptedCodings.Choose(found.Document!, head, request);
+                    OnAnswer(connection, head, request, document, closes, saysKeepAlive);
+                    if (document != found.Document)
+                    {
+                        bool retained = document.TryRetain();
+                        Invariant.Check(retained);   // the original holds it
+                        found.Document!.Release();
+                    }
+
+                    outcome = Responder.Document(Responses, head, request, document, closes, saysKeepAlive);
                     break;
                 case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive, out outcome):
                     break;

@@ -116,24 +116,12 @@ internal static class Preconditions
     private static bool AnyMatches(
         in FieldSlot slot, ReadOnlySpan<byte> request, int headBytes, ReadOnlySpan<byte> name, ReadOnlySpan<byte> entityTag, bool weak)
     {
-        if (ListMatches(slot.In(request), entityTag, weak))
+        var lines = new FieldLines(slot, request, headBytes, name);
+        while (lines.TryTake(out ReadOnlySpan<byte> value))
         {
-            return true;
-        }
-
-        // The field came several times: walk the lines behind the first, which are known to be well formed.
-        ReadOnlySpan<byte> rest = request[(slot.Start + slot.LengthBytes)..headBytes];
-        for (int seen = 1; seen < slot.Count;)
-        {
-            rest = rest[(rest.IndexOf((byte)'\n') + 1)..];
-            ReadOnlySpan<byte> line = rest[..rest.IndexOf((byte)'\r')];
-            if (line.Length > name.Length && line[name.Length] == ':' && HttpText.Is(line[..name.Length], name))
+            if (ListMatches(value, entityTag, weak))
             {
-                seen++;
-                if (ListMatches(line[(name.Length + 1)..], entityTag, weak))
-                {
-                    return true;
-                }
+                return true;
             }
         }
 

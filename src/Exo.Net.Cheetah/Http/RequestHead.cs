@@ -67,6 +67,7 @@ internal struct RequestHead
     public FieldSlot IfUnmodifiedSince;
     public FieldSlot IfRange;
     public FieldSlot Range;
+    public FieldSlot AcceptEncoding;
     public FieldSlot Referer;
     public FieldSlot UserAgent;
 

@@ -300,6 +300,9 @@ internal struct RequestParser
                 }
 
                 break;
+            case 15 when HttpText.Is(name, "accept-encoding"u8):
+                Note(ref Head.AcceptEncoding, valueStart, value);
+                break;
             case 17 when HttpText.Is(name, "if-modified-since"u8):
                 Note(ref Head.IfModifiedSince, valueStart, value);
                 break;

@@ -203,6 +203,7 @@ internal sealed class Responder
         response.Status(416);
         response.Field("Content-Range: bytes */"u8, document.LengthBytes);
         response.Field("Content-Length: "u8, 0);
+        response.Representation(coding: null, document.Varies);
         End(queue, ref response, closes, saysKeepAlive);
     }
 
@@ -216,6 +217,7 @@ internal sealed class Responder
         response.Field("Content-Length: "u8, document.LengthBytes);
         Validators(ref response, document);
         response.Field("Accept-Ranges: "u8, "bytes"u8);
+        response.Representation(document.Coding, document.Varies);
         return Finish(ref response, queue.Room, closes, saysKeepAlive);
     }
 
@@ -229,6 +231,7 @@ internal sealed class Responder
         response.ContentRange(range, document.LengthBytes);
         response.Field("Content-Length: "u8, range.LengthBytes);
         Validators(ref response, document);
+        response.Representation(document.Coding, document.Varies);
         int headBytes = Finish(ref response, queue.Room, closes, saysKeepAlive);
         queue.Add(headBytes, document, range.OffsetBytes, range.LengthBytes);
         return new ResponseOutcome(206, range.LengthBytes);
@@ -250,6 +253,7 @@ internal sealed class Responder
         response.Field("Content-Type: multipart/byteranges; boundary="u8, boundary);
         response.Field("Content-Length: "u8, totalBytes);
         Validators(ref response, document);
+        response.Representation(coding: null, document.Varies);   // it is the parts that are encoded, and they say so
         queue.Add(Finish(ref response, queue.Room, closes, saysKeepAlive));
         for (int i = 0; i < ranges.Length; i++)
         {
@@ -276,6 +280,7 @@ internal sealed class Responder
         Ascii(ref part, document.ContentType);
         part.Raw("\r\n"u8);
         part.ContentRange(range, document.LengthBytes);
+        part.Representation(document.Coding, varies: false);
         part.End();
         return part.LengthBytes;
     }

@@ -63,6 +63,20 @@ internal ref struct ResponseHead(Span<byte> destination)
         Raw("\r\n"u8);
     }
 
+    /// <summary>What a representation is encoded as, and whether there are others at its address (RFC 9110 sections 8.4 and 12.5.5).</summary>
+    public void Representation(ContentCoding? coding, bool varies)
+    {
+        if (coding is not null)
+        {
+            Raw(coding.Field);
+        }
+
+        if (varies)
+        {
+            Raw("Vary: Accept-Encoding\r\n"u8);
+        }
+    }
+
     public void Raw(scoped ReadOnlySpan<byte> bytes)
     {
         bytes.CopyTo(destination[LengthBytes..]);

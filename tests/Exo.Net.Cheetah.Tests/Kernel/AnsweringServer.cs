@@ -12,12 +12,12 @@ namespace Exo.Net.Cheetah.Tests.Kernel;
 /// <summary>A server on a veth pair whose handlers answer what they may; clients are the kernel's TCP.</summary>
 internal sealed class AnsweringServer : IDisposable
 {
-    public AnsweringServer(TimeSpan? idle = null, Func<FramePool, IDocumentSource>? source = null, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null)
+    public AnsweringServer(TimeSpan? idle = null, Func<FramePool, IDocumentSource>? source = null, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, ContentCodings precompressed = ContentCodings.None)
     {
         Network = new KernelNetwork(overVeth: true, takesHandlers: true);
         Documents = new MemoryDocumentSource(Network.Frames);
         Server = new CheetahServer(
-            new CheetahServerOptions { AccessLog = accessLog, Device = Network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80), IdleTimeout = idle ?? TimeSpan.FromSeconds(60), SendTimeout = TimeSpan.FromSeconds(60), Handlers = handlers ?? new() },
+            new CheetahServerOptions { Precompressed = precompressed, AccessLog = accessLog, Device = Network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80), IdleTimeout = idle ?? TimeSpan.FromSeconds(60), SendTimeout = TimeSpan.FromSeconds(60), Handlers = handlers ?? new() },
             source?.Invoke(Network.Frames) ?? Documents, Network.Frames);
     }
 

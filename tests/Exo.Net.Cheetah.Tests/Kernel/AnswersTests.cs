@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS;
+using Exo.Net.Cheetah.Tests.Documents;
 using Exo.Net.Cheetah.Tests.Logging;
 using Exo.Net.Cheetah.Tests.Sockets;
 
@@ -228,6 +229,67 @@ public partial class AnswersTests
             AnsweringServer.End(site.Server);
             volume.Dispose();
             disk!.Dispose();
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_change_of_a_document_or_of_what_lies_beside_it_is_seen_by_the_next_request(bool ofVolume)
+    {
+        MemoryBlockDevice? disk = null;
+        CffsVolume? volume = null;
+        using (AnsweringServer site = new(precompressed: ContentCodings.All, source: !ofVolume ? null : frames =>
+        {
+            disk = new MemoryBlockDevice(frames, blockCount: 4096);
+            volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 });
+            return new CffsDocumentSource(volume);
+        }))
+        {
+            site.Server.Start();
+            using AnsweringServer.Client client = site.Connect();
+            var random = new Random(6);
+            var model = new VariantModel(
+                random,
+                (path, bytes, time) =>
+                {
+                    if (ofVolume)
+                    {
+                        VariantsTests.Put(volume!, path, bytes, time);
+                    }
+                    else
+                    {
+                        site.Documents.Set(path, bytes, lastModified: DateTimeOffset.FromUnixTimeSeconds(time));
+                    }
+                },
+                path =>
+                {
+                    if (ofVolume)
+                    {
+                        volume!.RemoveFile(path);
+                    }
+                    else
+                    {
+                        site.Documents.Remove(path);
+                    }
+                });
+            string[][] asked = [[], ["gzip"], ["br"], ["br", "gzip", "zstd"]];
+            for (int i = 0; i < 500; i++)
+            {
+                model.Change();
+                for (int k = 0; k < 20; k++)
+                {
+                    string[] accepted = asked[random.Next(asked.Length)];
+                    client.Send(VariantModel.Request(accepted));
+                    (string head, byte[] body) = client.Receive();
+                    model.IsAnswered(accepted, head, body);
+                }
+            }
+
+            Assert.InRange(site.Answered.Requests, 2000, 8000);
+            AnsweringServer.End(site.Server);
+            volume?.Dispose();
+            disk?.Dispose();
         }
     }
 

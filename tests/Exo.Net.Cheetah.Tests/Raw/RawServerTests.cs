@@ -24,7 +24,7 @@ public class RawServerTests
         private readonly SimulatedNetworkDevice inner;
         private readonly bool hasHandlers;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None)
         {
             hasHandlers = handlers is not null || statusPath is not null;
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
@@ -32,7 +32,7 @@ public class RawServerTests
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner, deviceName);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -310,6 +310,45 @@ public class RawServerTests
         {
             long before = site.AllocatedBytes;
             site.Get(new Peer([.. Enumerable.Range(0, count).Select(i => i % 2 == 0 ? Handled : Cached), Last]));
+            return site.AllocatedBytes - before;
+        }
+
+        Allocated(2000);
+        Allocated(2000);
+        Assert.Equal(Allocated(10), Allocated(2000));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_variant_comes_from_its_frames_and_allocates_nothing(bool hasPrebuiltHeads)
+    {
+        using var site = new Site(without: hasPrebuiltHeads ? Ablations.None : Ablations.PrebuiltHeads, precompressed: ContentCodings.All);
+        byte[] original = TestServer.Bytes(50_000), variant = TestServer.Bytes(20_001, seed: 2);
+        site.Documents.Set("/a.js", original, lastModified: DateTimeOffset.UnixEpoch);
+        site.Documents.Set("/a.js.gz", variant, lastModified: DateTimeOffset.UnixEpoch);
+        string Request(string fields) => $"GET /a.js HTTP/1.1\r\nHost: x\r\n{fields}\r\n";
+        byte[] response = site.Get(Request("Connection: close\r\nAccept-Encoding: gzip\r\n"));
+        string head = Encoding.ASCII.GetString(response, 0, response.Length - variant.Length);
+        Assert.Contains("Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n", head, StringComparison.Ordinal);
+        Assert.Equal(variant, Body(response));
+        response = site.Get(Request("Connection: close\r\n"));
+        head = Encoding.ASCII.GetString(response, 0, response.Length - original.Length);
+        Assert.Contains("Vary: Accept-Encoding\r\n", head, StringComparison.Ordinal);
+        Assert.DoesNotContain("Content-Encoding", head, StringComparison.Ordinal);
+        Assert.Equal(original, Body(response));
+        Assert.Equal(0, site.Server.Counters.PayloadBytesCopied);
+
+        if (!hasPrebuiltHeads)
+        {
+            return;
+        }
+
+        site.Documents.Set("/a.js.gz", TestServer.Bytes(1000, seed: 3), lastModified: DateTimeOffset.UnixEpoch);
+        long Allocated(int count)
+        {
+            long before = site.AllocatedBytes;
+            site.Get(new Peer([.. Enumerable.Repeat(Request("Accept-Encoding: br, gzip;q=0.5\r\n"), count), Request("Connection: close\r\n")]));
             return site.AllocatedBytes - before;
         }
 

@@ -76,6 +76,10 @@ public sealed class FolderDocumentSource : IDocumentSource, IDisposable
     }
 
     /// <inheritdoc/>
+    /// <remarks>True: a new name anywhere makes all documents stale. Not seen is a symbolic link whose target, of another name, may only now be read.</remarks>
+    public bool TellsOfVariants => true;
+
+    /// <inheritdoc/>
     public bool IsCurrent(DocumentContent content)
     {
         ArgumentNullException.ThrowIfNull(content);

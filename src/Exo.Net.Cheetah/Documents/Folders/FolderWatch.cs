@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Exo.Core.Linux;
+using Exo.Net.Cheetah.Http;
 using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Net.Cheetah.Folders;
@@ -9,7 +10,8 @@ namespace Exo.Net.Cheetah.Folders;
 /// <summary>
 /// Hears by inotify(7) what changes in a folder, on a thread of its own, so that nobody who asks whether something still holds asks the kernel.
 /// <code>
-///   directories, all of them    a name comes, goes, moves; a directory's permissions     Names rises
+///   directories, all of them    a name comes, goes, moves; permissions of a directory    Names rises
+///                               or of what may be a variant of a document
 ///   files that are documents    contents, permissions, under whatever name               WatchedFile.Version rises
 /// </code>
 /// A lookup reads <see cref="Names"/> before it opens anything, and is stale once that has risen. A new directory is watched, and its subdirectories looked for, before <see cref="Names"/>
@@ -183,7 +185,7 @@ internal sealed unsafe class FolderWatch : IDisposable
                 else if (directories.TryGetValue(item.Watch, out byte[]? path))
                 {
                     bool isDirectory = (item.Mask & FolderAbi.IN_ISDIR) != 0;
-                    haveNames |= (item.Mask & NameEvents) != 0 || isDirectory;
+                    haveNames |= (item.Mask & NameEvents) != 0 || isDirectory || ContentCoding.OfPath(name.TrimEnd((byte)0)) is not null;   // the last: it may be read now
                     if ((item.Mask & FolderAbi.IN_IGNORED) != 0)
                     {
                         directories.Remove(item.Watch);
