@@ -25,7 +25,7 @@ public enum AccessLogOverflow
 /// An access log: a line for each response, as Apache writes it, bytes that are not printable, quotes and backslashes escaped. Reactors write records into rings of
 /// their own; a thread makes lines of them and writes many at a time. A response is logged when it has been decided on: its bytes are those of its body, whether or not the client stays for them.
 /// </summary>
-public sealed class AccessLogOptions
+public sealed record AccessLogOptions
 {
     /// <summary>A file that lines are appended to, made if there is none, opened again by <see cref="CheetahServer.ReopenAccessLogAsync"/>. This or <see cref="Output"/>.</summary>
     public string? Path { get; init; }

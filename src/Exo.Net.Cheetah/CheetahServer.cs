@@ -6,6 +6,7 @@ using Exo.Core.Net;
 using Exo.Net.Cheetah.Logging;
 using Exo.Net.Cheetah.Raw;
 using Exo.Net.Cheetah.Sockets;
+using Exo.Net.Cheetah.Tcp;
 
 namespace Exo.Net.Cheetah;
 
@@ -20,6 +21,7 @@ public sealed class CheetahServer : IAsyncDisposable
     private readonly DocumentCache cache;
     private readonly HandlerRoutes handlers;
     private readonly Lock gate = new();
+    private readonly TaskCompletionSource completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Reactor[] reactors = [];
     private RawReactor? raw;
     private AccessLog? log;
@@ -48,8 +50,14 @@ public sealed class CheetahServer : IAsyncDisposable
         EndPoint = options.EndPoint;
     }
 
-    /// <summary>Where the server listens; after <see cref="Start"/> with the port it was given.</summary>
+    /// <summary>Where the server listens; after <see cref="Start"/> with the port it was given, on a raw device with the first address that it listens on.</summary>
     public IPEndPoint EndPoint { get; private set; }
+
+    /// <summary>
+    /// Ends when the server does: after <see cref="StopAsync"/>, or before, with a <see cref="NetworkDeviceException"/>, when its raw device is gone and nothing can be served any more. What it holds is given back by
+    /// <see cref="StopAsync"/> in either case. Of a server that was stopped after its device had gone, it keeps the error.
+    /// </summary>
+    public Task Completion => completion.Task;
 
     /// <summary>What has been done so far.</summary>
     public CheetahCounters Counters
@@ -154,10 +162,13 @@ public sealed class CheetahServer : IAsyncDisposable
     /// <summary>The raw transport without its thread: whoever calls this turns it.</summary>
     internal RawReactor StartRaw(NetworkDevice device)
     {
-        NetworkStackOptions network = options.Network!;
+        // Room for the connections that the server takes, whatever stands half open: a flood of those must not keep others out.
+        NetworkStackOptions network = options.Network! with { ConnectionsMax = options.ConnectionsMax + options.Network.HalfOpenMax };
         OpenLog();
-        raw = new RawReactor(options, cache, handlers, log, device, network, options.EndPoint.Port);
-        EndPoint = new IPEndPoint(network.Addresses[0].Address.ToIPAddress(), options.EndPoint.Port);
+        raw = new RawReactor(options, cache, handlers, log, device, network);
+        _ = WatchAsync(raw);
+        ListenPoint point = ListenPoint.From(options.EndPoint);
+        EndPoint = new IPEndPoint(network.Addresses.First(own => point.Covers(own.Address)).Address.ToIPAddress(), point.Port);
         metrics = new CheetahMetrics(EndPoint, () => Counters, raw.Stack.Tcp.Counters);
         return raw;
     }
@@ -206,12 +217,34 @@ public sealed class CheetahServer : IAsyncDisposable
 
     private void OpenLog() => log = options.AccessLog is { } settings ? new AccessLog(settings, options.RequestHeadBytesMax, options.Time) : null;
 
+    private async Task WatchAsync(RawReactor reactor)
+    {
+        await reactor.Ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (reactor.Ended.IsFaulted)
+        {
+            Complete();
+        }
+    }
+
+    private void Complete()
+    {
+        if (raw?.Ended.Exception is { } failure)
+        {
+            completion.TrySetException(failure.InnerExceptions);
+            _ = completion.Task.Exception;   // nobody has to look
+        }
+        else
+        {
+            completion.TrySetResult();
+        }
+    }
+
     private async Task FinishAsync()
     {
         await Task.WhenAll(reactors.Select(reactor => reactor.Ended)).ConfigureAwait(false);
         if (raw is not null)
         {
-            await raw.Ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);   // a device that is gone has ended it too
+            await raw.Ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);   // a device that is gone has ended it too: Completion tells
         }
 
         metrics?.Dispose();
@@ -230,5 +263,6 @@ public sealed class CheetahServer : IAsyncDisposable
         }
 
         cache.Dispose();
+        Complete();
     }
 }

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
 using Exo.Core.Net;
+using Exo.Net.Cheetah.Tcp;
 
 namespace Exo.Net.Cheetah;
 
 /// <summary>Settings of a <see cref="CheetahServer"/>. Every property has a default that is safe against hostile clients.</summary>
-public sealed class CheetahServerOptions
+public sealed record CheetahServerOptions
 {
-    /// <summary>Where to listen; port 0 = any free port. Default 127.0.0.1:8080.</summary>
+    /// <summary>
+    /// Where to listen; port 0 = any free port. On a raw device one of the addresses of <see cref="Network"/>, or <see cref="IPAddress.Any"/> for all IPv4 addresses, or <see cref="IPAddress.IPv6Any"/> for all; the port must
+    /// not be 0. Default 127.0.0.1:8080.
+    /// </summary>
     public IPEndPoint EndPoint { get; init; } = new(IPAddress.Loopback, 8080);
 
     /// <summary>
     /// A raw network device to serve on, with a TCP/IP stack of the server's own on it; null: ordinary sockets. Its frame pool is the one the documents lie
-    /// in. One thread serves. <see cref="Network"/> has the addresses; of <see cref="EndPoint"/> only the port counts, which must not be 0. Not
-    /// disposed by the server. One that takes handlers (<see cref="NetworkDevice.TakesHandlers"/>) gets one that opens connections, and that answers requests which come again as long as the source says when its documents change.
+    /// in. One thread serves. <see cref="Network"/> has the addresses, <see cref="EndPoint"/> says which of them are listened on. Not
+    /// disposed by the server. When it goes away the server ends: <see cref="CheetahServer.Completion"/>. One that takes handlers (<see cref="NetworkDevice.TakesHandlers"/>) gets one that opens connections, and that answers requests which come again as long as the source says when its documents change.
     /// </summary>
     public NetworkDevice? Device { get; init; }
 
@@ -23,10 +27,10 @@ public sealed class CheetahServerOptions
     /// <summary>Threads that serve, 1..64, each with its own listening socket. Default 1.</summary>
     public int Reactors { get; init; } = 1;
 
-    /// <summary>Connections waiting to be accepted, per reactor. Default 1024; the kernel caps it.</summary>
+    /// <summary>On sockets: connections waiting to be accepted, per reactor; the kernel caps it. A raw device has no such queue: handshakes under way are <see cref="NetworkStackOptions.HalfOpenMax"/>. Default 1024.</summary>
     public int Backlog { get; init; } = 1024;
 
-    /// <summary>Open connections per reactor, at least 1; more wait to be accepted. Default 65536.</summary>
+    /// <summary>Open connections per reactor, at least 1. On sockets more wait to be accepted, on a raw device they are reset. Default 65536.</summary>
     public int ConnectionsMax { get; init; } = 65536;
 
     /// <summary>Bytes of documents to keep at hand; 0 = three quarters of the frame pool. Default 0.</summary>
@@ -112,22 +116,28 @@ public sealed class CheetahServerOptions
     {
         ArgumentNullException.ThrowIfNull(EndPoint);
         ArgumentNullException.ThrowIfNull(Time);
-        InRange(Reactors, 1, 64, nameof(Reactors));
-        InRange(Backlog, 1, int.MaxValue, nameof(Backlog));
-        InRange(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));
-        InRange(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
-        InRange((long)Precompressed, 0, (long)ContentCodings.All, nameof(Precompressed));
-        InRange(RequestLineBytesMax, 64, 32768, nameof(RequestLineBytesMax));
-        InRange(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));
-        InRange(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));
-        InRange(DiscardedBodyBytesMax, 0, long.MaxValue, nameof(DiscardedBodyBytesMax));
+        SettingRange.Check(Reactors, 1, 64, nameof(Reactors));
+        SettingRange.Check(Backlog, 1, int.MaxValue, nameof(Backlog));
+        SettingRange.Check(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));
+        SettingRange.Check(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
+        SettingRange.Check((long)Precompressed, 0, (long)ContentCodings.All, nameof(Precompressed));
+        SettingRange.Check(RequestLineBytesMax, 64, 32768, nameof(RequestLineBytesMax));
+        SettingRange.Check(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));
+        SettingRange.Check(FieldCountMax, 1, int.MaxValue, nameof(FieldCountMax));
+        SettingRange.Check(DiscardedBodyBytesMax, 0, long.MaxValue, nameof(DiscardedBodyBytesMax));
         ArgumentNullException.ThrowIfNull(Handlers);
-        InRange(HandlerBodyBytesMax, 0, 16 << 20, nameof(HandlerBodyBytesMax));
-        InRange(HandlerResponseBytesMax, 1, 256 << 20, nameof(HandlerResponseBytesMax));
-        InRange(SendBytesPerSecondMin, 0, int.MaxValue, nameof(SendBytesPerSecondMin));
+        SettingRange.Check(HandlerBodyBytesMax, 0, 16 << 20, nameof(HandlerBodyBytesMax));
+        SettingRange.Check(HandlerResponseBytesMax, 1, 256 << 20, nameof(HandlerResponseBytesMax));
+        SettingRange.Check(SendBytesPerSecondMin, 0, int.MaxValue, nameof(SendBytesPerSecondMin));
         if (Device is not null && (Network is null || EndPoint.Port == 0))
         {
             throw new ArgumentException("A raw device needs addresses (Network) and a port.", nameof(Device));
+        }
+
+        Network?.Validate();
+        if (Device is not null && !Network!.Addresses.Any(own => ListenPoint.From(EndPoint).Covers(own.Address)))
+        {
+            throw new ArgumentException("On a raw device the server listens on an address of Network, or on all (IPAddress.IPv6Any) or all of IPv4 (IPAddress.Any).", nameof(EndPoint));
         }
 
         if (StatusPath is not null)
@@ -156,32 +166,13 @@ public sealed class CheetahServerOptions
                 throw new ArgumentException("An access log goes to a path or to a stream: one of the two.", nameof(AccessLog));
             }
 
-            InRange(log.RingBytes, Math.Max(1 << 16, 3 * RequestHeadBytesMax), 1 << 30, nameof(log.RingBytes));
-            if (log.FlushInterval < TimeSpan.Zero || log.FlushInterval > TimeSpan.FromMinutes(1))
-            {
-                throw new ArgumentOutOfRangeException(nameof(AccessLog), log.FlushInterval, "A log is written after at most a minute.");
-            }
+            SettingRange.Check(log.RingBytes, Math.Max(1 << 16, 3 * RequestHeadBytesMax), 1 << 30, nameof(log.RingBytes));
+            SettingRange.Check(log.FlushInterval, TimeSpan.Zero, TimeSpan.FromMinutes(1), nameof(log.FlushInterval));
         }
 
-        Positive(IdleTimeout, nameof(IdleTimeout));
-        Positive(RequestTimeout, nameof(RequestTimeout));
-        Positive(DocumentTimeout, nameof(DocumentTimeout));
-        Positive(SendTimeout, nameof(SendTimeout));
-    }
-
-    private static void InRange(long value, long min, long max, string name)
-    {
-        if (value < min || value > max)
-        {
-            throw new ArgumentOutOfRangeException(name, value, $"From {min} to {max}.");
-        }
-    }
-
-    private static void Positive(TimeSpan value, string name)
-    {
-        if (value <= TimeSpan.Zero || value > TimeSpan.FromDays(1))
-        {
-            throw new ArgumentOutOfRangeException(name, value, "More than nothing, at most a day.");
-        }
+        SettingRange.CheckPositive(IdleTimeout, nameof(IdleTimeout));
+        SettingRange.CheckPositive(RequestTimeout, nameof(RequestTimeout));
+        SettingRange.CheckPositive(DocumentTimeout, nameof(DocumentTimeout));
+        SettingRange.CheckPositive(SendTimeout, nameof(SendTimeout));
     }
 }

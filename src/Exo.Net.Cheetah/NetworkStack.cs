@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
@@ -206,52 +207,78 @@ public sealed class NetworkStack : IDisposable
         }
     }
 
-    /// <summary>Gives connections to a port to a handler.</summary>
+    /// <summary>Gives connections to a port, at whichever address, to a handler.</summary>
     /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
-    public void Listen(int port, ITcpHandler handler) => Listen(port, handler, downloadsHandshake: false);
+    public void Listen(int port, ITcpHandler handler) => Listen(AllAt(port), handler);
+
+    /// <inheritdoc cref="Listen(IPEndPoint, ITcpHandler, bool)"/>
+    /// <param name="port">The port, at whichever address.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="downloadsHandshake">False: as <see cref="Listen(int, ITcpHandler)"/>.</param>
+    public void Listen(int port, ITcpHandler handler, bool downloadsHandshake) => Listen(AllAt(port), handler, downloadsHandshake);
 
     /// <summary>
-    /// Gives connections to a port to a handler and has the kernel answer SYNs where they come in (<see cref="NetworkDevice.SetHandler"/>), without this stack, which hears of a
+    /// Gives connections to a port of one address to a handler, or of every IPv4 address (<see cref="IPAddress.Any"/>), or of every address (<see cref="IPAddress.IPv6Any"/>). Where several apply, the one with the
+    /// address itself has the connection, then the one for its family.
+    /// </summary>
+    /// <param name="endPoint">One of the stack's addresses, or those, and a port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <exception cref="InvalidOperationException">That very end is listened on already, or the stack has no such address.</exception>
+    public void Listen(IPEndPoint endPoint, ITcpHandler handler) => Listen(endPoint, handler, downloadsHandshake: false);
+
+    /// <summary>
+    /// As <see cref="Listen(IPEndPoint, ITcpHandler)"/>, and has the kernel answer SYNs where they come in (<see cref="NetworkDevice.SetHandler"/>), without this stack, which hears of a
     /// connection when its peer has answered. For protocols in which the peer speaks first: when the peer's answer is lost, it is its first bytes that open the connection. SYNs
     /// without timestamps come to the stack as ever. While connections are at their most, a peer is reset instead of being left to try again.
     /// </summary>
-    /// <param name="port">The port.</param>
+    /// <param name="endPoint">One of the stack's addresses, or those, and a port.</param>
     /// <param name="handler">Whom to call.</param>
-    /// <param name="downloadsHandshake">False: as <see cref="Listen(int, ITcpHandler)"/>.</param>
-    /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
-    /// <exception cref="NotSupportedException">The device takes no handlers, or the stack's clock is not the system's.</exception>
+    /// <param name="downloadsHandshake">False: as <see cref="Listen(IPEndPoint, ITcpHandler)"/>.</param>
+    /// <exception cref="InvalidOperationException">That very end is listened on already, or the stack has no such address.</exception>
+    /// <exception cref="NotSupportedException">The device takes no handlers, the stack's clock is not the system's, or the kernel answers for ports at other addresses already.</exception>
     /// <exception cref="NetworkDeviceException">The kernel refused the handler.</exception>
-    public void Listen(int port, ITcpHandler handler, bool downloadsHandshake)
+    public void Listen(IPEndPoint endPoint, ITcpHandler handler, bool downloadsHandshake)
     {
+        ArgumentNullException.ThrowIfNull(endPoint);
         ArgumentNullException.ThrowIfNull(handler);
-        ArgumentOutOfRangeException.ThrowIfLessThan(port, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(port, ushort.MaxValue);
+        ArgumentOutOfRangeException.ThrowIfLessThan(endPoint.Port, 1, nameof(endPoint));
+        ListenPoint point = ListenPoint.From(endPoint);
+        if (!link.Routes.Addresses.Any(point.Covers))
+        {
+            throw new InvalidOperationException($"The stack has no address that {endPoint} stands for.");
+        }
+
         if (downloadsHandshake && (time != TimeProvider.System || time.TimestampFrequency != 1_000_000_000))
         {
             throw new NotSupportedException("A handshake in the kernel needs the system's clock.");
         }
 
-        Tcp.Listen((ushort)port, handler);
+        Tcp.Listen(point, handler);
         if (downloadsHandshake)
         {
             try
             {
                 SetTime();
-                handshakes.Add((ushort)port);
+                handshakes.Add(point);
             }
             catch
             {
-                Tcp.StopListening((ushort)port);
+                Tcp.StopListening(point);
                 throw;
             }
         }
     }
 
-    /// <summary>Takes no more connections at a port; those that are open stay.</summary>
-    public void StopListening(int port)
+    /// <summary>Takes no more connections at a port that <see cref="Listen(int, ITcpHandler)"/> was called with; those that are open stay.</summary>
+    public void StopListening(int port) => StopListening(AllAt(port));
+
+    /// <summary>Takes no more connections at an end that <see cref="Listen(IPEndPoint, ITcpHandler)"/> was called with; those that are open stay.</summary>
+    public void StopListening(IPEndPoint endPoint)
     {
-        handshakes.Remove((ushort)port);
-        Tcp.StopListening((ushort)port);
+        ArgumentNullException.ThrowIfNull(endPoint);
+        ListenPoint point = ListenPoint.From(endPoint);
+        handshakes.Remove(point);
+        Tcp.StopListening(point);
     }
 
     /// <summary>Begins a connection; the handler hears how it ends or opens.</summary>
@@ -262,11 +289,27 @@ public sealed class NetworkStack : IDisposable
     public TcpConnection Connect(IPEndPoint remote, ITcpHandler handler, object? tag = null)
     {
         ArgumentNullException.ThrowIfNull(remote);
+        return Connect(new IPEndPoint(remote.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0), remote, handler, tag);
+    }
+
+    /// <summary>Begins a connection from an end that the caller chooses; the handler hears how it ends or opens.</summary>
+    /// <param name="local">One of the stack's addresses, or <see cref="IPAddress.Any"/> or <see cref="IPAddress.IPv6Any"/> for the one that suits the peer; and a port, 0 for one that is free.</param>
+    /// <param name="remote">The peer's address and port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="tag">The handler's own, there before the first call.</param>
+    /// <exception cref="InvalidOperationException">The stack has no such address or none of the peer's family; or the port is in use towards that peer, waits in TIME-WAIT or is listened on, or no port is left.</exception>
+    public TcpConnection Connect(IPEndPoint local, IPEndPoint remote, ITcpHandler handler, object? tag = null)
+    {
+        ArgumentNullException.ThrowIfNull(local);
+        ArgumentNullException.ThrowIfNull(remote);
         ArgumentNullException.ThrowIfNull(handler);
-        InternetAddress address = InternetAddress.From(remote.Address);
-        return Tcp.Connect(
-            link.Routes.TrySourceFor(address, out InternetAddress own) ? own : throw new InvalidOperationException($"The interface has no address to reach {remote} from."),
-            address, (ushort)remote.Port, handler, tag);
+        InternetAddress address = InternetAddress.From(remote.Address), own = InternetAddress.From(local.Address);
+        if (own.IsUnspecified ? !link.Routes.TrySourceFor(address, out own) : !link.Routes.IsOwn(own) || own.IsV4 != address.IsV4)
+        {
+            throw new InvalidOperationException(own.IsUnspecified ? $"The interface has no address to reach {remote} from." : $"{local.Address} is no address of the interface to reach {remote} from.");
+        }
+
+        return Tcp.Connect(own, (ushort)local.Port, address, (ushort)remote.Port, handler, tag);
     }
 
     /// <summary>Resets all connections and gives the frames back. The device stays.</summary>
@@ -301,6 +344,13 @@ public sealed class NetworkStack : IDisposable
         z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9;
         z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB;
         return z ^ (z >> 31);
+    }
+
+    private static IPEndPoint AllAt(int port)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(port, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(port, ushort.MaxValue);
+        return new IPEndPoint(IPAddress.IPv6Any, port);
     }
 
     private void SetTime() => NowUs = TimeUs();

@@ -28,7 +28,7 @@ public sealed record NetworkStackOptions
     /// <summary>Bytes that may wait on all connections together; beyond, bytes out of order and those no application takes are dropped, and come again.</summary>
     public long ReceiveMemoryBytesMax { get; init; } = 128 * 1024 * 1024;
 
-    /// <summary>Connections at a time.</summary>
+    /// <summary>Connections at a time, half-open ones included; who wants one more is not answered. A <see cref="CheetahServer"/> sets it itself: to its own <see cref="CheetahServerOptions.ConnectionsMax"/> and <see cref="HalfOpenMax"/>.</summary>
     public int ConnectionsMax { get; init; } = 65_536;
 
     /// <summary>Handshakes that peers have begun and not completed; beyond, SYN cookies are sent and nothing is kept.</summary>
@@ -46,6 +46,9 @@ public sealed record NetworkStackOptions
     /// <summary>A connection silent for so long is probed; zero: never (RFC 9293 section 3.8.4).</summary>
     public TimeSpan KeepAlive { get; init; }
 
+    /// <summary>How long after a probe the next follows, and how long the last one has for an answer; null: <see cref="KeepAlive"/>, but 75 s at most and a second at least.</summary>
+    public TimeSpan? KeepAliveInterval { get; init; }
+
     /// <summary>Probes without an answer before a silent connection is given up.</summary>
     public int KeepAliveProbes { get; init; } = 9;
 
@@ -58,21 +61,28 @@ public sealed record NetworkStackOptions
     /// <summary>Left out, to be measured or tested.</summary>
     internal Ablations Without { get; init; }
 
-    internal void Validate()
+    /// <summary>Checks what can be checked before the stack is made, which does the same.</summary>
+    /// <exception cref="ArgumentException">A setting makes no sense; <see cref="ArgumentException.ParamName"/> is the property's name.</exception>
+    public void Validate()
     {
         ArgumentNullException.ThrowIfNull(Addresses);
         ArgumentNullException.ThrowIfNull(Time);
         ArgumentOutOfRangeException.ThrowIfZero(Addresses.Count, nameof(Addresses));
-        ArgumentOutOfRangeException.ThrowIfLessThan(ReceiveWindowBytes, 2048);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(ReceiveWindowBytes, 1 << 30);
-        ArgumentOutOfRangeException.ThrowIfLessThan(ConnectionsMax, 1);
-        ArgumentOutOfRangeException.ThrowIfNegative(HalfOpenMax);
-        ArgumentOutOfRangeException.ThrowIfLessThan(TimeWaitMax, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(DelayedAcknowledgment, TimeSpan.Zero);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(DelayedAcknowledgment, TimeSpan.FromMilliseconds(500));
-        ArgumentOutOfRangeException.ThrowIfLessThan(TimeWait, TimeSpan.Zero);
-        ArgumentOutOfRangeException.ThrowIfLessThan(KeepAlive, TimeSpan.Zero);
-        ArgumentOutOfRangeException.ThrowIfLessThan(ChallengeAcksPerSecond, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(ResetsPerSecond, 1);
+        SettingRange.Check(ReceiveWindowBytes, 2048, 1 << 30, nameof(ReceiveWindowBytes));
+        SettingRange.Check(ReceiveMemoryBytesMax, 0, long.MaxValue, nameof(ReceiveMemoryBytesMax));
+        SettingRange.Check(ConnectionsMax, 1, int.MaxValue, nameof(ConnectionsMax));
+        SettingRange.Check(HalfOpenMax, 0, 1 << 24, nameof(HalfOpenMax));
+        SettingRange.Check(TimeWaitMax, 1, 1 << 24, nameof(TimeWaitMax));
+        SettingRange.Check(TimeWait, TimeSpan.Zero, TimeSpan.FromDays(1), nameof(TimeWait));
+        SettingRange.Check(DelayedAcknowledgment, TimeSpan.Zero, TimeSpan.FromMilliseconds(500), nameof(DelayedAcknowledgment));
+        SettingRange.Check(KeepAlive, TimeSpan.Zero, TimeSpan.FromDays(1), nameof(KeepAlive));
+        if (KeepAliveInterval is { } interval)
+        {
+            SettingRange.Check(interval, TimeSpan.FromMilliseconds(1), TimeSpan.FromDays(1), nameof(KeepAliveInterval));
+        }
+
+        SettingRange.Check(KeepAliveProbes, 1, 1000, nameof(KeepAliveProbes));
+        SettingRange.Check(ChallengeAcksPerSecond, 1, int.MaxValue, nameof(ChallengeAcksPerSecond));
+        SettingRange.Check(ResetsPerSecond, 1, int.MaxValue, nameof(ResetsPerSecond));
     }
 }

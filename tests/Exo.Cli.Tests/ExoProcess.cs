@@ -14,9 +14,9 @@ internal sealed class ExoProcess : IDisposable
     private readonly StringBuilder _outputText = new();
     private readonly SemaphoreSlim _outputGrown = new(0);
 
-    private ExoProcess(string assembly, string[] args, string input = "")
+    private ExoProcess(string assembly, string[] args, string input = "", string? networkNamespace = null)
     {
-        ProcessStartInfo start = new("env")
+        ProcessStartInfo start = new(networkNamespace is null ? "env" : "ip", networkNamespace is null ? [] : ["netns", "exec", networkNamespace, "env"])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -82,6 +82,9 @@ internal sealed class ExoProcess : IDisposable
 
     /// <summary>Starts a program and leaves it running.</summary>
     public static ExoProcess Start(string assembly, params string[] args) => new(assembly, args);
+
+    /// <summary>Starts <c>exo</c> in a network namespace and leaves it running.</summary>
+    public static ExoProcess StartIn(string networkNamespace, params string[] args) => new("exo.dll", args, networkNamespace: networkNamespace);
 
     /// <summary>Waits until a line of standard output contains <paramref name="text"/> and returns that line.</summary>
     public string WaitForLine(string text)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using System.Net.Sockets;
 using Exo.Capabilities;
 using Exo.Cli.Output;
 using Exo.Core;
@@ -69,7 +70,7 @@ internal sealed record ServeDevice(string Kind, string Name)
 
     /// <summary>The stack's settings.</summary>
     /// <exception cref="UsageException">An address is missing or wrong.</exception>
-    public static NetworkStackOptions Network(string[] addresses, string[] gateways)
+    public static NetworkStackOptions Network(string[] addresses, string[] gateways, IPEndPoint listen)
     {
         if (addresses.Length == 0)
         {
@@ -79,11 +80,17 @@ internal sealed record ServeDevice(string Kind, string Name)
         try
         {
             IPAddress[] hops = [.. gateways.Select(IPAddress.Parse)];
+            InterfaceAddress[] own = [.. addresses.Select(InterfaceAddress.Parse)];
+            if (!own.Select(one => one.Address.ToIPAddress()).Any(one => listen.Address.Equals(one) || listen.Address.Equals(IPAddress.IPv6Any) || (listen.Address.Equals(IPAddress.Any) && one.AddressFamily == AddressFamily.InterNetwork)))
+            {
+                throw new UsageException($"--listen: {listen.Address} is none of the addresses that --address gives");
+            }
+
             return new NetworkStackOptions
             {
-                Addresses = [.. addresses.Select(InterfaceAddress.Parse)],
-                GatewayV4 = hops.FirstOrDefault(hop => hop.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork),
-                GatewayV6 = hops.FirstOrDefault(hop => hop.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6),
+                Addresses = own,
+                GatewayV4 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetwork),
+                GatewayV6 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetworkV6),
             };
         }
         catch (FormatException failure)

@@ -13,13 +13,11 @@ namespace Exo.Cli.Verbs;
 /// <summary><c>exo serve</c>: an image, which is opened for reading only, or a folder as a web site.</summary>
 internal static class ServeVerb
 {
-    /// <summary>How long responses under way may take once the server is told to stop.</summary>
-    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(5);
-
     public static Command Create()
     {
         Argument<string> image = Symbols.Image("; or a folder of this machine");
         Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:8080");
+        listen.Description = "Address and port to listen on; on sockets port 0 takes a free one. With --device one of --address, 0.0.0.0 for all of IPv4 or [::] for all; a port alone is loopback, with --device all";
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 64M]");
         Option<int> reactors = new("--reactors") { Description = "Threads that serve", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<string> device = new("--device")
@@ -56,9 +54,19 @@ internal static class ServeVerb
         settings.AddTo(command);
         command.Add(observe);
         command.SetAction(parsed => Run(
-            parsed.GetRequiredValue(image), parsed.GetRequiredValue(listen), parsed.GetValue(cache), parsed.GetValue(reactors),
+            parsed.GetRequiredValue(image), ListenPointOf(parsed, listen, parsed.GetRequiredValue(device)), parsed.GetValue(cache), parsed.GetValue(reactors),
             ServeDevice.Parse(parsed.GetRequiredValue(device)) with { TakesHandlers = parsed.GetValue(handlers) }, parsed.GetValue(address) ?? [], parsed.GetValue(gateway) ?? [], parsed.GetValue(observe), settings, parsed));
         return command;
+    }
+
+    // A port alone, and nothing at all, is loopback; an interface that the server drives itself has no such address, so there it is all of them.
+    private static IPEndPoint ListenPointOf(ParseResult parsed, Option<IPEndPoint> listen, string device)
+    {
+        IPEndPoint said = parsed.GetRequiredValue(listen);
+        bool namesAddress = parsed.GetResult(listen)?.Tokens is [{ Value: var text }] && text.Contains(':', StringComparison.Ordinal);
+        return device != "sockets" && !namesAddress
+            ? new IPEndPoint(IPAddress.IPv6Any, said.Port)
+            : said;
     }
 
     private static int Run(string image, IPEndPoint endPoint, long? cacheBytes, int reactors, ServeDevice where, string[] addresses, string[] gateways, string? observePath, ServeSettings settings, ParseResult parsed)
@@ -83,12 +91,12 @@ internal static class ServeVerb
             throw new UsageException("--address, --gateway: only with --device tap:, packet: or xdp:");
         }
 
-        settings.Read(parsed, endPoint, reactors, where.IsRaw);   // wrong usage is said before anything is opened
-        NetworkStackOptions? network = where.IsRaw ? ServeDevice.Network(addresses, gateways) : null;
+        bool isFolder = ServedContent.IsFolder(image);
+        ServePlan plan = settings.Read(parsed, endPoint, reactors, where.IsRaw ? ServeDevice.Network(addresses, gateways, endPoint) : null, isFolder);
         using Interruption interruption = new();
-        using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0));
-        using NetworkDevice? device = network is null ? null : where.Open(content.Frames, network);
-        CheetahServerOptions options = settings.Read(parsed, endPoint, reactors, where.IsRaw, device, network);
+        using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0), plan.Folder);
+        using NetworkDevice? device = where.IsRaw ? where.Open(content.Frames, plan.Server.Network!) : null;
+        CheetahServerOptions options = plan.Server with { Device = device };
         CheetahServer server = new(options, content.Source, content.Frames);
         server.Start();
         using PosixSignalRegistration? hangUp = options.AccessLog?.Path is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
@@ -102,8 +110,19 @@ internal static class ServeVerb
             return [new("requests", counters.Requests), new("requests refused", counters.RequestsRefused), new("connections", counters.ConnectionsAccepted), new("bytes sent", counters.BytesSent), new("cache hits", counters.CacheHits), new("cache misses", counters.CacheMisses)];
         });
         Console.WriteLine($"serving {image} on http://{server.EndPoint}/");
-        interruption.Token.WaitHandle.WaitOne();
-        server.StopAsync(DrainTimeout).GetAwaiter().GetResult();
+        try
+        {
+            server.Completion.Wait(interruption.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // Told to stop.
+        }
+        finally
+        {
+            server.StopAsync(plan.DrainTimeout).GetAwaiter().GetResult();
+        }
+
         Console.WriteLine($"{server.Counters.Requests} requests served");
         if (server.Counters.AccessLogDropped is > 0 and var dropped)
         {

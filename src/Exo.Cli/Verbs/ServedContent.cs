@@ -27,9 +27,11 @@ internal sealed class ServedContent : IDisposable
     /// <summary>Null for a folder.</summary>
     public XnVolume? Disk { get; }
 
-    public static ServedContent Open(string name, long cacheBytes)
+    public static bool IsFolder(string name) => !ImagePath.IsPartOfAnother(name) && Directory.Exists(name);
+
+    public static ServedContent Open(string name, long cacheBytes, FolderDocumentOptions options)
     {
-        if (ImagePath.IsPartOfAnother(name) || !Directory.Exists(name))
+        if (!IsFolder(name))
         {
             CffsVolume volume = OpenImage.ReadOnly(name, cacheBytes);
             return new ServedContent(volume.Frames, new CffsDocumentSource(volume), volume.Disk, volume);
@@ -38,7 +40,7 @@ internal sealed class ServedContent : IDisposable
         FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = cacheBytes });
         try
         {
-            FolderDocumentSource folder = new(name, frames);
+            FolderDocumentSource folder = new(name, frames, options);
             return new ServedContent(frames, folder, disk: null, folder, frames);
         }
         catch

@@ -129,7 +129,7 @@ public sealed unsafe class NetworkLink : IDisposable
         int errno = NetworkRequests.Do(_socket, command, ref request);
         if (errno != 0)
         {
-            throw new NetworkDeviceException(errno, Name, $"Cannot {what} {Name}: {Errno.Describe(errno)}.");
+            throw new NetworkDeviceException(errno, Name, errno == Errno.ENODEV ? $"The interface {Name} is gone." : $"Cannot {what} {Name}: {Errno.Describe(errno)}.");
         }
     }
 }

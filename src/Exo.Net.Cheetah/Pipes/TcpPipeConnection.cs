@@ -2,6 +2,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Exo.Core.Memory;
 using Exo.Net.Cheetah.Tcp;
@@ -81,9 +82,19 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     /// <summary>Connects by way of a stack that somebody polls.</summary>
     /// <exception cref="TcpConnectionException">The peer refused or does not answer.</exception>
     /// <exception cref="InvalidOperationException">The stack has no address of that family, or no port is left.</exception>
-    public static async Task<TcpPipeConnection> ConnectAsync(NetworkStack stack, IPEndPoint remote, CancellationToken cancellationToken = default)
+    public static Task<TcpPipeConnection> ConnectAsync(NetworkStack stack, IPEndPoint remote, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(remote);
+        return ConnectAsync(stack, new IPEndPoint(remote.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0), remote, cancellationToken);
+    }
+
+    /// <summary>Connects by way of a stack that somebody polls, from an end that the caller chooses: <see cref="NetworkStack.Connect(IPEndPoint, IPEndPoint, ITcpHandler, object?)"/>.</summary>
+    /// <exception cref="TcpConnectionException">The peer refused or does not answer.</exception>
+    /// <exception cref="InvalidOperationException">The stack has no such address, or the port is in use.</exception>
+    public static async Task<TcpPipeConnection> ConnectAsync(NetworkStack stack, IPEndPoint local, IPEndPoint remote, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(stack);
+        ArgumentNullException.ThrowIfNull(local);
         ArgumentNullException.ThrowIfNull(remote);
         var handler = new PipeHandler(stack, null, TcpPipeOptions.Default);
         var opening = new TaskCompletionSource<TcpPipeConnection>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -97,7 +108,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
 
             try
             {
-                begun = stack.Connect(remote, handler, opening);
+                begun = stack.Connect(local, remote, handler, opening);
             }
             catch (InvalidOperationException failure)
             {

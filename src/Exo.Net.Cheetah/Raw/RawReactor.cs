@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Net;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Logging;
@@ -21,16 +22,16 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     private readonly List<RawConnection> connections = [];
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread thread;
-    private readonly int port;
+    private readonly IPEndPoint endPoint;
     private bool isDraining;
     private long drainDeadlineMs;
     private long acceptedCount, openCount, timeOutCount, abortedCount, refusedConnectionCount;
 
-    public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, NetworkDevice device, NetworkStackOptions network, int port)
+    public RawReactor(CheetahServerOptions options, DocumentCache cache, HandlerRoutes handlers, AccessLog? log, NetworkDevice device, NetworkStackOptions network)
         : base(options, cache, handlers, log, usesPrebuiltHeads: (network.Without & Ablations.PrebuiltHeads) == 0)
     {
         this.device = device;
-        this.port = port;
+        endPoint = options.EndPoint;
         time = options.Time;
         startTimestamp = time.GetTimestamp();
         stack = new NetworkStack(device, network);
@@ -40,7 +41,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             BeginAnswers(network.Without);
         }
 
-        stack.Listen(port, this, downloadsHandshake: device.TakesHandlers);
+        stack.Listen(endPoint, this, downloadsHandshake: device.TakesHandlers);
         thread = new Thread(Run) { IsBackground = true, Name = "cheetah-raw" };
     }
 
@@ -139,14 +140,14 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
     public void BeginDrain(TimeSpan timeout)
     {
         drainDeadlineMs = NowMs + (long)timeout.TotalMilliseconds;
-        if (isDraining)
+        if (isDraining || ended.Task.IsCompleted)   // without its device it has nothing to drain, and may be disposed of already
         {
             return;
         }
 
         isDraining = true;
         answers?.Withdraw();
-        stack.StopListening(port);
+        stack.StopListening(endPoint);
         foreach (RawConnection connection in connections.ToArray())
         {
             // What is queued leaves in front of the FIN, acknowledged or not.

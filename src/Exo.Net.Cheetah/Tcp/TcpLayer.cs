@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Link;
 using Exo.Net.Cheetah.Tcp.Answers;
@@ -17,7 +18,8 @@ internal sealed partial class TcpLayer : IDisposable
 
     private readonly NetworkStack stack;
     private readonly SipHash hash;
-    private readonly Dictionary<ushort, ITcpHandler> listeners = [];
+    // By address and port; ListenPoint.AllV4 and All stand for addresses that have no entry of their own.
+    private readonly Dictionary<ListenPoint, ITcpHandler> listeners = [];
     private readonly List<TcpConnection> expired = [];
     private List<TcpConnection> dirty = [];
     private List<TcpConnection> running = [];
@@ -44,7 +46,7 @@ internal sealed partial class TcpLayer : IDisposable
         DelayedAckUs = (long)options.DelayedAcknowledgment.TotalMicroseconds;
         TimeWaitUs = (long)options.TimeWait.TotalMicroseconds;
         KeepAliveUs = (long)options.KeepAlive.TotalMicroseconds;
-        KeepAliveProbeUs = Math.Max(1_000_000, Math.Min(75_000_000, KeepAliveUs));
+        KeepAliveProbeUs = (long)(options.KeepAliveInterval ?? TimeSpan.FromMicroseconds(Math.Max(1_000_000, Math.Min(75_000_000, KeepAliveUs)))).TotalMicroseconds;
     }
 
     public NetworkStackOptions Options { get; }
@@ -100,24 +102,42 @@ internal sealed partial class TcpLayer : IDisposable
 
     // Ports.
 
-    public void Listen(ushort port, ITcpHandler handler)
+    public void Listen(ListenPoint point, ITcpHandler handler)
     {
-        if (!listeners.TryAdd(port, handler))
+        if (!listeners.TryAdd(point, handler))
         {
-            throw new InvalidOperationException($"Port {port} is listened on already.");
+            throw new InvalidOperationException($"Port {point.Port} is listened on already.");
         }
     }
 
-    public void StopListening(ushort port) => listeners.Remove(port);
+    public void StopListening(ListenPoint point) => listeners.Remove(point);
 
-    public TcpConnection Connect(InternetAddress local, InternetAddress remote, ushort remotePort, ITcpHandler handler, object? tag)
+    // The one that says most about the address.
+    private bool TryFindListener(InternetAddress local, ushort port, [NotNullWhen(true)] out ITcpHandler? handler) =>
+        listeners.TryGetValue(new ListenPoint(local, port), out handler)
+        || (local.IsV4 && listeners.TryGetValue(new ListenPoint(ListenPoint.AllV4, port), out handler))
+        || listeners.TryGetValue(new ListenPoint(ListenPoint.All, port), out handler);
+
+    /// <param name="local">The address to connect from.</param>
+    /// <param name="localPort">The port to connect from; 0 = one that is free.</param>
+    /// <param name="remote">The peer's address.</param>
+    /// <param name="remotePort">The peer's port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="tag">The handler's own.</param>
+    public TcpConnection Connect(InternetAddress local, ushort localPort, InternetAddress remote, ushort remotePort, ITcpHandler handler, object? tag)
     {
+        if (localPort != 0)
+        {
+            var named = new ConnectionKey(local, localPort, remote, remotePort);
+            return IsFree(named) ? ActiveOpen.Begin(this, named, handler, tag) : throw new InvalidOperationException($"Port {localPort} is in use towards that peer, or listened on.");
+        }
+
         // RFC 6056 section 3.3.4: where the search begins depends on the peer and a secret.
         uint start = (uint)hash.Of(new ConnectionKey(local, 0, remote, remotePort), 2) + (uint)stack.NextRandom();
         for (uint i = 0; i < EphemeralPorts; i++)
         {
             var key = new ConnectionKey(local, (ushort)(FirstEphemeralPort + ((start + i) % EphemeralPorts)), remote, remotePort);
-            if (Table.Find(key) is null && TimeWaits.Find(key) < 0 && !listeners.ContainsKey(key.LocalPort))
+            if (IsFree(key))
             {
                 return ActiveOpen.Begin(this, key, handler, tag);
             }
@@ -125,6 +145,8 @@ internal sealed partial class TcpLayer : IDisposable
 
         throw new InvalidOperationException("All ports to that peer are in use.");
     }
+
+    private bool IsFree(in ConnectionKey key) => Table.Find(key) is null && TimeWaits.Find(key) < 0 && !TryFindListener(key.Local, key.LocalPort, out _);
 
     // Arrival.
 
@@ -161,7 +183,7 @@ internal sealed partial class TcpLayer : IDisposable
             return;
         }
 
-        if (listeners.TryGetValue(segment.DestinationPort, out ITcpHandler? handler))
+        if (TryFindListener(destination, segment.DestinationPort, out ITcpHandler? handler))
         {
             PassiveOpen.Take(this, handler, key, segment, payload, issAtLeast);
         }
@@ -189,7 +211,7 @@ internal sealed partial class TcpLayer : IDisposable
         bool isHandshake = isSyn
             || (Cookies.AreMadeElsewhere && (segment.Flags & (TcpFlags.Syn | TcpFlags.Ack)) == TcpFlags.Ack && segment.Options.HasTimestamps && isYounger
                 && Cookies.TryRead(entry.Key, segment.Sequence - 1, segment.Acknowledgment - 1, NowUs, out _));
-        if (isHandshake && isYounger && listeners.ContainsKey(entry.Key.LocalPort))
+        if (isHandshake && isYounger && TryFindListener(entry.Key.Local, entry.Key.LocalPort, out _))
         {
             // Behind a cookie it is timestamps that keep segments of the last connection out (RFC 7323 section 5.2).
             issAtLeast = entry.SendNext + 65537;
@@ -220,7 +242,7 @@ internal sealed partial class TcpLayer : IDisposable
     public bool TryBeginAnew(TcpConnection c, in TcpSegment segment, PacketBytes payload)
     {
         if (!Cookies.AreMadeElsewhere || (segment.Flags & (TcpFlags.Syn | TcpFlags.Rst | TcpFlags.Ack)) != TcpFlags.Ack || !segment.Options.HasTimestamps
-            || segment.Sequence - 1 == c.Irs || !listeners.TryGetValue(c.Key.LocalPort, out ITcpHandler? handler)
+            || segment.Sequence - 1 == c.Irs || !TryFindListener(c.Key.Local, c.Key.LocalPort, out ITcpHandler? handler)
             || !Cookies.TryRead(c.Key, segment.Sequence - 1, segment.Acknowledgment - 1, NowUs, out _))
         {
             return false;

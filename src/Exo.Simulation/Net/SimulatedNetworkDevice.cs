@@ -17,6 +17,7 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
     private NetworkDeviceFeatures _features;
     private NetworkDeviceCounters _counters;
     private bool _isWoken;
+    private bool _isUnplugged;
     private bool _isDisposed;
 
     internal SimulatedNetworkDevice(SimulatedWire wire, FramePool frames, SimulatedDeviceOptions options, int number)
@@ -88,6 +89,30 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
         Volatile.Write(ref _features, _features with { MtuBytes = mtuBytes });
     }
 
+    /// <summary>
+    /// Takes the interface away, as when a kernel's is deleted: packets under way are lost, waits end, and what needs the interface throws <see cref="NetworkDeviceException"/> from now on. For any thread.
+    /// </summary>
+    public void Unplug()
+    {
+        lock (_wire.Gate)
+        {
+            if (!_isUnplugged && !_isDisposed)
+            {
+                _isUnplugged = true;
+                LeaveWire();
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Refresh()
+    {
+        lock (_wire.Gate)
+        {
+            ThrowIfGone();
+        }
+    }
+
     /// <inheritdoc/>
     public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout)
     {
@@ -98,6 +123,11 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
             while (true)
             {
                 ObjectDisposedException.ThrowIf(_isDisposed, this);
+                if (_isUnplugged)
+                {
+                    return NetworkEvents.Receivable;   // who goes to receive is told
+                }
+
                 TimeSpan now = _wire.Elapsed;
                 ReapLocked(now);
                 NetworkEvents events = Look(now, wanted);
@@ -136,7 +166,7 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
     {
         lock (_wire.Gate)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            ThrowIfGone();
             ReapLocked(_wire.Elapsed);
             int accepted = 0;
             foreach (ref readonly TransmitPacket packet in packets)
@@ -170,7 +200,7 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
         ArgumentNullException.ThrowIfNull(batch);
         lock (_wire.Gate)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            ThrowIfGone();
             TimeSpan now = _wire.Elapsed;
             ReapLocked(now);
             while (batch.Count < batch.Capacity && _arriving.TryPeek(out WirePacket? packet, out (TimeSpan At, long Sequence) first) && first.At <= now)
@@ -207,16 +237,34 @@ public sealed class SimulatedNetworkDevice : NetworkDevice
             }
 
             _isDisposed = true;
-            _wire.Detach(this);
-            ReapLocked(TimeSpan.MaxValue);
-            while (_arriving.TryDequeue(out WirePacket? packet, out _))
+            if (!_isUnplugged)
             {
-                _wire.Recycle(packet);
+                LeaveWire();
             }
 
             _receiveFrames.Dispose();
             _timer?.Dispose();
-            Monitor.PulseAll(_wire.Gate);
+        }
+    }
+
+    private void LeaveWire()
+    {
+        _wire.Detach(this);
+        ReapLocked(TimeSpan.MaxValue);
+        while (_arriving.TryDequeue(out WirePacket? packet, out _))
+        {
+            _wire.Recycle(packet);
+        }
+
+        Monitor.PulseAll(_wire.Gate);
+    }
+
+    private void ThrowIfGone()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_isUnplugged)
+        {
+            throw new NetworkDeviceException(0, Name, $"The interface {Name} is gone.");
         }
     }
 

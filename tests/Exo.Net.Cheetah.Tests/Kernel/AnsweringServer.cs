@@ -17,7 +17,7 @@ internal sealed class AnsweringServer : IDisposable
         Network = new KernelNetwork(overVeth: true, takesHandlers: true);
         Documents = new MemoryDocumentSource(Network.Frames);
         Server = new CheetahServer(
-            new CheetahServerOptions { Precompressed = precompressed, AccessLog = accessLog, Device = Network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80), IdleTimeout = idle ?? TimeSpan.FromSeconds(60), SendTimeout = TimeSpan.FromSeconds(60), Handlers = handlers ?? new() },
+            new CheetahServerOptions { Precompressed = precompressed, AccessLog = accessLog, Device = Network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80), IdleTimeout = idle ?? TimeSpan.FromSeconds(60), SendTimeout = TimeSpan.FromSeconds(60), Handlers = handlers ?? new() },
             source?.Invoke(Network.Frames) ?? Documents, Network.Frames);
     }
 

@@ -99,6 +99,53 @@ public class KernelTests
         Assert.Equal(TcpCloseReason.Graceful, service.Closed);
     }
 
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task A_server_whose_interface_is_deleted_ends_with_the_error(bool overVeth, bool takesHandlers)
+    {
+        using var network = new KernelNetwork(overVeth: overVeth, takesHandlers: takesHandlers);
+        using var documents = new MemoryDocumentSource(network.Frames);
+        var server = new CheetahServer(
+            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80) }, documents, network.Frames);
+        server.Start();
+        using Socket client = network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        client.Connect(IPAddress.Parse("10.9.0.2"), 80);
+        network.Run("ip", "link", "delete", "exo-tap");
+        NetworkDeviceException failure = await Assert.ThrowsAsync<NetworkDeviceException>(() => server.Completion.WaitAsync(TimeSpan.FromMinutes(1)));
+        Assert.Contains("is gone", failure.Message, StringComparison.Ordinal);
+        await server.StopAsync(TimeSpan.FromMinutes(1));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_server_at_one_address_is_refused_at_the_other(bool takesHandlers)
+    {
+        using var network = new KernelNetwork(overVeth: true, takesHandlers: takesHandlers);
+        using var documents = new MemoryDocumentSource(network.Frames);
+        documents.Set("/", "hello"u8);
+        foreach (string address in (string[])["10.9.0.2", "fd09::2"])
+        {
+            var at = new IPEndPoint(IPAddress.Parse(address), 80);
+            var server = new CheetahServer(new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = at }, documents, network.Frames);
+            await using (server)
+            {
+                server.Start();
+                Assert.Equal(at, server.EndPoint);
+                using (var client = new AnsweringServer.Client(network, address))
+                {
+                    Assert.Equal("hello"u8, client.Get("/"));
+                }
+
+                string other = address == "fd09::2" ? "10.9.0.2" : "fd09::2";
+                SocketException refused = Assert.Throws<SocketException>(() => new AnsweringServer.Client(network, other).Dispose());
+                Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
+            }
+        }
+    }
+
     [Fact]
     public void A_port_that_does_not_listen_refuses_the_kernel()
     {
@@ -135,7 +182,7 @@ public class KernelTests
         documents.Set("/small", small);
         documents.Set("/large", large);
         var server = new CheetahServer(
-            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80) }, documents, network.Frames);
         await using (server)
         {
             server.Start();
@@ -170,7 +217,7 @@ public class KernelTests
         byte[] first = TestServer.Bytes(100_000);
         documents.Set("/file", first);
         var server = new CheetahServer(
-            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, network.Frames);
+            new CheetahServerOptions { Device = network.Device, Network = Polled.Options, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80) }, documents, network.Frames);
         await using (server)
         {
             server.Start();

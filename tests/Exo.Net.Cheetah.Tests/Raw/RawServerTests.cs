@@ -139,6 +139,67 @@ public class RawServerTests
 
     private static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
 
+    [Fact]
+    public void The_servers_limit_is_the_stacks_and_half_open_ones_do_not_use_it_up()
+    {
+        using var frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        (SimulatedWire wire, _, SimulatedNetworkDevice device) = SimulatedWire.CreatePair(frames, frames);
+        using (wire)
+        {
+            using var documents = new MemoryDocumentSource(frames);
+            var options = new CheetahServerOptions
+            {
+                Device = device, Network = new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.2/24")], ConnectionsMax = 10, HalfOpenMax = 7 },
+                EndPoint = new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), ConnectionsMax = 100_000,
+            };
+            RawReactor reactor = new CheetahServer(options, documents, frames).StartRaw(device);
+            Assert.Equal(100_007, reactor.Stack.Tcp.Options.ConnectionsMax);
+            reactor.Dispose();
+            ArgumentException refused = Assert.Throws<ArgumentException>(() => new CheetahServer(options with { EndPoint = new IPEndPoint(IPAddress.Loopback, 80) }, documents, frames));
+            Assert.Equal("EndPoint", refused.ParamName);
+            refused = Assert.Throws<ArgumentOutOfRangeException>(() => new CheetahServer(options with { Network = options.Network! with { KeepAliveProbes = 0 } }, documents, frames));
+            Assert.Equal("KeepAliveProbes", refused.ParamName);
+        }
+    }
+
+    [Fact]
+    public async Task A_device_that_goes_away_ends_the_server_with_the_error()
+    {
+        using var frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        (SimulatedWire wire, SimulatedNetworkDevice client, SimulatedNetworkDevice device) = SimulatedWire.CreatePair(frames, frames);
+        using (wire)
+        {
+            using var documents = new MemoryDocumentSource(frames);
+            documents.Set("/large", TestServer.Bytes(4 << 20));
+            int before = frames.FreeCount;
+            var server = new CheetahServer(
+                new CheetahServerOptions { Device = device, Network = new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.2/24")] }, EndPoint = new IPEndPoint(IPAddress.Any, 80) }, documents, frames);
+            server.Start();
+            using (var stack = new NetworkStack(client, new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.1/24")] }))
+            {
+                // In the middle of a response.
+                var peer = new Peer("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+                stack.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), peer);
+                while (peer.Bytes.Count < 100_000)
+                {
+                    if (stack.Poll() == 0)
+                    {
+                        stack.Wait(TimeSpan.FromMilliseconds(10));
+                    }
+                }
+
+                Assert.False(server.Completion.IsCompleted);
+                device.Unplug();
+                NetworkDeviceException failure = await Assert.ThrowsAsync<NetworkDeviceException>(() => server.Completion.WaitAsync(TimeSpan.FromMinutes(1)));
+                Assert.Contains("gone", failure.Message, StringComparison.Ordinal);
+            }
+
+            await server.StopAsync(TimeSpan.FromMinutes(1));   // nobody to wait for
+            await Assert.ThrowsAsync<NetworkDeviceException>(() => server.Completion);
+            Assert.Equal(before, frames.FreeCount);
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1000)]

@@ -194,6 +194,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             "peer-port" => options,
             "TimeWait" => options with { TimeWait = TimeSpan.FromSeconds(value) },
             "KeepAlive" => options with { KeepAlive = TimeSpan.FromSeconds(value) },
+            "KeepAliveInterval" => options with { KeepAliveInterval = TimeSpan.FromSeconds(value) },
             "KeepAliveProbes" => options with { KeepAliveProbes = (int)value },
             "HalfOpenMax" => options with { HalfOpenMax = (int)value },
             "ReceiveWindowBytes" => options with { ReceiveWindowBytes = (int)value },

@@ -2,7 +2,7 @@
 namespace Exo.Net.Cheetah;
 
 /// <summary>Settings of a <see cref="FolderDocumentSource"/>.</summary>
-public sealed class FolderDocumentOptions
+public sealed record FolderDocumentOptions
 {
     /// <summary>Serve names that begin with a dot, such as <c>.well-known</c>. Default no: they are rarely meant for everybody.</summary>
     public bool ServesDotNames { get; init; }

@@ -7,7 +7,7 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 
 /// <summary>All that an answer to a SYN depends on beside the SYN itself and the time: constants of the programs that give it.</summary>
 /// <param name="Ports">The ports that are listened on.</param>
-/// <param name="Addresses">The interface's addresses.</param>
+/// <param name="Addresses">The interface's addresses at which they are.</param>
 /// <param name="Hardware">The interface's own hardware address.</param>
 /// <param name="Cookies">The key of cookies.</param>
 /// <param name="Offsets">The key of the offsets of timestamps.</param>

@@ -6,7 +6,7 @@ using Exo.Net.Cheetah.Wire;
 namespace Exo.Net.Cheetah.Tcp.Handshake;
 
 /// <summary>
-/// Keeps the program that answers SYNs (<see cref="HandshakeProgram"/>) at the device as the stack is now: for the ports that want it, with the interface's address and MTU. The stack
+/// Keeps the program that answers SYNs (<see cref="HandshakeProgram"/>) at the device as the stack is now: for the ports and addresses that want it, with the interface's address and MTU. The stack
 /// hears of a connection when the last segment of its handshake brings the cookie back.
 /// </summary>
 /// <param name="device">The device, which takes handlers.</param>
@@ -15,27 +15,33 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 /// <param name="originNs">What the monotonic clock said when the stack's clock said 0.</param>
 internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IReadOnlyList<InterfaceAddress> addresses, long originNs)
 {
-    private readonly HashSet<ushort> ports = [];
+    private readonly HashSet<ListenPoint> points = [];
     private MacAddress hardware;
     private int mtuBytes;
 
-    public void Add(ushort port)
+    /// <exception cref="NotSupportedException">It is for other addresses than what is there already: the program knows addresses, and ports that are the same for all of them.</exception>
+    public void Add(ListenPoint point)
     {
-        ports.Add(port);
+        if (points.Count > 0 && !AddressesOf(points.First()).SequenceEqual(AddressesOf(point)))
+        {
+            throw new NotSupportedException("Ports whose handshakes are in the kernel are listened on at the same addresses.");
+        }
+
+        points.Add(point);
         try
         {
             Install();
         }
         catch
         {
-            ports.Remove(port);
+            points.Remove(point);
             throw;
         }
     }
 
-    public void Remove(ushort port)
+    public void Remove(ListenPoint point)
     {
-        if (ports.Remove(port))
+        if (points.Remove(point))
         {
             Install();
         }
@@ -44,9 +50,9 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
     /// <summary>No port wants it any more, perhaps because the device is gone.</summary>
     public void RemoveAll()
     {
-        if (ports.Count > 0)
+        if (points.Count > 0)
         {
-            ports.Clear();
+            points.Clear();
             try
             {
                 device.SetHandler(null);
@@ -61,7 +67,7 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
     /// <summary>The interface may have changed. When the kernel does not take the new program, SYNs come to the stack as ever.</summary>
     public void Refresh()
     {
-        if (ports.Count > 0 && (tcp.Link.Hardware != hardware || tcp.Link.MtuBytes != mtuBytes))
+        if (points.Count > 0 && (tcp.Link.Hardware != hardware || tcp.Link.MtuBytes != mtuBytes))
         {
             tcp.ReclaimAll();   // segments may be shorter now
             try
@@ -75,9 +81,11 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         }
     }
 
+    private IEnumerable<InterfaceAddress> AddressesOf(ListenPoint point) => addresses.Where(own => point.Covers(own.Address));
+
     private void Install()
     {
-        if (ports.Count == 0)
+        if (points.Count == 0)
         {
             device.SetHandler(null);
             return;
@@ -87,13 +95,14 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         tcp.Farewells ??= new FarewellTable(device.Name);
         hardware = tcp.Link.Hardware;
         mtuBytes = tcp.Link.MtuBytes;
+        InterfaceAddress[] own = [.. AddressesOf(points.First())];
         HandshakeAnswer answer = new(
-            [.. ports], addresses, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale, tcp.WholeWindow(tcp.WindowScale),
+            [.. points.Select(point => point.Port).Distinct()], own, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale, tcp.WholeWindow(tcp.WindowScale),
             tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor, tcp.Answers?.Descriptor ?? 0, tcp.Answers?.Key ?? 0);
         tcp.Cookies.AreMadeElsewhere = true;
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
         device.SetHandler(handler);
-        if (!IsUnderstood(handler))
+        if (!IsUnderstood(handler, new ListenPoint(own[0].Address, points.First().Port)))
         {
             device.SetHandler(null);
             throw new NetworkDeviceException(0, device.Name, $"The kernel's answers to SYNs on {device.Name} are not ours: the process may have a clock of its own (a time namespace).");
@@ -101,11 +110,11 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
     }
 
     // Has the kernel answer a SYN from nobody and reads the cookie.
-    private bool IsUnderstood(PacketHandler handler)
+    private bool IsUnderstood(PacketHandler handler, ListenPoint point)
     {
-        InternetAddress own = addresses[0].Address;
+        InternetAddress own = point.Address;
         InternetAddress other = own.IsV4 ? InternetAddress.FromV4(0x0808_0808) : new InternetAddress(0x2001_0DB8_0000_0000, 1);
-        var key = new ConnectionKey(own, ports.First(), other, 1);
+        var key = new ConnectionKey(own, point.Port, other, 1);
         var syn = new TcpSegment(key.RemotePort, key.LocalPort, 1, 0, TcpFlags.Syn, 0, new TcpOptions(MaximumSegmentBytes: 1460, HasTimestamps: true, Timestamp: 1));
         int ipBytes = own.IsV4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes;
         Span<byte> packet = stackalloc byte[EthernetFrame.SizeBytes + ipBytes + syn.SizeBytes];
