@@ -32,11 +32,19 @@ public readonly record struct CheetahCounters
     public long PayloadBytesSent { get; init; }
 
     /// <summary>
-    /// Bytes of documents moved by the processor inside this process: only those of sources that gave bytes and not frames,
-    /// once each, handlers' responses that did not fit behind their heads, and the last response that a handler gave on a connection when the stack takes that back. On the way out it is always nothing, up to the kernel or the device; whether that copies
-    /// (<see cref="Exo.Core.Net.NetworkDeviceFeatures.TransmitsFromFrames"/>) is not counted here.
+    /// Bytes of documents that this process has copied to have them in frames: those of sources that gave bytes and not frames, once each, custom handlers' responses that did not fit behind their heads, what waits for the hardware address of a
+    /// neighbour, and the last response that the kernel's handler gave on a connection when the stack takes that back.
     /// </summary>
     public long PayloadBytesCopied { get; init; }
+
+    /// <summary>
+    /// On a raw device: bytes of packets, headers included, that this process has copied to hand them over (<see cref="Exo.Core.Net.NetworkDeviceCounters.TransmitCopiedBytes"/>): on a packet socket those of packets of up to 2 KiB, on others
+    /// none. What the kernel copies, there and on sockets, is the kernel's and not counted.
+    /// </summary>
+    public long PacketBytesCopied { get; init; }
+
+    /// <summary>Bytes of responses copied so that the kernel's handler answers with them: by this process into its table, and by the handler into each packet.</summary>
+    public long AnswerBytesCopied { get; init; }
 
     /// <summary>Documents found at hand.</summary>
     public long CacheHits { get; init; }
@@ -65,6 +73,11 @@ public readonly record struct CheetahCounters
     /// <summary>System calls for waiting, receiving and sending.</summary>
     public long SystemCalls { get; init; }
 
-    /// <summary>Payload bytes copied for each payload byte sent.</summary>
-    public double PayloadBytesCopiedPerByteSent => PayloadBytesSent == 0 ? 0 : (double)PayloadBytesCopied / PayloadBytesSent;
+    /// <summary>All that was copied by this process, and by the handler that it downloaded.</summary>
+    public long BytesCopied => PayloadBytesCopied + PacketBytesCopied + AnswerBytesCopied;
+
+    /// <summary>
+    /// <see cref="BytesCopied"/> for each byte sent. 0 where documents lie in frames and the device sends from these; on a packet socket more than 1 for documents of a few hundred bytes, whose packets' headers count too, and near 0 for large ones.
+    /// </summary>
+    public double BytesCopiedPerByteSent => BytesSent == 0 ? 0 : (double)BytesCopied / BytesSent;
 }

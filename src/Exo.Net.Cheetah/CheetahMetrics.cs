@@ -31,7 +31,9 @@ internal sealed class CheetahMetrics : IDisposable
         Count("cheetah.requests.refused", "{request}", "Requests that were malformed or beyond a limit.", () => read().RequestsRefused);
         Count("cheetah.sent", "By", "Bytes sent, heads and payload.", () => read().BytesSent);
         Count("cheetah.payload.sent", "By", "Bytes of documents sent.", () => read().PayloadBytesSent);
-        Count("cheetah.payload.copied", "By", "Bytes of documents copied by the processor.", () => read().PayloadBytesCopied);
+        Count("cheetah.payload.copied", "By", "Bytes of documents that this process copied into frames.", () => read().PayloadBytesCopied);
+        Count("cheetah.packets.copied", "By", "Bytes of packets that this process copied to hand them to the device.", () => read().PacketBytesCopied);
+        Count("cheetah.answers.copied", "By", "Bytes of responses copied for the kernel's handler to answer with, and by it.", () => read().AnswerBytesCopied);
         Count("cheetah.cache.hits", "{document}", "Documents found at hand.", () => read().CacheHits);
         Count("cheetah.cache.misses", "{document}", "Lookups that went to the source.", () => read().CacheMisses);
         Count("cheetah.cache.evictions", "{document}", "Documents evicted for room.", () => read().CacheEvictions);

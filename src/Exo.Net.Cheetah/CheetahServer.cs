@@ -87,6 +87,8 @@ public sealed class CheetahServer : IAsyncDisposable
                     BytesSent = sum.BytesSent + part.BytesSent,
                     PayloadBytesSent = sum.PayloadBytesSent + part.PayloadBytesSent,
                     PayloadBytesCopied = sum.PayloadBytesCopied + part.PayloadBytesCopied,
+                    PacketBytesCopied = sum.PacketBytesCopied + part.PacketBytesCopied,
+                    AnswerBytesCopied = sum.AnswerBytesCopied + part.AnswerBytesCopied,
                     CacheHits = sum.CacheHits + part.CacheHits,
                     TimeOuts = sum.TimeOuts + part.TimeOuts,
                     ConnectionsAborted = sum.ConnectionsAborted + part.ConnectionsAborted,

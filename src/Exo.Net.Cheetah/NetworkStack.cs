@@ -100,7 +100,7 @@ public sealed class NetworkStack : IDisposable
     {
         get
         {
-            if (!posted.IsEmpty || (Tcp.HasDirty && !link.IsFull))
+            if (!posted.IsEmpty || Tcp.HasFinished || (Tcp.HasDirty && !link.IsFull))
             {
                 return TimeSpan.Zero;
             }
@@ -154,6 +154,7 @@ public sealed class NetworkStack : IDisposable
             }
 
             total += count;
+            Tcp.TellFinished();
             Tcp.RunDirty();
             link.Flush();
             if (count < arrived.Capacity)
@@ -166,6 +167,7 @@ public sealed class NetworkStack : IDisposable
         Tcp.RunTimers();
         link.Neighbors.RunTimers(NowUs);
         input.Reassembly.Expire(NowUs);
+        Tcp.TellFinished();
         Tcp.RunDirty();
         link.Flush();
         Volatile.Write(ref pollingThread, 0);
@@ -327,6 +329,7 @@ public sealed class NetworkStack : IDisposable
         Tcp.Dispose();
         link.Flush();
         Tcp.Releases.Flush();
+        Tcp.TellFinished();
         for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left = posted.Count)
         {
             work();   // those who wait for the end of a connection hear of it

@@ -3,6 +3,10 @@ using System.Net;
 using System.Runtime.CompilerServices;
 using System.Text;
 using Exo.Core.Memory;
+using Exo.Core.Net;
+using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Tcp;
+using Exo.Simulation.Net;
 
 namespace Exo.Net.Cheetah.Tests;
 
@@ -64,6 +68,62 @@ public class ReadmeTests
         // </handlers>
     }
 
+    // <stack>
+    /// <summary>Sends the same frames to whoever connects, from where they lie.</summary>
+    sealed class Banner(PacketSlice bytes) : ITcpHandler
+    {
+        public int SentCount { get; private set; }
+
+        public void OnOpened(TcpConnection connection)
+        {
+            connection.Send([bytes], released: static banner => ((Banner)banner!).SentCount++, state: this);
+            connection.CloseSend();
+        }
+
+        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes) => bytes.Length;
+
+        public void OnAcknowledged(TcpConnection connection) { }
+
+        public void OnPeerClosed(TcpConnection connection) { }
+
+        public void OnClosed(TcpConnection connection, TcpCloseReason reason) { }
+    }
+
+    static void Serve(NetworkDevice device, Banner banner, CancellationToken stopping)
+    {
+        using var stack = new NetworkStack(device, new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.2/24")] });
+        stack.Listen(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 7), banner);
+        stack.Run(stopping);
+    }
+    // </stack>
+
+    [Fact]
+    public async Task The_sample_of_the_stack_runs()
+    {
+        using var frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        (SimulatedWire wire, SimulatedNetworkDevice client, SimulatedNetworkDevice server) = SimulatedWire.CreatePair(frames, frames);
+        using (wire)
+        using (var stopping = new CancellationTokenSource())
+        {
+            Assert.True(frames.TryAllocate(frames.RootCredential, out FrameNumber frame));
+            "hello"u8.CopyTo(frames.Bytes(frame));
+            var banner = new Banner(new PacketSlice(frame, 0, 5));
+            Task serving = Task.Run(() => Serve(server, banner, stopping.Token), TestContext.Current.CancellationToken);
+            using (var stack = new NetworkStack(client, new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.0.0.1/24")] }))
+            {
+                Task running = Task.Run(() => stack.Run(stopping.Token), TestContext.Current.CancellationToken);
+                Exo.Net.Cheetah.Pipes.TcpPipeConnection connection = await Exo.Net.Cheetah.Pipes.TcpPipeConnection.ConnectAsync(stack, new IPEndPoint(IPAddress.Parse("10.0.0.2"), 7), TestContext.Current.CancellationToken);
+                using var reader = new StreamReader(connection.Input.AsStream());
+                Assert.Equal("hello", await reader.ReadToEndAsync(TestContext.Current.CancellationToken));
+                Assert.True(SpinWait.SpinUntil(() => banner.SentCount == 1, TimeSpan.FromMinutes(1)));
+                await stopping.CancelAsync();
+                await Task.WhenAll(serving, running);
+            }
+
+            frames.Release(frame);
+        }
+    }
+
     [Fact]
     public async Task The_sample_of_handlers_runs()
     {
@@ -83,12 +143,14 @@ public class ReadmeTests
     [Theory]
     [InlineData("sample")]
     [InlineData("handlers")]
+    [InlineData("stack")]
     public void The_page_shows_the_sample_that_is_tested(string name)
     {
         string here = Source();
         string page = File.ReadAllText(Path.Combine(Path.GetDirectoryName(here)!, "../../src/Exo.Net.Cheetah/README.md"));
-        string sample = File.ReadAllText(here).Split($"// <{name}>\n")[1].Split($"        // </{name}>")[0];
-        string[] lines = [.. sample.TrimEnd().Split('\n').Select(line => line.Length > 8 ? line[8..] : line)];
+        string sample = File.ReadAllText(here).Split($"// <{name}>\n")[1].Split($"// </{name}>")[0].TrimEnd();
+        int indent = sample.Length - sample.TrimStart(' ').Length;
+        string[] lines = [.. sample.Split('\n').Select(line => line.Length > indent ? line[indent..] : line)];
         Assert.Contains(string.Join('\n', lines), page, StringComparison.Ordinal);
     }
 

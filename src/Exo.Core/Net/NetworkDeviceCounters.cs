@@ -12,4 +12,11 @@ namespace Exo.Core.Net;
 /// <param name="SystemCalls">Calls into the kernel to transmit, receive and wait.</param>
 public readonly record struct NetworkDeviceCounters(
     long TransmittedPackets, long TransmittedBytes, long TransmitDropped, long TransmitFull,
-    long ReceivedPackets, long ReceivedBytes, long ReceiveDropped, long SystemCalls);
+    long ReceivedPackets, long ReceivedBytes, long ReceiveDropped, long SystemCalls)
+{
+    /// <summary>
+    /// Bytes of packets that this process has copied to hand them over, headers included: into a ring that it shares with the kernel, each time that it tried. What a kernel, a card or a wire copies after that is not known here; a device that only names frames
+    /// has 0 (TAP, AF_XDP, a packet socket's packets that do not fit into its ring, the simulated wire).
+    /// </summary>
+    public long TransmitCopiedBytes { get; init; }
+}

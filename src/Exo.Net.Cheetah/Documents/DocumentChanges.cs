@@ -4,10 +4,13 @@ using Exo.Net.Cheetah.Tcp.Answers;
 
 namespace Exo.Net.Cheetah;
 
-/// <summary>A source that says beforehand when what it gave may cease to hold. Only documents of such a source can be answered with where nobody asks (<see cref="IDocumentSource.IsCurrent"/>).</summary>
-internal interface IAnnouncedSource
+/// <summary>
+/// A source that says beforehand when what it gave may cease to hold. Only documents of such a source can be answered with where nobody asks (<see cref="IDocumentSource.IsCurrent"/>): by the kernel's handler, on a device that takes
+/// one (<see cref="CheetahServerOptions.Device"/>).
+/// </summary>
+public interface IAnnouncedSource
 {
-    /// <summary>Where it says so.</summary>
+    /// <summary>Where it says so. Always the same object; asked for only if somebody wants to hear.</summary>
     DocumentChanges Changes { get; }
 }
 
@@ -20,17 +23,17 @@ internal interface IAnnouncedSource
 /// </code>
 /// If the change is counted after the second step, the epoch is an old one by then; if before, and ended, it is seen in the third.
 /// </summary>
-internal sealed class DocumentChanges : IVersionObserver
+public sealed class DocumentChanges : IVersionObserver
 {
     private readonly Lock gate = new();
     private volatile AnswerTable[] tables = [];
     private int changing;
 
     /// <summary>A change is under way.</summary>
-    public bool IsChanging => Volatile.Read(ref changing) != 0;
+    internal bool IsChanging => Volatile.Read(ref changing) != 0;
 
     /// <summary>A table whose answers are of this source's documents.</summary>
-    public void Add(AnswerTable table)
+    internal void Add(AnswerTable table)
     {
         lock (gate)
         {
@@ -39,7 +42,7 @@ internal sealed class DocumentChanges : IVersionObserver
     }
 
     /// <summary>The table is not touched from now on.</summary>
-    public void Remove(AnswerTable table)
+    internal void Remove(AnswerTable table)
     {
         lock (gate)
         {
@@ -47,7 +50,10 @@ internal sealed class DocumentChanges : IVersionObserver
         }
     }
 
-    /// <summary>Something is about to change. For any thread.</summary>
+    /// <summary>
+    /// Something is about to change: what <see cref="IDocumentSource.IsCurrent"/> said yes to, it may say no to. From here to <see cref="End"/> nothing is taken up to be answered with, and what had been is forgotten. For any thread, and
+    /// for several at a time; waits for nobody.
+    /// </summary>
     public void Begin()
     {
         Interlocked.Increment(ref changing);
@@ -63,6 +69,6 @@ internal sealed class DocumentChanges : IVersionObserver
         }
     }
 
-    /// <summary>It has changed.</summary>
+    /// <summary>It has changed, and <see cref="IDocumentSource.IsCurrent"/> says so. Once for each <see cref="Begin"/>.</summary>
     public void End() => Interlocked.Decrement(ref changing);
 }

@@ -270,6 +270,7 @@ internal sealed class LinkInterface : IDisposable
     private void Keep(InternetAddress next, ReadOnlySpan<byte> header, ReadOnlySpan<PacketSlice> payload, int payloadBytes)
     {
         byte[] frame = new byte[header.Length + payloadBytes];
+        stack.Tcp.Counters.BytesCopied += 2L * payloadBytes;   // and into a frame again when the neighbour answers
         header.CopyTo(frame);
         int at = header.Length;
         foreach (PacketSlice slice in payload)

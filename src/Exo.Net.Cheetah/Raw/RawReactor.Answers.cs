@@ -13,7 +13,7 @@ internal sealed partial class RawReactor
     private readonly byte[] responseRoom = new byte[AnswerTable.ResponseBytesMax];
     private DocumentChanges? changes;
     private AnswerTable? answers;
-    private long dateMs;
+    private long dateMs, answerBytesWritten;
 
     private AnsweredCounts lastAnswered;
     private bool hasEnded;
@@ -94,6 +94,7 @@ internal sealed partial class RawReactor
 
         answers.Clear(place);
         stack.Tcp.ReclaimAnswered(place);
+        answerBytesWritten += 2L * lengthBytes;   // made whole, and put into the table
         answers.Write(place, request, responseRoom.AsSpan(0, lengthBytes), document.OkHead.DateOffset, isHead ? 0 : (int)document.LengthBytes, epoch, closes);
         return true;
     }

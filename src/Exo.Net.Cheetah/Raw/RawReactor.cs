@@ -78,6 +78,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         get
         {
             AnsweredCounts answered = Answered;
+            NetworkDeviceCounters ofDevice = device.Counters;
             return new CheetahCounters
             {
                 ConnectionsAccepted = Volatile.Read(ref acceptedCount) + answered.Connections,
@@ -93,7 +94,9 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
                 CacheHits = HitCount + answered.Requests,
                 TimeOuts = Volatile.Read(ref timeOutCount),
                 ConnectionsAborted = Volatile.Read(ref abortedCount),
-                SystemCalls = device.Counters.SystemCalls,
+                PacketBytesCopied = ofDevice.TransmitCopiedBytes,
+                AnswerBytesCopied = Volatile.Read(ref answerBytesWritten) + answered.Bytes,
+                SystemCalls = ofDevice.SystemCalls,
             };
         }
     }

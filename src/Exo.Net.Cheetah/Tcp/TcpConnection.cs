@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using Exo.Core.Net;
 using Exo.Net.Cheetah.Link;
 using Exo.Net.Cheetah.Wire;
 
@@ -133,6 +134,27 @@ public sealed class TcpConnection
         Tcp.Reclaim(this);
         ThrowUnlessCanSend();
         return bytes.IsEmpty || Tcp.TryQueueCopy(this, bytes);
+    }
+
+    /// <summary>
+    /// Queues bytes where they lie in frames of the device's pool: nothing is copied or, after a while, allocated, and what is lost is sent again from there. Each frame has one holder more until all bytes of the call are acknowledged or
+    /// given up with the connection. Until then they must not change, but the caller may let go of its own hold at once.
+    /// </summary>
+    /// <param name="bytes">Pieces, in order, none of them empty; the vector itself is not kept.</param>
+    /// <param name="released">Called once, on the stack's thread and from where anything may be called, when this connection holds the frames no longer; perhaps after <see cref="ITcpHandler.OnClosed"/>. Null: nobody. Before bytes are written anew
+    /// a device that sends from frames (<see cref="NetworkDeviceFeatures.TransmitsFromFrames"/>) must be done with them, too, which <see cref="Exo.Core.Memory.FramePool.ReferenceCount"/> tells.</param>
+    /// <param name="state">What <paramref name="released"/> is called with.</param>
+    /// <exception cref="ArgumentException">A piece is empty, or not in allocated frames of the pool, or there is none; nothing is queued, and nobody will be called.</exception>
+    /// <exception cref="InvalidOperationException">The connection is closed in this direction; likewise.</exception>
+    public void Send(ReadOnlySpan<PacketSlice> bytes, Action<object?>? released = null, object? state = null)
+    {
+        Tcp.Reclaim(this);
+        if (bytes.IsEmpty)
+        {
+            throw new ArgumentException("There is nothing to send.", nameof(bytes));
+        }
+
+        Tcp.QueueFrames(this, bytes, released, state);
     }
 
     /// <summary>Nothing more will be sent: a FIN follows the last queued byte, on the same segment. Bytes still come in. A second call does nothing.</summary>

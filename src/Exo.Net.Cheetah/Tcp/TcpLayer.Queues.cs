@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Net;
+
 namespace Exo.Net.Cheetah.Tcp;
 
 /// <summary>What connections keep while there is something in it: queues from pools, and frames for what is copied.</summary>
@@ -7,6 +9,8 @@ internal sealed partial class TcpLayer
     private readonly Stack<SendQueue> spareSendQueues = new();
     private readonly Stack<SentSegments> spareSent = new();
     private readonly Stack<ReceiveQueue> spareReceived = new();
+    private readonly Stack<FrameSend> spareFrameSends = new();
+    private readonly Queue<FrameSend> finished = new();
     private readonly SendArena arena;
     private long receiveBytes;
 
@@ -43,6 +47,39 @@ internal sealed partial class TcpLayer
         }
 
         return true;
+    }
+
+    /// <summary>Queues bytes of the application's frames; what it said of the end is called once, or never if this throws.</summary>
+    public void QueueFrames(TcpConnection c, ReadOnlySpan<PacketSlice> bytes, Action<object?>? released, object? state)
+    {
+        c.ThrowUnlessCanSend();
+        FrameSend send = spareFrameSends.TryPop(out FrameSend? spare) ? spare : new FrameSend(this);
+        try
+        {
+            send.Begin(bytes, released, state);
+        }
+        catch
+        {
+            spareFrameSends.Push(send);
+            throw;
+        }
+
+        Queue(c, send, 0, send.LengthBytes);
+    }
+
+    /// <summary>No connection holds an application's frames any more. It is told where it may call back.</summary>
+    public void Finish(FrameSend send) => finished.Enqueue(send);
+
+    /// <summary>Applications are to be told that their frames are done with.</summary>
+    public bool HasFinished => finished.Count > 0;
+
+    /// <summary>Tells applications that their frames are done with.</summary>
+    public void TellFinished()
+    {
+        for (int left = finished.Count; left > 0 && finished.TryDequeue(out FrameSend? send); left--)
+        {
+            send.Tell(spareFrameSends);
+        }
     }
 
     /// <summary>Room for a head that is written in place and then queued: no copy.</summary>

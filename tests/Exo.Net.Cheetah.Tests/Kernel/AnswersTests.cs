@@ -5,10 +5,13 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
 using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
+using Exo.Net.Cheetah.Tcp.Answers;
 using Exo.Net.Cheetah.Tests.Documents;
 using Exo.Net.Cheetah.Tests.Logging;
 using Exo.Net.Cheetah.Tests.Sockets;
+using Exo.Tests;
 
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
@@ -301,6 +304,73 @@ public partial class AnswersTests
         public ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken) => inner.FindAsync(path, cancellationToken);
 
         public bool IsCurrent(DocumentContent content) => inner.IsCurrent(content);
+    }
+
+    [Fact]
+    public void A_folders_documents_are_answered_until_news_of_a_change_is_taken_in_and_then_never_again()
+    {
+        string folder = Directory.CreateTempSubdirectory("exo-answers-").FullName;
+        FolderDocumentSource? source = null;
+        try
+        {
+            File.WriteAllText(Path.Combine(folder, "a"), "0");
+            using var site = new AnsweringServer(source: frames => source = new FolderDocumentSource(folder, frames));
+            site.Server.Start();
+            Assert.True(SpinWait.SpinUntil(() => source!.IsWatched, TimeSpan.FromMinutes(1)));
+            using AnsweringServer.Client client = site.Connect();
+            for (int i = 1; i <= 12; i++)
+            {
+                // In place, and by a name that takes another's place.
+                byte[] now = Encoding.ASCII.GetBytes($"{i}");
+                File.WriteAllBytes(Path.Combine(folder, i % 2 == 0 ? "a" : "b"), now);
+                if (i % 2 != 0)
+                {
+                    File.Move(Path.Combine(folder, "b"), Path.Combine(folder, "a"), overwrite: true);
+                }
+
+                Assert.True(SpinWait.SpinUntil(() => client.Get("/a").AsSpan().SequenceEqual(now), TimeSpan.FromMinutes(1)));
+                long before = site.Answered.Requests;
+                for (int j = 0; j < 8; j++)
+                {
+                    Assert.Equal(now, client.Get("/a"));
+                }
+
+                Assert.InRange(site.Answered.Requests - before, 3, 8);
+            }
+        }
+        finally
+        {
+            source?.Dispose();
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task What_of_a_folder_is_watched_no_longer_is_not_answered_with()
+    {
+        Requires.Root();
+        string folder = Directory.CreateTempSubdirectory("exo-answers-").FullName;
+        using var frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 1 << 20 });
+        try
+        {
+            File.WriteAllText(Path.Combine(folder, "a"), "0");
+            using var source = new FolderDocumentSource(folder, frames);
+            using var table = new AnswerTable("test", 1);
+            DocumentChanges changes = ((IAnnouncedSource)source).Changes;
+            changes.Add(table);
+            Assert.True(SpinWait.SpinUntil(() => source.IsWatched && !changes.IsChanging, TimeSpan.FromMinutes(1)));
+            DocumentLookup found = await source.FindAsync("/a"u8.ToArray(), TestContext.Current.CancellationToken);
+            ulong epoch = table.Epoch;
+            Assert.True(source.IsCurrent(found.Content!));
+            Assert.Equal(epoch, table.Epoch);
+            found.Content!.Dispose();   // as when it is evicted: of changes nobody hears any more
+            Assert.NotEqual(epoch, table.Epoch);
+            changes.Remove(table);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Fact]

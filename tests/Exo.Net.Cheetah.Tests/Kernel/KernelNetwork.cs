@@ -21,7 +21,7 @@ internal sealed partial class KernelNetwork : IDisposable
 
     private readonly string space = $"exo-tcp-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
 
-    public KernelNetwork(bool superPackets = true, bool overVeth = false, bool takesHandlers = false)
+    public KernelNetwork(bool superPackets = true, bool overVeth = false, bool takesHandlers = false, int? transmitRingSlots = null)
     {
         Requires.Root();
         Requires.Program("ip");
@@ -34,7 +34,7 @@ internal sealed partial class KernelNetwork : IDisposable
             {
                 Ip("-n", space, "link", "add", "exo-tap", "type", "veth", "peer", "name", "exo-v");
                 Ip("-n", space, "link", "set", "exo-v", "addrgenmode", "none", "up");
-                Device = In(() => PacketSocketDevice.Open("exo-v", Frames, new PacketSocketOptions { TakesHandlers = takesHandlers }));
+                Device = In(() => PacketSocketDevice.Open("exo-v", Frames, transmitRingSlots is { } slots ? new PacketSocketOptions { TakesHandlers = takesHandlers, TransmitRingSlots = slots } : new PacketSocketOptions { TakesHandlers = takesHandlers }));
             }
             else
             {

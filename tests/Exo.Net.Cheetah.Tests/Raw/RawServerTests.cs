@@ -216,7 +216,7 @@ public class RawServerTests
         CheetahCounters counters = site.Server.Counters;
         Assert.Equal(lengthBytes, counters.PayloadBytesSent);
         Assert.Equal(0, counters.PayloadBytesCopied);
-        Assert.Equal(0, counters.PayloadBytesCopiedPerByteSent);
+        Assert.Equal(0, counters.BytesCopiedPerByteSent);
     }
 
     [Fact]

@@ -43,7 +43,7 @@ public class ReactorTests
             CheetahCounters counters = server.Server.Counters;
             Assert.Equal(0, counters.PayloadBytesCopied);
             Assert.Equal(2L * Sizes.Sum(), counters.PayloadBytesSent);
-            Assert.Equal(0.0, counters.PayloadBytesCopiedPerByteSent);
+            Assert.Equal(0.0, counters.BytesCopiedPerByteSent);
             Assert.Equal(Sizes.Length, counters.CacheMisses);
             Assert.Equal(Sizes.Length, counters.CacheHits);
         }

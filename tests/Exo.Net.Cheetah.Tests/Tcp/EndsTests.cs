@@ -93,7 +93,8 @@ public class EndsTests
         hosts.B.Poll();
         await using TcpPipeListener listener = await listening;
         Task<TcpPipeConnection> connecting = TcpPipeConnection.ConnectAsync(hosts.A, new IPEndPoint(IPAddress.Parse("10.0.0.4"), 7000), End("10.0.0.3"), TestContext.Current.CancellationToken);
-        Assert.True(hosts.Run(() => connecting.IsCompleted, Most));
+        hosts.Pass(TimeSpan.FromSeconds(1));
+        await connecting.WaitAsync(Most, TestContext.Current.CancellationToken);
         TcpPipeConnection accepted = await listener.AcceptAsync(TestContext.Current.CancellationToken);
         Assert.Equal(new IPEndPoint(IPAddress.Parse("10.0.0.4"), 7000), accepted.RemoteEndPoint);
         Assert.Equal(End("10.0.0.3"), accepted.LocalEndPoint);

@@ -8,6 +8,7 @@ internal struct DeviceTally
     public long TransmittedBytes;
     public long TransmitDropped;
     public long TransmitFull;
+    public long TransmitCopiedBytes;
     public long ReceivedPackets;
     public long ReceivedBytes;
     public long ReceiveDropped;
@@ -15,5 +16,8 @@ internal struct DeviceTally
 
     public readonly NetworkDeviceCounters Read() => new(
         Volatile.Read(in TransmittedPackets), Volatile.Read(in TransmittedBytes), Volatile.Read(in TransmitDropped), Volatile.Read(in TransmitFull),
-        Volatile.Read(in ReceivedPackets), Volatile.Read(in ReceivedBytes), Volatile.Read(in ReceiveDropped), Volatile.Read(in SystemCalls));
+        Volatile.Read(in ReceivedPackets), Volatile.Read(in ReceivedBytes), Volatile.Read(in ReceiveDropped), Volatile.Read(in SystemCalls))
+    {
+        TransmitCopiedBytes = Volatile.Read(in TransmitCopiedBytes),
+    };
 }

@@ -240,6 +240,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             return 0;
         }
 
+        _tally.TransmitCopiedBytes += bytes;
         _tally.SystemCalls++;
         int taken = ring.Send(out int errno);
         int left = ring.TakeBack();

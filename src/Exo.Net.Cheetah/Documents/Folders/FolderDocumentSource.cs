@@ -14,7 +14,7 @@ namespace Exo.Net.Cheetah;
 /// <para>A change is seen when the kernel's news of it has been taken in, usually well within a millisecond. A file that is written while it is read is read again, and 503 when it does not come to rest. Changes
 /// that the kernel does not tell of are not seen: through a writable mapping of a file, by another machine on a network file system, below something mounted meanwhile. Publish by renaming.</para>
 /// </summary>
-public sealed class FolderDocumentSource : IDocumentSource, IDisposable
+public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, IDisposable
 {
     // How often a document is taken again that changed while it was being taken.
     private const int MaxAttempts = 8;
@@ -46,6 +46,9 @@ public sealed class FolderDocumentSource : IDocumentSource, IDisposable
 
     /// <summary>All directories are watched; until then, and when there are too many, or some that may not be listed, documents are read anew for each request.</summary>
     public bool IsWatched => watch.Names >= 0;
+
+    /// <inheritdoc/>
+    DocumentChanges IAnnouncedSource.Changes => watch.Changes;
 
     internal FolderWatch Watch => watch;
 

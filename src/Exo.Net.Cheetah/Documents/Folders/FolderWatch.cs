@@ -43,6 +43,7 @@ internal sealed unsafe class FolderWatch : IDisposable
     private readonly Dictionary<int, WatchedFile> files = [];
     private bool isDisposed;
 
+    private readonly DocumentChanges changes = new();
     private long names;
     private volatile bool isBlind = true;
 
@@ -61,6 +62,11 @@ internal sealed unsafe class FolderWatch : IDisposable
 
     /// <summary>Rises with every change of names; negative while not all directories are watched.</summary>
     public long Names => isBlind ? -1 : Volatile.Read(ref names);
+
+    /// <summary>
+    /// Told before a version here rises. What is answered with elsewhere so ceases to hold at the moment when it would here: when the kernel's news is taken in. What is not watched any more would never cease, so its end is told, too.
+    /// </summary>
+    public DocumentChanges Changes => changes;
 
     /// <summary>Held while news is taken in.</summary>
     internal Lock Gate => gate;
@@ -93,8 +99,10 @@ internal sealed unsafe class FolderWatch : IDisposable
         {
             if (--file.Users == 0 && !isDisposed && files.TryGetValue(file.Watch, out WatchedFile? known) && known == file)
             {
+                changes.Begin();
                 files.Remove(file.Watch);
                 _ = Libc.NotifyRemove(notify, file.Watch);
+                changes.End();
             }
         }
     }
@@ -150,9 +158,27 @@ internal sealed unsafe class FolderWatch : IDisposable
         }
     }
 
-    private void Rise() => Interlocked.Increment(ref names);
+    private void Rise()
+    {
+        changes.Begin();
+        Interlocked.Increment(ref names);
+        changes.End();
+    }
 
     private void TakeIn(byte[] news)
+    {
+        changes.Begin();
+        try
+        {
+            TakeInAnnounced(news);
+        }
+        finally
+        {
+            changes.End();
+        }
+    }
+
+    private void TakeInAnnounced(byte[] news)
     {
         List<byte[]> visits = [];
         bool isOverflow = false, haveNames = false;

@@ -2,7 +2,7 @@
 namespace Exo.Net.Cheetah.Pages;
 
 /// <summary>A source that can fetch what a page includes before anybody asks for it.</summary>
-internal interface IPageSource
+public interface IPageSource
 {
     /// <summary>Whether a document is a page that had to be brought in: then what it includes has to be, too.</summary>
     bool IsColdPage(DocumentContent content);
