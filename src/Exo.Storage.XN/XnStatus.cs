@@ -78,4 +78,7 @@ public enum XnStatus
 
     /// <summary>Frames given and blocks named do not match in number, or a frame is not usable.</summary>
     BadFrames = 24,
+
+    /// <summary>The block's template does not approve of what a change would make of it (<see cref="TemplateSource.Approve"/>).</summary>
+    Disapproved = 25,
 }

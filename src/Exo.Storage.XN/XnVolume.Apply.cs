@@ -21,13 +21,13 @@ public sealed partial class XnVolume
     /// Carries out a transaction in core, whole or not at all. Pre-conditions, in the order they are checked: the volume is writable; allocated blocks are in range, free and named
     /// once; every block written is registered and in core (or allocated here with a frame), and the credential passes the <c>acl</c> that guards it; every write stays inside its
     /// block; for each partition whose pointers change, <c>owns</c> before and after differ exactly by the claims; freed metadata owns nothing (or goes with its tree); moves make no
-    /// cycle and do not split over sectors of one block; no order that is needed contradicts a pending one.
+    /// cycle and do not split over sectors of one block; the blocks' <c>approve</c> functions, where there are such, approve; no order that is needed contradicts a pending one.
     /// Post-condition: the writes are in the frames, the blocks written are dirty, ownership and free map have changed as claimed, orders are noted.
     /// Nothing is durable yet. Thread-safe; allocates nothing in steady state.
     /// </summary>
     /// <returns>
     /// <see cref="XnStatus.Ok"/>; or ReadOnly, BadBlock, NotFree, BadFrames, NotRegistered, NotInCore, BadRange, AccessDenied, TypeError, HasPointers, Cycle, SplitSectorMove,
-    /// OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable; of orders of what is not metadata WrongTemplate: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
+    /// Disapproved, OrderCycle, Shared (a write to a shared block); of claims of sharing also WrongTemplate, NotOwned, NotDurable; of orders of what is not metadata WrongTemplate: then nothing has changed and <see cref="XnTransaction.LastRefusal"/> says why.
     /// </returns>
     public XnStatus Apply(Credential credential, XnTransaction transaction)
     {
@@ -47,6 +47,12 @@ public sealed partial class XnVolume
             if (status == XnStatus.Ok)
             {
                 status = DecideAccess(credential, transaction);
+            }
+
+            if (status == XnStatus.Ok)
+            {
+                // After access: what a refusal tells is for those who may write.
+                status = _check.DecideApproval(transaction);
             }
 
             if (status == XnStatus.Ok && transaction.Orders.Count > 0)

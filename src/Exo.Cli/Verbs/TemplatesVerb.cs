@@ -70,6 +70,7 @@ internal static class TemplatesVerb
                 Print("owns", source.Owns);
                 Print("acl", source.Acl);
                 Print("size", source.Size);
+                Print("approve", source.Approve);
             }
         }
 
@@ -125,6 +126,7 @@ internal static class TemplatesVerb
             WriteProgram(json, "owns", source.Owns);
             WriteProgram(json, "acl", source.Acl);
             WriteProgram(json, "size", source.Size);
+            WriteProgram(json, "approve", source.Approve);
             json.WriteEndObject();
         }
 

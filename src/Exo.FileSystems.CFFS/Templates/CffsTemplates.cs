@@ -7,7 +7,7 @@ namespace Exo.FileSystems.CFFS.Templates;
 
 /// <summary>
 /// What C-FFS teaches XN about its formats: eight templates whose <c>owns</c> functions follow docs/cffs-format.md, and the <c>acl</c> of the
-/// superblock that guards the whole tree (blocks below have none of their own and follow their parent).
+/// superblock that guards the whole tree (blocks below have none of their own and follow their parent). What XN approves of in directories is in <see cref="SlotApproval"/>.
 /// </summary>
 internal static class CffsTemplates
 {
@@ -145,7 +145,8 @@ internal static class CffsTemplates
     /// <summary>All templates, to be installed as one batch.</summary>
     /// <param name="sharesData">Whether contents may have several owners. Volumes made before there were such have the same template without the flag, for good.</param>
     /// <param name="hasPacks">Whether a sector's files may share a block of contents. As for <paramref name="sharesData"/>.</param>
-    public static TemplateSource[] Create(bool sharesData = true, bool hasPacks = true)
+    /// <param name="guardsNames">Whether XN approves of records and names. As for <paramref name="sharesData"/>.</param>
+    public static TemplateSource[] Create(bool sharesData = true, bool hasPacks = true, bool guardsNames = true)
     {
         Program slotOwns = hasPacks ? SlotOwnsWithPacks : Assembler.Assemble(SlotOwns(SlotKind.Log));
         string[] slotChildren = [DataName, SlotsName, FileTreeName, DirectoryTreeName, AttributesName, LogName];
@@ -170,7 +171,13 @@ internal static class CffsTemplates
             },
             new TemplateSource
             {
-                Name = SlotsName, ReadSetBytes = Slot.ReadSetBytes, Partitions = slots, Owns = slotOwns, Children = slotChildren,
+                Name = SlotsName,
+                ReadSetBytes = Slot.ReadSetBytes,
+                Partitions = slots,
+                Owns = slotOwns,
+                Approve = guardsNames ? SlotApproval.Program : null,
+                ApproveUnitBytes = guardsNames ? Sector.SizeBytes : 0,
+                Children = slotChildren,
             },
             new TemplateSource
             {

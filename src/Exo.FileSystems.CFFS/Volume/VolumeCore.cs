@@ -605,16 +605,18 @@ internal sealed record CffsTemplateIds(
     /// <summary>Installs (or finds) the templates on a disk.</summary>
     public static CffsTemplateIds Install(XnVolume disk, Credential key)
     {
-        // A disk that has our templates from before contents could be shared, or packed, keeps them: ours have consecutive numbers, and most of the batches are the same.
+        // A disk that has our templates from before contents could be shared, or packed, or names were guarded, keeps them: ours have consecutive numbers, and most of the batches are the same.
         bool sharesData = true;
         bool hasPacks = true;
+        bool guardsNames = true;
         for (uint id = 1; disk.TryGetTemplate(new TemplateId(id), out TemplateSource? source); id++)
         {
             sharesData &= source!.Name != CffsTemplates.DataName || (source.Flags & TemplateFlags.Counted) != 0;
             hasPacks &= source.Name != CffsTemplates.SlotsName || KnowsPacks(source);
+            guardsNames &= source.Name != CffsTemplates.SlotsName || source.Approve is not null;
         }
 
-        return Find(disk, disk.InstallTemplates(key, CffsTemplates.Create(sharesData, hasPacks))[0]);
+        return Find(disk, disk.InstallTemplates(key, CffsTemplates.Create(sharesData, hasPacks, guardsNames))[0]);
     }
 
     private static bool KnowsPacks(TemplateSource slots) => slots.Owns is { } owns && owns.Instructions.Span.SequenceEqual(CffsTemplates.SlotOwnsWithPacks.Instructions.Span);

@@ -149,6 +149,8 @@ internal static class TransactionWire
         to.Bytes(source.Owns?.ToBytes() ?? []);
         to.Bytes(source.Acl?.ToBytes() ?? []);
         to.Bytes(source.Size?.ToBytes() ?? []);
+        to.U32((uint)source.ApproveUnitBytes);
+        to.Bytes(source.Approve?.ToBytes() ?? []);
     }
 
     public static TemplateSource ReadTemplate(ref WireReader from)
@@ -178,6 +180,8 @@ internal static class TransactionWire
             Owns = Code(from.Bytes()),
             Acl = Code(from.Bytes()),
             Size = Code(from.Bytes()),
+            ApproveUnitBytes = (int)from.U32(),
+            Approve = Code(from.Bytes()),
         };
     }
 

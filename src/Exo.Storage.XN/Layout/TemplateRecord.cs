@@ -8,7 +8,8 @@ using Exo.Core.DownloadedCode;
 namespace Exo.Storage.XN;
 
 /// <summary>
-/// A template as one block: header, then groups (offset u16, stride u16, count u16 each), children (id u32 each), then the three programs.
+/// A template as one block: header, then, with the flag for it, the lengths of <c>approve</c>'s unit and program (u16 each), groups (offset u16, stride u16, count u16 each), children
+/// (id u32 each), then the programs. A template without <c>approve</c> has the bytes that it had before there was such.
 /// </summary>
 internal static class TemplateRecord
 {
@@ -18,7 +19,8 @@ internal static class TemplateRecord
         byte[] owns = source.Owns?.ToBytes() ?? [];
         byte[] acl = source.Acl?.ToBytes() ?? [];
         byte[] size = source.Size?.ToBytes() ?? [];
-        int length = TemplateBlock.VariableOffset + (source.Partitions.Count * 6) + (children.Length * 4) + owns.Length + acl.Length + size.Length;
+        byte[] approve = source.Approve?.ToBytes() ?? [];
+        int length = TemplateBlock.VariableOffset + (approve.Length > 0 ? TemplateBlock.ApproveHeaderBytes : 0) + approve.Length + (source.Partitions.Count * 6) + (children.Length * 4) + owns.Length + acl.Length + size.Length;
         if (length > block.Length)
         {
             return false;
@@ -27,7 +29,7 @@ internal static class TemplateRecord
         block.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(block[TemplateBlock.MagicOffset..], TemplateBlock.MagicValue);
         BinaryPrimitives.WriteUInt32LittleEndian(block[TemplateBlock.IdOffset..], id.Value);
-        BinaryPrimitives.WriteUInt32LittleEndian(block[TemplateBlock.FlagsOffset..], (uint)source.Flags);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[TemplateBlock.FlagsOffset..], (uint)source.Flags | (approve.Length > 0 ? TemplateBlock.HasApprove : 0));
         BinaryPrimitives.WriteUInt32LittleEndian(block[TemplateBlock.ReadSetBytesOffset..], (uint)source.ReadSetBytes);
         BinaryPrimitives.WriteUInt16LittleEndian(
             block[TemplateBlock.NameLengthOffset..], (ushort)Encoding.UTF8.GetBytes(source.Name, block.Slice(TemplateBlock.NameOffset, TemplateBlock.NameBytesMax)));
@@ -37,6 +39,13 @@ internal static class TemplateRecord
         BinaryPrimitives.WriteUInt16LittleEndian(block[TemplateBlock.AclBytesOffset..], (ushort)acl.Length);
         BinaryPrimitives.WriteUInt16LittleEndian(block[TemplateBlock.SizeBytesOffset..], (ushort)size.Length);
         int at = TemplateBlock.VariableOffset;
+        if (approve.Length > 0)
+        {
+            BinaryPrimitives.WriteUInt16LittleEndian(block[at..], (ushort)source.ApproveUnitBytes);
+            BinaryPrimitives.WriteUInt16LittleEndian(block[(at + 2)..], (ushort)approve.Length);
+            at += TemplateBlock.ApproveHeaderBytes;
+        }
+
         foreach (PartitionGroup group in source.Partitions)
         {
             BinaryPrimitives.WriteUInt16LittleEndian(block[at..], (ushort)group.OffsetBytes);
@@ -51,7 +60,7 @@ internal static class TemplateRecord
             at += 4;
         }
 
-        foreach (byte[] program in (ReadOnlySpan<byte[]>)[owns, acl, size])
+        foreach (byte[] program in (ReadOnlySpan<byte[]>)[owns, acl, size, approve])
         {
             program.CopyTo(block[at..]);
             at += program.Length;
@@ -83,13 +92,27 @@ internal static class TemplateRecord
         int aclBytes = BinaryPrimitives.ReadUInt16LittleEndian(block[TemplateBlock.AclBytesOffset..]);
         int sizeBytes = BinaryPrimitives.ReadUInt16LittleEndian(block[TemplateBlock.SizeBytesOffset..]);
         uint readSetBytes = BinaryPrimitives.ReadUInt32LittleEndian(block[TemplateBlock.ReadSetBytesOffset..]);
+        uint flags = BinaryPrimitives.ReadUInt32LittleEndian(block[TemplateBlock.FlagsOffset..]);
+        int at = TemplateBlock.VariableOffset;
+        int unitBytes = 0;
+        int approveBytes = 0;
+        if ((flags & TemplateBlock.HasApprove) != 0)
+        {
+            unitBytes = BinaryPrimitives.ReadUInt16LittleEndian(block[at..]);
+            approveBytes = BinaryPrimitives.ReadUInt16LittleEndian(block[(at + 2)..]);
+            at += TemplateBlock.ApproveHeaderBytes;
+            if (approveBytes == 0)
+            {
+                return false;
+            }
+        }
+
         if (nameLength > TemplateBlock.NameBytesMax || readSetBytes > 4096
-            || TemplateBlock.VariableOffset + (groupCount * 6) + (childCount * 4) + ownsBytes + aclBytes + sizeBytes > block.Length)
+            || at + (groupCount * 6) + (childCount * 4) + ownsBytes + aclBytes + sizeBytes + approveBytes > block.Length)
         {
             return false;
         }
 
-        int at = TemplateBlock.VariableOffset;
         PartitionGroup[] groups = new PartitionGroup[groupCount];
         for (int i = 0; i < groupCount; i++, at += 6)
         {
@@ -106,7 +129,8 @@ internal static class TemplateRecord
         }
 
         if (!TryProgram(block.Slice(at, ownsBytes), out Program? owns) || !TryProgram(block.Slice(at + ownsBytes, aclBytes), out Program? acl)
-            || !TryProgram(block.Slice(at + ownsBytes + aclBytes, sizeBytes), out Program? size))
+            || !TryProgram(block.Slice(at + ownsBytes + aclBytes, sizeBytes), out Program? size)
+            || !TryProgram(block.Slice(at + ownsBytes + aclBytes + sizeBytes, approveBytes), out Program? approve))
         {
             return false;
         }
@@ -114,12 +138,14 @@ internal static class TemplateRecord
         source = new TemplateSource
         {
             Name = Encoding.UTF8.GetString(block.Slice(TemplateBlock.NameOffset, nameLength)),
-            Flags = (TemplateFlags)BinaryPrimitives.ReadUInt32LittleEndian(block[TemplateBlock.FlagsOffset..]),
+            Flags = (TemplateFlags)(flags & ~TemplateBlock.HasApprove),
             ReadSetBytes = (int)readSetBytes,
             Partitions = groups,
             Owns = owns,
             Acl = acl,
             Size = size,
+            Approve = approve,
+            ApproveUnitBytes = unitBytes,
         };
         return true;
     }

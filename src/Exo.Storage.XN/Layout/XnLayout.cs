@@ -386,6 +386,10 @@ internal static class TemplateBlock
     public const int VariableOffset = 128;
     public const uint MagicValue = 0x504D4554;
 
+    // A bit of Flags: there is an approve function, whose lengths stand before the partition groups.
+    public const uint HasApprove = 4;
+    public const int ApproveHeaderBytes = 4;
+
     public static readonly XnField[] Fields =
     [
         new("Checksum", ChecksumOffset, 4), new("Magic", MagicOffset, 4), new("Id", IdOffset, 4), new("Flags", FlagsOffset, 4), new("ReadSetBytes", ReadSetBytesOffset, 4),

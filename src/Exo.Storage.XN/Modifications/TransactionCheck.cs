@@ -6,10 +6,11 @@ namespace Exo.Storage.XN;
 
 /// <summary>
 /// The decide part of <see cref="XnVolume.Apply"/>: from writes and claims to a verdict, changing nothing. For each partition whose read set the writes really change it runs
-/// <c>owns</c> on the bytes as they are and as they would be; the difference must be what the claims say for that partition, no more and no less.
+/// <c>owns</c> on the bytes as they are and as they would be; the difference must be what the claims say for that partition, no more and no less. For each unit that the writes change of
+/// blocks whose template has an <c>approve</c>, it runs that.
 /// Guarded by the volume's lock; reused.
 /// </summary>
-internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, DiskFreeMap freeMap)
+internal sealed partial class TransactionCheck(XnVolume volume, BlockRegistry registry, DiskFreeMap freeMap)
 {
     private readonly List<Touched> _touched = [];
     private readonly List<Fresh> _fresh = [];
@@ -49,6 +50,7 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
         FreedBelow.Clear();
         _givenUp.Clear();
         _freshParents.Clear();
+        _judged.Clear();
 #if XN_UNCHECKED
         return Believe(transaction);
 #else
@@ -230,8 +232,13 @@ internal sealed class TransactionCheck(XnVolume volume, BlockRegistry registry, 
                 return Refuse(transaction, XnStatus.BadRange, $"a write of {edit.LengthBytes} bytes at {edit.OffsetBytes} leaves {edit.Block}");
             }
 
+            if (template!.Approve is not null)
+            {
+                NoteJudged(edit.Block, index, template);
+            }
+
             int end = edit.OffsetBytes + edit.LengthBytes;
-            ushort[] order = template!.ByOffset;
+            ushort[] order = template.ByOffset;
             for (int at = FirstAfter(template, edit.OffsetBytes); at < order.Length; at++)
             {
                 int partition = order[at];

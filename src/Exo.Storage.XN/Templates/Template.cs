@@ -27,6 +27,11 @@ internal sealed class Template
 
     public VerifiedProgram? Size { get; private set; }
 
+    public VerifiedProgram? Approve { get; private set; }
+
+    /// <summary>Bytes of what <see cref="Approve"/> judges at a time.</summary>
+    public int UnitBytes => Source.ApproveUnitBytes;
+
     /// <summary>Offset of each partition's read set.</summary>
     public ushort[] Offsets { get; private set; } = [];
 
@@ -59,6 +64,9 @@ internal sealed class Template
         Require(source, (source.Flags & ~(TemplateFlags.InitialiseFirst | TemplateFlags.Counted)) == 0, "a flag is not known");
         Require(source, source.Owns is null || (source.Flags & TemplateFlags.Counted) == 0, "only data can be counted");
 
+        Require(source, source.Approve is null || source.Owns is not null, "approve is for metadata");
+        Require(source, source.Approve is null ? source.ApproveUnitBytes == 0 : source.ApproveUnitBytes is 512 or 1024 or 2048 or 4096, "approve judges 512, 1024, 2048 or 4096 bytes at a time");
+
         List<ushort> offsets = [];
         foreach (PartitionGroup group in source.Partitions)
         {
@@ -87,6 +95,7 @@ internal sealed class Template
         template.Owns = Check(source, source.Owns, "owns", source.Owns is null ? null : TemplateContracts.Owns(source.ReadSetBytes));
         template.Acl = Check(source, source.Acl, "acl", TemplateContracts.Acl);
         template.Size = Check(source, source.Size, "size", TemplateContracts.Size);
+        template.Approve = Check(source, source.Approve, "approve", source.Approve is null ? null : TemplateContracts.Approve(source.ApproveUnitBytes));
 
         // The base case of XN's induction: an empty block owns nothing.
         if (template.Owns is not null)

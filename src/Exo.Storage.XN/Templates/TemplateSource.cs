@@ -58,6 +58,15 @@ public sealed class TemplateSource
     /// <summary>Bytes in use (<see cref="TemplateContracts.Size"/>). Null: all of the block.</summary>
     public Program? Size { get; init; }
 
+    /// <summary>Which changes of such a block are legal (<see cref="TemplateContracts.Approve"/>). Null: all whose pointers are claimed. Metadata only.</summary>
+    public Program? Approve { get; init; }
+
+    /// <summary>
+    /// Bytes that <see cref="Approve"/> judges at a time, whole sectors that a block is a multiple of: 512, 1024, 2048 or 4096. It runs for the units that a transaction changes and no others.
+    /// 0 without it.
+    /// </summary>
+    public int ApproveUnitBytes { get; init; }
+
     /// <summary>Names of the templates that <c>owns</c> emits by index: of the same batch, or installed before.</summary>
     public IReadOnlyList<string> Children { get; init; } = [];
 }

@@ -4,13 +4,23 @@ using Exo.Core.DownloadedCode;
 namespace Exo.Storage.XN;
 
 /// <summary>
-/// The bargain between XN and the author of a template: what each of its three functions sees and may call.
+/// The bargain between XN and the author of a template: what each of its four functions sees and may call.
 /// <list type="bullet">
 /// <item><c>owns</c>: r1 = the partition's read set and nothing else, r2 = its length in bytes, r3 = partition index; helper 1
 /// <c>emit(start, count, child)</c> adds blocks to the result, child being an index into the template's children. Because nothing else of the block is visible,
 /// the result depends on the read set alone.</item>
 /// <item><c>acl</c>: r1 = the block (4096 bytes), r2 = 4096, r3 = context (<see cref="AclContext"/>), r4 = its length; r0 not 0 grants.</item>
 /// <item><c>size</c>: r1 = the block, r2 = 4096; r0 = bytes in use.</item>
+/// <item><c>approve</c>: r1 = a unit of the block as a transaction would make it, r2 = its length in bytes, r3 = the block (4096 bytes) with everything else that the transaction changes in it
+/// and the unit as it is now, r4 = the unit's offset in the block, r5 = which 64ths of the unit change, a bit each; r0 not 0 approves. A fresh block is zeros, and what stays zeros is legal
+/// without a run. Its helpers take offsets in the block as the transaction would make it; a range that leaves the block, or is partly in the unit and partly not, is a refusal.
+/// <code>
+/// 1 guard(offset)           eight bytes of the block whose acl guards this one, as it is now (zeros: it is new)
+/// 2 take(offset, length)    appends bytes to a text, which is empty at first and has 512 bytes at most
+/// 3 find(byte)              1 if the text has it, else 0
+/// 4 hash(seed)              xxHash3-64 of the text, which is empty again
+/// 5 same(a, b, length)      1 if the bytes at a are those at b, else 0
+/// </code></item>
 /// </list>
 /// </summary>
 public static class TemplateContracts
@@ -38,6 +48,41 @@ public static class TemplateContracts
         "size",
         [ArgumentContract.MemoryPointer, ArgumentContract.MemoryLength],
         RegionContract.Exactly(4096));
+
+    /// <summary>The contract of <c>approve</c> for units of this many bytes.</summary>
+    public static ProgramContract Approve(int unitBytes) => new(
+        "approve",
+        [
+            ArgumentContract.MemoryPointer, ArgumentContract.MemoryLength, ArgumentContract.ContextPointer, ArgumentContract.Scalar(0, 4096 - (ulong)unitBytes), ArgumentContract.Scalar(),
+        ],
+        RegionContract.Exactly(unitBytes),
+        RegionContract.Exactly(4096),
+        [
+            new HelperContract(ApproveHelpers.Guard, "guard", 1), new HelperContract(ApproveHelpers.Take, "take", 2), new HelperContract(ApproveHelpers.Find, "find", 1),
+            new HelperContract(ApproveHelpers.Hash, "hash", 1), new HelperContract(ApproveHelpers.Same, "same", 3),
+        ]);
+}
+
+/// <summary>Numbers of the helpers of <c>approve</c>: see <see cref="TemplateContracts"/>.</summary>
+public static class ApproveHelpers
+{
+    /// <summary>Eight bytes of the guarding block.</summary>
+    public const int Guard = 1;
+
+    /// <summary>Appends bytes to the text.</summary>
+    public const int Take = 2;
+
+    /// <summary>Whether the text has a byte.</summary>
+    public const int Find = 3;
+
+    /// <summary>The hash of the text.</summary>
+    public const int Hash = 4;
+
+    /// <summary>Whether two ranges hold the same.</summary>
+    public const int Same = 5;
+
+    /// <summary>The longest text, in bytes.</summary>
+    public const int TextBytesMax = 512;
 }
 
 /// <summary>

@@ -168,6 +168,20 @@ internal sealed class Scene : IDisposable
         }
     }
 
+    /// <summary>A volume whose root's template approves of nothing.</summary>
+    public OneBlock Judged()
+    {
+        OneBlock volume = new(
+            new TemplateSource
+            {
+                Name = "root", ReadSetBytes = 16, Partitions = [new PartitionGroup(0, 16, 4)], Owns = Assembler.Assemble(OneBlock.PlainOwns), Acl = Assembler.Assemble(OneBlock.OpenAcl),
+                Approve = Assembler.Assemble("mov r0, 0\nexit"), ApproveUnitBytes = 512, Children = ["data"],
+            },
+            OneBlock.Data());
+        _toDispose.Push(volume);
+        return volume;
+    }
+
     /// <summary>A volume whose root, on the disk, has been damaged: its pointer leads beyond the disk.</summary>
     public (XnVolume Volume, BlockNumber Root, Credential Key, FramePool Frames) Damaged()
     {

@@ -64,6 +64,7 @@ public sealed partial class StatusTests
             transaction.ClaimShare(scene.Data.Extent, scene.Tree.DataTemplate, scene.A.Block, 4, scene.B.Block, 6);
             return scene.Disk.Apply(scene.Key, transaction);
         },
+        [("Apply", XnStatus.Disapproved)] = scene => scene.Judged().Begin().Write(100, 1).Apply(),
         [("Apply", XnStatus.NotDurable)] = scene => scene.Tree.Share(scene.Stamped.AddData(scene.A, 7), scene.B, 6, out _),
 
         [("Order", XnStatus.ReadOnly)] = scene => scene.ReadOnly().Order(scene.Key, scene.A.Block, scene.B.Block),
