@@ -225,9 +225,7 @@ internal static class SlotApproval
             call {ApproveHelpers.Take}
         spelled:
             mov r1, 0
-            call {ApproveHelpers.Find}
-            jne r0, 0, bad
-            mov r1, {(int)'/'}
+            mov r2, {(int)'/'}
             call {ApproveHelpers.Find}
             jne r0, 0, bad
             mov r1, {GuardSector + VolumeGuard.HashSeedOffset}
@@ -245,7 +243,16 @@ internal static class SlotApproval
             stxdw [r10-16], r2
         {Candidates("own", "others")}
         others:
-            # and in the block's other sectors
+            # and in the block's other sectors: mostly nobody, so two at a time, and this one's place as it was among them
+            mov r1, r7
+            mov r2, 0
+        pair:
+        {Hashes()}
+            add r1, {2 * Sector.SizeBytes}
+            add r2, 2
+            jlt r2, {Sector.PerBlock}, pair
+            ja good
+        somebody:
             mov r2, 0
         sector:
             ldxdw r1, [r10-16]
@@ -277,6 +284,22 @@ internal static class SlotApproval
             exit
 
         """);
+
+    /// <summary>Leaves for <c>somebody</c> if one of the slots of the two sectors at r1 has the hash r9.</summary>
+    private static string Hashes()
+    {
+        StringBuilder text = new();
+        for (int slot = 0; slot < 2 * Slot.PerSector; slot++)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"""
+                    ldxw r3, [r1+{Slot.OffsetInBlock(slot) + Slot.NameHash}]
+                    jeq r3, r9, somebody
+
+                """);
+        }
+
+        return text.ToString();
+    }
 
     /// <summary>Compares the record at r6, offset r8 in the block, with each of a sector's slots that has its hash, r9; the sector is at r4, offset r2.</summary>
     private static string Candidates(string label, string after)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Exo.Core.DownloadedCode;
@@ -42,11 +43,23 @@ internal sealed class ApproveRunner
         ulong changes = 0;
         if (after.Length == 64 * sizeof(ulong))
         {
-            ReadOnlySpan<Vector256<ulong>> old = MemoryMarshal.Cast<byte, Vector256<ulong>>(before);
-            ReadOnlySpan<Vector256<ulong>> next = MemoryMarshal.Cast<byte, Vector256<ulong>>(after);
-            for (int i = 0; i < old.Length; i++)
+            ref ulong old = ref Unsafe.As<byte, ulong>(ref MemoryMarshal.GetReference(before[..after.Length]));
+            ref ulong next = ref Unsafe.As<byte, ulong>(ref MemoryMarshal.GetReference(after));
+            if (Vector512.IsHardwareAccelerated)
             {
-                changes |= (ulong)(~Vector256.Equals(old[i], next[i]).ExtractMostSignificantBits() & 0xF) << (i * Vector256<ulong>.Count);
+                for (int i = 0; i < 64; i += Vector512<ulong>.Count)
+                {
+                    ulong same = Vector512.Equals(Vector512.LoadUnsafe(ref old, (nuint)i), Vector512.LoadUnsafe(ref next, (nuint)i)).ExtractMostSignificantBits();
+                    changes |= (same ^ 0xFF) << i;
+                }
+
+                return changes;
+            }
+
+            for (int i = 0; i < 64; i += Vector256<ulong>.Count)
+            {
+                uint same = Vector256.Equals(Vector256.LoadUnsafe(ref old, (nuint)i), Vector256.LoadUnsafe(ref next, (nuint)i)).ExtractMostSignificantBits();
+                changes |= (ulong)(same ^ 0xF) << i;
             }
 
             return changes;
@@ -77,23 +90,50 @@ internal sealed class ApproveRunner
             {
                 case ApproveHelpers.Guard when r1 <= 4096 - sizeof(ulong):
                     return BinaryPrimitives.ReadUInt64LittleEndian(_guard[(int)r1..]);
-                case ApproveHelpers.Take when TryRange(r1, r2, out ReadOnlySpan<byte> bytes) && bytes.Length <= _text.Length - _length:
-                    bytes.CopyTo(_text[_length..]);
-                    _length += bytes.Length;
+                case ApproveHelpers.Take:
+                    Take(r1, r2);
                     return 0;
                 case ApproveHelpers.Find:
-                    return r1 <= byte.MaxValue && _text[.._length].Contains((byte)r1) ? 1UL : 0;
+                    return Find(r1, r2) ? 1UL : 0;
                 case ApproveHelpers.Hash:
                     ulong hash = XxHash3.HashToUInt64(_text[.._length], unchecked((long)r1));
                     _length = 0;
                     return hash;
-                case ApproveHelpers.Same when TryRange(r1, r3, out ReadOnlySpan<byte> left) && TryRange(r2, r3, out ReadOnlySpan<byte> right):
-                    return left.SequenceEqual(right) ? 1UL : 0;
+                case ApproveHelpers.Same:
+                    return IsSame(r1, r2, r3) ? 1UL : 0;
                 default:
                     IsBroken = true;
                     return 0;
             }
         }
+
+        private void Take(ulong offset, ulong length)
+        {
+            if (!TryRange(offset, length, out ReadOnlySpan<byte> bytes) || bytes.Length > _text.Length - _length)
+            {
+                IsBroken = true;
+                return;
+            }
+
+            bytes.CopyTo(_text[_length..]);
+            _length += bytes.Length;
+        }
+
+        /// <summary>A number that is no byte is not found.</summary>
+        private readonly bool Find(ulong left, ulong right) => _text[.._length].ContainsAny((byte)left, (byte)right) && (HasByte(left) || HasByte(right));
+
+        private bool IsSame(ulong left, ulong right, ulong length)
+        {
+            if (TryRange(left, length, out ReadOnlySpan<byte> one) && TryRange(right, length, out ReadOnlySpan<byte> other))
+            {
+                return one.SequenceEqual(other);
+            }
+
+            IsBroken = true;
+            return false;
+        }
+
+        private readonly bool HasByte(ulong value) => value <= byte.MaxValue && _text[.._length].Contains((byte)value);
 
         /// <summary>Bytes of the block as it would be.</summary>
         private readonly bool TryRange(ulong offset, ulong length, out ReadOnlySpan<byte> bytes)

@@ -17,7 +17,7 @@ namespace Exo.Storage.XN;
 /// <code>
 /// 1 guard(offset)           eight bytes of the block whose acl guards this one, as it is now (zeros: it is new)
 /// 2 take(offset, length)    appends bytes to a text, which is empty at first and has 512 bytes at most
-/// 3 find(byte)              1 if the text has it, else 0
+/// 3 find(a, b)              1 if the text has one of these two bytes, else 0
 /// 4 hash(seed)              xxHash3-64 of the text, which is empty again
 /// 5 same(a, b, length)      1 if the bytes at a are those at b, else 0
 /// </code></item>
@@ -58,7 +58,7 @@ public static class TemplateContracts
         RegionContract.Exactly(unitBytes),
         RegionContract.Exactly(4096),
         [
-            new HelperContract(ApproveHelpers.Guard, "guard", 1), new HelperContract(ApproveHelpers.Take, "take", 2), new HelperContract(ApproveHelpers.Find, "find", 1),
+            new HelperContract(ApproveHelpers.Guard, "guard", 1), new HelperContract(ApproveHelpers.Take, "take", 2), new HelperContract(ApproveHelpers.Find, "find", 2),
             new HelperContract(ApproveHelpers.Hash, "hash", 1), new HelperContract(ApproveHelpers.Same, "same", 3),
         ]);
 }
@@ -72,7 +72,7 @@ public static class ApproveHelpers
     /// <summary>Appends bytes to the text.</summary>
     public const int Take = 2;
 
-    /// <summary>Whether the text has a byte.</summary>
+    /// <summary>Whether the text has one of two bytes.</summary>
     public const int Find = 3;
 
     /// <summary>The hash of the text.</summary>

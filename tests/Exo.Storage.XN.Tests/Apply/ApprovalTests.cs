@@ -135,9 +135,10 @@ public sealed class ApprovalTests
 
     /// <summary>Helpers, by a program that answers what one of them says about the block as it would be.</summary>
     [Theory]
-    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 3\ncall 3\nexit", true)]
-    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 0\ncall 3\nexit", false)]
-    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 259\ncall 3\nexit", false)]
+    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 3\nmov r2, 9\ncall 3\nexit", true)]
+    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 0\nmov r2, 9\ncall 3\nexit", false)]
+    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 259\nmov r2, 258\ncall 3\nexit", false)]
+    [InlineData("mov r1, 100\nmov r2, 3\ncall 2\nmov r1, 9\nmov r2, 2\ncall 3\nexit", true)]
     [InlineData("mov r1, 100\nmov r2, 600\nmov r3, 3\ncall 5\nexit", true)]
     [InlineData("mov r1, 100\nmov r2, 601\nmov r3, 2\ncall 5\nexit", false)]
     [InlineData("mov r1, 4000\nmov r2, 97\nmov r3, 97\ncall 5\nmov r0, 1\nexit", false)]
@@ -165,7 +166,7 @@ public sealed class ApprovalTests
         byte[] bytes = [.. Enumerable.Range(1, 60).Select(i => (byte)i)];
         ulong hash = XxHash3.HashToUInt64(bytes, 77);
         using OneBlock volume = new(
-            Judging($"mov r1, 100\nmov r2, 28\ncall 2\nmov r1, 200\nmov r2, 32\ncall 2\nmov r1, 77\ncall 4\nlddw r1, 0x{hash:x}\nmov r6, r0\nmov r0, 0\njne r6, r1, exit\nmov r1, 1\ncall 3\nxor r0, 1\nexit"), OneBlock.Data());
+            Judging($"mov r1, 100\nmov r2, 28\ncall 2\nmov r1, 200\nmov r2, 32\ncall 2\nmov r1, 77\ncall 4\nlddw r1, 0x{hash:x}\nmov r6, r0\nmov r0, 0\njne r6, r1, exit\nmov r1, 1\nmov r2, 2\ncall 3\nxor r0, 1\nexit"), OneBlock.Data());
         Assert.Equal(XnStatus.Ok, volume.Begin().Write(100, bytes[..28]).Write(200, bytes[28..]).Apply());
         Assert.Equal(XnStatus.Disapproved, volume.Begin().Write(110, 0).Apply());
     }
