@@ -70,7 +70,7 @@ internal static class TemplatesVerb
                 Print("owns", source.Owns);
                 Print("acl", source.Acl);
                 Print("size", source.Size);
-                Print("approve", source.Approve);
+                Print($"approve, {source.ApproveUnitBytes} bytes at a time", source.Approve);
             }
         }
 
@@ -127,6 +127,11 @@ internal static class TemplatesVerb
             WriteProgram(json, "acl", source.Acl);
             WriteProgram(json, "size", source.Size);
             WriteProgram(json, "approve", source.Approve);
+            if (source.Approve is not null)
+            {
+                json.WriteNumber("approveUnitBytes", source.ApproveUnitBytes);
+            }
+
             json.WriteEndObject();
         }
 
