@@ -45,7 +45,7 @@ public sealed class CheetahServer : IAsyncDisposable
 
         this.options = options;
         long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
-        cache = new DocumentCache(frames, source, cacheBytes, stopping.Token, options.Precompressed);
+        cache = new DocumentCache(frames, source, cacheBytes, stopping.Token, options.Precompressed, NeedsSums(options) ? DocumentTraits.HasSums : DocumentTraits.None, options.EvictionPolicy());
         handlers = new HandlerRoutes(options.StatusPath is null ? options.Handlers : new StatusPage(this, options, frames).AddTo(options.Handlers), stopping.Token);
         EndPoint = options.EndPoint;
     }
@@ -216,6 +216,10 @@ public sealed class CheetahServer : IAsyncDisposable
         await StopAsync(TimeSpan.Zero).ConfigureAwait(false);
         stopping.Dispose();
     }
+
+    // The kernel sums up what goes through its sockets, and so do most devices.
+    private static bool NeedsSums(CheetahServerOptions options) =>
+        options.Device is { } device && (!device.Features.TransmitChecksum || (options.Network!.Without & Ablations.Offload) != 0) && (options.Network!.Without & Ablations.StoredChecksums) == 0;
 
     private void OpenLog() => log = options.AccessLog is { } settings ? new AccessLog(settings, options.RequestHeadBytesMax, options.Time) : null;
 

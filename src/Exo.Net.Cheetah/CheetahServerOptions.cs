@@ -36,6 +36,9 @@ public sealed record CheetahServerOptions
     /// <summary>Bytes of documents to keep at hand; 0 = three quarters of the frame pool. Default 0.</summary>
     public long CacheBytes { get; init; }
 
+    /// <summary>Makes the policy that says which documents leave the cache when there is no room; called once by each server. Default <see cref="ClockEviction"/>.</summary>
+    public Func<IEvictionPolicy> EvictionPolicy { get; init; } = static () => new ClockEviction();
+
     /// <summary>
     /// In which codings the source may have a document beside itself, compressed beforehand: a request for <c>/a.css</c> that accepts it (Accept-Encoding) is answered with the bytes of <c>/a.css.br</c>, <c>/a.css.zst</c> or
     /// <c>/a.css.gz</c>, if that is not older than <c>/a.css</c>; of several equally wanted with the shortest. Such variants are cached with the document, and are looked for when it is not at hand. What ends in one of these ways is
@@ -116,6 +119,7 @@ public sealed record CheetahServerOptions
     {
         ArgumentNullException.ThrowIfNull(EndPoint);
         ArgumentNullException.ThrowIfNull(Time);
+        ArgumentNullException.ThrowIfNull(EvictionPolicy);
         SettingRange.Check(Reactors, 1, 64, nameof(Reactors));
         SettingRange.Check(Backlog, 1, int.MaxValue, nameof(Backlog));
         SettingRange.Check(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));

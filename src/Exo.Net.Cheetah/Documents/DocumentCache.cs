@@ -28,8 +28,8 @@ internal interface IDocumentWaiter
 
 /// <summary>
 /// The documents at hand, shared by all reactors. A hit takes no lock: one look into a concurrent map, one question to the
-/// source whether the document still holds, one count. Misses of the same path travel together. Eviction is CLOCK by bytes;
-/// a document that a response is using is passed over.
+/// source whether the document still holds, one count, one word to the policy. Misses of the same path travel together. Who goes when there is no room the policy says;
+/// a document that a response is using stays.
 /// <para>
 /// Freshness: a request never gets what the source gave to a lookup that began before the request came. Whoever arrives while
 /// a lookup is under way waits for the next one.
@@ -41,6 +41,8 @@ internal sealed class DocumentCache : IDisposable
     private readonly IDocumentSource source;
     private readonly long budgetBytes;
     private readonly ContentCoding[] codings;
+    private readonly DocumentTraits traits;
+    private readonly IEvictionPolicy policy;
     private readonly CancellationToken stopping;
     private readonly ConcurrentDictionary<byte[], Document> map = new(PathComparer.Instance);
     private readonly ConcurrentDictionary<byte[], Document>.AlternateLookup<ReadOnlySpan<byte>> lookup;
@@ -48,8 +50,7 @@ internal sealed class DocumentCache : IDisposable
     // Guards everything below, and membership of the map; never held while the source or a waiter is called.
     private readonly Lock gate = new();
     private readonly Dictionary<byte[], Flight> flights = new(PathComparer.Instance);
-    private readonly List<Document> ring = [];
-    private int hand;
+    private int documentCount;
     private long usedBytes;
     private bool isDisposed;
     private TaskCompletionSource? idle;
@@ -61,8 +62,10 @@ internal sealed class DocumentCache : IDisposable
     private long evictionCount;
     private long copiedBytes;
 
-    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None)
+    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None, DocumentTraits traits = DocumentTraits.HasSums, IEvictionPolicy? policy = null)
     {
+        this.policy = policy ?? new ClockEviction();
+        this.traits = traits;
         codings = source.TellsOfVariants ? [.. ContentCoding.All.Where(coding => (precompressed & coding.Flag) != 0)] : [];
         this.frames = frames;
         this.source = source;
@@ -77,23 +80,14 @@ internal sealed class DocumentCache : IDisposable
     /// <summary>Lookups that went to the source.</summary>
     public long MissCount => Volatile.Read(ref missCount);
 
-    /// <summary>Documents the hand has taken out for room.</summary>
+    /// <summary>Documents taken out for room.</summary>
     public long EvictionCount => Volatile.Read(ref evictionCount);
 
     /// <summary>Bytes copied because a source gave no frames.</summary>
     public long CopiedBytes => Volatile.Read(ref copiedBytes);
 
     /// <summary>Documents at hand.</summary>
-    public int DocumentCount
-    {
-        get
-        {
-            lock (gate)
-            {
-                return ring.Count;
-            }
-        }
-    }
+    public int DocumentCount => Volatile.Read(ref documentCount);
 
     /// <summary>Bytes that the documents at hand may take.</summary>
     public long BudgetBytes => budgetBytes;
@@ -115,11 +109,7 @@ internal sealed class DocumentCache : IDisposable
             }
             else if (document.TryRetain())
             {
-                if (!document.IsReferenced)
-                {
-                    document.IsReferenced = true;
-                }
-
+                Use(document);
                 return true;
             }
         }
@@ -166,7 +156,7 @@ internal sealed class DocumentCache : IDisposable
 
     /// <summary>Bytes that no path leads to, in frames, for one response; the caller is their only holder. Null when there are no frames for them.</summary>
     public Document? TryHouse(ReadOnlyMemory<byte> bytes) =>
-        TryCopyIn([], DocumentContent.FromBytes(bytes, DateTimeOffset.UnixEpoch, version: 0, contentType: "application/octet-stream"));
+        TryCopyIn([], DocumentContent.FromBytes(bytes, DateTimeOffset.UnixEpoch, version: 0, contentType: "application/octet-stream"), traits);
 
     /// <summary>
     /// Completes when no lookup is under way. A source that ignores its cancellation token keeps it waiting: the lookup's
@@ -192,9 +182,9 @@ internal sealed class DocumentCache : IDisposable
         lock (gate)
         {
             isDisposed = true;
-            while (ring.Count > 0)
+            foreach (Document document in map.Values)
             {
-                Drop(ring[^1]);
+                Drop(document);
             }
         }
     }
@@ -360,8 +350,8 @@ internal sealed class DocumentCache : IDisposable
         bool isWhole = false;
         try
         {
-            bool varies = found.IsIncomplete || found.Variants.Count > 0;
-            document = content.IsInFrames ? Document.TryCreate(frames, path, content, varies) : TryCopyIn(path, content, varies);
+            DocumentTraits all = traits | (found.IsIncomplete || found.Variants.Count > 0 ? DocumentTraits.Varies : 0);
+            document = content.IsInFrames ? Document.TryCreate(frames, path, content, all) : TryCopyIn(path, content, all);
             if (document is null)
             {
                 return new DocumentResult(DocumentResultStatus.Unavailable);
@@ -412,10 +402,10 @@ internal sealed class DocumentCache : IDisposable
     }
 
     // Makes room for bytes by evicting others. Null when that is not enough.
-    private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content, bool varies = false)
+    private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content, DocumentTraits all)
     {
         TryMakeRoom(content.LengthBytes);
-        Document? document = Document.TryCreate(frames, path, content, varies);
+        Document? document = Document.TryCreate(frames, path, content, all);
         Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
         return document;
     }
@@ -481,7 +471,7 @@ internal sealed class DocumentCache : IDisposable
 
         while (usedBytes + document.CostBytes > budgetBytes)
         {
-            if (!EvictOneUnlocked())
+            if (!TryEvictOne())
             {
                 return;
             }
@@ -490,10 +480,30 @@ internal sealed class DocumentCache : IDisposable
         bool retained = document.TryRetain();
         Invariant.Check(retained);
         document.CacheKey = path;
-        document.RingIndex = ring.Count;
-        ring.Add(document);
+        document.IsCached = true;
+        documentCount++;
         usedBytes += document.CostBytes;
         map[path] = document;
+        try
+        {
+            policy.Added(document);
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+            Drop(document);
+        }
+    }
+
+    // Foreign code on the reactor's thread: its failures are its own affair.
+    private void Use(Document document)
+    {
+        try
+        {
+            policy.Used(document);
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+        }
     }
 
     // False when nothing could be evicted that would help.
@@ -505,7 +515,7 @@ internal sealed class DocumentCache : IDisposable
         {
             while (needed <= frames.FrameCount && frames.FreeCount < needed)
             {
-                if (!EvictOneUnlocked())
+                if (!TryEvictOne())
                 {
                     return false;
                 }
@@ -517,49 +527,50 @@ internal sealed class DocumentCache : IDisposable
         return evicted;
     }
 
-    // The hand goes round at most twice: once to clear marks, once to find a document unmarked and held by the cache alone.
-    private bool EvictOneUnlocked()
+    // Under the lock. What the policy says is looked at as anything foreign.
+    private bool TryEvictOne()
     {
-        for (int steps = ring.Count * 2; steps > 0; steps--)
+        CachedDocument? victim;
+        try
         {
-            hand = hand >= ring.Count ? 0 : hand;
-            Document document = ring[hand];
-            if (document.IsInUse)
-            {
-                hand++;
-            }
-            else if (document.IsReferenced)
-            {
-                document.IsReferenced = false;
-                hand++;
-            }
-            else
-            {
-                Drop(document);
-                evictionCount++;
-                return true;
-            }
+            victim = policy.Victim();
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+            return false;
         }
 
-        return false;
+        if (victim is not Document { IsInUse: false } document || !map.TryGetValue(document.CacheKey, out Document? cached) || cached != document)
+        {
+            return false;
+        }
+
+        Drop(document);
+        evictionCount++;
+        return true;
     }
 
     // Under the lock. Idempotent: two requests may find the same document out of date.
     private void Drop(Document document)
     {
-        if (document.RingIndex < 0)
+        if (!document.IsCached)
         {
             return;
         }
 
         bool removed = map.TryRemove(new KeyValuePair<byte[], Document>(document.CacheKey, document));
         Invariant.Check(removed);
-        Document last = ring[^1];
-        ring[document.RingIndex] = last;
-        last.RingIndex = document.RingIndex;
-        ring.RemoveAt(ring.Count - 1);
-        document.RingIndex = -1;
+        document.IsCached = false;
+        documentCount--;
         usedBytes -= document.CostBytes;
+        try
+        {
+            policy.Removed(document);
+        }
+        catch (Exception failure) when (failure is not InvariantException)
+        {
+        }
+
         document.Release();
     }
 

@@ -12,7 +12,7 @@ public class DocumentCacheTests
         public void Complete(DocumentResult result) => Assert.Fail("The source answers at once.");
     }
 
-    private static Document? Get(DocumentCache cache, string path)
+    internal static Document? Get(DocumentCache cache, string path)
     {
         byte[] key = Encoding.UTF8.GetBytes(path);
         if (cache.TryGet(key, out Document? document))

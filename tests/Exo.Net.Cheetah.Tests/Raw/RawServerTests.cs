@@ -24,7 +24,7 @@ public class RawServerTests
         private readonly SimulatedNetworkDevice inner;
         private readonly bool hasHandlers;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None, long cacheBytes = 0, Func<IEvictionPolicy>? policy = null)
         {
             hasHandlers = handlers is not null || statusPath is not null;
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
@@ -32,7 +32,7 @@ public class RawServerTests
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner, deviceName);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed, CacheBytes = cacheBytes, EvictionPolicy = policy ?? new CheetahServerOptions().EvictionPolicy }, Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24"));
         }
@@ -137,7 +137,7 @@ public class RawServerTests
         private void Send(TcpConnection connection) => Assert.True(connection.TrySend(Encoding.Latin1.GetBytes(pieces[next++])));
     }
 
-    private static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
+    internal static byte[] Body(byte[] response) => response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
 
     [Fact]
     public void The_servers_limit_is_the_stacks_and_half_open_ones_do_not_use_it_up()
@@ -377,6 +377,23 @@ public class RawServerTests
         Allocated(2000);
         Allocated(2000);
         Assert.Equal(Allocated(10), Allocated(2000));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Checksums_are_taken_where_nobody_else_computes_them(bool deviceDoes)
+    {
+        using var site = new Site(without: deviceDoes ? Ablations.None : Ablations.Offload, precompressed: ContentCodings.All);
+        Assert.True(site.Device.Features.TransmitChecksum);
+        byte[] bytes = TestServer.Bytes(100_001), variant = TestServer.Bytes(50_001, seed: 2);
+        site.Documents.Set("/a", bytes, lastModified: DateTimeOffset.UnixEpoch);
+        site.Documents.Set("/a.br", variant, lastModified: DateTimeOffset.UnixEpoch);
+        Assert.Equal(bytes, Body(site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+        Assert.Equal(variant, Body(site.Get("GET /a HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\nConnection: close\r\n\r\n")));
+        Assert.True(site.Server.Cache.TryGet("/a"u8, out Document? document));
+        Assert.Equal((!deviceDoes, !deviceDoes), (document.HasSums, document.Variants[0].HasSums));
+        document.Release();
     }
 
     [Theory]

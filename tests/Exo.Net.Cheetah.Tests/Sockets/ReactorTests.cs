@@ -98,6 +98,19 @@ public class ReactorTests
     }
 
     [Fact]
+    public async Task Nobody_takes_checksums_that_the_kernel_computes()
+    {
+        await using var server = new TestServer();
+        byte[] bytes = server.Set("/a", 100_001);
+        using RawClient client = server.Connect();
+        client.Send($"GET /a HTTP/1.1\r\n{Host}\r\n");
+        Assert.Equal(bytes, client.ReadResponse().Body);
+        Assert.True(server.Server.Cache.TryGet("/a"u8, out Document? document));
+        Assert.False(document.HasSums);
+        document.Release();
+    }
+
+    [Fact]
     public async Task A_slow_reader_gets_all_its_bytes_and_holds_up_no_one()
     {
         await using var server = new TestServer();
