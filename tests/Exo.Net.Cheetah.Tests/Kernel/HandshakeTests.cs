@@ -22,7 +22,7 @@ public class HandshakeTests
     {
         using var network = new KernelNetwork(superPackets: loss == 0, overVeth: true, takesHandlers: true);
         long bytes = loss == 0 ? 8 << 20 : 1 << 20;
-        NetworkDevice device = loss == 0 ? network.Device : new ImpairedDevice(network.Device, 4, loss, duplication, swapping);
+        NetworkDevice device = loss == 0 ? network.Device : new ImpairedDevice(network.Device, 4, new Impairments { Loss = loss, Duplication = duplication, Reordering = swapping });
         for (int i = 0; i < 5; i++)
         {
             var service = new Pattern(bytes);
