@@ -271,10 +271,10 @@ public sealed class NetworkStack : IDisposable
         }
     }
 
-    /// <summary>Takes no more connections at a port that <see cref="Listen(int, ITcpHandler)"/> was called with; those that are open stay.</summary>
+    /// <summary>Takes no more connections at a port that <see cref="Listen(int, ITcpHandler)"/> was called with; those that are open stay, those that peers have begun to open are reset.</summary>
     public void StopListening(int port) => StopListening(AllAt(port));
 
-    /// <summary>Takes no more connections at an end that <see cref="Listen(IPEndPoint, ITcpHandler)"/> was called with; those that are open stay.</summary>
+    /// <summary>Takes no more connections at an end that <see cref="Listen(IPEndPoint, ITcpHandler)"/> was called with; those that are open stay, those that peers have begun to open are reset.</summary>
     public void StopListening(IPEndPoint endPoint)
     {
         ArgumentNullException.ThrowIfNull(endPoint);

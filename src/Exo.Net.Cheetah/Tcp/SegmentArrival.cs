@@ -80,6 +80,7 @@ internal static class SegmentArrival
                     && c.State != TcpState.SynReceived && (segment.Flags & TcpFlags.Syn) == 0
                     && SequenceNumber.IsAfter(segment.Acknowledgment, c.SndUna) && SequenceNumber.IsAtOrBefore(segment.Acknowledgment, c.SndNxt))
                 {
+                    c.AckNow |= (segment.Flags & TcpFlags.Fin) != 0;   // if this ends the connection, the peer's FIN is acknowledged first: it has come again
                     Acknowledgment.Take(c, segment, lengthBytes);
                     if (c.State == TcpState.Closed)
                     {

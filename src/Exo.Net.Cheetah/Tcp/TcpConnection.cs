@@ -189,13 +189,20 @@ public sealed class TcpConnection
         }
     }
 
-    /// <summary>Gives up at once: the peer gets a reset, queued bytes are dropped (RFC 9293 section 3.10.5).</summary>
+    /// <summary>
+    /// Gives up at once: queued bytes are dropped and the peer gets a reset, unless both sides have closed and nothing but the acknowledgment of the last FIN is missing (RFC 9293
+    /// section 3.10.5): a reset could only take from the peer's application what has arrived.
+    /// </summary>
     public void Abort()
     {
         Tcp.Reclaim(this);
         if (State != TcpState.Closed)
         {
-            Tcp.SendReset(this);
+            if (!(State is TcpState.Closing or TcpState.LastAck && FinSent && QueuedBytes == 0))
+            {
+                Tcp.SendReset(this);
+            }
+
             Tcp.Close(this, TcpCloseReason.Aborted);
         }
     }

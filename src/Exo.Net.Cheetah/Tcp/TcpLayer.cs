@@ -110,7 +110,20 @@ internal sealed partial class TcpLayer : IDisposable
         }
     }
 
-    public void StopListening(ListenPoint point) => listeners.Remove(point);
+    /// <summary>Nobody listens there any more: handshakes that peers have begun with whom did are reset, and nobody hears of them.</summary>
+    public void StopListening(ListenPoint point)
+    {
+        if (listeners.Remove(point) && HalfOpenCount > 0)
+        {
+            foreach (TcpConnection c in Table.ToList())
+            {
+                if (c is { State: TcpState.SynReceived, IsAccepted: true } && !(TryFindListener(c.Key.Local, c.Key.LocalPort, out ITcpHandler? handler) && handler == c.Handler))
+                {
+                    c.Abort();
+                }
+            }
+        }
+    }
 
     // The one that says most about the address.
     private bool TryFindListener(InternetAddress local, ushort port, [NotNullWhen(true)] out ITcpHandler? handler) =>

@@ -21,7 +21,7 @@ public class BadWireKernelTests
     {
         ["1 % lost"] = (new() { Loss = 0.01 }, 16),
         ["5 % lost"] = (new() { Loss = 0.05 }, 32),
-        ["20 % lost"] = (new() { Loss = 0.2 }, 256),
+        ["20 % lost"] = (new() { Loss = 0.2 }, 384),
         ["10 % out of order"] = (new() { Reordering = 0.1 }, 16),
         ["10 % twice"] = (new() { Duplication = 0.1 }, 16),
         ["2 % damaged"] = (new() { Corruption = 0.02 }, 16),

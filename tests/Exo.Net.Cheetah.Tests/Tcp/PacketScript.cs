@@ -17,8 +17,9 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// a call of the application, and what must be true. Numbers count from each side's initial sequence number; time is simulated.
 /// <code>
 /// # a comment
+/// only IPv4                   numbers that hold for one version of IP; other scripts run over both, where a maximum segment told by the stack is 20 bytes less over IPv6
 /// option TimeWait=1           a setting in seconds or a number, before anything else; peer-iss=N sets where the peer counts from
-/// listen | connect | send N | close | full-close | abort | pause | resume | take N
+/// listen | stop-listening | connect | send N | send N close | close | full-close | abort | pause | resume | take N
 /// +0.2 &lt; S. 0:0(0) ack 1 win 1000 &lt;mss 1000,sackOK,wscale 7,TS val 5 ecr 0&gt;     arrives, after so many seconds
 /// +0.2 &gt; P. 1:101(100) ack 1 win 500 &lt;ecr 5,sack 1:2&gt;                           is the next to leave, after so many seconds; parts left out are not looked at
 /// too-big MTU N               a router says so of our segment N
@@ -28,8 +29,8 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// </summary>
 internal sealed partial class PacketScript : ITcpHandler, IDisposable
 {
-    private static readonly InternetAddress Own = InternetAddress.Parse("10.0.0.1"), Peer = InternetAddress.Parse("10.0.0.2");
-
+    private readonly InternetAddress own, peer;
+    private readonly bool isV6;
     private readonly FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
     private readonly ScriptedDevice device;
     private readonly VirtualTime time = new();
@@ -45,18 +46,24 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
     private TcpCloseReason? closed;
     private string line = string.Empty;
 
-    public PacketScript()
+    private PacketScript(bool isV6)
     {
+        this.isV6 = isV6;
+        own = InternetAddress.Parse(isV6 ? "fd00::1" : "10.0.0.1");
+        peer = InternetAddress.Parse(isV6 ? "fd00::2" : "10.0.0.2");
         device = new ScriptedDevice(frames);
         options = new NetworkStackOptions
         {
-            Addresses = [InterfaceAddress.Parse("10.0.0.1/24")], Time = time, Seed = 1, ReceiveWindowBytes = 64_000,
+            Addresses = [new InterfaceAddress(own, isV6 ? 64 : 24)], Time = time, Seed = 1, ReceiveWindowBytes = 64_000,
         };
     }
 
-    public static void Run(string text)
+    /// <summary>Whether a script is for a version of IP.</summary>
+    public static bool IsFor(string text, bool isV6) => !text.Split('\n').Contains(isV6 ? "only IPv4" : "only IPv6");
+
+    public static void Run(string text, bool isV6)
     {
-        using var script = new PacketScript();
+        using var script = new PacketScript(isV6);
         int number = 0;
         foreach (string raw in text.Split('\n'))
         {
@@ -104,7 +111,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             {
                 stack = new NetworkStack(device, options);
                 stack.Poll();
-                stack.Link.Neighbors.Learn(Peer, new MacAddress(0x02_00_00_00_00_02), mayAdd: true, stack.NowUs);
+                stack.Link.Neighbors.Learn(peer, new MacAddress(0x02_00_00_00_00_02), mayAdd: true, stack.NowUs);
             }
 
             return stack;
@@ -116,20 +123,32 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         string[] words = code.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         switch (words[0])
         {
+            case "only":
+                Equal(words[1], isV6 ? "IPv6" : "IPv4");
+                return;
             case "option":
                 Option(words[1].Split('='));
                 return;
             case "listen":
                 Stack.Listen(80, this);
                 return;
+            case "stop-listening":
+                Stack.StopListening(80);
+                Stack.Poll();
+                return;
             case "connect":
                 peerPort = 80;
-                connection = Stack.Connect(new IPEndPoint(Peer.ToIPAddress(), 80), this);
+                connection = Stack.Connect(new IPEndPoint(peer.ToIPAddress(), 80), this);
                 ownPort = (ushort)connection.LocalEndPoint.Port;
                 Stack.Poll();
                 return;
             case "send":
                 Assert.True(connection!.TrySend(new byte[int.Parse(words[1], CultureInfo.InvariantCulture)]), line);
+                if (words is [_, _, "close"])
+                {
+                    connection.CloseSend();
+                }
+
                 Stack.Poll();
                 return;
             case "close":
@@ -230,28 +249,56 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         var segment = new TcpSegment(
             peerPort, ownPort, peerStart + (uint)Number(match, "start"), match.Groups["ack"].Success ? ownStart + (uint)Number(match, "ack") : 0,
             Flags(match), (ushort)(match.Groups["win"].Success ? Number(match, "win") : 65535), Options(match.Groups["options"].Value));
-        byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + segment.SizeBytes + length];
-        new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), EtherType.Ipv4).Emit(frame);
-        new Ipv4Packet(Peer, Own, IpProtocol.Tcp, segment.SizeBytes + length).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
-        segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes));
+        byte[] packet = new byte[segment.SizeBytes + length];
+        segment.Emit(packet);
+        Arrive(IpProtocol.Tcp, packet);
+    }
+
+    private void Arrive(IpProtocol protocol, ReadOnlySpan<byte> payload)
+    {
+        int headBytes = EthernetFrame.SizeBytes + IpHead(default, peer, own, protocol, 0);
+        byte[] frame = new byte[headBytes + payload.Length];
+        new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), isV6 ? EtherType.Ipv6 : EtherType.Ipv4).Emit(frame);
+        IpHead(frame.AsSpan(EthernetFrame.SizeBytes), peer, own, protocol, payload.Length);
+        payload.CopyTo(frame.AsSpan(headBytes));
         device.Arrive(frame);
         Stack.Poll();
     }
 
+    // Writes a head if there is room for one; its length.
+    private int IpHead(Span<byte> bytes, InternetAddress source, InternetAddress destination, IpProtocol protocol, int payloadBytes)
+    {
+        if (!bytes.IsEmpty && isV6)
+        {
+            new Ipv6Packet(source, destination, protocol, payloadBytes).Emit(bytes);
+        }
+        else if (!bytes.IsEmpty)
+        {
+            new Ipv4Packet(source, destination, protocol, payloadBytes).Emit(bytes);
+        }
+
+        return isV6 ? Ipv6Packet.SizeBytes : Ipv4Packet.SizeBytes;
+    }
+
     private void TooBig(uint mtuBytes, uint start)
     {
-        const int Quoted = Ipv4Packet.SizeBytes + 8, Outer = EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes;
-        byte[] frame = new byte[Outer + IcmpMessage.SizeBytes + Quoted];
-        new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), EtherType.Ipv4).Emit(frame);
-        new Ipv4Packet(Peer, Own, IpProtocol.Icmpv4, IcmpMessage.SizeBytes + Quoted).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
-        Span<byte> body = frame.AsSpan(Outer + IcmpMessage.SizeBytes);
-        new Ipv4Packet(Own, Peer, IpProtocol.Tcp, 1000).Emit(body);
-        BinaryPrimitives.WriteUInt16BigEndian(body[20..], ownPort);
-        BinaryPrimitives.WriteUInt16BigEndian(body[22..], peerPort);
-        BinaryPrimitives.WriteUInt32BigEndian(body[24..], ownStart + start);
-        new IcmpMessage(3, 4, mtuBytes).EmitV4(frame.AsSpan(Outer));
-        device.Arrive(frame);
-        Stack.Poll();
+        int ipBytes = IpHead(default, own, peer, IpProtocol.Tcp, 0);
+        byte[] message = new byte[IcmpMessage.SizeBytes + ipBytes + 8];
+        Span<byte> quoted = message.AsSpan(IcmpMessage.SizeBytes);
+        IpHead(quoted, own, peer, IpProtocol.Tcp, 1000);
+        BinaryPrimitives.WriteUInt16BigEndian(quoted[ipBytes..], ownPort);
+        BinaryPrimitives.WriteUInt16BigEndian(quoted[(ipBytes + 2)..], peerPort);
+        BinaryPrimitives.WriteUInt32BigEndian(quoted[(ipBytes + 4)..], ownStart + start);
+        if (isV6)
+        {
+            new IcmpMessage(IcmpMessage.TooBigV6, 0, mtuBytes).EmitV6(peer, own, message);
+        }
+        else
+        {
+            new IcmpMessage(IcmpMessage.UnreachableV4, 4, mtuBytes).EmitV4(message);
+        }
+
+        Arrive(isV6 ? IpProtocol.Icmpv6 : IpProtocol.Icmpv4, message);
     }
 
     private void Expect(Match match, TimeSpan delay)
@@ -291,7 +338,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         switch (words[0])
         {
             case "mss":
-                return options.MaximumSegmentBytes == int.Parse(words[1], CultureInfo.InvariantCulture);
+                return options.MaximumSegmentBytes == int.Parse(words[1], CultureInfo.InvariantCulture) - (isV6 ? Ipv6Packet.SizeBytes - Ipv4Packet.SizeBytes : 0);
             case "wscale":
                 return options.HasWindowScale && options.WindowScale == int.Parse(words[1], CultureInfo.InvariantCulture);
             case "sackOK":

@@ -43,10 +43,10 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
                 payload += slice.LengthBytes;
             }
 
-            if (EthernetFrame.TryParse(header, out EthernetFrame ethernet, out ReadOnlySpan<byte> ip) && ethernet.Type == EtherType.Ipv4
-                && Ipv4Packet.TryParseHead(ip, ushort.MaxValue, out Ipv4Packet v4, out int headerBytes) && v4.Protocol == IpProtocol.Tcp)
+            Assert.True(EthernetFrame.TryParse(header, out _, out ReadOnlySpan<byte> ip));
+            if (Tcp(ip) is { IsEmpty: false } tcp)
             {
-                Assert.True(TcpSegment.TryParse(ip[headerBytes..], out TcpSegment segment, out _));
+                Assert.True(TcpSegment.TryParse(tcp, out TcpSegment segment, out _));
                 Sent.Enqueue((segment, payload));
                 using var bytes = new MemoryStream();
                 foreach (PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
@@ -63,6 +63,16 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
         }
 
         return packets.Length;
+    }
+
+    private static ReadOnlySpan<byte> Tcp(ReadOnlySpan<byte> ip)
+    {
+        if (Ipv4Packet.TryParseHead(ip, ushort.MaxValue, out Ipv4Packet v4, out int headerBytes))
+        {
+            return v4.Protocol == IpProtocol.Tcp ? ip[headerBytes..] : default;
+        }
+
+        return Ipv6Packet.TryParseHead(ip, ushort.MaxValue + Ipv6Packet.SizeBytes, out Ipv6Packet v6) && v6.NextHeader == IpProtocol.Tcp ? ip[Ipv6Packet.SizeBytes..] : default;
     }
 
     protected override int ReceiveInto(ReceiveBatch batch)
