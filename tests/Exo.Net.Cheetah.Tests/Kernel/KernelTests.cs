@@ -322,29 +322,20 @@ public class KernelTests
         return response[(response.AsSpan().IndexOf("\r\n\r\n"u8) + 4)..];
     }
 
-    internal static void Exchange(Socket socket, long bytes)
+    internal static void Exchange(Socket socket, long bytes, Action<long>? progress = null)
     {
         socket.ReceiveTimeout = socket.SendTimeout = 60_000;
+        SocketException? failure = null;
         var sending = new Thread(() =>
         {
-            byte[] buffer = new byte[65536];
-            for (long sent = 0; sent < bytes;)
+            try
             {
-                int count = (int)Math.Min(buffer.Length, bytes - sent);
-                for (int i = 0; i < count; i++)
-                {
-                    buffer[i] = Pattern.At(sent + i);
-                }
-
-                for (int done = 0; done < count;)
-                {
-                    done += socket.Send(buffer, done, count - done, SocketFlags.None);
-                }
-
-                sent += count;
+                Send(socket, bytes);
             }
-
-            socket.Shutdown(SocketShutdown.Send);
+            catch (SocketException e)
+            {
+                failure = e;
+            }
         });
         sending.Start();
         byte[] received = new byte[65536];
@@ -366,9 +357,33 @@ public class KernelTests
             }
 
             total += count;
+            progress?.Invoke(total);
         }
 
         sending.Join();
+        Assert.Null(failure);
         Assert.Equal(bytes, total);
+    }
+
+    private static void Send(Socket socket, long bytes)
+    {
+        byte[] buffer = new byte[65536];
+        for (long sent = 0; sent < bytes;)
+        {
+            int count = (int)Math.Min(buffer.Length, bytes - sent);
+            for (int i = 0; i < count; i++)
+            {
+                buffer[i] = Pattern.At(sent + i);
+            }
+
+            for (int done = 0; done < count;)
+            {
+                done += socket.Send(buffer, done, count - done, SocketFlags.None);
+            }
+
+            sent += count;
+        }
+
+        socket.Shutdown(SocketShutdown.Send);
     }
 }

@@ -13,10 +13,9 @@ internal sealed class Polled : IDisposable
     private readonly Thread thread;
     private Exception? failure;
 
-    public Polled(NetworkDevice device, Action<NetworkStack> begin)
+    public Polled(NetworkDevice device, Action<NetworkStack> begin, NetworkStackOptions? options = null)
     {
-        Stack = new NetworkStack(
-            device, new NetworkStackOptions { Addresses = [InterfaceAddress.Parse("10.9.0.2/24"), InterfaceAddress.Parse("fd09::2/64")] });
+        Stack = new NetworkStack(device, options ?? Options);
         begin(Stack);
         thread = new Thread(() =>
         {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Exo.Net.Cheetah.Tests.Kernel;
+
+/// <summary>A network namespace of its own, empty but for a loopback interface that is down. Gone when disposed, with all interfaces in it.</summary>
+internal sealed partial class NetworkNamespace : IDisposable
+{
+    private const int NewNetworkNamespace = 0x40000000;
+
+    private static int s_number;
+
+    public NetworkNamespace()
+    {
+        Name = $"exo-tcp-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
+        Host("ip", "netns", "add", Name);
+    }
+
+    public string Name { get; }
+
+    /// <summary>Runs something on a thread that lives in the namespace; sockets made there stay there.</summary>
+    public T In<T>(Func<T> action)
+    {
+        T result = default!;
+        ExceptionDispatchInfo? failure = null;
+        Thread thread = new(() =>
+        {
+            try
+            {
+                using SafeFileHandle file = File.OpenHandle($"/run/netns/{Name}");
+                Assert.Equal(0, SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace));
+                result = action();
+            }
+            catch (Exception e)
+            {
+                failure = ExceptionDispatchInfo.Capture(e);
+            }
+        });
+        thread.Start();
+        thread.Join();
+        failure?.Throw();
+        return result;
+    }
+
+    /// <summary>Runs a program in the namespace; its output.</summary>
+    public byte[] Run(string program, params string[] arguments) => Host("ip", ["netns", "exec", Name, program, .. arguments]);
+
+    /// <summary>Says something about the namespace: <c>ip -n</c> and these words.</summary>
+    public void Ip(string words) => Host("ip", ["-n", Name, .. words.Split(' ')]);
+
+    public void Dispose() => Host("ip", "netns", "del", Name);
+
+    private static byte[] Host(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var output = new MemoryStream();
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        process.StandardOutput.BaseStream.CopyTo(output);
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)}: {errors.Result}");
+        return output.ToArray();
+    }
+
+    [LibraryImport("libc", EntryPoint = "setns", SetLastError = true)]
+    private static partial int SetNamespace(int descriptor, int kind);
+}
