@@ -211,6 +211,13 @@ internal sealed partial class RawReactor
             return;
         }
 
+        if (client.IsClosing && client.Tcp.State == TcpState.FinWait2)
+        {
+            // Everything has arrived, and the client, which may be slow to read it, has not closed. It is forgotten without a word: a reset would take from it what it has not read.
+            stack.Tcp.Close(client.Tcp, TcpCloseReason.Aborted);
+            return;
+        }
+
         timeOutCount += client.IsClosing && client.Tcp.QueuedBytes == 0 ? 0 : 1;
         client.Tcp.Abort();
     }

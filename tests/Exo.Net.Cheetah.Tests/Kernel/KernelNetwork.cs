@@ -6,14 +6,14 @@ using Exo.Tests;
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
 /// <summary>
-/// A network namespace of its own with a TAP in it, or a veth pair: the kernel's TCP at 10.9.0.1 and fd09::1, and a device for a stack of ours at the other end. Gone when
+/// A network namespace of its own with a TAP in it, or a veth pair, for a packet socket or AF_XDP: the kernel's TCP at 10.9.0.1 and fd09::1, and a device for a stack of ours at the other end. Gone when
 /// disposed.
 /// </summary>
 internal sealed class KernelNetwork : IDisposable
 {
     private readonly NetworkNamespace space;
 
-    public KernelNetwork(bool superPackets = true, bool overVeth = false, bool takesHandlers = false, int? transmitRingSlots = null)
+    public KernelNetwork(bool superPackets = true, bool overVeth = false, bool takesHandlers = false, int? transmitRingSlots = null, XdpMode? xdp = null)
     {
         Requires.Root();
         Requires.Program("ip");
@@ -22,11 +22,23 @@ internal sealed class KernelNetwork : IDisposable
         space = new NetworkNamespace();
         try
         {
-            if (overVeth)
+            if (overVeth || xdp is not null)
             {
                 space.Ip("link add exo-tap type veth peer name exo-v");
                 space.Ip("link set exo-v addrgenmode none up");
-                Device = In(() => PacketSocketDevice.Open("exo-v", Frames, transmitRingSlots is { } slots ? new PacketSocketOptions { TakesHandlers = takesHandlers, TransmitRingSlots = slots } : new PacketSocketOptions { TakesHandlers = takesHandlers }));
+                Device = In<NetworkDevice>(() =>
+                {
+                    if (xdp is not { } mode)
+                    {
+                        PacketSocketOptions options = new() { TakesHandlers = takesHandlers };
+                        return PacketSocketDevice.Open("exo-v", Frames, transmitRingSlots is { } slots ? options with { TransmitRingSlots = slots } : options);
+                    }
+
+                    // AF_XDP is not told of checksums that a virtual peer has left open.
+                    using NetworkLink peer = NetworkLink.Open("exo-tap");
+                    peer.SetTransmitChecksumOffload(false);
+                    return XdpDevice.Open("exo-v", Frames, new XdpOptions { Mode = mode });
+                });
             }
             else
             {

@@ -14,7 +14,7 @@ using Exo.Tests;
 namespace Exo.Net.Cheetah.Tests.Kernel;
 
 /// <summary>
-/// The kernel's TCP as peer, through a TAP in a namespace, or a packet socket on veth. EXO_TCP_MIB sets how much is sent each way (24 in a usual run). Over bad wires: <see cref="BadWireKernelTests"/>.
+/// The kernel's TCP as peer, through a TAP in a namespace, or a packet socket or AF_XDP on veth. EXO_TCP_MIB sets how much is sent each way (24 in a usual run). Over bad wires: <see cref="BadWireKernelTests"/>.
 /// </summary>
 public class KernelTests
 {
@@ -26,9 +26,13 @@ public class KernelTests
     [InlineData("fd09::2", false)]
     [InlineData("10.9.0.2", true)]
     [InlineData("fd09::2", true)]
-    public void The_kernel_connects_and_every_byte_arrives_both_ways(string address, bool overVeth)
+    [InlineData("10.9.0.2", false, XdpMode.Driver)]
+    [InlineData("fd09::2", false, XdpMode.Driver)]
+    [InlineData("10.9.0.2", false, XdpMode.Generic)]
+    [InlineData("fd09::2", false, XdpMode.Generic)]
+    public void The_kernel_connects_and_every_byte_arrives_both_ways(string address, bool overVeth, XdpMode? xdp = null)
     {
-        using var network = new KernelNetwork(overVeth: overVeth);
+        using var network = new KernelNetwork(overVeth: overVeth, xdp: xdp);
         long bytes = TransferBytes;
         var service = new Pattern(bytes);
         using var polled = new Polled(network.Device, stack => stack.Listen(80, service));
@@ -43,9 +47,13 @@ public class KernelTests
     [Theory]
     [InlineData("10.9.0.1")]
     [InlineData("fd09::1")]
-    public void The_kernel_accepts_and_every_byte_arrives_both_ways(string address)
+    [InlineData("10.9.0.1", XdpMode.Driver)]
+    [InlineData("fd09::1", XdpMode.Driver)]
+    [InlineData("10.9.0.1", XdpMode.Generic)]
+    [InlineData("fd09::1", XdpMode.Generic)]
+    public void The_kernel_accepts_and_every_byte_arrives_both_ways(string address, XdpMode? xdp = null)
     {
-        using var network = new KernelNetwork();
+        using var network = new KernelNetwork(xdp: xdp);
         long bytes = TransferBytes;
         var client = new Pattern(bytes);
         IPAddress at = IPAddress.Parse(address);

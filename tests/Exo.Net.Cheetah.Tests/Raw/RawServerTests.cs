@@ -24,18 +24,22 @@ public class RawServerTests
         private readonly SimulatedNetworkDevice inner;
         private readonly bool hasHandlers;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None, long cacheBytes = 0, Func<IEvictionPolicy>? policy = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None, long cacheBytes = 0, Func<IEvictionPolicy>? policy = null, int connectionsMax = 65_536, Func<MemoryDocumentSource, IDocumentSource>? wrap = null)
         {
-            hasHandlers = handlers is not null || statusPath is not null;
+            hasHandlers = handlers is not null || statusPath is not null || wrap is not null;
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner, deviceName);
             Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24") with { Without = without }, EndPoint = new IPEndPoint(IPAddress.Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed, CacheBytes = cacheBytes, EvictionPolicy = policy ?? new CheetahServerOptions().EvictionPolicy }, Documents, Frames);
+                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24", "fd00::2/64") with { Without = without }, ConnectionsMax = connectionsMax, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed, CacheBytes = cacheBytes, EvictionPolicy = policy ?? new CheetahServerOptions().EvictionPolicy }, wrap?.Invoke(Documents) ?? Documents, Frames);
             Reactor = Server.StartRaw(Device);
-            Client = new NetworkStack(client, Network("10.0.0.1/24"));
+            Client = new NetworkStack(client, Network("10.0.0.1/24", "fd00::1/64"));
         }
+
+        public static IPEndPoint V4 { get; } = new(IPAddress.Parse("10.0.0.2"), 80);
+
+        public static IPEndPoint V6 { get; } = new(IPAddress.Parse("fd00::2"), 80);
 
         public VirtualTime Time { get; } = new();
 
@@ -60,9 +64,17 @@ public class RawServerTests
 
         public byte[] Get(Peer peer, TimeSpan? most = null)
         {
-            Client.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), peer);
-            TimeSpan end = Time.Elapsed + (most ?? TimeSpan.FromMinutes(5));
-            while (!peer.IsClosed && Time.Elapsed < end)
+            Client.Connect(V4, peer);
+            Assert.True(Until(() => peer.IsClosed, most ?? TimeSpan.FromMinutes(5)));
+            return [.. peer.Bytes];
+        }
+
+        /// <summary>Runs until a condition holds, at most so long on the simulated clock.</summary>
+        public bool Until(Func<bool> condition, TimeSpan most)
+        {
+            TimeSpan end = Time.Elapsed + most;
+            bool holds;
+            while (!(holds = condition()) && Time.Elapsed < end)
             {
                 int came = Client.Poll();
                 long before = GC.GetAllocatedBytesForCurrentThread() - Device.AllocatedBytes;
@@ -89,8 +101,7 @@ public class RawServerTests
                 Time.Advance(step > TimeSpan.Zero ? step : TimeSpan.FromTicks(1));
             }
 
-            Assert.True(peer.IsClosed);
-            return [.. peer.Bytes];
+            return holds;
         }
 
         public void Dispose()
@@ -101,7 +112,7 @@ public class RawServerTests
             Frames.Dispose();
         }
 
-        private NetworkStackOptions Network(string address) => new() { Addresses = [InterfaceAddress.Parse(address)], Time = Time, Seed = 5 };
+        private NetworkStackOptions Network(params string[] addresses) => new() { Addresses = [.. addresses.Select(InterfaceAddress.Parse)], Time = Time, Seed = 5 };
     }
 
     /// <summary>Sends pieces, each when something has come back for the one before it.</summary>
@@ -264,7 +275,7 @@ public class RawServerTests
         site.Documents.Set("/a", TestServer.Bytes(1000));
         site.Device.Traces = true;
         site.Get("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        string[] sent = [.. site.Device.Trace.Where(line => line.StartsWith('>') && !line.Contains("arp", StringComparison.Ordinal))];
+        string[] sent = [.. site.Device.Trace.Where(line => line.StartsWith('>') && !line.Contains("arp", StringComparison.Ordinal) && !line.Contains("icmp6", StringComparison.Ordinal))];
         Assert.Equal(1, site.Device.DataPacketsSent);
 
         // SYN and ACK; the response, which acknowledges the request and closes; the acknowledgment of the client's FIN.

@@ -11,56 +11,72 @@ public class HttpSemanticsTests
 
     private static string Status(string response) => response.Split("\r\n")[0]["HTTP/1.1 ".Length..];
 
+    /// <summary>Requests, the status of the response, and parts of it; for documents as <see cref="Fill"/> makes them.</summary>
+    public static TheoryData<string, string, string> Requests { get; } = new()
+    {
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Type: text/plain; charset=utf-8|Content-Length: 10|Accept-Ranges: bytes|Last-Modified: Tue, 06 May 2025 07:08:09 GMT|ETag: \"|Date: Fri, 02 Jan 2026 03:04:05 GMT" },
+        { "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Type: text/html; charset=utf-8|Content-Length: 20" },
+        { "GET /dir/ HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 30" },
+        { "GET /dir?q=1 HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /dir/?q=1|Content-Length: 0" },
+        { "GET /dir HTTP/1.0\r\n\r\n", "301 Moved Permanently", "Location: /dir/" },
+        { "GET //dir HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /dir/\r\n" },
+        { "GET /sp%20ace HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /sp%20ace/\r\n" },
+        { "GET http://h/a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 20" },
+        { "GET /./dir/../a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /%61.txt?x HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /empty HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 0" },
+        { "GET /nope HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found", "Content-Type: text/html" },
+        { "GET /../a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "400 Bad Request", "Content-Length: " },
+        { "GET /a%2ftxt HTTP/1.1\r\nHost: h\r\n\r\n", "400 Bad Request", "Content-Length: " },
+        { "POST /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed", "Allow: GET, HEAD" },
+        { "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD" },
+        { "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD" },
+        { "BREW / HTTP/1.1\r\nHost: h\r\n\r\n", "501 Not Implemented", "Content-Length: " },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", "417 Expectation Failed", "Connection: close" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: gold\r\n\r\n", "417 Expectation Failed", "" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411 Length Required", "Connection: close" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n\r\n", "413 Content Too Large", "Connection: close" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "200 OK", "Connection: close" },
+        { "GET /a.txt HTTP/1.0\r\n\r\n", "200 OK", "Connection: close" },
+        { "GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "200 OK", "Connection: keep-alive" },
+        { "GET /a.txt HTTP/1.1\nHost: h\n\n", "400 Bad Request", "Connection: close" },
+        { "GET /a.txt HTTP/3.0\r\n\r\n", "505 HTTP Version Not Supported", "Connection: close" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=2-4\r\n\r\n", "206 Partial Content", "Content-Range: bytes 2-4/10|Content-Length: 3|ETag: |Content-Type: text/plain" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=-4\r\n\r\n", "206 Partial Content", "Content-Range: bytes 6-9/10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=10-\r\n\r\n", "416 Range Not Satisfiable", "Content-Range: bytes */10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=4-2\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=0-1\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nIf-Range: \"no\"\r\n\r\n", "200 OK", "Content-Length: 10" },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n", "304 Not Modified", "ETag: |Last-Modified: |Date: " },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Modified-Since: Tue, 06 May 2025 07:08:09 GMT\r\n\r\n", "304 Not Modified", "ETag: " },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Modified-Since: Tue, 06 May 2025 07:08:08 GMT\r\n\r\n", "200 OK", "ETag: " },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Match: \"no\"\r\n\r\n", "412 Precondition Failed", "Content-Length: " },
+        { "GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Unmodified-Since: Mon, 05 May 2025 07:08:09 GMT\r\n\r\n", "412 Precondition Failed", "" },
+    };
+
+    /// <summary>The documents that the requests are about.</summary>
+    internal static void Fill(Action<string, int> set)
+    {
+        set("/a.txt", 10);
+        set("/index.html", 20);
+        set("/dir/index.html", 30);
+        set("/sp ace/x", 1);
+        set("/empty", 0);
+    }
+
     [Theory]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Type: text/plain; charset=utf-8|Content-Length: 10|Accept-Ranges: bytes|Last-Modified: Tue, 06 May 2025 07:08:09 GMT|ETag: \"|Date: Fri, 02 Jan 2026 03:04:05 GMT")]
-    [InlineData("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Type: text/html; charset=utf-8|Content-Length: 20")]
-    [InlineData("GET /dir/ HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 30")]
-    [InlineData("GET /dir?q=1 HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /dir/?q=1|Content-Length: 0")]
-    [InlineData("GET /dir HTTP/1.0\r\n\r\n", "301 Moved Permanently", "Location: /dir/")]
-    [InlineData("GET //dir HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /dir/\r\n")]
-    [InlineData("GET /sp%20ace HTTP/1.1\r\nHost: h\r\n\r\n", "308 Permanent Redirect", "Location: /sp%20ace/\r\n")]
-    [InlineData("GET http://h/a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 20")]
-    [InlineData("GET /./dir/../a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /%61.txt?x HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /empty HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK", "Content-Length: 0")]
-    [InlineData("GET /nope HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found", "Content-Type: text/html")]
-    [InlineData("GET /../a.txt HTTP/1.1\r\nHost: h\r\n\r\n", "400 Bad Request", "Content-Length: ")]
-    [InlineData("GET /a%2ftxt HTTP/1.1\r\nHost: h\r\n\r\n", "400 Bad Request", "Content-Length: ")]
-    [InlineData("POST /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed", "Allow: GET, HEAD")]
-    [InlineData("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD")]
-    [InlineData("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD")]
-    [InlineData("BREW / HTTP/1.1\r\nHost: h\r\n\r\n", "501 Not Implemented", "Content-Length: ")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", "417 Expectation Failed", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nExpect: gold\r\n\r\n", "417 Expectation Failed", "")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411 Length Required", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n\r\n", "413 Content Too Large", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "200 OK", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.0\r\n\r\n", "200 OK", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "200 OK", "Connection: keep-alive")]
-    [InlineData("GET /a.txt HTTP/1.1\nHost: h\n\n", "400 Bad Request", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/3.0\r\n\r\n", "505 HTTP Version Not Supported", "Connection: close")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=2-4\r\n\r\n", "206 Partial Content", "Content-Range: bytes 2-4/10|Content-Length: 3|ETag: |Content-Type: text/plain")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=-4\r\n\r\n", "206 Partial Content", "Content-Range: bytes 6-9/10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=10-\r\n\r\n", "416 Range Not Satisfiable", "Content-Range: bytes */10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=4-2\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=0-1\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nIf-Range: \"no\"\r\n\r\n", "200 OK", "Content-Length: 10")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n", "304 Not Modified", "ETag: |Last-Modified: |Date: ")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Modified-Since: Tue, 06 May 2025 07:08:09 GMT\r\n\r\n", "304 Not Modified", "ETag: ")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Modified-Since: Tue, 06 May 2025 07:08:08 GMT\r\n\r\n", "200 OK", "ETag: ")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Match: \"no\"\r\n\r\n", "412 Precondition Failed", "Content-Length: ")]
-    [InlineData("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Unmodified-Since: Mon, 05 May 2025 07:08:09 GMT\r\n\r\n", "412 Precondition Failed", "")]
+    [MemberData(nameof(Requests))]
     public async Task A_request_gets_its_response(string request, string status, string parts)
     {
         await using var server = new TestServer(options: TestServer.Options(new StandingClock()));
-        server.Set("/a.txt", 10);
-        server.Set("/index.html", 20);
-        server.Set("/dir/index.html", 30);
-        server.Set("/sp ace/x", 1);
-        server.Set("/empty", 0);
-        string response = server.Exchange(request);
+        Fill((path, count) => server.Set(path, count));
+        Check(server.Exchange(request), status, parts);
+    }
+
+    internal static void Check(string response, string status, string parts)
+    {
         Assert.Equal(status, Status(response));
         Assert.All(parts.Split('|'), part => Assert.Contains(part, response, StringComparison.Ordinal));
         string body = response[(response.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..];

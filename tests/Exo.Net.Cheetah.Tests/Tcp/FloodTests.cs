@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using System.Net;
+using System.Buffers.Binary;
 using CsCheck;
 using Exo.Core.Memory;
 using Exo.Core.Net;
@@ -10,14 +10,19 @@ using Exo.Simulation.Timing;
 
 namespace Exo.Net.Cheetah.Tests.Tcp;
 
-/// <summary>Hostile traffic: memory stays bounded, answers stay few, and a connection that was there goes on.</summary>
-public sealed class FloodTests : IDisposable
-{
-    private const string OwnText = "10.0.0.1", PeerText = "10.0.0.2";
+/// <summary>Over IPv4.</summary>
+public sealed class FloodV4Tests() : FloodTests(isV6: false);
 
-    private static readonly InternetAddress Own = InternetAddress.Parse(OwnText), Peer = InternetAddress.Parse(PeerText);
+/// <summary>Over IPv6.</summary>
+public sealed class FloodV6Tests() : FloodTests(isV6: true);
+
+/// <summary>Hostile traffic: memory stays bounded, answers stay few, and a connection that was there goes on.</summary>
+public abstract class FloodTests : IDisposable
+{
     private static readonly MacAddress OwnHardware = new(0x02_00_00_00_00_01), PeerHardware = new(0x02_00_00_00_00_02);
 
+    private readonly bool isV6;
+    private readonly InternetAddress own, peer;
     private readonly FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16 << 20 });
     private readonly VirtualTime time = new();
     private readonly ScriptedDevice device;
@@ -25,16 +30,19 @@ public sealed class FloodTests : IDisposable
     private readonly Pattern service = new(0, closesWhenSent: false);
     private uint ownNext;
 
-    public FloodTests()
+    protected FloodTests(bool isV6)
     {
+        this.isV6 = isV6;
+        own = InternetAddress.Parse(isV6 ? "fd00::1" : "10.0.0.1");
+        peer = InternetAddress.Parse(isV6 ? "fd00::2" : "10.0.0.2");
         device = new ScriptedDevice(frames);
         stack = new NetworkStack(device, new NetworkStackOptions
         {
-            Addresses = [InterfaceAddress.Parse(OwnText + "/24"), InterfaceAddress.Parse("fd00::1/64")],
+            Addresses = [InterfaceAddress.Parse("10.0.0.1/24"), InterfaceAddress.Parse("fd00::1/64")],
             Time = time, Seed = 9, ReceiveWindowBytes = 64_000, HalfOpenMax = 100, ReceiveMemoryBytesMax = 1 << 20,
         });
         stack.Poll();
-        stack.Link.Neighbors.Learn(Peer, PeerHardware, mayAdd: true, stack.NowUs);
+        stack.Link.Neighbors.Learn(peer, PeerHardware, mayAdd: true, stack.NowUs);
         stack.Listen(80, service);
         Establish();
     }
@@ -45,14 +53,29 @@ public sealed class FloodTests : IDisposable
         frames.Dispose();
     }
 
-    private static byte[] Frame(InternetAddress source, in TcpSegment segment, ReadOnlySpan<byte> payload)
+    private int IpBytes => isV6 ? Ipv6Packet.SizeBytes : Ipv4Packet.SizeBytes;
+
+    private byte[] Frame(InternetAddress source, in TcpSegment segment, ReadOnlySpan<byte> payload)
     {
-        byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + segment.SizeBytes + payload.Length];
-        new EthernetFrame(OwnHardware, PeerHardware, EtherType.Ipv4).Emit(frame);
-        new Ipv4Packet(source, Own, IpProtocol.Tcp, segment.SizeBytes + payload.Length).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
-        segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes));
-        payload.CopyTo(frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + segment.SizeBytes));
+        byte[] frame = new byte[EthernetFrame.SizeBytes + IpBytes + segment.SizeBytes + payload.Length];
+        Heads(frame, source);
+        segment.Emit(frame.AsSpan(EthernetFrame.SizeBytes + IpBytes));
+        payload.CopyTo(frame.AsSpan(EthernetFrame.SizeBytes + IpBytes + segment.SizeBytes));
         return frame;
+    }
+
+    private void Heads(Span<byte> frame, InternetAddress source)
+    {
+        new EthernetFrame(OwnHardware, PeerHardware, isV6 ? EtherType.Ipv6 : EtherType.Ipv4).Emit(frame);
+        int payloadBytes = frame.Length - EthernetFrame.SizeBytes - IpBytes;
+        if (isV6)
+        {
+            new Ipv6Packet(source, own, IpProtocol.Tcp, payloadBytes).Emit(frame[EthernetFrame.SizeBytes..]);
+        }
+        else
+        {
+            new Ipv4Packet(source, own, IpProtocol.Tcp, payloadBytes).Emit(frame[EthernetFrame.SizeBytes..]);
+        }
     }
 
     private static TcpSegment Segment(TcpFlags flags, uint sequence, uint acknowledgment = 0, ushort port = 4000) =>
@@ -60,10 +83,10 @@ public sealed class FloodTests : IDisposable
 
     private void Establish()
     {
-        device.Arrive(Frame(Peer, Segment(TcpFlags.Syn, 0), default));
+        device.Arrive(Frame(peer, Segment(TcpFlags.Syn, 0), default));
         stack.Poll();
         ownNext = device.Sent.Dequeue().Segment.Sequence + 1;
-        device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, 1, ownNext), default));
+        device.Arrive(Frame(peer, Segment(TcpFlags.Ack, 1, ownNext), default));
         stack.Poll();
         Assert.Equal(TcpState.Established, service.Connection!.State);
     }
@@ -73,7 +96,7 @@ public sealed class FloodTests : IDisposable
     {
         byte[] bytes = [Pattern.At(service.Received)];
         long before = service.Received;
-        device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, sequence, ownNext), bytes));
+        device.Arrive(Frame(peer, Segment(TcpFlags.Ack, sequence, ownNext), bytes));
         stack.Poll();
         Assert.True(service.Received > before);
     }
@@ -84,7 +107,7 @@ public sealed class FloodTests : IDisposable
         var random = new Random(1);
         for (int i = 0; i < 20_000; i++)
         {
-            InternetAddress source = InternetAddress.FromV4(0x0A00_0003 + (uint)random.Next(200));
+            InternetAddress source = isV6 ? new InternetAddress(0xFD00_0000_0000_0000, 3 + (ulong)random.Next(200)) : InternetAddress.FromV4(0x0A00_0003 + (uint)random.Next(200));
             device.Arrive(Frame(source, Segment(TcpFlags.Syn, (uint)random.Next(), port: (ushort)random.Next(1024, 65536)), default));
             if (i % 64 == 0)
             {
@@ -115,7 +138,7 @@ public sealed class FloodTests : IDisposable
         {
             TcpFlags flags = (i % 3) switch { 0 => TcpFlags.Rst, 1 => TcpFlags.Syn, _ => TcpFlags.Ack };
             uint sequence = 2 + (uint)random.Next(60_000);   // in the window, not the exact one
-            device.Arrive(Frame(Peer, Segment(flags, sequence, ownNext + 100_000 + (uint)random.Next(1000)), default));
+            device.Arrive(Frame(peer, Segment(flags, sequence, ownNext + 100_000 + (uint)random.Next(1000)), default));
             if (i % 64 == 0)
             {
                 stack.Poll();
@@ -133,7 +156,7 @@ public sealed class FloodTests : IDisposable
     {
         for (int i = 0; i < 5000; i++)
         {
-            device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, 1, 1, port: (ushort)(5000 + i)), default));
+            device.Arrive(Frame(peer, Segment(TcpFlags.Ack, 1, 1, port: (ushort)(5000 + i)), default));
         }
 
         for (int i = 0; i < 200; i++)
@@ -158,7 +181,7 @@ public sealed class FloodTests : IDisposable
                 bytes[k] = Pattern.At(sequence - 1 + k);
             }
 
-            device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, sequence, ownNext), bytes));
+            device.Arrive(Frame(peer, Segment(TcpFlags.Ack, sequence, ownNext), bytes));
             if (i % 64 == 0)
             {
                 stack.Poll();
@@ -181,11 +204,11 @@ public sealed class FloodTests : IDisposable
         {
             ushort port = (ushort)(6000 + i);
             device.Sent.Clear();
-            device.Arrive(Frame(Peer, Segment(TcpFlags.Syn, 0, port: port), default));
+            device.Arrive(Frame(peer, Segment(TcpFlags.Syn, 0, port: port), default));
             stack.Poll();
             uint next = device.Sent.Dequeue().Segment.Sequence + 1;
-            device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, 1, next, port), default));
-            device.Arrive(Frame(Peer, Segment(TcpFlags.Ack, 50_001, next, port), new byte[1000]));
+            device.Arrive(Frame(peer, Segment(TcpFlags.Ack, 1, next, port), default));
+            device.Arrive(Frame(peer, Segment(TcpFlags.Ack, 50_001, next, port), new byte[1000]));
             stack.Poll();
         }
 
@@ -195,12 +218,25 @@ public sealed class FloodTests : IDisposable
     [Fact]
     public void Fragments_that_never_complete_are_forgotten()
     {
-        byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + 800];
+        byte[] frame = new byte[EthernetFrame.SizeBytes + IpBytes + (isV6 ? 8 : 0) + 800];
         for (int i = 0; i < 5000; i++)
         {
-            new EthernetFrame(OwnHardware, PeerHardware, EtherType.Ipv4).Emit(frame);
-            new Ipv4Packet(Peer, Own, IpProtocol.Tcp, 800, DontFragment: false, MoreFragments: true, FragmentOffsetBytes: (i % 80) * 800, Identification: (ushort)i)
-                .Emit(frame.AsSpan(EthernetFrame.SizeBytes));
+            int offset = (i % 80) * 800;
+            Heads(frame, peer);
+            Span<byte> ip = frame.AsSpan(EthernetFrame.SizeBytes);
+            if (isV6)
+            {
+                ip[6] = 44;
+                Span<byte> fragment = ip[Ipv6Packet.SizeBytes..];
+                fragment[0] = (byte)IpProtocol.Tcp;
+                BinaryPrimitives.WriteUInt16BigEndian(fragment[2..], (ushort)(offset | 1));
+                BinaryPrimitives.WriteInt32BigEndian(fragment[4..], i);
+            }
+            else
+            {
+                new Ipv4Packet(peer, own, IpProtocol.Tcp, 800, DontFragment: false, MoreFragments: true, FragmentOffsetBytes: offset, Identification: (ushort)i).Emit(ip);
+            }
+
             device.Arrive([.. frame]);
         }
 
@@ -226,10 +262,9 @@ public sealed class FloodTests : IDisposable
             {
                 // A segment for the connection that is there, or for the port, with options of any kind and a few bytes changed.
                 int optionBytes = options.Length & ~3;
-                byte[] frame = new byte[EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + TcpSegment.FixedBytes + optionBytes + payload.Length];
-                new EthernetFrame(OwnHardware, PeerHardware, EtherType.Ipv4).Emit(frame);
-                new Ipv4Packet(Peer, Own, IpProtocol.Tcp, frame.Length - EthernetFrame.SizeBytes - Ipv4Packet.SizeBytes).Emit(frame.AsSpan(EthernetFrame.SizeBytes));
-                Span<byte> tcp = frame.AsSpan(EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes);
+                byte[] frame = new byte[EthernetFrame.SizeBytes + IpBytes + TcpSegment.FixedBytes + optionBytes + payload.Length];
+                Heads(frame, peer);
+                Span<byte> tcp = frame.AsSpan(EthernetFrame.SizeBytes + IpBytes);
                 ushort port = (ushort)(4000 + (sequence % 3));
                 Segment((TcpFlags)(flags & ~(byte)TcpFlags.Rst), sequence, ownNext + acknowledged - 1, port).Emit(tcp);
                 tcp[12] = (byte)((TcpSegment.FixedBytes + optionBytes) >> 2 << 4);

@@ -2,6 +2,7 @@
 using Exo.Core.Memory;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Pipes;
 using Exo.Net.Cheetah.Tcp;
 using Exo.Simulation.Net;
 using Exo.Simulation.Timing;
@@ -18,11 +19,25 @@ public class FootprintTests
 {
     private sealed class Still : ITcpHandler
     {
+        /// <summary>What to say once.</summary>
+        public byte[] Request { get; init; } = [];
+
         public int Opened { get; private set; }
 
-        public void OnOpened(TcpConnection connection) => Opened++;
+        /// <summary>How often something has come.</summary>
+        public int Received { get; private set; }
 
-        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes) => bytes.Length;
+        public void OnOpened(TcpConnection connection)
+        {
+            Opened++;
+            Assert.True(connection.TrySend(Request));
+        }
+
+        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes)
+        {
+            Received++;
+            return bytes.Length;
+        }
 
         public void OnAcknowledged(TcpConnection connection)
         {
@@ -102,29 +117,115 @@ public class FootprintTests
         protected override void Dispose(bool disposing) => inner.Dispose();
     }
 
-    [Fact]
-    public void An_idle_connection_takes_at_most_two_kibibytes()
+    private const int IdleCount = 20_000;
+
+    // What one connection takes of both ends together, or of all that the action makes for one.
+    private static long BytesEach(Action<int> open, Action settle)
     {
-        const int Count = 2000;
+        for (int i = 0; i < 100; i++)
+        {
+            open(i);   // pools, tables and code
+        }
+
+        settle();
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        for (int i = 0; i < IdleCount; i++)
+        {
+            open(100 + i);
+        }
+
+        settle();
+        return (GC.GetTotalMemory(forceFullCollection: true) - before) / IdleCount;
+    }
+
+    private static long BareBytes()
+    {
         using var hosts = new TwoHosts();
         var handler = new Still();
         hosts.B.Listen(80, handler);
-        hosts.A.Connect(TwoHosts.ServerV4, handler);
-        hosts.Run(() => handler.Opened == 2, TimeSpan.FromSeconds(10));
-        long before = GC.GetTotalMemory(forceFullCollection: true);
-        for (int i = 0; i < Count; i++)
-        {
-            hosts.A.Connect(TwoHosts.ServerV4, handler);
-            if (i % 100 == 99)
+        long both = BytesEach(
+            i =>
             {
-                Assert.True(hosts.Run(() => handler.Opened == (2 * i) + 4, TimeSpan.FromSeconds(10)));
-            }
+                hosts.A.Connect(TwoHosts.ServerV4, handler);
+                if (i % 100 == 99)
+                {
+                    Assert.True(hosts.Run(() => handler.Opened == (2 * i) + 2, TimeSpan.FromSeconds(10)));
+                }
+            },
+            () => hosts.Pass(TimeSpan.FromSeconds(5)));
+        Assert.Equal(IdleCount + 100, hosts.A.ConnectionCount);
+        return both / 2;
+    }
+
+    [Fact]
+    public void Twenty_thousand_idle_connections_take_at_most_two_kibibytes_each()
+    {
+        long each = BareBytes();
+        TestContext.Current.TestOutputHelper!.WriteLine($"{each} bytes");
+        Assert.InRange(each, 1, 2048);
+    }
+
+    [Fact]
+    public void Twenty_thousand_idle_clients_of_a_server_take_at_most_two_kibibytes_each()
+    {
+        long bare = BareBytes();
+        using var site = new Raw.RawServerTests.Site();
+        site.Documents.Set("/a", new byte[100]);
+        var handler = new Still { Request = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray() };
+        long both = BytesEach(
+            i =>
+            {
+                site.Client.Connect(Raw.RawServerTests.Site.V4, handler);
+                if (i % 50 == 49)
+                {
+                    Assert.True(site.Until(() => handler.Received == i + 1, TimeSpan.FromSeconds(3)), $"{handler.Received} of {i + 1} at {site.Time.Elapsed}");
+                    site.Until(() => false, TimeSpan.FromMilliseconds(60));   // until responses are acknowledged: what they lie in goes back to pools, and is the next ones'
+                }
+            },
+            () => site.Until(() => false, TimeSpan.FromSeconds(1)));
+        Assert.Equal(IdleCount + 100, site.Reactor.Counters.ConnectionsOpen);
+        Assert.Equal(IdleCount + 100, site.Reactor.Counters.Requests);
+        long each = both - bare;
+        TestContext.Current.TestOutputHelper!.WriteLine($"{each} bytes, {bare} of them the stack's");
+        Assert.InRange(each, 1, 2048);
+    }
+
+    [Fact]
+    public async Task Twenty_thousand_idle_pipes_take_at_most_three_kibibytes_each()
+    {
+        long bare = BareBytes();
+        using var hosts = new TwoHosts();
+        Task<TcpPipeListener> starting = TcpPipeListener.StartAsync(hosts.B, 80);
+        while (!starting.IsCompleted)
+        {
+            hosts.B.Poll();
+            Thread.Yield();
         }
 
-        hosts.Pass(TimeSpan.FromSeconds(5));
-        Assert.Equal(Count + 1, hosts.A.ConnectionCount);
-        long each = (GC.GetTotalMemory(forceFullCollection: true) - before) / (2 * Count);
-        Assert.InRange(each, 1, 2048);
+        TcpPipeListener listener = await starting;
+        var handler = new Still();
+        List<TcpPipeConnection> accepted = new(IdleCount + 100);
+        long both = BytesEach(
+            i =>
+            {
+                hosts.A.Connect(TwoHosts.ServerV4, handler);
+                if (i % 100 == 99)
+                {
+                    Assert.True(hosts.Run(() => handler.Opened == i + 1, TimeSpan.FromSeconds(10)));
+                    hosts.Pass(TimeSpan.FromMilliseconds(100));
+                    while (accepted.Count <= i)
+                    {
+                        ValueTask<TcpPipeConnection> next = listener.AcceptAsync();
+                        Assert.True(next.IsCompleted);
+                        accepted.Add(next.Result);
+                    }
+                }
+            },
+            () => hosts.Pass(TimeSpan.FromSeconds(5)));
+        Assert.Equal(IdleCount + 100, hosts.B.ConnectionCount);
+        long each = both - bare;
+        TestContext.Current.TestOutputHelper!.WriteLine($"{each} bytes, {bare} of them the stack's");
+        Assert.InRange(each, 1, 3072);
     }
 
     [Fact]

@@ -15,7 +15,8 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
     /// <summary>The payload of what was sent last.</summary>
     public byte[] LastPayload { get; private set; } = [];
 
-    public int OtherPacketsSent { get; private set; }
+    /// <summary>What was sent and is no TCP, from the Ethernet header on.</summary>
+    public Queue<byte[]> Others { get; } = new();
 
     public override NetworkDeviceFeatures Features { get; } = new()
     {
@@ -58,7 +59,7 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
             }
             else
             {
-                OtherPacketsSent++;
+                Others.Enqueue([.. header]);
             }
         }
 
