@@ -32,7 +32,7 @@ public sealed class HostilePacketTests : IDisposable
 
     public HostilePacketTests()
     {
-        device = new ScriptedDevice(frames);
+        device = new ScriptedDevice(frames) { Checksum = ChecksumState.Unknown };   // or a wrong byte could make a reset
         stack = new NetworkStack(device, new NetworkStackOptions
         {
             Addresses = [InterfaceAddress.Parse("10.0.0.1/24"), InterfaceAddress.Parse("fd00::1/64")], Time = time, Seed = 9, HalfOpenMax = 100, ReceiveMemoryBytesMax = 1 << 20,
@@ -93,7 +93,7 @@ public sealed class HostilePacketTests : IDisposable
             }
         }
 
-        Assert.InRange(stack.Tcp.Counters.SegmentsReceived, count / 50, taken);   // enough of them are right in every respect
+        Assert.InRange(stack.Tcp.Counters.SegmentsReceived, count / 100, taken);   // enough of them are right in every respect
     }
 
     // A neighbour may be told to be elsewhere by whoever is on the link; so the peer speaks first, as it would.
@@ -101,7 +101,7 @@ public sealed class HostilePacketTests : IDisposable
     {
         Discover();
         long before = service.Received;
-        device.Arrive(Whole(IpProtocol.Tcp, [.. Segment(4000, TcpFlags.Ack, peerNext, ownNext), 7], []));
+        device.Arrive(Whole(IpProtocol.Tcp, Sealed([.. Segment(4000, TcpFlags.Ack, peerNext, ownNext), 7]), []));
         stack.Poll();
         Assert.True(service.Received == before + 1, where);
         peerNext++;
@@ -110,10 +110,10 @@ public sealed class HostilePacketTests : IDisposable
     private void Establish()
     {
         Discover();
-        device.Arrive(Whole(IpProtocol.Tcp, Segment(4000, TcpFlags.Syn, 0, 0), []));
+        device.Arrive(Whole(IpProtocol.Tcp, Sealed(Segment(4000, TcpFlags.Syn, 0, 0)), []));
         stack.Poll();
         ownNext = device.Sent.Dequeue().Segment.Sequence + 1;
-        device.Arrive(Whole(IpProtocol.Tcp, Segment(4000, TcpFlags.Ack, 1, ownNext), []));
+        device.Arrive(Whole(IpProtocol.Tcp, Sealed(Segment(4000, TcpFlags.Ack, 1, ownNext)), []));
         stack.Poll();
         Assert.Equal(TcpState.Established, service.Connection!.State);
     }
@@ -298,7 +298,7 @@ public sealed class HostilePacketTests : IDisposable
         return bytes;
     }
 
-    // Never a reset, nor a FIN, of the connection that has to go on; its checksum is put right, since a fragmented one is looked at.
+    // Never a reset, nor a FIN, of the connection that has to go on.
     private byte[] AnySegment()
     {
         ushort port = (ushort)(4000 + random.Next(4));
@@ -307,9 +307,14 @@ public sealed class HostilePacketTests : IDisposable
         byte[] options = random.Next(2) == 0 ? [] : Bytes(4 * random.Next(11)), payload = Bytes(random.Next(300));
         byte[] bytes = [.. Segment(port, flags, peerNext + (uint)random.Next(100), ownNext - 1 + (uint)random.Next(3)), .. options, .. payload];
         bytes[12] = (byte)((TcpSegment.FixedBytes + options.Length) / 4 << 4);
-        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(16), 0);
-        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(16), PseudoHeader.Checksum(Peer, Own, IpProtocol.Tcp, bytes));
-        return bytes;
+        return Sealed(bytes);
+    }
+
+    private byte[] Sealed(byte[] segment)
+    {
+        BinaryPrimitives.WriteUInt16BigEndian(segment.AsSpan(16), 0);
+        BinaryPrimitives.WriteUInt16BigEndian(segment.AsSpan(16), PseudoHeader.Checksum(Peer, Own, IpProtocol.Tcp, segment));
+        return segment;
     }
 
     private byte[] Datagram()

@@ -15,6 +15,9 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
     /// <summary>The payload of what was sent last.</summary>
     public byte[] LastPayload { get; private set; } = [];
 
+    /// <summary>What the device says of the checksums of packets that come.</summary>
+    public ChecksumState Checksum { get; init; } = ChecksumState.Verified;
+
     /// <summary>What was sent and is no TCP, from the Ethernet header on.</summary>
     public Queue<byte[]> Others { get; } = new();
 
@@ -83,7 +86,7 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
             int count = (frame.Length + FramePool.FrameBytes - 1) / FramePool.FrameBytes;
             Assert.True(Frames.TryAllocateRun(Frames.RootCredential, count, out FrameNumber first));
             frame.CopyTo(Frames.Bytes(first, count));
-            batch.Add(null, [new PacketSlice(first, 0, frame.Length)], ChecksumState.Verified);
+            batch.Add(null, [new PacketSlice(first, 0, frame.Length)], Checksum);
         }
 
         return batch.Count;
