@@ -151,6 +151,23 @@ public sealed partial class CffsVolume
         return RenameCoreAsync(PathName.Encode(from), PathName.Encode(to), replace, identity, IoMode.Async);
     }
 
+    /// <summary>
+    /// Two names change places (<c>RENAME_EXCHANGE</c>), files or directories, atomically: whoever looks, and every crash, sees both before or both after. Two names of one file stay as they are.
+    /// Between sectors of the disk it costs one commit.
+    /// </summary>
+    /// <exception cref="CffsException">NotFound, NotDirectory, Invalid (one is above the other), Busy (the root), AccessDenied, NotPermitted (sticky), NoSpace, ReadOnly.</exception>
+    public void Exchange(string path, string other, CffsIdentity? identity = null) => Exchange(PathName.Encode(path), PathName.Encode(other), identity);
+
+    /// <inheritdoc cref="Exchange(string, string, CffsIdentity?)"/>
+    public void Exchange(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> other, CffsIdentity? identity = null) => ExchangeCoreAsync(path, other, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="Exchange(string, string, CffsIdentity?)"/>
+    public ValueTask ExchangeAsync(string path, string other, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return ExchangeCoreAsync(PathName.Encode(path), PathName.Encode(other), identity, IoMode.Async);
+    }
+
     /// <summary>Removes a name that is no directory (unlink).</summary>
     /// <exception cref="CffsException">NotFound, IsDirectory, AccessDenied, NotPermitted, ReadOnly.</exception>
     public void RemoveFile(string path, CffsIdentity? identity = null) => RemoveFile(PathName.Encode(path), identity);
@@ -536,6 +553,32 @@ public sealed partial class CffsVolume
             if (toParent is not null)
             {
                 Core.Inodes.Release(toParent);
+            }
+        }
+    }
+
+    private async ValueTask ExchangeCoreAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> other, CffsIdentity? identity, IoMode io)
+    {
+        CheckOpen();
+        identity ??= CffsIdentity.Superuser;
+        (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, identity, io).ConfigureAwait(false);
+        Inode? otherParent = null;
+        try
+        {
+            (otherParent, ReadOnlyMemory<byte> otherName) = await Core.Paths.ResolveParentAsync(other, identity, io).ConfigureAwait(false);
+            if (name.IsEmpty || otherName.IsEmpty)
+            {
+                throw new CffsException(CffsError.Busy, "the root cannot change its place");
+            }
+
+            await Core.Names.ExchangeAsync(parent, name, otherParent, otherName, identity, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            Core.Inodes.Release(parent);
+            if (otherParent is not null)
+            {
+                Core.Inodes.Release(otherParent);
             }
         }
     }

@@ -210,6 +210,12 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
 
         TreeModel.Node node = model.Find(from);
         TreeModel.Node? replaced = model.Has(to) ? model.Find(to) : null;
+        if (replaced is not null && random.Next(2) == 0)
+        {
+            Exchange(from, node, to, replaced);
+            return;
+        }
+
         CffsError? expected =
             node == replaced ? null
             : to.StartsWith(from + "/", StringComparison.Ordinal) ? CffsError.Invalid
@@ -237,6 +243,23 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         (TreeModel.Node oldParent, string oldName) = model.Split(from);
         oldParent.Entries!.Remove(oldName);
         Put(to, node);
+    }
+
+    private void Exchange(string path, TreeModel.Node node, string other, TreeModel.Node otherNode)
+    {
+        if (path.StartsWith(other + "/", StringComparison.Ordinal) || other.StartsWith(path + "/", StringComparison.Ordinal))
+        {
+            Assert.Equal(CffsError.Invalid, Assert.Throws<CffsException>(() => volume.Exchange(below + path, below + other)).Error);
+            return;
+        }
+
+        volume.Exchange(below + path, below + other);
+        Put(path, otherNode);
+        (TreeModel.Node otherParent, string otherName) = model.Split(other);
+        if (node == otherNode || otherParent.Entries!.ContainsKey(otherName))
+        {
+            Put(other, node);
+        }
     }
 
     private void Put(string path, TreeModel.Node node)

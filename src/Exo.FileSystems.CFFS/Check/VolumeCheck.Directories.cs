@@ -126,7 +126,7 @@ internal sealed partial class VolumeCheck
         DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names, List<DirectoryVisit> next)
     {
         bool isExternal = directory.Inode == Superblock.ExternalInode;
-        if (_replaced.Contains(directory.Inode))
+        if (_replaced.Contains(directory.Inode) && !_exchangedInodes.Contains(directory.Inode))
         {
             Find(CffsSeverity.Error, "duplicate-name", $"{directory.Path}/ was replaced by another, and is not empty", record.Inode, block);
         }

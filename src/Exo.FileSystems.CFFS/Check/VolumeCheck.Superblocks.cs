@@ -266,6 +266,11 @@ internal sealed partial class VolumeCheck
                     && Intent.Read(sector) is var intent && intent.Epoch == _state.Epoch)
                 {
                     _movingInodes.Add(intent.Inode);
+                    if (intent.IsExchange)
+                    {
+                        _movingInodes.Add(intent.OtherInode);
+                        _exchangedInodes.UnionWith([intent.Inode, intent.OtherInode]);
+                    }
                 }
             }
         }

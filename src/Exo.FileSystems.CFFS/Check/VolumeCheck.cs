@@ -19,6 +19,9 @@ internal sealed partial class VolumeCheck(BlockDevice device, CffsCheckOptions o
     private readonly Dictionary<ulong, (ulong Address, uint Links, ushort Mode)> _externals = [];
 
     private readonly HashSet<ulong> _movingInodes = [];
+
+    // Of them: those whose old name the other has, before it is known whether both have moved.
+    private readonly HashSet<ulong> _exchangedInodes = [];
     private readonly HashSet<ulong> _replaced = [];
     private OwnershipMap _owned = null!;
     private List<RootEntry> _others = [];

@@ -45,6 +45,11 @@ internal sealed class IntentLog(VolumeCore core)
         Invariant.Check(!IsFull && core.AfterCrash is null && core.Metadata.IsHeldByCurrentThread);
         int sector = _next++;
         _moving.Add(intent.Inode);
+        if (intent.IsExchange)
+        {
+            _moving.Add(intent.OtherInode);
+        }
+
         BlockNumber block = _first + (ulong)(sector / Sector.PerBlock);
         FrameNumber frame = _frames[sector / Sector.PerBlock];
         core.Edit.Begin();

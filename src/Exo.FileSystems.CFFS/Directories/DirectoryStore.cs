@@ -115,7 +115,11 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     /// <param name="slots">1 to 4.</param>
     /// <param name="exclude">A block not to use, or block 0.</param>
     /// <param name="mode">The door.</param>
-    public async ValueTask<SlotPlace> MakeRoomAsync(Inode directory, int slots, BlockNumber exclude, IoMode mode)
+    /// <param name="alsoExclude">Another block not to use, or block 0.</param>
+    /// <param name="taken">A place that somebody is about to use, of <paramref name="takenSlots"/> slots.</param>
+    /// <param name="takenSlots">0 where there is none.</param>
+    public async ValueTask<SlotPlace> MakeRoomAsync(
+        Inode directory, int slots, BlockNumber exclude, IoMode mode, BlockNumber alsoExclude = default, SlotPlace taken = default, int takenSlots = 0)
     {
         RoomMap room = directory.Directory!.Room;
         room.Extend(directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd);
@@ -137,8 +141,17 @@ internal sealed partial class DirectoryStore(VolumeCore core)
 
             FrameNumber frame = await GetBlockAsync(directory, logical, mode).ConfigureAwait(false);
             BlockNumber block = new(extent.Start + (logical - extent.Logical));
-            if (block == exclude)
+            if (block == exclude || block == alsoExclude)
             {
+                from = logical + 1;
+            }
+            else if (takenSlots > 0 && block == taken.Block)
+            {
+                if (TryFindRunBeside(core.Cache.Bytes(frame), taken.Index, takenSlots, slots, out int beside))
+                {
+                    return new SlotPlace(block, frame, beside, (uint)((logical * Slot.PerBlock) + (uint)beside));
+                }
+
                 from = logical + 1;
             }
             else if (TryFindRun(core.Cache.Bytes(frame), slots, out int index))
@@ -248,6 +261,18 @@ internal sealed partial class DirectoryStore(VolumeCore core)
 
         index = 0;
         return false;
+    }
+
+    /// <summary>As <see cref="TryFindRun"/>, beside slots that are about to be used.</summary>
+    private static bool TryFindRunBeside(ReadOnlySpan<byte> block, int taken, int takenSlots, int slots, out int index)
+    {
+        byte[] used = block.ToArray();
+        for (int i = taken; i < taken + takenSlots; i++)
+        {
+            used[Slot.OffsetInBlock(i)] = (byte)SlotKind.Continuation;
+        }
+
+        return TryFindRun(used, slots, out index);
     }
 
     private static int LongestRun(ReadOnlySpan<byte> block)

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 
 namespace Exo.FileSystems.CFFS.Layout;
 
-/// <summary>A rename between directories, announced before it is carried out (docs/cffs-format.md, "Intent log").</summary>
+/// <summary>A rename between directories, or an exchange of two names, announced before it is carried out (docs/cffs-format.md, "Intent log").</summary>
 internal struct Intent
 {
     public const int LogBlocks = 8;
@@ -16,8 +16,13 @@ internal struct Intent
     public const int EpochOffset = 32;
     public const int FromAddressOffset = 40;
     public const int ToAddressOffset = 44;
+    public const int OtherInodeOffset = 48;
+    public const int OtherNameSequenceOffset = 56;
+    public const int OtherFromAddressOffset = 60;
+    public const int OtherToAddressOffset = 64;
 
     public const uint Pending = 1 << 0;
+    public const uint Exchange = 1 << 1;
 
     public static readonly LayoutField[] Fields =
     [
@@ -29,6 +34,10 @@ internal struct Intent
         new(nameof(Epoch), EpochOffset, 8),
         new(nameof(FromAddress), FromAddressOffset, 4),
         new(nameof(ToAddress), ToAddressOffset, 4),
+        new(nameof(OtherInode), OtherInodeOffset, 8),
+        new(nameof(OtherNameSequence), OtherNameSequenceOffset, 4),
+        new(nameof(OtherFromAddress), OtherFromAddressOffset, 4),
+        new(nameof(OtherToAddress), OtherToAddressOffset, 4),
     ];
 
     public ulong Inode;
@@ -39,6 +48,26 @@ internal struct Intent
     public ulong Epoch;
     public uint FromAddress;
     public uint ToAddress;
+    public ulong OtherInode;
+    public uint OtherNameSequence;
+    public uint OtherFromAddress;
+    public uint OtherToAddress;
+
+    /// <summary>Another inode moves the other way, and both moves are one change.</summary>
+    public readonly bool IsExchange => (State & Exchange) != 0;
+
+    /// <summary>The move of an exchange's other inode, as one by itself.</summary>
+    public readonly Intent Other => new()
+    {
+        Inode = OtherInode,
+        FromDirectory = ToDirectory,
+        ToDirectory = FromDirectory,
+        NameSequence = OtherNameSequence,
+        State = State,
+        Epoch = Epoch,
+        FromAddress = OtherFromAddress,
+        ToAddress = OtherToAddress,
+    };
 
     public static Intent Read(ReadOnlySpan<byte> sector) => new()
     {
@@ -50,6 +79,10 @@ internal struct Intent
         Epoch = BinaryPrimitives.ReadUInt64LittleEndian(sector[EpochOffset..]),
         FromAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[FromAddressOffset..]),
         ToAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[ToAddressOffset..]),
+        OtherInode = BinaryPrimitives.ReadUInt64LittleEndian(sector[OtherInodeOffset..]),
+        OtherNameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherNameSequenceOffset..]),
+        OtherFromAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherFromAddressOffset..]),
+        OtherToAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherToAddressOffset..]),
     };
 
     public readonly void Emit(Span<byte> sector)
@@ -63,5 +96,9 @@ internal struct Intent
         BinaryPrimitives.WriteUInt64LittleEndian(sector[EpochOffset..], Epoch);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[FromAddressOffset..], FromAddress);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[ToAddressOffset..], ToAddress);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[OtherInodeOffset..], OtherInode);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherNameSequenceOffset..], OtherNameSequence);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherFromAddressOffset..], OtherFromAddress);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherToAddressOffset..], OtherToAddress);
     }
 }

@@ -24,7 +24,7 @@ internal sealed partial class NodeDoor
     public void Rename(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace) =>
         core.Names.RenameAsync(from, fromName, to, toName, mayReplace, CffsIdentity.Superuser, IoMode.Sync).Take();
 
-    /// <summary>Two names change places; see <see cref="Operations.NameOperations.ExchangeAsync"/> for what a crash may leave.</summary>
+    /// <summary>Two names change places, in one step.</summary>
     public void Exchange(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName) =>
         core.Names.ExchangeAsync(from, fromName, to, toName, CffsIdentity.Superuser, IoMode.Sync).Take();
 

@@ -18,6 +18,12 @@ internal sealed partial class NameOperations
         Inode from, SlotPlace source, Inode to, Inode inode, Record record, Record next, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
     {
         await core.Directories.EnsureLoadedAsync(to, io).ConfigureAwait(false);
+        if (from.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
+        {
+            // The name may be one that it got in an exchange. Were the move durable and not the exchange, the old name would lead nowhere, and its new inode be under the other one.
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
         while (true)
         {
             if (core.Intents.IsFull)

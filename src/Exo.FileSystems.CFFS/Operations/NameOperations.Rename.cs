@@ -144,12 +144,15 @@ internal sealed partial class NameOperations
         return true;
     }
 
-    /// <summary>False when the record must keep its name for now (<see cref="DirectoryState.Burials"/>), or a dead one of the new name is in the way.</summary>
+    /// <summary>
+    /// False when the record must keep its name for now (<see cref="DirectoryState.Burials"/>), or a dead one of the new name is in the way; or when a name was made or removed before the directories were locked.
+    /// </summary>
     private async ValueTask<bool> MoveNameAsync(
         Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
     {
         SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
-        if (from.Directory!.Burials.ContainsKey(source.Address) || HasShelved(to, toName))
+        if (core.Directories.RecordAt(from, source).Inode != inode.Number || !await LeadsToAsync(to, toName, replaced, io).ConfigureAwait(false)
+            || from.Directory!.Burials.ContainsKey(source.Address) || HasShelved(to, toName))
         {
             core.Cache.Release(source.Frame);
             return false;
@@ -249,6 +252,19 @@ internal sealed partial class NameOperations
                 core.Cache.Release(held.Frame);
             }
         }
+    }
+
+    /// <summary>Whether a name leads to an inode, or nowhere. Under the directory's lock.</summary>
+    private async ValueTask<bool> LeadsToAsync(Inode directory, ReadOnlyMemory<byte> name, Inode? inode, IoMode io)
+    {
+        if (await core.Directories.FindAsync(directory, name, io).ConfigureAwait(false) is not { } place)
+        {
+            return inode is null;
+        }
+
+        ulong there = core.Directories.RecordAt(directory, place).Inode;
+        core.Cache.Release(place.Frame);
+        return there == inode?.Number;
     }
 
     /// <summary>Rewrites a record's name where it is, if its sector has room: one sector, atomic.</summary>

@@ -50,7 +50,8 @@ internal sealed partial class CrashRepair(uint indexedSequence)
     /// <summary>Mends an open volume whose last epoch ended in a crash.</summary>
     public async ValueTask RunAsync(VolumeCore core, ulong crashedEpoch, IoMode io)
     {
-        foreach (IGrouping<ulong, Intent> moves in core.Intents.Read(crashedEpoch).GroupBy(intent => intent.Inode))
+        List<Intent> all = await FinishExchangesAsync(core, core.Intents.Read(crashedEpoch), io).ConfigureAwait(false);
+        foreach (IGrouping<ulong, Intent> moves in all.GroupBy(intent => intent.Inode))
         {
             await FinishMovesAsync(core, moves, io).ConfigureAwait(false);
         }

@@ -15,6 +15,12 @@ public enum CffsChangeKind
     /// <summary>A name was changed or moved. What had the new name before is gone.</summary>
     Renamed,
 
+    /// <summary>
+    /// Two names changed places. Told of both, the second right behind the first: each is at its new path what was at its old one, which is the other's new one. Who keeps names and no inode numbers exchanges at the first and
+    /// passes over the second.
+    /// </summary>
+    Exchanged,
+
     /// <summary>Contents or length of a file changed.</summary>
     Written,
 
@@ -37,13 +43,13 @@ public readonly record struct CffsChange
     /// <summary>What it happened to. A directory that comes, goes or moves takes along what is in it, which is not told.</summary>
     public CffsKind InodeKind { get; init; }
 
-    /// <summary>Inode number of the directory that holds, or held, the name; for <see cref="CffsChangeKind.Renamed"/> the new one's.</summary>
+    /// <summary>Inode number of the directory that holds, or held, the name; for <see cref="CffsChangeKind.Renamed"/> and <see cref="CffsChangeKind.Exchanged"/> the new one's.</summary>
     public ulong Directory { get; init; }
 
     /// <summary>The path as it was then, UTF-8, below the watched directory. Empty for the watched directory itself, and for what happens to a file of several names, of which none is the one: that is told to every watch of a subtree, wherever the file is.</summary>
     public ReadOnlyMemory<byte> Path { get; init; }
 
-    /// <summary>For <see cref="CffsChangeKind.Renamed"/>: the path before.</summary>
+    /// <summary>For <see cref="CffsChangeKind.Renamed"/> and <see cref="CffsChangeKind.Exchanged"/>: the path before.</summary>
     public ReadOnlyMemory<byte> OldPath { get; init; }
 
     /// <summary><see cref="Path"/> as text.</summary>

@@ -131,6 +131,41 @@ internal sealed class ChangeFeed(VolumeCore core)
         }
     }
 
+    /// <summary>
+    /// Two names were exchanged. A watch that looks at both is told of each, one right after the other; one that looks at one of them is told that what was there is gone and what is there has come, in this order.
+    /// The directories lie where they lay before.
+    /// </summary>
+    public void NoteExchange(Inode from, ReadOnlySpan<byte> fromName, Inode one, Inode to, ReadOnlySpan<byte> toName, Inode other)
+    {
+        Observe(from, fromName, other.Number);
+        Observe(to, toName, one.Number);
+        foreach (CffsWatch watch in _watches)
+        {
+            byte[]? fromPath = TryPath(watch, from, fromName);
+            byte[]? toPath = TryPath(watch, to, toName);
+            if (fromPath is not null && toPath is not null)
+            {
+                watch.Add(Change(CffsChangeKind.Exchanged, one, to, toPath) with { OldPath = fromPath });
+                watch.Add(Change(CffsChangeKind.Exchanged, other, from, fromPath) with { OldPath = toPath });
+            }
+            else if (fromPath is not null)
+            {
+                watch.Add(Change(CffsChangeKind.Removed, one, from, fromPath));
+                watch.Add(Change(CffsChangeKind.Created, other, from, fromPath));
+            }
+            else if (toPath is not null)
+            {
+                watch.Add(Change(CffsChangeKind.Removed, other, to, toPath));
+                watch.Add(Change(CffsChangeKind.Created, one, to, toPath));
+            }
+        }
+    }
+
+    private static CffsChange Change(CffsChangeKind kind, Inode inode, Inode directory, byte[] path) => new()
+    {
+        Kind = kind, Inode = inode.Number, Directory = directory.Number, Path = path, InodeKind = ModeBits.KindOf(inode.Record.Mode),
+    };
+
     /// <summary>An inode was given a name or lost one, or one changed: whoever knows a file by its other names sees its time of change and its link count differ.</summary>
     public void NoteLinks(Inode inode)
     {

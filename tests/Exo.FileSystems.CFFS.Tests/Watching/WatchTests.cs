@@ -70,6 +70,22 @@ public sealed class WatchTests : IDisposable
     }
 
     [Fact]
+    public void An_exchange_is_told_of_both_at_once()
+    {
+        _volume.WriteAllBytes("/in/one", new byte[10]);
+        _volume.WriteAllBytes("/out/other", new byte[5000]);
+        using CffsWatch all = _volume.Watch("/", subtree: true);
+        using CffsWatch from = _volume.Watch("/in");
+        using CffsWatch to = _volume.Watch("/out");
+        _volume.Exchange("/in/one", "/out/other");
+        _volume.Exchange("/in/sub", "/in/one");
+        _volume.Exchange("/in/one", "/in/one");
+        Assert.Equal(["Exchanged in/one>out/other", "Exchanged out/other>in/one", "Exchanged in/sub>in/one/", "Exchanged in/one>in/sub"], Drain(all));
+        Assert.Equal(["Removed one", "Created one", "Exchanged sub>one/", "Exchanged one>sub"], Drain(from));
+        Assert.Equal(["Removed other", "Created other"], Drain(to));
+    }
+
+    [Fact]
     public void What_happens_to_a_file_of_several_names_is_told_of_all_of_them()
     {
         _volume.WriteAllBytes("/in/one", new byte[10]);
@@ -179,13 +195,14 @@ public sealed class WatchTests : IDisposable
             {
                 try
                 {
-                    switch (random.Next(7))
+                    switch (random.Next(8))
                     {
                         case 0: volume.CreateDirectory(Any()); break;
                         case 1: volume.WriteAllBytes(Any(), new byte[random.Next(9000)]); break;
                         case 2: volume.CreateHardLink(Any(), Any()); break;
                         case 3: volume.RemoveFile(Any()); break;
                         case 4: volume.RemoveDirectory(Any()); break;
+                        case 5: volume.Exchange(Any(), Any()); break;
                         default: volume.Rename(Any(), Any()); break;
                     }
                 }
@@ -199,6 +216,11 @@ public sealed class WatchTests : IDisposable
             while (watch.TryRead(out CffsChange change))
             {
                 Follow(known, change);
+                if (change.Kind == CffsChangeKind.Exchanged)
+                {
+                    Assert.True(watch.TryRead(out CffsChange second));
+                    Assert.Equal((change.Kind, change.PathString, change.OldPathString), (second.Kind, second.OldPathString, second.PathString));
+                }
             }
 
             SortedSet<string> there = new(StringComparer.Ordinal);
@@ -210,6 +232,7 @@ public sealed class WatchTests : IDisposable
     private static void Follow(SortedSet<string> known, in CffsChange change)
     {
         string path = change.PathString;
+        List<string> moved = [];
         switch (change.Kind)
         {
             case CffsChangeKind.Created:
@@ -228,9 +251,21 @@ public sealed class WatchTests : IDisposable
                 }
 
                 break;
+            case CffsChangeKind.Exchanged:
+                string other = change.OldPathString;
+                foreach (string name in known.Where(name => IsAtOrBelow(name, path) || IsAtOrBelow(name, other)).ToArray())
+                {
+                    known.Remove(name);
+                    moved.Add(IsAtOrBelow(name, path) ? other + name[path.Length..] : path + name[other.Length..]);
+                }
+
+                known.UnionWith(moved);
+                break;
             default:
                 break;
         }
+
+        static bool IsAtOrBelow(string name, string path) => name == path || name.StartsWith(path + "/", StringComparison.Ordinal);
     }
 
     private static void List(CffsVolume volume, string path, SortedSet<string> into)
@@ -269,5 +304,5 @@ public sealed class WatchTests : IDisposable
     }
 
     private static string Show(in CffsChange change) =>
-        $"{change.Kind} {(change.Kind == CffsChangeKind.Renamed ? change.OldPathString + ">" : "")}{change.PathString}{(change.InodeKind == CffsKind.Directory ? "/" : "")}";
+        $"{change.Kind} {(change.Kind is CffsChangeKind.Renamed or CffsChangeKind.Exchanged ? change.OldPathString + ">" : "")}{change.PathString}{(change.InodeKind == CffsKind.Directory ? "/" : "")}";
 }

@@ -117,6 +117,10 @@ internal sealed partial class VolumeRepair
                     && Intent.Read(sector) is var intent && (intent.Epoch == _state.Epoch || _isStateNew))
                 {
                     _moving.Add(intent.Inode);
+                    if (intent.IsExchange)
+                    {
+                        _moving.Add(intent.OtherInode);
+                    }
                 }
             }
         }

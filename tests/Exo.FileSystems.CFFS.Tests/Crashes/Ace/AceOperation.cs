@@ -55,16 +55,7 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
         $"rename {from} {to}", to, (tree, _) => tree.Rename(from, to), (volume, _) => volume.Volume.Rename(from, to));
 
     public static AceOperation Exchange(string one, string other) => new(
-        $"exchange {one} {other}", other, (tree, _) => tree.Exchange(one, other), (volume, _) => volume.Exchange(one, other))
-    {
-        // Rule 10: three renames, the first of them to a name aside.
-        OnTheWay = tree =>
-        {
-            string aside = $"{one[..(one.LastIndexOf('/') + 1)]}{CrashPromises.Aside}";
-            PromisedTree first = tree.Rename(one, aside)!;
-            return [first, first.Rename(other, one)!];
-        },
-    };
+        $"exchange {one} {other}", other, (tree, _) => tree.Exchange(one, other), (volume, _) => volume.Volume.Exchange(one, other));
 
     /// <summary>Another value, of so many bytes.</summary>
     public static AceOperation SetAttribute(string path, int length) => new(
@@ -130,6 +121,7 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
     public static AceOperation CloneRange(string from, int fromOffset, string to, int toOffset, int length) => new(
         $"clone-range {from} {fromOffset}+{length} {to} {toOffset}", to,
         (tree, _) => Contents(tree, from) is { } source && source.Length >= fromOffset + length
+            && (length % 4096 == 0 || (source.Length == fromOffset + length && Contents(tree, to) is { } target && target.Length <= toOffset + length))
             ? tree.Rewrite(to, old => [.. Resized(old, toOffset), .. source.AsSpan(fromOffset, length), .. old.AsSpan(Math.Min(old.Length, toOffset + length))])
             : null,
         (volume, _) => volume.CloneRange(from, fromOffset, to, toOffset, length));

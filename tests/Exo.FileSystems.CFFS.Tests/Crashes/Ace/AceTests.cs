@@ -5,7 +5,8 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
 
 /// <summary>
 /// Short workloads, all of them, with the power cut at every moment (docs/crash-promise.md). A usual run explores a slice spread over each class. <c>EXO_ACE_CLASS=seq-2</c> explores one class
-/// whole, <c>EXO_ACE_FIRST</c> and <c>EXO_ACE_COUNT</c> the workloads from an index on: a failure prints its class and index.
+/// whole, <c>EXO_ACE_FIRST</c> and <c>EXO_ACE_COUNT</c> the workloads from an index on: a failure prints its class and index. <c>EXO_ACE_OPERATION=exchange</c> explores of either only the workloads
+/// with such an operation.
 /// </summary>
 public sealed class AceTests
 {
@@ -64,16 +65,61 @@ public sealed class AceTests
         }
     }
 
+    /// <summary>
+    /// Exchanges that the alphabet has not: within a directory from sector to sector and from block to block, of names so long that what was in the record finds no room beside them, of files with several names,
+    /// of what is a link, and what comes right behind an exchange that is not durable. The power fails again in each recovery.
+    /// </summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(32)]
+    public void Exchanges_are_one_step_whatever_they_exchange(int logBlocks)
+    {
+        string[] names = [.. Enumerable.Range(0, 9).Select(i => $"A/{(char)('k' + i)}{new string('x', 199)}")];
+        string longest = $"A/{new string('y', 255)}";
+        AceOperation[] many = [.. names.Select(AceOperation.Create)];
+        AceOperation[] some = many[..3];
+        AceOperation[][] workloads =
+        [
+            [.. some, AceOperation.Exchange(names[0], names[1])],
+            [.. many, AceOperation.Exchange(names[0], names[8])],
+            [.. some, AceOperation.Exchange("A/C", names[1])],
+            [.. some, AceOperation.Exchange("B", names[2])],
+            [AceOperation.Write("foo", -1, 100), AceOperation.Create(longest), AceOperation.Exchange("foo", longest)],
+            [AceOperation.Create(longest), AceOperation.Exchange("A/C/foo", longest)],
+            [AceOperation.SymbolicLink("A/bar"), AceOperation.Exchange("A/bar", "B")],
+            [AceOperation.Link("A/foo", "A/bar"), AceOperation.Exchange("A/bar", "B/foo")],
+            [AceOperation.Link("A/foo", "A/bar"), AceOperation.Link("B/foo", "B/bar"), AceOperation.Exchange("A/bar", "B/bar")],
+            [AceOperation.Link("A/foo", "A/bar"), AceOperation.Link("B/foo", "A/C/bar"), AceOperation.Exchange("A/bar", "A/C/bar"), AceOperation.Unlink("A/bar")],
+            [.. some, AceOperation.Exchange(names[0], "B/foo"), AceOperation.Rename(names[0], "B/bar"), AceOperation.Create(names[0])],
+            [.. some, AceOperation.Exchange(names[0], "B/foo"), AceOperation.Unlink(names[0]), AceOperation.Create(names[0])],
+            [.. some, AceOperation.Exchange(names[0], "B/foo"), AceOperation.Exchange("B/foo", "foo"), AceOperation.Exchange(names[0], "foo")],
+            [.. some, AceOperation.Exchange("A/C", "B"), AceOperation.Create("B/new"), AceOperation.Rename(names[1], "B/foo"), AceOperation.Write("A/C/foo", -1, 9000)],
+        ];
+        AceExplorer.Shared shared = new(logBlocks) { SecondCrashEvery = 10, SecondCrashStatesMax = 12 };
+        using AceExplorer explorer = new(shared);
+        for (int i = 0; i < workloads.Length; i++)
+        {
+            AceOperation[] operations = workloads[i];
+            int before = Array.FindIndex(operations, operation => operation.Text.StartsWith("exchange", StringComparison.Ordinal)) - 1;
+            explorer.Explore(new AceWorkload(
+                AceClass.All[0], i, operations, [.. operations.Select((_, step) => step == before || step == operations.Length - 1 ? AcePersistence.Sync : AcePersistence.None)]));
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine($"{shared.States} states, {shared.Contents} contents of the disk, {shared.SecondCrashes} cut again");
+        Assert.Equal(workloads.Length, shared.Workloads);
+        Assert.True(shared.SecondCrashes > 100, $"{shared.SecondCrashes}");
+    }
+
     private static void Explore(string name, int workloads)
     {
         AceClass kind = AceClass.All.Single(item => item.Name == name);
         Assert.Equal(workloads, kind.Count);
-        int[] indexes = Choose(kind);
+        int[] indexes = Choose(kind, out bool isSlice);
 
         // On a volume without a commit log, on one with it, and on one where contents are written early: in a slice by turns, else all.
         AceExplorer.Shared[] volumes = [new(), new(logBlocks: 32), new(logBlocks: 32) { BehindFromBytes = 4096 }];
         string[] names = ["without a commit log", "with a commit log", "with a commit log, contents written early"];
-        (int Index, int Volume)[] work = indexes.Length < kind.Count && Number("EXO_ACE_FIRST") is null
+        (int Index, int Volume)[] work = isSlice
             ? [.. indexes.Select((index, i) => (index, i % volumes.Length))]
             : [.. indexes.SelectMany(index => volumes.Select((_, volume) => (index, volume)))];
         ConcurrentQueue<string> failures = new();
@@ -109,22 +155,26 @@ public sealed class AceTests
         }
     }
 
-    private static int[] Choose(AceClass kind)
+    private static int[] Choose(AceClass kind, out bool isSlice)
     {
+        isSlice = false;
         int? count = Number("EXO_ACE_COUNT");
+        string? operation = Environment.GetEnvironmentVariable("EXO_ACE_OPERATION");
+        int[] all = [.. Enumerable.Range(0, kind.Count).Where(index => operation is null || kind[index].Operations.Any(item => item.Text.StartsWith(operation, StringComparison.Ordinal)))];
         if (Number("EXO_ACE_FIRST") is { } first)
         {
-            return [.. Enumerable.Range(first, Math.Min(count ?? int.MaxValue, kind.Count - first))];
+            return [.. all.Where(index => index >= first).Take(count ?? int.MaxValue)];
         }
 
-        int slice = Math.Min(kind.Count, count ?? (Environment.GetEnvironmentVariable("EXO_ACE_CLASS") == kind.Name ? kind.Count : SlicePerClass));
-        if (slice == kind.Count)
+        int slice = Math.Min(all.Length, count ?? (Environment.GetEnvironmentVariable("EXO_ACE_CLASS") == kind.Name ? all.Length : SlicePerClass));
+        if (slice == all.Length)
         {
-            return [.. Enumerable.Range(0, slice)];
+            return all;
         }
 
         // Spread over the whole by a step that has no divisor in common with the number of workloads, nor with its factors.
-        return [.. Enumerable.Range(0, slice).Select(i => (int)(i * 7919L * 104_729 % kind.Count)).Order()];
+        isSlice = true;
+        return [.. Enumerable.Range(0, slice).Select(i => all[(int)(i * 7919L * 104_729 % all.Length)]).Distinct().Order()];
     }
 
     private static int? Number(string variable) => int.TryParse(Environment.GetEnvironmentVariable(variable), out int number) ? number : null;

@@ -37,9 +37,6 @@ internal sealed class AceVolume(CffsVolume volume)
 
     public void Zero(string path, long offset, long lengthBytes) => With(path, inode => _door.Zero(inode, offset, lengthBytes, keepSize: false));
 
-    public void Exchange(string one, string other) =>
-        With(DirectoryOf(one), from => With(DirectoryOf(other), to => _door.Exchange(from, NameOf(one), to, NameOf(other))));
-
     /// <summary>O_TMPFILE, write, linkat.</summary>
     public void CreateUnnamed(string path, byte[] bytes) => With(DirectoryOf(path), directory =>
     {

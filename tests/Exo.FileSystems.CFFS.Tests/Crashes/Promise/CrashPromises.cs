@@ -26,9 +26,6 @@ internal enum PersistenceScope
 /// </summary>
 internal sealed class CrashPromises(PromisedTree start)
 {
-    /// <summary>Rule 10: an exchange of two names that the power interrupts may leave the first one's node under this name, with its inode number, beside the first name.</summary>
-    public const string Aside = ".exchange";
-
     private readonly List<PromisedTree> _trees = [start];
     private readonly List<Point> _persisted = [];
     private readonly List<(int Tree, int Node, (int Directory, string Name) From, (int Directory, string Name) To)> _renames = [];
@@ -86,8 +83,7 @@ internal sealed class CrashPromises(PromisedTree start)
 
         foreach ((int number, FoundTree.FoundNode node) in nodes)
         {
-            entries.Add(number, node.Entries.ToDictionary(
-                entry => entry.Key == $"{Aside}-{entry.Value:x}" ? Aside : entry.Key, entry => _nodeOfInode.GetValueOrDefault(entry.Value, -1)));
+            entries.Add(number, node.Entries.ToDictionary(entry => entry.Key, entry => _nodeOfInode.GetValueOrDefault(entry.Value, -1)));
         }
 
         for (int number = 0; number < _trees[begun].NodeCount; number++)
@@ -205,7 +201,10 @@ internal sealed class CrashPromises(PromisedTree start)
             : null;
     }
 
-    /// <summary>Rule 9: a rename is seen whole or not at all: never both names, never neither.</summary>
+    /// <summary>
+    /// Rule 9: a rename is seen whole or not at all: never both names, never neither. With rule 7 that is rule 10: an exchange is two renames whose names are never absent, so that one of them
+    /// cannot be seen without the other.
+    /// </summary>
     private string? OfRenames(Dictionary<int, Dictionary<string, int>> entries, List<Point> durable, int begun)
     {
         foreach ((int number, Dictionary<string, int> _) in entries)

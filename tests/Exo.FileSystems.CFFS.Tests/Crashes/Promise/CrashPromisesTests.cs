@@ -75,6 +75,24 @@ public sealed class CrashPromisesTests : IDisposable
     }
 
     [Theory]
+    [InlineData("/A/foo", "/B/foo")]
+    [InlineData("/A/foo", "/A/C/foo")]
+    [InlineData("/A/C", "/B")]
+    [InlineData("/B", "/A/foo")]
+    public void Half_an_exchange_is_noticed(string path, string other)
+    {
+        CrashPromises promises = Promises();
+        promises.Add(AceOperation.Exchange(path[1..], other[1..]).Model(_start.Tree, 0)!);
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 1, returned: 0));
+        _volume.Rename(path, "/aside");
+        Assert.NotNull(promises.Violation(FoundTree.Of(_volume), begun: 1, returned: 0));
+        _volume.Rename(other, path);
+        Assert.NotNull(promises.Violation(FoundTree.Of(_volume), begun: 1, returned: 0));
+        _volume.Rename("/aside", other);
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 1, returned: 0));
+    }
+
+    [Theory]
     [InlineData("/A/foo", "/B/foo", "rule 5")]
     [InlineData("/foo", "/A/C/foo", "rule 5")]
     public void Bytes_of_another_file_are_noticed(string path, string other, string rule)
