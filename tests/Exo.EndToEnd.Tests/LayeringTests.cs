@@ -56,6 +56,15 @@ public sealed class LayeringTests
     }
 
     [Fact]
+    public void The_verifier_of_images_knows_nothing_of_the_product()
+    {
+        string folder = Path.Combine(RepositoryFolder(), "tests", "Exo.FileSystems.CFFS.Verification");
+        Assert.Empty(References(Path.Combine(folder, "Exo.FileSystems.CFFS.Verification.csproj")));
+        Assert.DoesNotContain(
+            Directory.GetFiles(folder, "*.cs"), file => File.ReadAllText(file) is var text && (text.Contains("using Exo", StringComparison.Ordinal) || text.Contains("src/", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void System_calls_are_made_in_one_folder()
     {
         string source = Path.Combine(RepositoryFolder(), "src");

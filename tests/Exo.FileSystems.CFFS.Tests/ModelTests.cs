@@ -31,13 +31,13 @@ public sealed class ModelTests : IDisposable
             {
                 volume.Sync();
                 volume.Abandon();
-                CffsCheckReport crashed = CffsCheck.Run(_image);
+                CffsCheckReport crashed = Verified.Check(_image);
                 Assert.True(crashed.IsClean, string.Join('\n', crashed.Findings));
             }
             else
             {
                 volume.Dispose();
-                Assert.Empty(CffsCheck.Run(_image).Findings);
+                Assert.Empty(Verified.Check(_image).Findings);
             }
 
             volume = CffsVolume.Open(_image, open);
@@ -45,6 +45,6 @@ public sealed class ModelTests : IDisposable
         }
 
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_image).Findings);
+        Assert.Empty(Verified.Check(_image).Findings);
     }
 }

@@ -6,8 +6,9 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS;
 
 /// <summary>
-/// fsck, read-only (<see cref="CffsRepair"/> writes): reads everything that a file system is made of straight from the disk, with code of its own (it shares only the offsets with the file system), and says what does
-/// not fit. It proves that a volume needs no repair; a crash never leaves more than Info findings.
+/// fsck, read-only (<see cref="CffsRepair"/> writes): reads everything that a file system is made of straight from the disk, and says what does not fit. Its walk and its judgement are its own; how sectors and records are
+/// parsed (<c>Layout</c>) it shares with the file system. What is independent of both is the verifier of the tests, written from the format's documents alone, which must agree with what is called clean here. A crash never
+/// leaves more than Info findings.
 /// </summary>
 public static class CffsCheck
 {
@@ -21,7 +22,11 @@ public static class CffsCheck
         return Run(device, options, progress);
     }
 
-    /// <summary>Checks the volume on a device. Memory: a bit for each block of the disk, 16 bytes for each inode, 16 more for each link and directory, and 1 MiB.</summary>
+    /// <summary>
+    /// Checks the volume on a device. Memory: a bit for each block of the disk, two where contents may be shared and about 40 bytes for each that is; about 40 bytes for each inode, as much again for each with several names;
+    /// of the directories of two levels their paths and 32 bytes for each extent; for the directory at hand 8 bytes for each name and 8 for each entry of its index; half a MiB for each reader (one for each processor, 2 to 8),
+    /// and 1 MiB. Lists that grow may take twice that while they do.
+    /// </summary>
     /// <exception cref="CffsException">There is no C-FFS volume (NotCffs).</exception>
     public static CffsCheckReport Run(BlockDevice device, CffsCheckOptions? options = null, IProgress<CffsCheckProgress>? progress = null)
     {

@@ -8,7 +8,7 @@ namespace Exo.FileSystems.CFFS.Check;
 internal readonly record struct SlotBlock(ulong Directory, int Visit, ulong Logical, ulong Block);
 
 /// <summary>
-/// Reads a batch of directory blocks and verifies their checksums on a thread of its own, while what was read before is being judged. Two of them take turns.
+/// Reads a batch of directory blocks and verifies their checksums on a thread of its own, while what others have read before is being judged. They take turns.
 /// </summary>
 internal sealed class SlotReader(BlockDevice device, ulong seed) : IDisposable
 {
@@ -42,7 +42,7 @@ internal sealed class SlotReader(BlockDevice device, ulong seed) : IDisposable
 
     public bool IsRead(int index) => _isRead[index];
 
-    public byte[] Block(int index) => _bytes[(index * 4096)..((index + 1) * 4096)];
+    public ReadOnlySpan<byte> Block(int index) => _bytes.AsSpan(index * 4096, 4096);
 
     /// <summary>Whether a sector of a block has a good checksum and the right owner.</summary>
     public bool IsValid(int index, int sector) => (_validSectors[index] >> sector & 1) != 0;

@@ -7,9 +7,12 @@ namespace Exo.FileSystems.CFFS.Check;
 /// <content>Second pass: directories, level by level, each sector and each record in it.</content>
 internal sealed partial class VolumeCheck
 {
+    // At most so many readers, and half of the frames that are free.
+    private const int ReadersMax = 8;
+
     /// <summary>
-    /// Looks at the directories of one level and returns those below. Two readers fetch and verify blocks ahead, each on its own thread; this one judges what they bring, in the order
-    /// of directories and blocks, so that findings have always the same order.
+    /// Looks at the directories of one level and returns those below. Readers, one for each processor and at least two, fetch and verify blocks ahead on threads of their own; this one judges what they bring, in the
+    /// order of directories and blocks, so that findings have always the same order.
     /// </summary>
     private List<DirectoryVisit> CheckLevel(List<DirectoryVisit> level)
     {
@@ -20,10 +23,27 @@ internal sealed partial class VolumeCheck
         }
 
         List<DirectoryVisit> next = [];
-        Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names = [];
-        using SlotReader even = new(device, _guard.ChecksumSeed);
-        using SlotReader odd = new(device, _guard.ChecksumSeed);
-        SlotReader[] readers = [even, odd];
+        int wanted = Math.Clamp(Math.Min(Environment.ProcessorCount, device.Frames.FreeCount / (2 * SlotReader.BatchBlocks)), 2, ReadersMax);
+        List<SlotReader> readers = [];
+        try
+        {
+            while (readers.Count < wanted)
+            {
+                readers.Add(new SlotReader(device, _guard.ChecksumSeed));
+            }
+
+            Judge(level, readers, next);
+        }
+        finally
+        {
+            readers.ForEach(reader => reader.Dispose());
+        }
+
+        return next;
+    }
+
+    private void Judge(List<DirectoryVisit> level, List<SlotReader> readers, List<DirectoryVisit> next)
+    {
         using IEnumerator<SlotBlock> items = BlocksOf(level).GetEnumerator();
         foreach (SlotReader reader in readers)
         {
@@ -34,12 +54,12 @@ internal sealed partial class VolumeCheck
         for (int turn = 0; ; turn++)
         {
             options.CancellationToken.ThrowIfCancellationRequested();
-            SlotReader reader = readers[turn % readers.Length];
+            SlotReader reader = readers[turn % readers.Count];
             ReadOnlySpan<SlotBlock> batch = reader.Wait();
             if (batch.IsEmpty)
             {
-                EndIndex(last < 0 ? null : level[last]);
-                return next;
+                End(last < 0 ? null : level[last]);
+                return;
             }
 
             for (int i = 0; i < batch.Length; i++)
@@ -47,16 +67,15 @@ internal sealed partial class VolumeCheck
                 DirectoryVisit directory = level[batch[i].Visit];
                 if (batch[i].Visit != last)
                 {
-                    EndIndex(last < 0 ? null : level[last]);
+                    End(last < 0 ? null : level[last]);
                     BeginIndex(directory);
-                    names.Clear();
                     last = batch[i].Visit;
                 }
 
                 _visited++;
                 if (reader.IsRead(i))
                 {
-                    CheckSlots(directory, batch[i], reader, i, names, next);
+                    CheckSlots(directory, batch[i], reader, i, next);
                 }
                 else
                 {
@@ -83,13 +102,22 @@ internal sealed partial class VolumeCheck
         }
     }
 
-    private void CheckSlots(
-        DirectoryVisit directory, SlotBlock at, SlotReader reader, int index, Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names, List<DirectoryVisit> next)
+    /// <summary>A directory has been gone through.</summary>
+    private void End(DirectoryVisit? directory)
     {
-        byte[] bytes = reader.Block(index);
+        if (directory is not null)
+        {
+            EndNames(directory);
+            EndIndex(directory);
+        }
+    }
+
+    private void CheckSlots(DirectoryVisit directory, SlotBlock at, SlotReader reader, int index, List<DirectoryVisit> next)
+    {
+        ReadOnlySpan<byte> bytes = reader.Block(index);
         for (int s = 0; s < Sector.PerBlock; s++)
         {
-            ReadOnlySpan<byte> sector = bytes.AsSpan(s * Sector.SizeBytes, Sector.SizeBytes);
+            ReadOnlySpan<byte> sector = bytes.Slice(s * Sector.SizeBytes, Sector.SizeBytes);
             if (!reader.IsValid(index, s))
             {
                 Find(CffsSeverity.Error, "slot-checksum", $"sector {s} of a block of {directory.Path}/ is damaged", directory.Inode, at.Block);
@@ -116,14 +144,13 @@ internal sealed partial class VolumeCheck
                 byte[] name = new byte[record.NameLength];
                 Record.ReadContents(sector, slot, 0, name);
                 uint address = (uint)((at.Logical * Slot.PerBlock) + (ulong)((s * Slot.PerSector) + slot));
-                CheckRecord(directory, at.Block, address, record, name, names, next);
+                CheckRecord(directory, at.Block, address, record, name, next);
                 slot += record.Slots;
             }
         }
     }
 
-    private void CheckRecord(
-        DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, Dictionary<uint, List<(byte[] Name, uint Sequence, ulong Inode)>> names, List<DirectoryVisit> next)
+    private void CheckRecord(DirectoryVisit directory, ulong block, uint address, in Record record, byte[] name, List<DirectoryVisit> next)
     {
         bool isExternal = directory.Inode == Superblock.ExternalInode;
         if (_replaced.Contains(directory.Inode) && !_exchangedInodes.Contains(directory.Inode))
@@ -138,7 +165,8 @@ internal sealed partial class VolumeCheck
         }
 
         CheckIndexed(directory, address, record, block);
-        if (!isExternal && record.NameHash != NameHash.Compute(name, _guard.HashSeed))
+        uint hash = NameHash.Compute(name, _guard.HashSeed);
+        if (!isExternal && record.NameHash != hash)
         {
             Find(CffsSeverity.Error, "name-hash", $"{path}: the name hash is wrong", record.Inode, block);
         }
@@ -152,6 +180,13 @@ internal sealed partial class VolumeCheck
         if (counted < Superblock.FirstInode || counted >= _state.InodeLimit)
         {
             Find(CffsSeverity.Error, "inode-number", $"{path}: inode number {record.Inode} was never given out", record.Inode, block);
+        }
+
+        bool isFrozen = (record.Inode & Superblock.SnapshotInodes) != 0;
+        bool isInSnapshot = (directory.Inode & Superblock.SnapshotInodes) != 0;
+        if (isInSnapshot ? !isFrozen : isFrozen && record.Kind != SlotKind.Directory && directory.Inode is not (Superblock.ExternalInode or Superblock.OrphanInode))
+        {
+            Find(CffsSeverity.Error, "snapshot", $"{path}: inode number {record.Inode} {(isInSnapshot ? "in" : "outside of")} a snapshot", record.Inode, block);
         }
 
         if (record.InlineLength > 0 && (record.Count > 0 || record.Size != record.InlineLength || record.Kind is not (SlotKind.File or SlotKind.SymbolicLink)))
@@ -168,30 +203,7 @@ internal sealed partial class VolumeCheck
         bool isMoving = isMovingOut || (_isUnclean && _movingInodes.Contains(record.Inode));
         if (!isExternal)
         {
-            if (!names.TryGetValue(record.NameHash, out List<(byte[] Name, uint Sequence, ulong Inode)>? same))
-            {
-                names.Add(record.NameHash, same = []);
-            }
-
-            foreach ((byte[] other, uint sequence, ulong inode) in same)
-            {
-                if (other.AsSpan().SequenceEqual(name))
-                {
-                    bool explained = _isUnclean && sequence != record.NameSequence;
-                    Find(
-                        explained ? CffsSeverity.Info : CffsSeverity.Error, explained ? "unfinished-rename" : "duplicate-name",
-                        $"{path}: the name stands twice", record.Inode, block);
-                    if (explained)
-                    {
-                        // Only an empty directory is ever replaced: which of the two was, is in docs/cffs-format.md, NameSequence.
-                        bool isLater = (int)(record.NameSequence - sequence) > 0;
-                        bool counts = isLater ? !record.YieldsToEarlier : (sequence & 1) == 0;
-                        _replaced.Add(counts ? inode : record.Inode);
-                    }
-                }
-            }
-
-            same.Add((name, record.NameSequence, record.Inode));
+            NoteName(hash, address);
         }
 
         if (record.Kind == SlotKind.ExternalLink && isExternal)

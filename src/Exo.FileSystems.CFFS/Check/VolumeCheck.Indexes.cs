@@ -9,8 +9,8 @@ internal sealed record IndexImage(uint Incarnation, uint Count, List<RepairExten
     /// <summary>The deepest depth of each bucket; 255 when it is not valid.</summary>
     public byte[] Depths { get; } = new byte[Count];
 
-    /// <summary>All entries of valid buckets: hash in the upper half, slot address in the lower; only those that a lookup can come to.</summary>
-    public HashSet<ulong> Entries { get; } = [];
+    /// <summary>All entries of valid buckets, sorted: hash in the upper half, slot address in the lower; only those that a lookup can come to.</summary>
+    public List<ulong> Entries { get; } = [];
 
     /// <summary>Directories seen among the records.</summary>
     public uint SubdirectoriesSeen { get; set; }
@@ -37,14 +37,20 @@ internal sealed record IndexImage(uint Incarnation, uint Count, List<RepairExten
 }
 
 /// <content>
-/// Indexes: whoever looks a name up must come to it. Entries that lead nowhere are no fault; a bucket that is lost is none either, because then the slots are read. Memory: one
-/// set of the entries of one directory at a time.
+/// Indexes: whoever looks a name up must come to it. Entries that lead nowhere are no fault; a bucket that is lost is none either, because then the slots are read. Memory: 8 bytes
+/// for each entry, and a byte for each bucket, of one directory at a time.
 /// </content>
 internal sealed partial class VolumeCheck
 {
     private DirectoryVisit Visit(in Record record, ulong block, string path)
     {
         List<RepairExtent> map = MapOf(record, block, path);
+        ulong length = LengthOf(map);
+        if (!_isUnclean && record.Size != length * 4096)
+        {
+            Find(CffsSeverity.Error, "size", $"{path}/: a size of {record.Size} bytes, and {length} logical blocks", record.Inode, block);
+        }
+
         List<RepairExtent> buckets = [.. map.Where(extent => extent.Kind == TreeEntryKind.Index).OrderBy(extent => extent.Logical)];
         map.RemoveAll(extent => extent.Kind == TreeEntryKind.Index);
         if (buckets.Count == 0)
@@ -64,6 +70,10 @@ internal sealed partial class VolumeCheck
         return new DirectoryVisit(record.Inode, path, map) { Index = isBelieved ? new IndexImage(incarnation, (uint)count, buckets, record.Links) : null };
     }
 
+    /// <summary>Logical blocks of a directory: up to the end of its last slot block.</summary>
+    internal static ulong LengthOf(IEnumerable<RepairExtent> map) =>
+        map.Where(extent => extent.Kind == TreeEntryKind.Contents).Select(extent => extent.Logical + extent.Count).DefaultIfEmpty().Max();
+
     private void BeginIndex(DirectoryVisit directory)
     {
         if (directory.Index is not { } index)
@@ -71,32 +81,37 @@ internal sealed partial class VolumeCheck
             return;
         }
 
+        // First how deep each bucket is: only then is it known which of its entries a lookup can come to.
         byte[] block = new byte[4096];
-        List<(uint Bucket, uint Hash, uint Address)> entries = [];
-        foreach (RepairExtent extent in index.Extents)
+        foreach ((uint bucket, ulong number) in BucketsOf(index))
         {
-            for (uint i = 0; i < extent.Count && (uint)extent.Logical + i < index.Count; i++)
+            bool isValid = _blocks.TryRead(number, block)
+                && IndexBucket.IsValid(block, _guard.ChecksumSeed, number, directory.Inode, index.Incarnation, bucket)
+                && IndexBucket.DeepestOf(block) <= IndexBucket.DepthOf(bucket, index.Count);
+            index.Depths[bucket] = isValid ? (byte)IndexBucket.DeepestOf(block) : (byte)255;
+        }
+
+        foreach ((uint bucket, ulong number) in BucketsOf(index))
+        {
+            for (int entry = 0; index.Depths[bucket] != 255 && entry < IndexBucket.EntriesMax && (entry > 0 || _blocks.TryRead(number, block)); entry++)
             {
-                uint bucket = (uint)extent.Logical + i;
-                bool isValid = _blocks.TryRead(extent.Start + i, block)
-                    && IndexBucket.IsValid(block, _guard.ChecksumSeed, extent.Start + i, directory.Inode, index.Incarnation, bucket)
-                    && IndexBucket.DeepestOf(block) <= IndexBucket.DepthOf(bucket, index.Count);
-                index.Depths[bucket] = isValid ? (byte)IndexBucket.DeepestOf(block) : (byte)255;
-                for (int entry = 0; isValid && entry < IndexBucket.EntriesMax; entry++)
+                if (IndexBucket.TryRead(block, entry, out uint hash, out uint address) && index.BucketOf(hash, _isUnclean) == bucket)
                 {
-                    if (IndexBucket.TryRead(block, entry, out uint hash, out uint address))
-                    {
-                        entries.Add((bucket, hash, address));
-                    }
+                    index.Entries.Add(((ulong)hash << 32) | address);
                 }
             }
         }
 
-        foreach ((uint bucket, uint hash, uint address) in entries)
+        index.Entries.Sort();
+    }
+
+    private static IEnumerable<(uint Bucket, ulong Block)> BucketsOf(IndexImage index)
+    {
+        foreach (RepairExtent extent in index.Extents)
         {
-            if (index.BucketOf(hash, _isUnclean) == bucket)
+            for (uint i = 0; i < extent.Count && (uint)extent.Logical + i < index.Count; i++)
             {
-                index.Entries.Add(((ulong)hash << 32) | address);
+                yield return ((uint)extent.Logical + i, extent.Start + i);
             }
         }
     }
@@ -113,7 +128,7 @@ internal sealed partial class VolumeCheck
         {
             index.IsIncomplete = true;
         }
-        else if (!index.Entries.Contains(((ulong)record.NameHash << 32) | address) && !(_isUnclean && (int)(record.NameSequence - _state.IndexedSequence) >= 0))
+        else if (index.Entries.BinarySearch(((ulong)record.NameHash << 32) | address) < 0 && !(_isUnclean && (int)(record.NameSequence - _state.IndexedSequence) >= 0))
         {
             Find(CffsSeverity.Error, "index-missing", $"{directory.Path}/: the index leads to no record in slot {address}", record.Inode, block);
         }
@@ -139,5 +154,6 @@ internal sealed partial class VolumeCheck
         }
 
         index.Entries.Clear();
+        index.Entries.TrimExcess();
     }
 }

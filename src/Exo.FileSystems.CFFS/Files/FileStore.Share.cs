@@ -44,7 +44,13 @@ internal sealed partial class FileStore
         await core.Space.RequireAsync(2, mode).ConfigureAwait(false);
         await core.PrepareFreeAsync(target, mode).ConfigureAwait(false);
         await MoveOutAsync(target, mode).ConfigureAwait(false);
+        if (targetOffset > (long)target.Record.Size)
+        {
+            await ClearBehindAsync(target, mode).ConfigureAwait(false);
+        }
 
+        // What is behind the source's end comes along.
+        target.IsZeroBehind = false;
         ulong first = (ulong)sourceOffset / BlockBytes;
         ulong end = (ulong)(sourceOffset + length + BlockBytes - 1) / BlockBytes;
         ulong shift = ((ulong)targetOffset / BlockBytes) - first;

@@ -15,6 +15,11 @@ internal sealed partial class FileStore
     {
         await BeginRangeAsync(inode, offset, length, mode).ConfigureAwait(false);
         await core.Space.RequireAsync(MissingBlocks(inode, offset, length), mode).ConfigureAwait(false);
+        if (!keepSize && offset + length > (long)inode.Record.Size)
+        {
+            await ClearBehindAsync(inode, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.InlineLength > 0)
         {
             await MoveOutAsync(inode, mode).ConfigureAwait(false);

@@ -340,6 +340,11 @@ internal sealed partial class FileStore(VolumeCore core)
     public async ValueTask WriteCopyAsync(Inode inode, long offset, ReadOnlyMemory<byte> source, IoMode mode)
     {
         await core.Maps.EnsureForChangeAsync(inode, mode).ConfigureAwait(false);
+        if (offset > (long)inode.Record.Size)
+        {
+            await ClearBehindAsync(inode, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.IsPacked)
         {
             if (await TryWritePackedAsync(inode, offset, source, mode).ConfigureAwait(false))
@@ -391,6 +396,11 @@ internal sealed partial class FileStore(VolumeCore core)
 
         inode.RequireThawed();
         await core.PrepareFreeAsync(inode, mode).ConfigureAwait(false);
+        if (length > (long)inode.Record.Size)
+        {
+            await ClearBehindAsync(inode, mode).ConfigureAwait(false);
+        }
+
         if (inode.Record.IsPacked)
         {
             if (await TrySetPackedLengthAsync(inode, length, mode).ConfigureAwait(false))

@@ -119,6 +119,9 @@ internal sealed class Inode
     /// <summary>Incremented with each change of contents.</summary>
     public long Version;
 
+    /// <summary>What its blocks hold behind its end is zeros, as far as a crash could have left something else there (<see cref="Files.FileStore"/>). Under its lock.</summary>
+    public bool IsZeroBehind { get; set; }
+
     /// <summary>It has left the table: who still refers to it must ask for the inode anew. Guarded by the inode table.</summary>
     public bool IsForgotten { get; set; }
 

@@ -28,7 +28,7 @@ public sealed class ExtendedAttributeTests : IDisposable
     public void Dispose()
     {
         _volume.Dispose();
-        CffsCheckReport report = CffsCheck.Run(_disk);
+        CffsCheckReport report = Verified.Check(_disk);
         Assert.True(report.IsClean, string.Join('\n', report.Findings));
         _disk.Dispose();
         _frames.Dispose();

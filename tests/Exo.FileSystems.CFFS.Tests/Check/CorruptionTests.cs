@@ -17,7 +17,7 @@ public sealed class CorruptionTests : IDisposable
     {
         long slots = MakeVolume(CffsBlockKind.Slots);
         Damage((slots * 4096) + 40, 0x55);
-        CffsCheckReport report = CffsCheck.Run(_image);
+        CffsCheckReport report = Verified.Check(_image);
         Assert.Contains(report.Findings, finding => finding is { Severity: CffsSeverity.Error, Code: "slot-checksum" });
         using CffsVolume volume = CffsVolume.Open(_image, new CffsOpenOptions { ReadOnly = true });
         Assert.Equal(CffsError.Corrupt, Assert.Throws<CffsException>(() => volume.ReadDirectory("/")).Error);
@@ -28,7 +28,7 @@ public sealed class CorruptionTests : IDisposable
     {
         MakeVolume(CffsBlockKind.XnSuperblock);
         Damage(100, 0xFF);
-        Assert.Contains(CffsCheck.Run(_image).Findings, finding => finding.Code == "xn-superblock");
+        Assert.Contains(Verified.Check(_image).Findings, finding => finding.Code == "xn-superblock");
         using CffsVolume volume = CffsVolume.Open(_image);
         Assert.NotEmpty(volume.ReadDirectory("/"));
     }
@@ -38,7 +38,7 @@ public sealed class CorruptionTests : IDisposable
     {
         File.WriteAllBytes(_image, [.. Enumerable.Repeat((byte)'x', 4 << 20)]);
         Assert.Equal(CffsError.NotCffs, Assert.Throws<CffsException>(() => CffsVolume.Open(_image)).Error);
-        Assert.Equal(CffsError.NotCffs, Assert.Throws<CffsException>(() => CffsCheck.Run(_image)).Error);
+        Assert.Equal(CffsError.NotCffs, Assert.Throws<CffsException>(() => Verified.Check(_image)).Error);
         Assert.Equal(CffsError.Exists, Assert.Throws<CffsException>(() => CffsVolume.Create(_image, new CffsCreateOptions())).Error);
         Assert.All(File.ReadAllBytes(_image), b => Assert.Equal((byte)'x', b));
     }
@@ -61,7 +61,7 @@ public sealed class CorruptionTests : IDisposable
 
         try
         {
-            CffsCheckReport report = CffsCheck.Run(_image);
+            CffsCheckReport report = Verified.Check(_image);
             Assert.True(report.IsClean || report.Findings.Count > 0);
             using CffsVolume volume = CffsVolume.Open(_image);
             ReadAll(volume, "/");

@@ -46,13 +46,13 @@ public sealed class DamagedUseTests
             mutation.Apply();
         }
 
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         try
         {
             if (report.IsClean)
             {
                 Use(disk);
-                Assert.Empty(CffsCheck.Run(disk).Findings);
+                Assert.Empty(Verified.Check(disk).Findings);
             }
             else
             {

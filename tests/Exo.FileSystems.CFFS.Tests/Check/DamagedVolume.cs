@@ -83,7 +83,7 @@ internal sealed class DamagedVolume : IDisposable
 
     public SimulatedBlockDevice Disk => _disk;
 
-    public CffsCheckReport Check() => CffsCheck.Run(_disk);
+    public CffsCheckReport Check() => Verified.Check(_disk);
 
     public CffsRepairReport Repair() => CffsRepair.Run(_disk);
 

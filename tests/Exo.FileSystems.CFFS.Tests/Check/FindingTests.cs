@@ -25,6 +25,33 @@ public sealed class FindingTests : IDisposable
         Expect(["inode-number", "attributes"], () => _volume.EditRecord("file", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Inode..], 1UL << 50)));
 
     [Fact]
+    public void A_file_with_the_number_of_a_snapshot_outside_of_one() =>
+        Expect(["snapshot"], () => _volume.EditRecord("tiny", slot => slot[Slot.Inode + 6] |= 0x10));
+
+    [Fact]
+    public void A_name_with_the_number_of_a_snapshot_outside_of_one() =>
+        Expect(["snapshot", "link-target", "link-count"], () => _volume.EditRecord("second-name", slot => slot[Slot.Inode + 6] |= 0x10));
+
+    [Fact]
+    public void A_file_without_the_number_of_a_snapshot_in_one()
+    {
+        using (CffsVolume volume = CffsVolume.Open(_volume.Disk))
+        {
+            volume.WriteAllBytes("dir/old", new byte[3]);
+            volume.CreateSnapshot("dir", "snapshot");
+            volume.RemoveFile("dir/old");
+        }
+
+        Expect(["snapshot"], () => _volume.EditRecord("old", slot => slot[Slot.Inode + 6] &= 0xEF));
+        using CffsVolume repaired = CffsVolume.Open(_volume.Disk);
+        Assert.True(repaired.Stat("snapshot/old").IsSnapshot);
+    }
+
+    [Fact]
+    public void A_directory_of_another_length() =>
+        Expect(["size"], () => _volume.EditRecord("dir", slot => BinaryPrimitives.WriteUInt64LittleEndian(slot[Slot.Size..], 8192)));
+
+    [Fact]
     public void Two_records_with_one_inode_number()
     {
         byte[] other = _volume.ReadRecord("other");
@@ -54,7 +81,7 @@ public sealed class FindingTests : IDisposable
     public void A_pointer_to_a_block_of_a_directory()
     {
         byte[] directory = _volume.ReadRecord("dir");
-        Expect(["block-twice", "block-free", "block-leaked"], () => _volume.EditRecord("file", slot => directory.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
+        Expect(["block-twice", "block-free", "block-leaked", "size"], () => _volume.EditRecord("file", slot => directory.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..])));
     }
 
     [Fact]
@@ -185,7 +212,7 @@ public sealed class FindingTests : IDisposable
     {
         // The table of external inodes becomes the orphan directory's: what is in it was unlinked while open.
         ulong block = _volume.Find("").Block;
-        Expect(["slot-checksum", "orphan", "link-target", "link-count", "block-leaked", "duplicate-inode", "block-twice", "name", "name-hash"], () =>
+        Expect(["slot-checksum", "orphan", "link-target", "link-count", "block-leaked", "duplicate-inode", "block-twice", "name", "name-hash", "size"], () =>
         {
             _volume.EditBlock(_volume.Root, bytes =>
             {

@@ -24,7 +24,7 @@ public sealed class LogFuzzTests
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
         using SimulatedBlockDevice disk = new(frames, FuzzVolume.Logged.Value.Contents);
-        Assert.True(CffsCheck.Run(disk).IsClean);
+        Assert.True(Verified.Check(disk).IsClean);
         using CffsVolume volume = CffsVolume.Open(disk);
         foreach ((string path, byte[] contents) in FuzzVolume.Logged.Value.Files)
         {
@@ -69,15 +69,15 @@ public sealed class LogFuzzTests
             damaged = disk.Snapshot();
         }
 
-        bool isClean = Try(damaged, disk => CffsCheck.Run(disk).IsClean);
+        bool isClean = Try(damaged, disk => Verified.Check(disk).IsClean);
         _ = Try(damaged, disk => Look(disk));
         bool works = Try(damaged, disk =>
         {
             DamagedUseTests.Use(disk);
-            return !isClean || CffsCheck.Run(disk).Findings.Count == 0;
+            return !isClean || Verified.Check(disk).Findings.Count == 0;
         });
         Assert.True(works || !isClean, "called clean, and does not work");
-        _ = Try(damaged, disk => CffsRepair.Run(disk).IsClean && CffsCheck.Run(disk).Findings.Count == 0 && Look(disk));
+        _ = Try(damaged, disk => CffsRepair.Run(disk).IsClean && Verified.Check(disk).Findings.Count == 0 && Look(disk));
 
         bool Try(DiskContents contents, Func<SimulatedBlockDevice, bool> what)
         {

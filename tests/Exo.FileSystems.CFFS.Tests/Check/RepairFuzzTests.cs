@@ -52,7 +52,7 @@ public sealed class RepairFuzzTests
             Assert.Empty(report.After.Findings);
             // A directory block of an unclean volume that is all zeros is a directory block of that volume: nothing shows that it was damaged.
             Examine(volume, mutation, disk, isFound: !report.Before.IsClean || report.Before.WasUnmounted);
-            Assert.Empty(CffsCheck.Run(disk).Findings);
+            Assert.Empty(Verified.Check(disk).Findings);
             return report.HasWritten;
         }
         catch (Exception failure)

@@ -50,7 +50,7 @@ public sealed class RepairPowerCutTests
                 throw new InvalidOperationException($"{state.Description}: {lost.Message}\n{string.Join("\n", mutation.Log)}\n{string.Join("\n", second.Actions)}", lost);
             }
 
-            Assert.Empty(CffsCheck.Run(disk).Findings);
+            Assert.Empty(Verified.Check(disk).Findings);
         }
 
         Assert.True(states > (first.HasWritten ? 10 : 0));

@@ -127,7 +127,7 @@ public sealed class RepairTests : IDisposable
     {
         byte[] other = _volume.ReadRecord("other");
         _volume.EditRecord("file", slot => other.AsSpan(Slot.Start, 8).CopyTo(slot[Slot.Start..]));
-        Assert.Contains(CffsCheck.Run(_volume.Disk).Findings, finding => finding.Code == "owner-count");
+        Assert.Contains(Verified.Check(_volume.Disk).Findings, finding => finding.Code == "owner-count");
         CffsRepairReport report = _volume.Repair();
         Assert.DoesNotContain(report.Actions, action => action.Code == "block-twice");
         using CffsVolume volume = CffsVolume.Open(_volume.Disk);
@@ -226,7 +226,7 @@ public sealed class RepairTests : IDisposable
             block = disk.Roots.First(root => root.Name == "other").Block.Value;
         }
 
-        Assert.Empty(CffsCheck.Run(device).Findings);
+        Assert.Empty(Verified.Check(device).Findings);
         Assert.Empty(CffsCheck.Run(device, new CffsCheckOptions { RootName = "other" }).Findings);
 
         // A pointer of ours to a block of theirs.
@@ -254,7 +254,7 @@ public sealed class RepairTests : IDisposable
         Assert.True(steps.Count > 2);
         for (int i = 0; i < 10; i++)
         {
-            Assert.Equal(first, CffsCheck.Run(disk).Findings);
+            Assert.Equal(first, Verified.Check(disk).Findings);
         }
     }
 

@@ -226,7 +226,7 @@ public sealed class CloneTests : IDisposable
 
     private void AssertClean()
     {
-        CffsCheckReport report = CffsCheck.Run(_disk);
+        CffsCheckReport report = Verified.Check(_disk);
         Assert.True(report.IsClean && report.Findings.Count == 0, string.Join("; ", report.Findings));
     }
 

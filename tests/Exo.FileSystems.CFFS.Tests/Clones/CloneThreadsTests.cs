@@ -23,7 +23,7 @@ public sealed class CloneThreadsTests
             () => Work(volume, common, thread, new Random((seed * 100) + thread)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
         Assert.Equal(common, volume.ReadAllBytes("/common"));
         volume.Dispose();
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.Findings.Count == 0, string.Join("; ", report.Findings));
     }
 

@@ -42,6 +42,6 @@ public sealed class CrowdedCacheTests : IDisposable
             }
         }
 
-        Assert.Empty(CffsCheck.Run(_image).Findings);
+        Assert.Empty(Verified.Check(_image).Findings);
     }
 }

@@ -166,7 +166,7 @@ public sealed class HeldDiskTests : IDisposable
         using CffsVolume volume = CffsVolume.Open(disk);
         byte[] read = volume.ReadAllBytes("/long");
         volume.Dispose();
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
         return read;
     }

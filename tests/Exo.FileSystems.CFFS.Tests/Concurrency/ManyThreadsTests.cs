@@ -54,7 +54,7 @@ public sealed class ManyThreadsTests
             AssertAll(volume, models);
         }
 
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join('\n', report.Findings));
         using CffsVolume again = CffsVolume.Open(disk);
         AssertAll(again, models);

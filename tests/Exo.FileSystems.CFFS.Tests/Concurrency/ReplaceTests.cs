@@ -90,7 +90,7 @@ public class ReplaceTests
             Assert.Equal("oLD"u8.ToArray(), contents);
         }
 
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join('\n', report.Findings));
         Assert.Equal((1, 0), (report.Directories, report.Files));
     }

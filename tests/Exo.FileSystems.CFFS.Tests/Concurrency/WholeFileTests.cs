@@ -41,7 +41,7 @@ public sealed class WholeFileTests : IDisposable
         Array.ForEach(threads, thread => thread.Join());
         Assert.Null(failure);
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_disk).Findings);
+        Assert.Empty(Verified.Check(_disk).Findings);
     }
 
     [Fact]

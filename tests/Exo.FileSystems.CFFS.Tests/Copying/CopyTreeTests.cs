@@ -195,7 +195,7 @@ public sealed class CopyTreeTests : IDisposable
 
     private static void AssertClean(SimulatedBlockDevice disk)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.Findings.Count == 0, string.Join("; ", report.Findings));
     }
 }

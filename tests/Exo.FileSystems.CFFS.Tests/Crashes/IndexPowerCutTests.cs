@@ -177,7 +177,7 @@ public sealed class IndexPowerCutTests
 
     private static void AssertChecks(SimulatedBlockDevice disk, string when)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, $"fsck {when}: {string.Join("; ", report.Findings)}");
     }
 }

@@ -159,7 +159,7 @@ public sealed class PowerCutTests
 
     private static void AssertChecks(SimulatedBlockDevice disk, string when)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, $"fsck {when}: {string.Join("; ", report.Findings)}");
     }
 }

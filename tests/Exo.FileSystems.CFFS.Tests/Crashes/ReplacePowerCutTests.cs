@@ -99,7 +99,7 @@ public sealed class ReplacePowerCutTests
             }
         }
 
-        Assert.Empty(CffsCheck.Run(disk).Findings);
+        Assert.Empty(Verified.Check(disk).Findings);
     }
 
     /// <summary>Version, length, and the version's low byte throughout.</summary>

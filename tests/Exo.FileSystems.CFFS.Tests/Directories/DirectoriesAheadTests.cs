@@ -153,7 +153,7 @@ public sealed class DirectoriesAheadTests : IDisposable
             Array.ForEach(threads, thread => thread.Join());
             Assert.Null(failure);
             volume.Dispose();
-            Assert.Empty(CffsCheck.Run(_disk).Findings);
+            Assert.Empty(Verified.Check(_disk).Findings);
 
             void Try(Action action)
             {

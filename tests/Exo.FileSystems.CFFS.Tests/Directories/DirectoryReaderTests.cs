@@ -97,7 +97,7 @@ public sealed class DirectoryReaderTests
             Assert.False(volume.Exists("/large"));
         }
 
-        Assert.Empty(CffsCheck.Run(disk).Findings);
+        Assert.Empty(Verified.Check(disk).Findings);
     }
 
     [Fact]

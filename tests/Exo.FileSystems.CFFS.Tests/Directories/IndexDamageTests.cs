@@ -22,7 +22,7 @@ public sealed class IndexDamageTests : IDisposable
         Random random = new(seed);
         BigDirectory big = Make(random, seed, out List<ulong> buckets, out _, out _);
         Damage(random, buckets, (sector, _) => sector[random.Next(Sector.SizeBytes)] ^= (byte)(1 << random.Next(8)));
-        Assert.DoesNotContain(CffsCheck.Run(_image).Findings, finding => finding.Code == "index-missing");
+        Assert.DoesNotContain(Verified.Check(_image).Findings, finding => finding.Code == "index-missing");
         using (CffsVolume reader = CffsVolume.Open(_image, new CffsOpenOptions { ReadOnly = true, IndexFromBlocks = 2, IndexSplitAt = 24 }))
         {
             BigDirectory.AssertHolds(reader, big.Names, big.Gone);
@@ -39,7 +39,7 @@ public sealed class IndexDamageTests : IDisposable
         big.AssertEquals();
         Assert.True(volume.MapBlocks().Any(run => run.Kind == CffsBlockKind.Index), "the index was not made anew");
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_image).Findings);
+        Assert.Empty(Verified.Check(_image).Findings);
     }
 
     [Theory]
@@ -58,7 +58,7 @@ public sealed class IndexDamageTests : IDisposable
             Sector.Seal(sector, checksumSeed, number, SectorKind.Index, owner);
         });
         List<string> hidden = [];
-        CffsCheckReport check = CffsCheck.Run(_image);
+        CffsCheckReport check = Verified.Check(_image);
         CffsVolume volume = CffsVolume.Open(_image, BigDirectory.Options());
         foreach ((string name, ulong inode) in big.Names)
         {
@@ -89,7 +89,7 @@ public sealed class IndexDamageTests : IDisposable
 
         big.AssertEquals();
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_image).Findings);
+        Assert.Empty(Verified.Check(_image).Findings);
     }
 
     [Theory]

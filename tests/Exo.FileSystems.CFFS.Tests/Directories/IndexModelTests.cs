@@ -35,13 +35,13 @@ public sealed class IndexModelTests : IDisposable
             {
                 volume.Sync();
                 volume.Abandon();
-                CffsCheckReport crashed = CffsCheck.Run(_image);
+                CffsCheckReport crashed = Verified.Check(_image);
                 Assert.True(crashed.IsClean, string.Join('\n', crashed.Findings));
             }
             else
             {
                 volume.Dispose();
-                Assert.Empty(CffsCheck.Run(_image).Findings);
+                Assert.Empty(Verified.Check(_image).Findings);
             }
 
             if (round == 3)
@@ -57,7 +57,7 @@ public sealed class IndexModelTests : IDisposable
 
         Assert.True(volume.MapBlocks().Any(run => run.Kind == CffsBlockKind.Index), "the directory is not indexed");
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_image).Findings);
+        Assert.Empty(Verified.Check(_image).Findings);
     }
 
     /// <summary>

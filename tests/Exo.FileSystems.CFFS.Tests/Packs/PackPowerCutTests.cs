@@ -129,7 +129,7 @@ public sealed class PackPowerCutTests
             volume.WriteAllBytes("/after", new byte[1000]);
         }
 
-        Assert.Empty(CffsCheck.Run(disk).Findings);
+        Assert.Empty(Verified.Check(disk).Findings);
     }
 
     private static byte[] Contents(int file, int version, int length)

@@ -200,7 +200,8 @@ public sealed class PackTests : IDisposable
         }
 
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_disk).Findings);
+        Assert.Empty(Verified.Check(_disk).Findings);
+        Assert.Empty(Verified.VerdictOf(_disk).LeftBehind);
     }
 
     [Fact]
@@ -222,7 +223,7 @@ public sealed class PackTests : IDisposable
         volume.Sync();
         volume.Resize((3 << 20) / 4096);
         volume.Dispose();
-        Assert.Empty(CffsCheck.Run(_disk).Findings);
+        Assert.Empty(Verified.Check(_disk).Findings);
         using CffsVolume again = CffsVolume.Open(_disk);
         for (int i = 0; i < 260; i++)
         {
@@ -298,7 +299,7 @@ public sealed class PackTests : IDisposable
             }
 
             volume.Dispose();
-            Assert.Empty(CffsCheck.Run(disk).Findings);
+            Assert.Empty(Verified.Check(disk).Findings);
             using CffsVolume again = CffsVolume.Open(disk);
             foreach ((string name, byte[] contents) in model)
             {

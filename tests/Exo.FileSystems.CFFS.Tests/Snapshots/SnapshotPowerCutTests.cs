@@ -64,7 +64,7 @@ public sealed class SnapshotPowerCutTests
     {
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
         using SimulatedBlockDevice disk = new(frames, state.Contents);
-        CffsCheckReport before = CffsCheck.Run(disk);
+        CffsCheckReport before = Verified.Check(disk);
         Assert.True(before.IsClean, $"fsck before the mount: {string.Join("; ", before.Findings)}");
         CffsVolume volume = CffsVolume.Open(disk);
         try
@@ -87,7 +87,7 @@ public sealed class SnapshotPowerCutTests
             throw;
         }
 
-        CffsCheckReport after = CffsCheck.Run(disk);
+        CffsCheckReport after = Verified.Check(disk);
         Assert.True(after.Findings.Count == 0, $"fsck after a clean close: {string.Join("; ", after.Findings)}");
     }
 

@@ -234,7 +234,7 @@ public sealed class SnapshotTests : IDisposable
 
     private void AssertClean()
     {
-        CffsCheckReport report = CffsCheck.Run(_disk);
+        CffsCheckReport report = Verified.Check(_disk);
         Assert.True(report.Findings.Count == 0, string.Join("; ", report.Findings));
     }
 

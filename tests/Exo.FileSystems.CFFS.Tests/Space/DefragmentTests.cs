@@ -220,7 +220,7 @@ public sealed class DefragmentTests : IDisposable
 
     private static void AssertClean(SimulatedBlockDevice disk)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
     }
 

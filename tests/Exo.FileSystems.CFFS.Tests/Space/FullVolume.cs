@@ -66,7 +66,7 @@ internal sealed class FullVolume : IDisposable
     public void Reopen()
     {
         Volume.Dispose();
-        CffsCheckReport report = CffsCheck.Run(_device);
+        CffsCheckReport report = Verified.Check(_device);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
         Volume = CffsVolume.Open(_device, _open);
         Door = new NodeDoor(Volume);
@@ -76,7 +76,7 @@ internal sealed class FullVolume : IDisposable
     public void Crash()
     {
         Volume.Abandon();
-        CffsCheckReport report = CffsCheck.Run(_device);
+        CffsCheckReport report = Verified.Check(_device);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
         Volume = CffsVolume.Open(_device, _open);
         Door = new NodeDoor(Volume);

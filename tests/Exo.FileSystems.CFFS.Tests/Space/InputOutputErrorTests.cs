@@ -121,13 +121,13 @@ public sealed class InputOutputErrorTests
         }
 
         Assert.True(free == frames.FreeCount, $"{free - frames.FreeCount} frames are lost since {failure}");
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
         volume = CffsVolume.Open(disk);
         Assert.Null(before.DifferenceTo(TreeSnapshot.Of(volume)));
         FullVolume.AssertCounts(volume);
         volume.Dispose();
-        Assert.True(CffsCheck.Run(disk).IsClean);
+        Assert.True(Verified.Check(disk).IsClean);
         return requests;
     }
 

@@ -85,7 +85,7 @@ public sealed class PlacementTests : IDisposable
         }
 
         _volume.Sync();
-        Assert.True(CffsCheck.Run(_disk).IsClean);
+        Assert.True(Verified.Check(_disk).IsClean);
     }
 
     [Fact]
@@ -124,6 +124,6 @@ public sealed class PlacementTests : IDisposable
         Assert.InRange(files, 200, 256);
         Assert.Equal(CffsError.NoSpace, Assert.Throws<CffsException>(() => _ = Put("/last", 32 * BlockBytes, placement)).Error);
         _volume.Sync();
-        Assert.True(CffsCheck.Run(_disk).IsClean);
+        Assert.True(Verified.Check(_disk).IsClean);
     }
 }

@@ -129,10 +129,10 @@ public sealed class ResizeTests : IDisposable
 
             CffsVolume.Resize(image, 8 << 20);
             Assert.Equal(8 << 20, new FileInfo(image).Length);
-            Assert.Empty(CffsCheck.Run(image).Findings);
+            Assert.Empty(Verified.Check(image).Findings);
             CffsVolume.Resize(image, 200 << 20);
             Assert.Equal(200 << 20, new FileInfo(image).Length);
-            Assert.Empty(CffsCheck.Run(image).Findings);
+            Assert.Empty(Verified.Check(image).Findings);
             using (CffsVolume volume = CffsVolume.Open(image))
             {
                 Assert.Equal((200UL << 20) / 4096, volume.GetSpace().TotalBlocks);
@@ -140,7 +140,7 @@ public sealed class ResizeTests : IDisposable
                 volume.WriteAllBytes("/more", new byte[150 << 20]);
             }
 
-            Assert.Empty(CffsCheck.Run(image).Findings);
+            Assert.Empty(Verified.Check(image).Findings);
             Assert.Equal(CffsError.Invalid, Assert.Throws<CffsException>(() => CffsVolume.Resize(image, 1L << 30)).Error);
             Assert.Equal(200 << 20, new FileInfo(image).Length);
         }
@@ -200,7 +200,7 @@ public sealed class ResizeTests : IDisposable
 
     private static void AssertClean(SimulatedBlockDevice disk)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, string.Join("; ", report.Findings));
     }
 

@@ -55,6 +55,54 @@ internal sealed partial class VolumeRepair
         }
     }
 
+    /// <summary>Numbers of snapshots stand in snapshots, and a directory with one in any directory: there it is a snapshot.</summary>
+    private void DecideSnapshots()
+    {
+        foreach (RepairRecord record in _records.Where(record => record.IsLive && record.Now.Kind is SlotKind.File or SlotKind.Directory or SlotKind.SymbolicLink or SlotKind.Special))
+        {
+            if (record.Container is not { Inode: not (Superblock.ExternalInode or Superblock.OrphanInode) } container)
+            {
+                continue;
+            }
+
+            bool isFrozen = IsFrozen(record.Now.Inode);
+            if (isFrozen == IsFrozen(container.Inode) || (isFrozen && record.Now.Kind == SlotKind.Directory))
+            {
+                continue;
+            }
+
+            if (record.Now.Kind == SlotKind.Directory)
+            {
+                Act("snapshot", $"directory {record.Now.Inode} is of no snapshot and stands in one: it is put into lost+found", record.Now.Inode, record.Block);
+                record.IsMoved = true;
+            }
+            else
+            {
+                Renumber(record, isFrozen: !isFrozen);
+            }
+        }
+    }
+
+    /// <summary>A file of a snapshot that has lost its place there becomes one like any other.</summary>
+    private void Thaw(RepairRecord record)
+    {
+        if (!IsFrozen(record.Now.Inode) || record.Now.Kind is SlotKind.Directory or SlotKind.ExternalLink)
+        {
+            return;
+        }
+
+        byte[] block = new byte[4096];
+        if (record.Now.Attributes != 0 && record.OwnsBlocks && _edits.TryRead(record.Now.Attributes, block))
+        {
+            record.Attributes = block;
+        }
+
+        record.Now.Attributes = 0;
+        Renumber(record);
+    }
+
+    private static bool IsFrozen(ulong inode) => (inode & Superblock.SnapshotInodes) != 0;
+
     /// <summary>A block of extended attributes is whole and says whose it is, or goes.</summary>
     private void DecideAttributes()
     {
@@ -82,10 +130,10 @@ internal sealed partial class VolumeRepair
         }
     }
 
-    private void Renumber(RepairRecord record)
+    private void Renumber(RepairRecord record, bool isFrozen = false)
     {
-        ulong number = NewInode();
-        Act("inode-number", $"inode {record.Now.Inode} is found twice or cannot be: one gets the number {number}", record.Now.Inode, record.Block);
+        ulong number = NewInode() | (isFrozen ? Superblock.SnapshotInodes : 0);
+        Act("inode-number", $"inode {record.Now.Inode} is found twice, or cannot be there: one gets the number {number}", record.Now.Inode, record.Block);
         record.Now.Inode = number;
         record.IsDirty = true;
 

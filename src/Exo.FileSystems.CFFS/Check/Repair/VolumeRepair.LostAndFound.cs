@@ -18,6 +18,7 @@ internal sealed partial class VolumeRepair
             return;
         }
 
+        homeless.ForEach(Thaw);
         _sequence = _state.NameSequence | 1;
         RepairDirectory? place = FindLostAndFound() ?? MakeLostAndFound();
         HashSet<string> names = place is null ? [] : [.. place.Children.Where(child => child.IsLive && !child.IsMoved).Select(child => Encoding.Latin1.GetString(NameOf(child)))];

@@ -77,6 +77,22 @@ internal sealed partial class VolumeRepair
         }
     }
 
+    /// <summary>The length of a directory is that of its slot blocks.</summary>
+    private void DecideSizes()
+    {
+        foreach (RepairDirectory directory in _directories.Values.Where(directory => directory.Record.IsLive))
+        {
+            RepairRecord record = directory.Record;
+            ulong size = VolumeCheck.LengthOf(record.Extents) * 4096;
+            if (record.Now.Size != size)
+            {
+                Act("size", $"directory {record.Now.Inode} is {size} bytes long now, not {record.Now.Size}", record.Now.Inode, record.Block);
+                record.Now.Size = size;
+                record.IsDirty = true;
+            }
+        }
+    }
+
     private static void DropInline(RepairRecord record)
     {
         record.Now.InlineLength = 0;

@@ -110,6 +110,12 @@ internal sealed partial class VolumeRepair
                 continue;
             }
 
+            if (link.Container is { } container && (link.IsMoved ? IsFrozen(link.Now.Inode) : IsFrozen(link.Now.Inode) != IsFrozen(container.Inode)))
+            {
+                Remove(link, "link-target", "what is in a snapshot has its names there, and nothing else has");
+                continue;
+            }
+
             if (link.Now.Start != target.Address)
             {
                 Act("link-target", $"a name of inode {link.Now.Inode} leads to slot {target.Address} of the external table again", link.Now.Inode, link.Block);
@@ -141,9 +147,10 @@ internal sealed partial class VolumeRepair
             if (links == 0)
             {
                 Act("link-count", $"inode {inode} has lost its names: it gets one in lost+found", inode, record.Block);
+                Thaw(record);
                 RepairRecord name = new()
                 {
-                    Now = new Record { Kind = SlotKind.ExternalLink, Start = address, Inode = inode, Mode = record.Now.Mode }, IsMoved = true, IsDirty = true,
+                    Now = new Record { Kind = SlotKind.ExternalLink, Start = address, Inode = record.Now.Inode, Mode = record.Now.Mode }, IsMoved = true, IsDirty = true,
                 };
                 _records.Add(name);
                 links = 1;

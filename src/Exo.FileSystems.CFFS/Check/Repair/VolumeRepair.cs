@@ -49,8 +49,10 @@ internal sealed partial class VolumeRepair(BlockDevice device, RawBlocks blocks,
         WalkAll();
         Salvage();
         DecideInodes();
+        DecideSnapshots();
         DecideAttributes();
         DecideClaims();
+        DecideSizes();
         DecideNames();
         DecideLinks();
         PlaceInLostAndFound();

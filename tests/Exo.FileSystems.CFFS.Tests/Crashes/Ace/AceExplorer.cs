@@ -189,7 +189,7 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
 
     private static void AssertChecks(SimulatedBlockDevice disk, string when)
     {
-        CffsCheckReport report = CffsCheck.Run(disk);
+        CffsCheckReport report = Verified.Check(disk);
         Assert.True(report.IsClean, $"fsck {when}: {string.Join("; ", report.Findings)}");
     }
 }
