@@ -45,10 +45,9 @@ internal sealed partial class VolumeCheck
     private DirectoryVisit Visit(in Record record, ulong block, string path)
     {
         List<RepairExtent> map = MapOf(record, block, path);
-        ulong length = LengthOf(map);
-        if (!_isUnclean && record.Size != length * 4096)
+        if (record.Depth == 0 && record.Size != record.Count * 4096UL)
         {
-            Find(CffsSeverity.Error, "size", $"{path}/: a size of {record.Size} bytes, and {length} logical blocks", record.Inode, block);
+            Find(CffsSeverity.Error, "size", $"{path}/: a size of {record.Size} bytes, and {record.Count} logical blocks", record.Inode, block);
         }
 
         List<RepairExtent> buckets = [.. map.Where(extent => extent.Kind == TreeEntryKind.Index).OrderBy(extent => extent.Logical)];
@@ -69,10 +68,6 @@ internal sealed partial class VolumeCheck
         bool isBelieved = count > 0 && IndexBucket.IncarnationOf(buckets[^1].Logical) == incarnation && (int)(incarnation - _state.IndexTrust) >= 0;
         return new DirectoryVisit(record.Inode, path, map) { Index = isBelieved ? new IndexImage(incarnation, (uint)count, buckets, record.Links) : null };
     }
-
-    /// <summary>Logical blocks of a directory: up to the end of its last slot block.</summary>
-    internal static ulong LengthOf(IEnumerable<RepairExtent> map) =>
-        map.Where(extent => extent.Kind == TreeEntryKind.Contents).Select(extent => extent.Logical + extent.Count).DefaultIfEmpty().Max();
 
     private void BeginIndex(DirectoryVisit directory)
     {

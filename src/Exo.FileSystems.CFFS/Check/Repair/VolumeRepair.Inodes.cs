@@ -138,7 +138,7 @@ internal sealed partial class VolumeRepair
         record.IsDirty = true;
 
         // The trailers of its tree nodes say whose they are.
-        record.IsMapDirty |= record.Now.Depth > 0;
+        record.IsMapDirty |= record.Now.HasTree;
         _byInode[number] = record;
     }
 

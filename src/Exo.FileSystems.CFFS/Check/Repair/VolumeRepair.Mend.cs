@@ -83,7 +83,7 @@ internal sealed partial class VolumeRepair
         foreach (RepairDirectory directory in _directories.Values.Where(directory => directory.Record.IsLive))
         {
             RepairRecord record = directory.Record;
-            ulong size = VolumeCheck.LengthOf(record.Extents) * 4096;
+            ulong size = record.Extents.Where(extent => extent.Kind == TreeEntryKind.Contents).Select(extent => extent.Logical + extent.Count).DefaultIfEmpty().Max() * 4096;
             if (record.Now.Size != size)
             {
                 Act("size", $"directory {record.Now.Inode} is {size} bytes long now, not {record.Now.Size}", record.Now.Inode, record.Block);
