@@ -120,6 +120,67 @@ public sealed class MountTests
     }
 
     [Fact]
+    public void A_mount_ends_when_somebody_else_takes_it_away()
+    {
+        Requires.Program("fusermount3");
+        Requires.Program("umount");
+        foreach (string program in (string[])["fusermount3 -u", "umount"])
+        {
+            using Mounted at = new();
+            at.Shell($"echo kept > f; cd /; {program} \"$1\"");
+            Assert.True(at.Mount.Completion.Wait(TimeSpan.FromSeconds(30)), $"{program}: the mount goes on");
+            Assert.Null(MountTable.Find(at.Directory));
+            Assert.Equal("kept\n"u8.ToArray(), at.Volume.ReadAllBytes("/f"));
+        }
+    }
+
+    /// <summary>The command's whole life in the hands of somebody without any rights: the helper mounts for him.</summary>
+    [Theory]
+    [InlineData("exo")]
+    [InlineData("fusermount3")]
+    public void An_ordinary_user_mounts_and_unmounts(string with)
+    {
+        Requires.Root();
+        Requires.File("/dev/fuse");
+        Requires.Program("setpriv");
+        Requires.Program("unshare");
+        Requires.Program("fusermount3");
+        using TempFolder folder = new();
+        string program = Path.Combine(AppContext.BaseDirectory, "exo.dll");
+        string[] ordinary = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        using Process look = Process.Start("setpriv", [.. ordinary, "test", "-r", program]);
+        look.WaitForExit();
+        Requires.That(look.ExitCode == 0, "an ordinary user cannot reach the program");
+        Assert.Equal(0, Posix.Chmod(folder.Path, 0x1FF));
+
+        // In a tree of mounts of its own, where everybody may open the device, as is usual; here it may be root's alone.
+        const string Outside = """
+            mknod "$1/fuse" c 10 229; chmod 666 "$1/fuse"; mount --bind "$1/fuse" /dev/fuse
+            exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec "$4" sh "$1" "$2" "$3"
+            """;
+        const string Inside = """
+            cd "$1"; exo="dotnet exec $2"
+            mkdir mnt; $exo mkfs disk.img --size 16M; $exo mount disk.img mnt
+            (cd mnt; echo world > hello; mkdir d; ln hello d/again; test "$(stat -c %u hello)" = 65534; test "$(cat d/again)" = world)
+            if [ "$3" = exo ]; then $exo umount mnt; else fusermount3 -u mnt; fi
+            test -z "$(ls -A mnt)"
+            if grep -q "$1/mnt " /proc/self/mounts; then exit 1; fi
+            """;
+        Mounted.Run(new ProcessStartInfo("unshare", ["-m", "--propagation", "private", "sh", "-ec", Outside, "sh", folder.Path, program, with, Inside]));
+
+        // Whoever served the mount ends by himself when it has gone; then the image is free.
+        ExoResult said = ExoProcess.Exo("cat", folder["disk.img"], "/d/again");
+        for (int attempt = 0; said.ExitCode != 0 && attempt < 100; attempt++)
+        {
+            Thread.Sleep(100);
+            said = ExoProcess.Exo("cat", folder["disk.img"], "/d/again");
+        }
+
+        Assert.Equal("world\n", said.Succeeded().Output);
+        ExoProcess.Exo("fsck", folder["disk.img"]).Succeeded();
+    }
+
+    [Fact]
     public void Options_are_those_of_mount()
     {
         FuseMountOptions options = new FuseMountOptions().With("ro,allow_other,default_permissions,relatime,nodev,nosuid,noexec,writeback,handles,io_uring,noxattr,threads=3");

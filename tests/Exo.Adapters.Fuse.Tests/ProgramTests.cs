@@ -20,39 +20,74 @@ public sealed class ProgramTests
 
         """;
 
-    [Fact]
-    public void Tar_copies_a_tree_both_ways()
+    // What a copy must have: kinds, modes, owners, times to the nanosecond, links of both kinds, contents, extended attributes.
+    private const string Manifest = """
+        manifest() { (
+          cd "$1"
+          find . -printf '%P %y %m %U:%G %T@ %l' \( -type d -printf '\n' -o -printf ' %n %s\n' \) | LC_ALL=C sort
+          find . -type f -exec cksum {} + | LC_ALL=C sort -k3
+          find . ! -type d -links +1 -printf '%i %P\n' | LC_ALL=C sort -k2 | awk '{ i = $1; $1 = ""; names[i] = names[i] $0 ";" } END { for (i in names) print names[i] }' | LC_ALL=C sort
+          find . -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m '^user'
+        ) }
+        extras() {
+          ln tree/deep/soft tree/deep/er/soft-too; chown -h 12:34 tree/deep/f5 tree/deep/soft; chown 56:78 tree/deep; chmod 4755 tree/deep/f4; chmod 2710 tree/deep/f6; chmod 1777 tree/deep/er
+          touch -h -d '2001-02-03 04:05:06.000000007' tree/deep/soft; touch -d '1970-01-01 00:00:00.5 UTC' "tree/a name with spaces"
+          printf 'all bytes \n\377' > "tree/$(printf 'odd\tname\\ \303\244 \377')"; mknod tree/device c 7 300
+          setfattr -n user.colour -v blue tree/deep/f1; setfattr -n user.empty tree/deep/er; setfattr -n user.long -v "$(seq 500)" tree/large
+        }
+
+        """;
+
+    /// <summary>The mount's modes that differ in who keeps what a program has written, and in how the kernel's messages come.</summary>
+    public static TheoryData<string> Modes => ["noio_uring", "noio_uring,writeback", "io_uring,writeback"];
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Tar_carries_a_tree_from_the_host_and_back(string mode)
     {
+        Requires.Root();
         Requires.Program("tar");
-        using Mounted at = new();
-        at.Shell(MakeTree + """
-            tar cf a.tar tree
-            mkdir back && tar xf a.tar -C back
-            tar cf b.tar -C back tree
-            cmp a.tar b.tar
-            diff -r --no-dereference -x pipe tree back/tree
-            find tree | wc -l; du -s tree >/dev/null
+        Requires.Program("setfattr");
+        using Mounted at = new(new FuseMountOptions().With(mode));
+        at.Shell(Manifest + """
+            tar="tar --xattrs --xattrs-include=user.* --numeric-owner"
+            cd "$HOME"
+
+            """ + MakeTree + """
+            extras; cd "$1"
+            manifest "$HOME/tree" > "$HOME/wanted"; test $(wc -l < "$HOME/wanted") -gt 400
+            $tar -cf - -C "$HOME" tree | $tar -xpf - ; manifest tree | diff "$HOME/wanted" -
+            $tar -cf a.tar tree; mkdir back; $tar -xpf a.tar -C back; manifest back/tree | diff "$HOME/wanted" -
+            mkdir "$HOME/back"; $tar -cf - tree | $tar -xpf - -C "$HOME/back"; manifest "$HOME/back/tree" | diff "$HOME/wanted" -
+            rm -r tree; du -s back >/dev/null
             """);
+        at.Remount(new FuseMountOptions().With(mode));
+        at.Shell(Manifest + "manifest back/tree | diff $HOME/wanted -");
     }
 
-    [Fact]
-    public void Git_clones_and_finds_nothing_broken()
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Git_clones_and_finds_nothing_broken(string mode)
     {
         Requires.Program("git");
-        using Mounted at = new();
+        using Mounted at = new(new FuseMountOptions().With(mode));
         string status = at.Shell(MakeTree + """
             rm tree/pipe; cd tree; git init -q; git add .; git -c user.name=t -c user.email=t@localhost commit -qm first
-            cd ..; git clone -q --no-hardlinks tree clone; cd clone; git fsck --full --strict; git status --porcelain
+            cd ..; git clone -q tree linked; test "$(find linked/.git/objects -type f -links 2 | wc -l)" -gt 200
+            git clone -q --no-hardlinks tree clone; git clone -q "file://$PWD/tree" over
+            for at in tree linked clone over; do git -C $at fsck --full --strict; git -C $at status --porcelain; diff -r -x .git -x 'a name*' tree $at; done
+            rm -r tree; git -C linked fsck --full --strict; git -C linked gc -q; git -C linked fsck --full --strict; git -C linked status --porcelain
             """);
         Assert.Equal("", status);
     }
 
-    [Fact]
-    public void A_program_of_a_hundred_files_is_built()
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void A_program_of_a_hundred_files_is_built(string mode)
     {
         Requires.Program("make");
         Requires.Program("gcc");
-        using Mounted at = new();
+        using Mounted at = new(new FuseMountOptions().With(mode));
         string sum = at.Shell("""
             for i in $(seq 100); do echo "int f$i(void) { return $i; }" > f$i.c; done
             (for i in $(seq 100); do echo "int f$i(void);"; done; echo '#include <stdio.h>'; echo 'int main(void) { int s = 0;'
@@ -63,11 +98,12 @@ public sealed class ProgramTests
         Assert.Equal("5050\n", sum);
     }
 
-    [Fact]
-    public void Sqlite_keeps_its_databases_whole()
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Sqlite_keeps_its_databases_whole(string mode)
     {
         Requires.Program("sqlite3");
-        using Mounted at = new();
+        using Mounted at = new(new FuseMountOptions().With(mode));
         string said = at.Shell("""
             for mode in delete wal; do
               sqlite3 $mode.db "pragma journal_mode=$mode; create table t(i integer primary key, b blob);" >/dev/null
@@ -82,37 +118,66 @@ public sealed class ProgramTests
         Assert.Equal(string.Concat(Enumerable.Repeat("ok\n", 6)), said);
     }
 
-    [Fact]
-    public void Rsync_and_cp_copy_everything_they_can_name()
+    /// <summary>With everything that rsync and cp can carry: ACLs are the one thing that the mount refuses, and the tree has none.</summary>
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Rsync_and_cp_copy_everything(string mode)
     {
+        Requires.Root();
         Requires.Program("rsync");
-        using Mounted at = new();
-        string differences = at.Shell(MakeTree + """
-            rsync -aH tree/ copy/
-            rsync -aHn --itemize-changes --checksum tree/ copy/
-            cp -a --reflink=auto tree second
-            diff -r --no-dereference -x pipe tree second
+        Requires.Program("setfattr");
+        using Mounted at = new(new FuseMountOptions().With(mode));
+        string differences = at.Shell(Manifest + MakeTree + """
+            extras; manifest tree > "$HOME/wanted"
+            rsync -aHAX --devices --specials tree/ copy/; rsync -aHAXn --itemize-changes --checksum tree/ copy/; manifest copy | diff "$HOME/wanted" -
+            for how in auto never; do cp -a --reflink=$how tree second; manifest second | diff "$HOME/wanted" -; rm -r second; done
+            rsync -aHAX tree/ "$HOME/out/"; rsync -aHAXn --itemize-changes --checksum "$HOME/out/" tree/; manifest "$HOME/out" | diff "$HOME/wanted" -
+            cp -a "$HOME/out" in; manifest in | diff "$HOME/wanted" -
+            rsync -aHAX --inplace --no-whole-file --checksum "$HOME/out/" in/; manifest in | diff "$HOME/wanted" -
             """);
         Assert.Equal("", differences);
     }
 
-    [Fact]
-    public void Rsync_keeps_hard_links_and_whatever_attributes_there_are()
+    /// <summary>Where 32 bits of a length or an offset end.</summary>
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Files_go_beyond_four_gibibytes(string mode)
     {
-        // With extended attributes where the mount has them: -X and -A otherwise end with an error.
-        Requires.Program("rsync");
-        Requires.Program("setfattr");
-        using Mounted at = new();
-        string differences = at.Shell(MakeTree + """
-            chmod 4755 tree/deep/f4; chmod 1777 tree/deep
-            how=-aH; if setfattr -n user.colour -v blue tree/deep/f1 2>/dev/null; then how=-aHAX; fi
-            rsync $how tree/ copy/
-            rsync ${how}n --itemize-changes --checksum tree/ copy/
-            test "$(stat -c %i copy/deep/f1)" = "$(stat -c %i copy/deep/er/hard)"
-            if [ $how = -aHAX ]; then test "$(getfattr --only-values -n user.colour copy/deep/er/hard)" = blue; fi
-            mkdir "$HOME/out"; rsync -aH tree/ "$HOME/out/"; rsync -aHn --itemize-changes --checksum "$HOME/out/" tree/
-            """);
-        Assert.Equal("", differences);
+        const long Edge = 1L << 32;
+        const int SeekData = 3;
+        const int SeekHole = 4;
+        using Mounted at = new(new FuseMountOptions().With(mode));
+        int file = Posix.Open(at["f"], 0x42);
+        byte[] bytes = new byte[12_288];
+        new Random(1).NextBytes(bytes);
+        Assert.Equal(bytes.Length, Posix.Write(file, bytes, Edge - 4096));
+        Assert.Equal(0, Posix.Fsync(file));
+        Assert.Equal(Edge + 8192, Posix.Stat(at["f"]).Size);
+        Assert.Equal(bytes, Posix.Read(file, Edge - 4096, 20_000));
+        Assert.Equal(new byte[5000], Posix.Read(file, Edge - 9096, 5000));
+        Assert.Equal(Edge - 4096, Posix.Seek(file, 0, SeekData));
+        Assert.Equal(0, Posix.Seek(file, 0, SeekHole));
+        Assert.Equal(Edge + 8192, Posix.Seek(file, Edge - 4096, SeekHole));
+        foreach (long length in (long[])[Edge + 1, Edge, Edge - 1])
+        {
+            Assert.Equal(0, Posix.Truncate(at["f"], length));
+            Assert.Equal(length, Posix.Stat(at["f"]).Size);
+            Assert.Equal(bytes[..(int)(length - (Edge - 4096))], Posix.Read(file, Edge - 4096, 20_000));
+        }
+
+        Assert.Equal(0, Posix.Truncate(at["f"], Edge + 5000));
+        Assert.Equal([.. bytes[..4095], .. new byte[5001]], Posix.Read(file, Edge - 4096, 20_000));
+        Assert.Equal(1, Posix.Write(file, [9], Edge + (1L << 40)));
+        Assert.Equal(0, Posix.Fallocate(file, 3, Edge - 4096, 4096));
+        Assert.Equal(Edge + (1L << 40), Posix.Seek(file, Edge + 8192, SeekData));
+        Assert.Equal(0, Posix.Close(file));
+        at.Remount(new FuseMountOptions().With(mode));
+        file = Posix.Open(at["f"], 0);
+        Assert.Equal(Edge + (1L << 40) + 1, Posix.Stat(at["f"]).Size);
+        Assert.Equal([9], Posix.Read(file, Edge + (1L << 40), 10));
+        Assert.Equal(new byte[9096], Posix.Read(file, Edge - 4096, 9096));
+        Assert.Equal(0, Posix.Close(file));
+        at.Shell("cp --sparse=always --reflink=never f g; test $(stat -c %s f) = $(stat -c %s g); test $(du -k g | cut -f1) -lt 100; cp f h; rm f; test $(tail -c 1 h | od -An -tu1) = 9");
     }
 
     [Fact]
@@ -159,11 +224,12 @@ public sealed class ProgramTests
         Assert.Equal("built on C-FFS\n", said);
     }
 
-    [Fact]
-    public void Random_writes_read_back_through_the_cache_and_through_maps()
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Random_writes_read_back_through_the_cache_and_through_maps(string mode)
     {
         Requires.Program("fio");
-        using Mounted at = new();
+        using Mounted at = new(new FuseMountOptions().With(mode));
         at.Shell("""
             fio --name=w --rw=randwrite --size=8m --bs=4k --verify=crc32c --ioengine=psync --filename=w.dat --minimal >/dev/null
             fio --name=m --rw=randrw --size=8m --bs=4k --verify=crc32c --ioengine=mmap --filename=m.dat --minimal >/dev/null
@@ -171,10 +237,11 @@ public sealed class ProgramTests
         Assert.Equal(8 << 20, Posix.Stat(at["w.dat"]).Size);
     }
 
-    [Fact]
-    public void A_large_directory_is_listed_once_each_while_it_shrinks()
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void A_large_directory_is_listed_once_each_while_it_shrinks(string mode)
     {
-        using Mounted at = new();
+        using Mounted at = new(new FuseMountOptions().With(mode));
         Assert.Equal("3000\n0\n", at.Shell("mkdir l; cd l; seq 3000 | xargs touch; ls | wc -l; rm -r ../l/*; ls | wc -l"));
     }
 }
