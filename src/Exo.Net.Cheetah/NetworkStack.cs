@@ -4,6 +4,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using Exo.Capabilities;
 using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Link;
@@ -32,12 +33,13 @@ public sealed class NetworkStack : IDisposable
     private readonly IpInput input;
     private readonly ReceiveBatch arrived;
     private readonly ConcurrentQueue<Action> posted = new();
+    private readonly BoundPorts? ports;
     private ulong randomState;
     private bool isDisposed;
     private long refreshUs;
     private int pollingThread;
 
-    /// <summary>Makes a stack on a device and announces its addresses on the link with the first poll.</summary>
+    /// <summary>Makes a stack on a device and, where it is the host at its addresses, announces them on the link with the first poll.</summary>
     /// <param name="device">The interface; not disposed by the stack, and used by it alone.</param>
     /// <param name="options">Settings; checked here.</param>
     /// <exception cref="InvalidOperationException">The device's pool has no frames for packet headers.</exception>
@@ -67,13 +69,17 @@ public sealed class NetworkStack : IDisposable
         randomState = BinaryPrimitives.ReadUInt64LittleEndian(secret[16..]);
         var routes = new RouteTable(
             options.Addresses, options.GatewayV4 is null ? null : InternetAddress.From(options.GatewayV4), options.GatewayV6 is null ? null : InternetAddress.From(options.GatewayV6));
-        link = new LinkInterface(this, device, routes, options.Without);
+        link = new LinkInterface(this, device, routes, options.Neighbors, options.Without);
+        ports = (options.Ports ?? device.Ports) is { } binder ? new BoundPorts(binder) : null;
         Tcp = new TcpLayer(
             this, options, link, BinaryPrimitives.ReadUInt64LittleEndian(secret), BinaryPrimitives.ReadUInt64LittleEndian(secret[8..]));
         input = new IpInput(link, Tcp);
         handshakes = new HandshakeDownload(device, Tcp, options.Addresses, startTimestamp - 1_000_000_000);
         arrived = new ReceiveBatch(device.Frames, (options.Without & Ablations.Batching) == 0 ? NetworkDevice.BatchPacketsMax : 1);
-        posted.Enqueue(() => NeighborDiscovery.Announce(link));
+        if (link.IsHost)
+        {
+            posted.Enqueue(() => NeighborDiscovery.Announce(link));
+        }
     }
 
     /// <summary>Connections that are open or opening.</summary>
@@ -136,6 +142,8 @@ public sealed class NetworkStack : IDisposable
             device.Refresh();
             link.Begin();
             handshakes.Refresh();
+            link.ReadNeighborChanges();
+            ports?.Collect(Tcp);
         }
 
         for (int left = posted.Count; left > 0 && posted.TryDequeue(out Action? work); left--)
@@ -211,6 +219,7 @@ public sealed class NetworkStack : IDisposable
 
     /// <summary>Gives connections to a port, at whichever address, to a handler.</summary>
     /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
+    /// <exception cref="PortRefusedException">Where ports are asked for: the stack does not get it.</exception>
     public void Listen(int port, ITcpHandler handler) => Listen(AllAt(port), handler);
 
     /// <inheritdoc cref="Listen(IPEndPoint, ITcpHandler, bool)"/>
@@ -218,6 +227,18 @@ public sealed class NetworkStack : IDisposable
     /// <param name="handler">Whom to call.</param>
     /// <param name="downloadsHandshake">False: as <see cref="Listen(int, ITcpHandler)"/>.</param>
     public void Listen(int port, ITcpHandler handler, bool downloadsHandshake) => Listen(AllAt(port), handler, downloadsHandshake);
+
+    /// <summary>The same where ports are asked for (<see cref="NetworkStackOptions.Ports"/>), with what is presented for this one.</summary>
+    /// <param name="port">The port.</param>
+    /// <param name="handler">Whom to call.</param>
+    /// <param name="by">What is presented; it counts only if the port is not bound yet.</param>
+    /// <exception cref="InvalidOperationException">The port is listened on already.</exception>
+    /// <exception cref="PortRefusedException">The stack does not get the port.</exception>
+    public void Listen(int port, ITcpHandler handler, Credential by)
+    {
+        ArgumentNullException.ThrowIfNull(by);
+        Listen(AllAt(port), handler, downloadsHandshake: false, by);
+    }
 
     /// <summary>
     /// Gives connections to a port of one address to a handler, or of every IPv4 address (<see cref="IPAddress.Any"/>), or of every address (<see cref="IPAddress.IPv6Any"/>). Where several apply, the one with the
@@ -239,7 +260,10 @@ public sealed class NetworkStack : IDisposable
     /// <exception cref="InvalidOperationException">That very end is listened on already, or the stack has no such address.</exception>
     /// <exception cref="NotSupportedException">The device takes no handlers, the stack's clock is not the system's, or the kernel answers for ports at other addresses already.</exception>
     /// <exception cref="NetworkDeviceException">The kernel refused the handler.</exception>
-    public void Listen(IPEndPoint endPoint, ITcpHandler handler, bool downloadsHandshake)
+    /// <exception cref="PortRefusedException">Where ports are asked for: the stack does not get it.</exception>
+    public void Listen(IPEndPoint endPoint, ITcpHandler handler, bool downloadsHandshake) => Listen(endPoint, handler, downloadsHandshake, by: null);
+
+    private void Listen(IPEndPoint endPoint, ITcpHandler handler, bool downloadsHandshake, Credential? by)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
         ArgumentNullException.ThrowIfNull(handler);
@@ -256,25 +280,33 @@ public sealed class NetworkStack : IDisposable
         }
 
         Tcp.Listen(point, handler);
-        if (downloadsHandshake)
+        try
         {
-            try
+            if (ports?.TryBind(point.Port, by) is { IsBound: false } refused)
+            {
+                throw new PortRefusedException(refused);
+            }
+
+            if (downloadsHandshake)
             {
                 SetTime();
                 handshakes.Add(point);
             }
-            catch
-            {
-                Tcp.StopListening(point);
-                throw;
-            }
+        }
+        catch
+        {
+            Tcp.StopListening(point);
+            throw;
         }
     }
 
     /// <summary>Takes no more connections at a port that <see cref="Listen(int, ITcpHandler)"/> was called with; those that are open stay, those that peers have begun to open are reset.</summary>
     public void StopListening(int port) => StopListening(AllAt(port));
 
-    /// <summary>Takes no more connections at an end that <see cref="Listen(IPEndPoint, ITcpHandler)"/> was called with; those that are open stay, those that peers have begun to open are reset.</summary>
+    /// <summary>
+    /// Takes no more connections at an end that <see cref="Listen(IPEndPoint, ITcpHandler)"/> was called with; those that are open stay, those that peers have begun to open are reset. A port that was asked
+    /// for is given back about a second after the last of them has gone.
+    /// </summary>
     public void StopListening(IPEndPoint endPoint)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
@@ -288,6 +320,7 @@ public sealed class NetworkStack : IDisposable
     /// <param name="handler">Whom to call.</param>
     /// <param name="tag">The handler's own, there before the first call.</param>
     /// <exception cref="InvalidOperationException">No address of that family, or no port is left.</exception>
+    /// <exception cref="PortRefusedException">Where ports are asked for: the stack gets none of those that connections begin at, 49152 to 65535.</exception>
     public TcpConnection Connect(IPEndPoint remote, ITcpHandler handler, object? tag = null)
     {
         ArgumentNullException.ThrowIfNull(remote);
@@ -311,7 +344,25 @@ public sealed class NetworkStack : IDisposable
             throw new InvalidOperationException(own.IsUnspecified ? $"The interface has no address to reach {remote} from." : $"{local.Address} is no address of the interface to reach {remote} from.");
         }
 
-        return Tcp.Connect(own, (ushort)local.Port, address, (ushort)remote.Port, handler, tag);
+        if (ports is null)
+        {
+            return Tcp.Connect(own, (ushort)local.Port, address, (ushort)remote.Port, handler, tag, mayUse: null);
+        }
+
+        PortVerdict refused = default;
+        try
+        {
+            return Tcp.Connect(own, (ushort)local.Port, address, (ushort)remote.Port, handler, tag, port =>
+            {
+                PortVerdict verdict = ports.TryBind(port, by: null);
+                refused = verdict.IsBound ? refused : verdict;
+                return verdict.Refusal != PortRefusal.Quota ? verdict.IsBound : throw new PortRefusedException(verdict);   // of no port there is more
+            });
+        }
+        catch (InvalidOperationException) when (refused.Refusal != PortRefusal.None)
+        {
+            throw new PortRefusedException(refused);
+        }
     }
 
     /// <summary>Resets all connections and gives the frames back. The device stays.</summary>
@@ -337,6 +388,7 @@ public sealed class NetworkStack : IDisposable
 
         arrived.Dispose();
         link.Dispose();
+        ports?.Dispose();
     }
 
     // splitmix64.

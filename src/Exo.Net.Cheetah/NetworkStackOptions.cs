@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using Exo.Core.Net;
 using Exo.Net.Cheetah.Ip;
 
 namespace Exo.Net.Cheetah;
@@ -15,6 +16,15 @@ public sealed record NetworkStackOptions
 
     /// <summary>Who passes on IPv6 packets for other links; null: nobody.</summary>
     public IPAddress? GatewayV6 { get; init; }
+
+    /// <summary>
+    /// Who knows the neighbours' hardware addresses where somebody else is the host at <see cref="Addresses"/>, as a rule the kernel (<see cref="KernelNeighbors"/>): the stack then neither
+    /// asks nor answers on the link, is not to be pinged, and has of the addresses just its ports. Used by the thread that polls; stays the caller's. Null: the stack is the host.
+    /// </summary>
+    public INeighborResolver? Neighbors { get; init; }
+
+    /// <summary>Whom the stack asks for a port before it listens or connects there; null: the device's (<see cref="NetworkDevice.Ports"/>), or nobody if it has none.</summary>
+    public IPortBinder? Ports { get; init; }
 
     /// <summary>The clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;

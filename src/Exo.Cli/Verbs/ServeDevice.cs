@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
 using System.Net.Sockets;
-using Exo.Capabilities;
 using Exo.Cli.Output;
-using Exo.Core;
-using Exo.Core.Environments;
-using Exo.Core.Memory;
 using Exo.Core.Net;
-using Exo.Core.PacketFilters;
 using Exo.Net.Cheetah;
 using Exo.Net.Cheetah.Ip;
+using Exo.Net.Cheetah.Wire;
 
 namespace Exo.Cli.Verbs;
 
@@ -37,65 +33,47 @@ internal sealed record ServeDevice(string Kind, string Name)
         };
     }
 
-    /// <summary>Opens the interface; a TAP is made if there is none, and switched on. Of XDP's packets those for the stack's addresses come up, the others stay the kernel's.</summary>
-    public NetworkDevice Open(FramePool frames, NetworkStackOptions network)
-    {
-        switch (Kind)
-        {
-            case "tap":
-                TapDevice tap = TapDevice.Open(Name, frames);
-                using (NetworkLink link = NetworkLink.Open(Name))
-                {
-                    link.IsUp = true;
-                }
-
-                return tap;
-            case "packet":
-                return PacketSocketDevice.Open(Name, frames, new PacketSocketOptions { TakesHandlers = TakesHandlers });
-            default:
-                var authority = CapabilityAuthority.Create();
-                using (ExoEnvironment owner = ExoEnvironment.CreateRoot(authority))
-                {
-                    PacketFilterTree filters = new(authority);
-                    foreach (PacketFilter filter in network.Addresses.SelectMany(own => ProtocolFilters.Host(own.Address.ToIPAddress())))
-                    {
-                        FilterVerdict verdict = filters.TryInsert(owner, filter, out _);
-                        Invariant.Check(verdict.IsInstalled);
-                    }
-
-                    return XdpDevice.Open(Name, frames, new XdpOptions { Filters = filters });
-                }
-        }
-    }
-
-    /// <summary>The stack's settings.</summary>
+    /// <summary>The stack's settings, and whether the kernel has the addresses too. Without addresses they are the kernel's; so are gateways that are not said, where addresses are.</summary>
     /// <exception cref="UsageException">An address is missing or wrong.</exception>
-    public static NetworkStackOptions Network(string[] addresses, string[] gateways, IPEndPoint listen)
+    public (NetworkStackOptions Network, bool IsShared) Network(string[] addresses, string[] gateways, IPEndPoint listen)
     {
-        if (addresses.Length == 0)
-        {
-            throw new UsageException("--device needs --address, like --address 10.0.0.2/24");
-        }
-
+        KernelAddresses kernel = Kind == "tap" ? new([], null, null) : KernelAddresses.Read(Name);
         try
         {
-            IPAddress[] hops = [.. gateways.Select(IPAddress.Parse)];
-            InterfaceAddress[] own = [.. addresses.Select(InterfaceAddress.Parse)];
-            if (!own.Select(one => one.Address.ToIPAddress()).Any(one => listen.Address.Equals(one) || listen.Address.Equals(IPAddress.IPv6Any) || (listen.Address.Equals(IPAddress.Any) && one.AddressFamily == AddressFamily.InterNetwork)))
+            InterfaceAddress[] own = addresses.Length > 0
+                ? [.. addresses.Select(InterfaceAddress.Parse)]
+                : [.. kernel.Addresses.Where(address => !address.IsLinkLocal).Select(address => new InterfaceAddress(InternetAddress.From(address.Address), address.PrefixBits))];
+            if (own.Length == 0)
+            {
+                throw new UsageException("--device needs --address, like --address 10.0.0.2/24, where the kernel has no address");
+            }
+
+            int shared = own.Count(address => kernel.Addresses.Any(other => other.Address.Equals(address.Address.ToIPAddress())));
+            if (shared != 0 && shared != own.Length)
+            {
+                throw new UsageException($"--address: some of the addresses are the kernel's on {Name} and some are not; give all of one kind");
+            }
+
+            InterfaceAddress[] heard = [.. own.Where(one => Covers(listen.Address, one.Address.ToIPAddress()))];
+            if (heard.Length == 0)
             {
                 throw new UsageException($"--listen: {listen.Address} is none of the addresses that --address gives");
             }
 
-            return new NetworkStackOptions
+            IPAddress[] hops = [.. gateways.Select(IPAddress.Parse)];
+            return (new NetworkStackOptions
             {
-                Addresses = own,
-                GatewayV4 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetwork),
-                GatewayV6 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetworkV6),
-            };
+                Addresses = shared > 0 ? heard : own,   // at the others the port stays the kernel's
+                GatewayV4 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetwork) ?? (shared > 0 ? kernel.GatewayV4 : null),
+                GatewayV6 = hops.FirstOrDefault(hop => hop.AddressFamily == AddressFamily.InterNetworkV6) ?? (shared > 0 ? kernel.GatewayV6 : null),
+            }, shared > 0);
         }
         catch (FormatException failure)
         {
             throw new UsageException($"--address, --gateway: {failure.Message}");
         }
     }
+
+    private static bool Covers(IPAddress listen, IPAddress own) =>
+        listen.Equals(own) || listen.Equals(IPAddress.IPv6Any) || (listen.Equals(IPAddress.Any) && own.AddressFamily == AddressFamily.InterNetwork);
 }

@@ -27,7 +27,7 @@ internal static class ServeVerb
             DefaultValueFactory = _ => "sockets",
         };
         Option<bool> handlers = new("--handlers") { Description = "With packet:, have the kernel answer who connects, and requests that come again, where packets come in" };
-        Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6", HelpName = "ADDRESS" };
+        Option<string[]> address = new("--address") { Description = "Address of the server's own stack, with its prefix; may be given for IPv4 and IPv6. One that the interface has already stays the system's but for the port served [default: those of the interface]", HelpName = "ADDRESS" };
         Option<string[]> gateway = new("--gateway") { Description = "Who passes on packets for other links", HelpName = "ADDRESS" };
         ServeSettings settings = new();
         Option<string?> observe = Symbols.Observe();
@@ -40,6 +40,7 @@ internal static class ServeVerb
                 "exo serve disk.img --listen 127.0.0.1:0 --status /-/status",
                 "exo serve ./public --precompressed",
                 "exo serve ./public --log /var/log/exo.log --idle-timeout 15s",
+                "exo serve disk.img --device packet:eth0 --listen 0.0.0.0:80",
                 "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };
@@ -92,11 +93,12 @@ internal static class ServeVerb
         }
 
         bool isFolder = ServedContent.IsFolder(image);
-        ServePlan plan = settings.Read(parsed, endPoint, reactors, where.IsRaw ? ServeDevice.Network(addresses, gateways, endPoint) : null, isFolder);
+        (NetworkStackOptions Network, bool IsShared)? network = where.IsRaw ? where.Network(addresses, gateways, endPoint) : null;
+        ServePlan plan = settings.Read(parsed, endPoint, reactors, network?.Network, isFolder);
         using Interruption interruption = new();
         using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0), plan.Folder);
-        using NetworkDevice? device = where.IsRaw ? where.Open(content.Frames, plan.Server.Network!) : null;
-        CheetahServerOptions options = plan.Server with { Device = device };
+        using ServedInterface? served = network is { } stack ? ServedInterface.Open(where, content.Frames, plan.Server.Network!, stack.IsShared) : null;
+        CheetahServerOptions options = served is null ? plan.Server : plan.Server with { Device = served.Device, Network = served.Network };
         CheetahServer server = new(options, content.Source, content.Frames);
         server.Start();
         using PosixSignalRegistration? hangUp = options.AccessLog?.Path is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>

@@ -97,6 +97,15 @@ internal sealed class LabelledCode
 
     public void Exit() => Add(new Instruction(Opcodes.ClassJump | Opcodes.Exit));
 
+    /// <summary>All of another program, which keeps its own jumps.</summary>
+    public void Append(Program program)
+    {
+        foreach (Instruction instruction in program.Slots)
+        {
+            Add(instruction);
+        }
+    }
+
     /// <summary>The program; null when it is longer than <see cref="SlotsMax"/>.</summary>
     public Program? ToProgram()
     {

@@ -57,6 +57,9 @@ public abstract class NetworkDevice : IDisposable
     /// <summary>Packets accepted that are not done with yet; always 0 if the device copies.</summary>
     public virtual int TransmitsInFlight => 0;
 
+    /// <summary>Whom a stack on this device asks for ports; null: whoever has the device has all that comes in, and nobody needs to be asked.</summary>
+    public virtual IPortBinder? Ports => null;
+
     /// <summary>How full its rings are now. For the thread that uses the device; takes a look at each slot that waits.</summary>
     public virtual NetworkDeviceRings RingFill => default;
 
@@ -119,9 +122,18 @@ public abstract class NetworkDevice : IDisposable
     {
     }
 
-    /// <summary>Takes a new snapshot of the features: the MTU or the address may have changed.</summary>
+    /// <summary>Takes a new snapshot of the features: the MTU or the address may have changed. Filters that have changed take effect.</summary>
     /// <exception cref="NetworkDeviceException">The device is gone.</exception>
     public virtual void Refresh()
+    {
+    }
+
+    /// <summary>
+    /// The filters that the device was opened with have changed: from the return on they decide as they are now. Nothing for a device without. <see cref="Refresh"/> does it too. For any thread.
+    /// </summary>
+    /// <exception cref="NetworkDeviceException">The kernel refused; the filters decide as before.</exception>
+    /// <exception cref="InvalidOperationException">The filters make a program longer than 32,767 slots; they decide as before.</exception>
+    public virtual void UpdateFilters()
     {
     }
 

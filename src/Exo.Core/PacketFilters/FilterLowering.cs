@@ -8,13 +8,14 @@ namespace Exo.Core.PacketFilters;
 /// finds the value by bisection. Registers:
 /// <code>
 ///   r0  number of the best filter so far       r6  first byte of the packet
-///   r3  field, or length needed                r7  length of the packet; for the kernel the address behind it
+///   r3  field, or length needed                r7  length of the packet; for the kernel's XDP the address behind it
 ///   r4  address of the byte behind the field   r8  base, from the packet's first byte (behind a step; before any it is 0)
 ///   r5  scratch                                r9  place of the best in the order of specificity; for the kernel's redirect the queue
-///   [r10-8n]  the base behind the n-th step
+///   [r10-8n]  the base behind the n-th step    [r10-144]  for socket buffers the field, copied
 /// </code>
 /// Each load stands behind a check that the whole field is in the packet, in the form that kernel verifiers recognise: address behind the
-/// field, compared with the end, then a load at a negative offset from it.
+/// field, compared with the end, then a load at a negative offset from it. A packet in a socket buffer may lie in pieces: there a helper copies the field, r6 is the context,
+/// r1 to r5 are lost with each call, and r7 is the length as on our own machine.
 /// </summary>
 internal sealed class FilterLowering
 {
@@ -26,20 +27,26 @@ internal sealed class FilterLowering
     private const int RedirectMap = 51;
     private const int PseudoMapDescriptor = 1;
 
+    // Of struct __sk_buff: the fields; the helper that copies.
+    private const int BufferLength = 0;
+    private const int BufferVlan = 16 + 4;
+    private const int LoadBytes = 26;
+    private const int FieldSlot = -8 * (PacketFilter.StepsMax + 2);
+
     private const int Result = 0, Field = 3, Behind = 4, Scratch = 5, Packet = 6, End = 7, Base = 8, Best = 9, Frame = 10;
 
     private readonly LabelledCode _code = new();
-    private readonly bool _isXdp;
-    private readonly bool _isRedirect;
+    private readonly Place _place;
+    private readonly bool _asksWhether;
     private readonly int _matched;
     private readonly Dictionary<InstalledFilter, int> _places = new(ReferenceEqualityComparer.Instance);
 
-    private FilterLowering(FilterNode root, bool isXdp, bool isRedirect)
+    private FilterLowering(FilterNode root, Place place, bool asksWhether)
     {
-        _isXdp = isXdp;
-        _isRedirect = isRedirect;
+        _place = place;
+        _asksWhether = asksWhether;
         _matched = _code.Label();
-        if (!isRedirect)
+        if (!asksWhether)
         {
             List<InstalledFilter> all = [];
             Gather(root, all);
@@ -51,10 +58,22 @@ internal sealed class FilterLowering
         }
     }
 
+    private enum Place
+    {
+        /// <summary>Our own machine: the packet is memory.</summary>
+        Own,
+
+        /// <summary>The kernel's XDP hook.</summary>
+        Xdp,
+
+        /// <summary>Where the kernel has made a socket buffer of the packet: its ingress hook, and packet sockets.</summary>
+        Buffer,
+    }
+
     /// <summary>r1 packet, r2 length in bytes; the answer is the filter's number, or 0.</summary>
     public static Program? Own(FilterNode root)
     {
-        FilterLowering lowering = new(root, isXdp: false, isRedirect: false);
+        FilterLowering lowering = new(root, Place.Own, asksWhether: false);
         lowering._code.AluRegister(Opcodes.Move, Packet, 1);
         lowering._code.AluRegister(Opcodes.Move, End, 2);
         return lowering.Numbers(root);
@@ -63,7 +82,7 @@ internal sealed class FilterLowering
     /// <summary>r1 struct xdp_md; the answer is the filter's number, or 0.</summary>
     public static Program? XdpNumbers(FilterNode root)
     {
-        FilterLowering lowering = new(root, isXdp: true, isRedirect: false);
+        FilterLowering lowering = new(root, Place.Xdp, asksWhether: false);
         lowering.LoadContext();
         return lowering.Numbers(root);
     }
@@ -71,7 +90,7 @@ internal sealed class FilterLowering
     /// <summary>r1 struct xdp_md; packets that a filter accepts go to the map's entry for the receive queue.</summary>
     public static Program? XdpRedirect(FilterNode root, int mapDescriptor)
     {
-        FilterLowering lowering = new(root, isXdp: true, isRedirect: true);
+        FilterLowering lowering = new(root, Place.Xdp, asksWhether: true);
         LabelledCode code = lowering._code;
         code.Load(Best, 1, XdpReceiveQueue, 4);
         lowering.LoadContext();
@@ -91,6 +110,44 @@ internal sealed class FilterLowering
             code.Alu(Opcodes.Move, 3, XdpPass);
             code.Call(RedirectMap);
             code.Exit();
+        }
+
+        return code.ToProgram();
+    }
+
+    /// <summary>
+    /// r1 struct __sk_buff; one answer for packets that some filter accepts, another for the rest, among them those whose VLAN tag the kernel has taken off: no filter sees it.
+    /// </summary>
+    /// <param name="root">The tree.</param>
+    /// <param name="accepted">The answer for what is accepted.</param>
+    /// <param name="other">The answer for the rest.</param>
+    /// <param name="then">Null, or a program under the same contract that answers for what is accepted.</param>
+    public static Program? Buffer(FilterNode root, int accepted, int other, Program? then)
+    {
+        FilterLowering lowering = new(root, Place.Buffer, asksWhether: true);
+        LabelledCode code = lowering._code;
+        int isOther = code.Label();
+        code.AluRegister(Opcodes.Move, Packet, 1);
+        code.Load(End, 1, BufferVlan, 4);
+        code.JumpIf(Opcodes.JumpNotEqual, End, 0, Scratch, isOther);
+        code.Load(End, 1, BufferLength, 4);
+        _ = lowering.TryNode(root, 0);
+        code.Bind(isOther);
+        code.Alu(Opcodes.Move, Result, other);
+        code.Exit();
+        if (root.Ended.Length > 0 || root.Branches.Length > 0)
+        {
+            code.Bind(lowering._matched);
+            if (then is not null)
+            {
+                code.AluRegister(Opcodes.Move, 1, Packet);
+                code.Append(then);
+            }
+            else
+            {
+                code.Alu(Opcodes.Move, Result, accepted);
+                code.Exit();
+            }
         }
 
         return code.ToProgram();
@@ -136,7 +193,7 @@ internal sealed class FilterLowering
     {
         if (node.Ended.Length > 0)
         {
-            if (_isRedirect)
+            if (_asksWhether)
             {
                 // Any filter will do, so what is more specific need not be looked for.
                 _code.Jump(_matched);
@@ -227,7 +284,11 @@ internal sealed class FilterLowering
 
     private void LoadField(FilterBranch branch, int steps, int over)
     {
-        if (_isXdp)
+        if (_place == Place.Buffer)
+        {
+            CopyField(branch, steps, over);
+        }
+        else if (_place == Place.Xdp)
         {
             _code.AluRegister(Opcodes.Move, Behind, Packet);
             if (steps > 0)
@@ -256,6 +317,56 @@ internal sealed class FilterLowering
             return;
         }
 
+        if (_place != Place.Buffer)
+        {
+            LoadPieces(branch);
+        }
+
+        ulong whole = branch.WidthBytes == 8 ? ulong.MaxValue : (1UL << (8 * branch.WidthBytes)) - 1;
+        if (branch.Mask != whole && branch.Mask <= int.MaxValue)
+        {
+            _code.Alu(Opcodes.And, Field, (int)branch.Mask);
+        }
+        else if (branch.Mask != whole)
+        {
+            _code.Wide(Scratch, branch.Mask);
+            _code.AluRegister(Opcodes.And, Field, Scratch);
+        }
+    }
+
+    // By the helper, which refuses what is not all in the packet. A field of no bits only wants the packet to be that long.
+    private void CopyField(FilterBranch branch, int steps, int over)
+    {
+        if (branch.Mask == 0)
+        {
+            _code.Alu(Opcodes.Move, Field, branch.EndBytes);
+            if (steps > 0)
+            {
+                _code.AluRegister(Opcodes.Add, Field, Base);
+            }
+
+            _code.JumpIfRegister(Opcodes.JumpGreater, Field, End, over);
+            return;
+        }
+
+        _code.StoreImmediate(Frame, FieldSlot, 0, 8);
+        _code.AluRegister(Opcodes.Move, 1, Packet);
+        _code.Alu(Opcodes.Move, 2, branch.EndBytes - branch.WidthBytes);
+        if (steps > 0)
+        {
+            _code.AluRegister(Opcodes.Add, 2, Base);
+        }
+
+        _code.AluRegister(Opcodes.Move, 3, Frame);
+        _code.Alu(Opcodes.Add, 3, FieldSlot + 8 - branch.WidthBytes);
+        _code.Alu(Opcodes.Move, 4, branch.WidthBytes);
+        _code.Call(LoadBytes);
+        _code.JumpIf(Opcodes.JumpNotEqual, 0, 0, Scratch, over);
+        _code.LoadBigEndian(Field, Frame, FieldSlot, 8);
+    }
+
+    private void LoadPieces(FilterBranch branch)
+    {
         int left = branch.WidthBytes;
         for (int width = 8; width > 0; width >>= 1)
         {
@@ -277,17 +388,6 @@ internal sealed class FilterLowering
 
             left -= width;
         }
-
-        ulong whole = branch.WidthBytes == 8 ? ulong.MaxValue : (1UL << (8 * branch.WidthBytes)) - 1;
-        if (branch.Mask != whole && branch.Mask <= int.MaxValue)
-        {
-            _code.Alu(Opcodes.And, Field, (int)branch.Mask);
-        }
-        else if (branch.Mask != whole)
-        {
-            _code.Wide(Scratch, branch.Mask);
-            _code.AluRegister(Opcodes.And, Field, Scratch);
-        }
     }
 
     private void Step(FilterStep step, int steps, int over)
@@ -307,7 +407,7 @@ internal sealed class FilterLowering
             _code.AluRegister(Opcodes.Add, Field, Base);
         }
 
-        if (_isXdp)
+        if (_place == Place.Xdp)
         {
             // The kernel adds only small numbers to addresses.
             _code.JumpIf(Opcodes.JumpGreater, Field, PacketFilter.EndBytesMax, Scratch, over);

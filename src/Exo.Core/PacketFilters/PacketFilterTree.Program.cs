@@ -43,6 +43,16 @@ public sealed partial class PacketFilterTree
         return program is not null;
     }
 
+    /// <summary>
+    /// The filters installed now as a program for the kernel's ingress hook (tc, struct __sk_buff): packets that some filter accepts end there (TC_ACT_SHOT), all others go on (TCX_NEXT).
+    /// </summary>
+    /// <returns>Null when it would have more than 32,767 slots.</returns>
+    internal Program? ToIngressProgram() => FilterLowering.Buffer(_root, accepted: 2, other: -1, then: null);
+
+    /// <summary>The same as a program for packet sockets: they get what some filter accepts, or, with another such program, what that one lets through of it; and nothing else.</summary>
+    /// <returns>Null when it would have more than 32,767 slots.</returns>
+    internal Program? ToSocketProgram(Program? then) => FilterLowering.Buffer(_root, accepted: -1, other: 0, then);
+
     /// <summary>The number instead of a redirect, so that the kernel's answer can be compared with the tree's.</summary>
     internal Program? ToXdpNumbers() => FilterLowering.XdpNumbers(_root);
 }

@@ -26,6 +26,7 @@ public sealed partial class PacketFilterTree : IRevocable
     private readonly CapabilityAuthority _authority;
     private volatile FilterNode _root = FilterNode.Empty;
     private ulong _lastNumber;
+    private long _version;
 
     /// <summary>An empty tree for the environments of one authority.</summary>
     public PacketFilterTree(CapabilityAuthority authority)
@@ -33,6 +34,8 @@ public sealed partial class PacketFilterTree : IRevocable
         ArgumentNullException.ThrowIfNull(authority);
         _authority = authority;
     }
+
+    internal CapabilityAuthority Authority => _authority;
 
     /// <summary>Filters installed.</summary>
     public int Count
@@ -45,6 +48,9 @@ public sealed partial class PacketFilterTree : IRevocable
             }
         }
     }
+
+    /// <summary>Grows with every filter that comes or goes, so that whoever made something of the tree knows whether it is still that. For any thread.</summary>
+    public long Version => Volatile.Read(ref _version);
 
     /// <inheritdoc/>
     ResourceKind IRevocable.Kind => ResourceKind.Ports;
@@ -93,6 +99,7 @@ public sealed partial class PacketFilterTree : IRevocable
             _lastNumber++;
             _installed.Add(candidate.Number, candidate);
             _root = _root.With(candidate.Way, candidate);
+            Volatile.Write(ref _version, _version + 1);
             installed = candidate;
             return default;
         }
@@ -138,6 +145,7 @@ public sealed partial class PacketFilterTree : IRevocable
             bool isThere = _installed.Remove(installed.Number);
             Invariant.Check(isThere);
             _root = _root.Without(installed.Way, installed);
+            Volatile.Write(ref _version, _version + 1);
         }
 
         installed.Retire();

@@ -16,6 +16,15 @@ public static class ProtocolFilters
     /// <summary>The protocol number of UDP.</summary>
     public const byte Udp = 17;
 
+    /// <summary>The type of ICMP for IPv4 that says that a packet did not reach its destination.</summary>
+    public const byte UnreachableV4 = 3;
+
+    /// <summary>The same for IPv6.</summary>
+    public const byte UnreachableV6 = 1;
+
+    /// <summary>The type of ICMP for IPv6 that says that a packet was longer than a link of its path takes.</summary>
+    public const byte TooBigV6 = 2;
+
     private const int NetworkHeader = 14;
 
     /// <summary>Frames of one type, e.g. 0x0806 for ARP.</summary>
@@ -31,6 +40,32 @@ public static class ProtocolFilters
         PacketFilterBuilder filter = Network(local.AddressFamily, protocol);
         Address(filter, local, isSource: false);
         return Transport(filter, local.AddressFamily).Equal(PortsAt(local.AddressFamily) + 2, 16, (ushort)local.Port).ToFilter();
+    }
+
+    /// <summary>
+    /// Messages of ICMP that quote a packet which was sent from a local port: that its destination is unreachable, or (IPv6) that it was too big. What a transport of one's own needs beside
+    /// <see cref="Port"/> to hear of shorter paths (RFC 1191, RFC 8201). With an address other than "any" only of packets from that address.
+    /// </summary>
+    public static PacketFilter PortErrors(byte protocol, IPEndPoint local, byte type)
+    {
+        ArgumentNullException.ThrowIfNull(local);
+        bool isV4 = IsV4(local.AddressFamily);
+        PacketFilterBuilder filter = Network(local.AddressFamily, isV4 ? (byte)1 : (byte)58);
+        Address(filter, local, isSource: false);
+        Transport(filter, local.AddressFamily);
+
+        // The message, eight bytes, and the packet that it is about.
+        int message = PortsAt(local.AddressFamily), quoted = message + 8;
+        filter.Equal(message, 8, type).Equal(quoted, 8, 0xf0, isV4 ? (byte)0x40 : (byte)0x60).Equal(quoted + (isV4 ? 9 : 6), 8, protocol);
+        byte[] bytes = local.Address.GetAddressBytes();
+        if (bytes.AsSpan().ContainsAnyExcept((byte)0))
+        {
+            filter.Equal(quoted + (isV4 ? 12 : 8), bytes);
+        }
+
+        return isV4
+            ? filter.Shift(quoted, 8, 0x0f, 2).Equal(quoted, 16, (ushort)local.Port).ToFilter()
+            : filter.Equal(quoted + 40, 16, (ushort)local.Port).ToFilter();
     }
 
     /// <summary>The packets of one connection that come in: both addresses and both ports.</summary>

@@ -21,7 +21,7 @@ internal sealed class IcmpReplies(LinkInterface link, TcpLayer tcp)
 
         switch (message.Type)
         {
-            case IcmpMessage.EchoV4 when !isGroup:
+            case IcmpMessage.EchoV4 when link.IsHost && !isGroup:
                 Echo(source, destination, new IcmpMessage(IcmpMessage.EchoReplyV4, 0, message.Parameter), body);
                 break;
             case IcmpMessage.UnreachableV4 when Ipv4Packet.TryParseHead(body, ushort.MaxValue, out Ipv4Packet quoted, out int headerBytes):
@@ -41,10 +41,10 @@ internal sealed class IcmpReplies(LinkInterface link, TcpLayer tcp)
 
         switch (message.Type)
         {
-            case IcmpMessage.EchoV6 when !isGroup && !source.IsUnspecified:
+            case IcmpMessage.EchoV6 when link.IsHost && !isGroup && !source.IsUnspecified:
                 Echo(source, destination, new IcmpMessage(IcmpMessage.EchoReplyV6, 0, message.Parameter), body);
                 break;
-            case IcmpMessage.NeighborSolicitation or IcmpMessage.NeighborAdvertisement:
+            case IcmpMessage.NeighborSolicitation or IcmpMessage.NeighborAdvertisement when link.IsHost:
                 NeighborDiscovery.Take(link, packet, message, body);
                 break;
             case IcmpMessage.UnreachableV6 or IcmpMessage.TooBigV6

@@ -38,7 +38,7 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
             case EtherType.Ipv6:
                 TakeV6(rest, checksum, isGroup);
                 break;
-            case EtherType.Arp when ArpPacket.TryParse(rest.Head, out ArpPacket arp):
+            case EtherType.Arp when link.IsHost && ArpPacket.TryParse(rest.Head, out ArpPacket arp):
                 NeighborDiscovery.TakeArp(link, arp);
                 break;
             default:
@@ -122,7 +122,7 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
             case IpProtocol.Icmpv6 when !source.IsV4 && TryWhole(payload, out ReadOnlySpan<byte> bytes):
                 icmp.TakeV6(v6, source, destination, bytes, isGroup);
                 break;
-            case IpProtocol.Udp when !isGroup && !source.IsUnspecified && !destination.IsMulticast && TryWhole(payload, out ReadOnlySpan<byte> bytes):
+            case IpProtocol.Udp when link.IsHost && !isGroup && !source.IsUnspecified && !destination.IsMulticast && TryWhole(payload, out ReadOnlySpan<byte> bytes):
                 icmp.RefuseUdp(source, destination, bytes);
                 break;
             default:

@@ -19,18 +19,21 @@ internal sealed class LinkInterface : IDisposable
     private readonly HeaderFrames headers;
     private readonly TransmitBatch departing = new(64, 1024);
     private readonly Ablations without;
+    private readonly INeighborResolver? resolver;
     private NetworkDeviceFeatures features;
 
-    public LinkInterface(NetworkStack stack, NetworkDevice device, RouteTable routes, Ablations without)
+    public LinkInterface(NetworkStack stack, NetworkDevice device, RouteTable routes, INeighborResolver? resolver, Ablations without)
     {
+        this.resolver = resolver;
         this.stack = stack;
         this.device = device;
         this.without = without;
         Routes = routes;
         features = Features();
         headers = new HeaderFrames(device.Frames);
-        Neighbors = new NeighborTable(
-            address => NeighborDiscovery.Ask(this, address), SendWaiting);
+        Neighbors = resolver is null
+            ? new NeighborTable(address => NeighborDiscovery.Ask(this, address), SendWaiting, NeighborTable.OnTheLink)
+            : new NeighborTable(AskResolver, SendWaiting, NeighborTable.InMemory);
     }
 
     public FramePool Frames => device.Frames;
@@ -38,6 +41,9 @@ internal sealed class LinkInterface : IDisposable
     public RouteTable Routes { get; }
 
     public NeighborTable Neighbors { get; }
+
+    /// <summary>The stack answers for its addresses on the link; otherwise somebody else does, and it has just its ports.</summary>
+    public bool IsHost => resolver is null;
 
     public MacAddress Hardware => features.Address;
 
@@ -66,6 +72,15 @@ internal sealed class LinkInterface : IDisposable
     {
         features = Features();
         IsFull = departing.Count > 0;
+    }
+
+    /// <summary>Takes in what has become of neighbours that somebody else watches.</summary>
+    public void ReadNeighborChanges()
+    {
+        if (resolver?.ReadChanges(TakeChange) == false)
+        {
+            Neighbors.ForgetAll();
+        }
     }
 
     /// <summary>Hands over what has been collected.</summary>
@@ -280,6 +295,27 @@ internal sealed class LinkInterface : IDisposable
         }
 
         Neighbors.Keep(next, frame);
+    }
+
+    private void AskResolver(InternetAddress address)
+    {
+        if (resolver!.TryFind(address.ToIPAddress(), out MacAddress hardware))
+        {
+            Neighbors.Learn(address, hardware, mayAdd: false, NowUs);
+        }
+    }
+
+    private void TakeChange(System.Net.IPAddress neighbor, MacAddress? hardware)
+    {
+        InternetAddress address = InternetAddress.From(neighbor);
+        if (hardware is { } known)
+        {
+            Neighbors.Learn(address, known, mayAdd: false, NowUs);
+        }
+        else
+        {
+            Neighbors.Forget(address);
+        }
     }
 
     private void SendWaiting(byte[] frame, MacAddress hardware)

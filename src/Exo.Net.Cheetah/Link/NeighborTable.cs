@@ -11,6 +11,11 @@ internal struct MacHop
     public int Version;
 }
 
+/// <summary>How often a neighbour is asked for.</summary>
+/// <param name="EveryUs">Microseconds between two requests.</param>
+/// <param name="AsksMax">Requests before it is given up.</param>
+internal readonly record struct NeighborPace(long EveryUs, int AsksMax);
+
 /// <summary>
 /// Who on the link has which hardware address, learned by ARP (RFC 826) and neighbour discovery (RFC 4861). An entry answers for a while, is
 /// asked for again before that is over, and holds a few packets while nobody has answered yet.
@@ -23,18 +28,27 @@ internal sealed class NeighborTable
     /// <summary>Entries; beyond, the one used longest ago goes. Bounds what a scan of the subnet can cost.</summary>
     public const int EntriesMax = 1024;
 
-    private const int WaitingMax = 3, AsksMax = 3, IncompleteMax = 128;
-    private const long AskEveryUs = 1_000_000, FreshUs = 1_200_000_000, RefreshUs = 1_140_000_000;
+    /// <summary>The pace for neighbours that are asked themselves: once a second, thrice.</summary>
+    public static readonly NeighborPace OnTheLink = new(1_000_000, 3);
+
+    /// <summary>The pace for somebody who knows them or is asking them, for as long: looking costs the link nothing.</summary>
+    public static readonly NeighborPace InMemory = new(5_000, 600);
+
+    private const int WaitingMax = 3, IncompleteMax = 128;
+    private const long FreshUs = 1_200_000_000, RefreshUs = 1_140_000_000;
 
     private readonly Dictionary<InternetAddress, Entry> entries = [];
     private readonly List<Entry> asking = [];
     private readonly Action<InternetAddress> ask;
     private readonly Action<byte[], MacAddress> send;
+    private readonly NeighborPace pace;
 
-    /// <param name="ask">Sends a request for an address.</param>
+    /// <param name="ask">Sends a request for an address; the answer may be learned before it returns.</param>
     /// <param name="send">Sends a packet that has waited, to the address learned.</param>
-    public NeighborTable(Action<InternetAddress> ask, Action<byte[], MacAddress> send)
+    /// <param name="pace">How often is asked.</param>
+    public NeighborTable(Action<InternetAddress> ask, Action<byte[], MacAddress> send, NeighborPace pace)
     {
+        this.pace = pace;
         this.ask = ask;
         this.send = send;
     }
@@ -62,7 +76,7 @@ internal sealed class NeighborTable
             long next = long.MaxValue;
             foreach (Entry entry in asking)
             {
-                next = Math.Min(next, entry.AskedUs + AskEveryUs);
+                next = Math.Min(next, entry.AskedUs + pace.EveryUs);
             }
 
             return next;
@@ -90,6 +104,8 @@ internal sealed class NeighborTable
         {
             entry.IsKnown = false;
             Ask(entry, nowUs);
+            hardware = entry.Hardware;
+            return entry.IsKnown;
         }
 
         return false;
@@ -151,6 +167,27 @@ internal sealed class NeighborTable
         }
     }
 
+    /// <summary>A neighbour is no longer where it was: it is asked for when it is wanted next.</summary>
+    public void Forget(InternetAddress address)
+    {
+        if (entries.TryGetValue(address, out Entry? entry) && entry.IsKnown)
+        {
+            entry.IsKnown = false;
+            Version++;
+        }
+    }
+
+    /// <summary>The same of all.</summary>
+    public void ForgetAll()
+    {
+        foreach (Entry entry in entries.Values)
+        {
+            entry.IsKnown = false;
+        }
+
+        Version++;
+    }
+
     /// <summary>Packets to a neighbour seem to go nowhere (RFC 1122 section 2.3.2.1): it is asked again, and used meanwhile.</summary>
     public void Doubt(InternetAddress address, long nowUs)
     {
@@ -166,12 +203,12 @@ internal sealed class NeighborTable
         for (int i = asking.Count - 1; i >= 0; i--)
         {
             Entry entry = asking[i];
-            if (nowUs - entry.AskedUs < AskEveryUs)
+            if (nowUs - entry.AskedUs < pace.EveryUs)
             {
                 continue;
             }
 
-            if (entry.Asks < AsksMax)
+            if (entry.Asks < pace.AsksMax)
             {
                 entry.Asks++;
                 entry.AskedUs = nowUs;

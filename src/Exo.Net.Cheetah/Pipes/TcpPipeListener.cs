@@ -51,7 +51,7 @@ public sealed class TcpPipeListener : IAsyncDisposable
                 stack.Listen(endPoint, new PipeHandler(stack, listener, options ?? TcpPipeOptions.Default));
                 started.SetResult();
             }
-            catch (Exception failure) when (failure is InvalidOperationException or ArgumentException)
+            catch (Exception failure) when (failure is InvalidOperationException or ArgumentException or IOException)
             {
                 started.SetException(failure);
             }

@@ -41,7 +41,16 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
             BeginAnswers(network.Without);
         }
 
-        stack.Listen(endPoint, this, downloadsHandshake: device.TakesHandlers);
+        try
+        {
+            stack.Listen(endPoint, this, downloadsHandshake: device.TakesHandlers);
+        }
+        catch (PortRefusedException)
+        {
+            stack.Dispose();   // its frames are wanted by whoever tries again
+            throw;
+        }
+
         thread = new Thread(Run) { IsBackground = true, Name = "cheetah-raw" };
     }
 

@@ -125,6 +125,20 @@ internal sealed partial class TcpLayer : IDisposable
         }
     }
 
+    /// <summary>Whether somebody listens at the port, at whichever address.</summary>
+    public bool IsListening(ushort port)
+    {
+        foreach (ListenPoint point in listeners.Keys)
+        {
+            if (point.Port == port)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     // The one that says most about the address.
     private bool TryFindListener(InternetAddress local, ushort port, [NotNullWhen(true)] out ITcpHandler? handler) =>
         listeners.TryGetValue(new ListenPoint(local, port), out handler)
@@ -137,12 +151,13 @@ internal sealed partial class TcpLayer : IDisposable
     /// <param name="remotePort">The peer's port.</param>
     /// <param name="handler">Whom to call.</param>
     /// <param name="tag">The handler's own.</param>
-    public TcpConnection Connect(InternetAddress local, ushort localPort, InternetAddress remote, ushort remotePort, ITcpHandler handler, object? tag)
+    /// <param name="mayUse">Lets a local port through, or not; null lets all through.</param>
+    public TcpConnection Connect(InternetAddress local, ushort localPort, InternetAddress remote, ushort remotePort, ITcpHandler handler, object? tag, Func<ushort, bool>? mayUse)
     {
         if (localPort != 0)
         {
             var named = new ConnectionKey(local, localPort, remote, remotePort);
-            return IsFree(named) ? ActiveOpen.Begin(this, named, handler, tag) : throw new InvalidOperationException($"Port {localPort} is in use towards that peer, or listened on.");
+            return IsFree(named) && mayUse?.Invoke(localPort) != false ? ActiveOpen.Begin(this, named, handler, tag) : throw new InvalidOperationException($"Port {localPort} is in use towards that peer, or listened on.");
         }
 
         // RFC 6056 section 3.3.4: where the search begins depends on the peer and a secret.
@@ -150,7 +165,7 @@ internal sealed partial class TcpLayer : IDisposable
         for (uint i = 0; i < EphemeralPorts; i++)
         {
             var key = new ConnectionKey(local, (ushort)(FirstEphemeralPort + ((start + i) % EphemeralPorts)), remote, remotePort);
-            if (IsFree(key))
+            if (IsFree(key) && mayUse?.Invoke(key.LocalPort) != false)
             {
                 return ActiveOpen.Begin(this, key, handler, tag);
             }

@@ -57,6 +57,15 @@ internal sealed class TimeWaitTable(int countMax, ConnectionTable hashing)
         return index;
     }
 
+    /// <summary>Adds the local ports of all entries.</summary>
+    public void AddLocalPorts(HashSet<ushort> ports)
+    {
+        for (int i = oldest; i >= 0; i = links[i].Younger)
+        {
+            ports.Add(entries[i].Key.LocalPort);
+        }
+    }
+
     public ref TimeWaitEntry At(int index) => ref entries[index];
 
     public void Add(in TimeWaitEntry entry)

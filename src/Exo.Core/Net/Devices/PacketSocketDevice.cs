@@ -10,8 +10,9 @@ namespace Exo.Core.Net;
 /// <summary>
 /// An interface through a packet socket (AF_PACKET) with virtio headers (PACKET_VNET_HDR): super-packets and open checksums pass in both directions. On virtual
 /// interfaces nobody ever cuts or sums them; before a real wire the kernel or the card does.
-/// <para>The kernel goes on using the interface: it gets a copy of every packet that comes in. Give the addresses used here to nobody in the kernel, or it answers too
-/// (with RST, for ports that it does not know). What is sent through the interface by others is not seen here.</para>
+/// <para>The kernel goes on using the interface. Without filters it gets a copy of every packet that comes in: give the addresses used here to nobody in the kernel then, or it answers too
+/// (with RST, for ports that it does not know). With <see cref="PacketSocketOptions.Filters"/> each packet is either ours or the kernel's, and both can have the same address. What is sent
+/// through the interface by others is not seen here.</para>
 /// Needs CAP_NET_RAW. Nothing is left behind when it is closed or its process dies.
 /// </summary>
 public sealed unsafe class PacketSocketDevice : NetworkDevice
@@ -30,6 +31,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private readonly PacketReceiveRing? _ring;
     private readonly PacketTransmitRing? _transmitRing;
     private readonly IngressHook? _hook;
+    private readonly SocketFilters? _filters;
     private readonly bool _mayBypass;
     private readonly bool _mayBeContiguous;
     private readonly TimeSpan _busyPoll;
@@ -41,8 +43,8 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
     private bool _isDisposed;
 
     private PacketSocketDevice(
-        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, PacketTransmitRing? transmitRing, IngressHook? hook, FramePool frames, ReceiveFrames receiveFrames,
-        VirtioVectors vectors, PacketSocketOptions options)
+        NetworkLink link, SafeFileHandle socket, PacketReceiveRing? ring, PacketTransmitRing? transmitRing, IngressHook? hook, SocketFilters? filters, FramePool frames,
+        ReceiveFrames receiveFrames, VirtioVectors vectors, PacketSocketOptions options)
         : base(link.Name, frames)
     {
         _link = link;
@@ -50,6 +52,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         _ring = ring;
         _transmitRing = transmitRing;
         _hook = hook;
+        _filters = filters;
         _receiveFrames = receiveFrames;
         _vectors = vectors;
         _mayBypass = options.BypassQueueing;
@@ -96,20 +99,23 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         PacketReceiveRing? ring = null;
         PacketTransmitRing? transmitRing = null;
         IngressHook? hook = null;
+        SocketFilters? filters = null;
         ReceiveFrames? receiveFrames = null;
         try
         {
             _ = link.Address;
-            socket = OpenSocket(link, options, out ring);
+            hook = options.TakesHandlers ? IngressHook.Attach(link) : null;   // in front of the filters
+            filters = options.Filters is { } tree ? SocketFilters.Attach(link, tree) : null;
+            socket = OpenSocket(link, options, filters, out ring);
             transmitRing = options.TransmitRingSlots == 0 ? null : PacketTransmitRing.TryOpen(OpenSender(link, options), options.TransmitRingSlots);
-            hook = options.TakesHandlers ? IngressHook.Attach(link) : null;
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
             VirtioVectors vectors = new(frames, receiveFrames, VirtioVectors.SuperPacketFrames);
-            return new PacketSocketDevice(link, socket, ring, transmitRing, hook, frames, receiveFrames, vectors, options);
+            return new PacketSocketDevice(link, socket, ring, transmitRing, hook, filters, frames, receiveFrames, vectors, options);
         }
         catch
         {
             receiveFrames?.Dispose();
+            filters?.Dispose();
             hook?.Dispose();
             transmitRing?.Dispose();
             ring?.Dispose();
@@ -147,7 +153,15 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
             ChoosePath(_link, _transmitRing.Descriptor, _mayBypass);
         }
 
+        _filters?.Update();
         Volatile.Write(ref _features, Measure());
+    }
+
+    /// <inheritdoc/>
+    public override void UpdateFilters()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        _filters?.Update();
     }
 
     /// <inheritdoc/>
@@ -164,13 +178,11 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         if (handler is null)
         {
             hook.Set(null);
-            int nothing = 0;
-            _ = Libc.SetSocketOption(Descriptor, Libc.SolSocket, PacketAbi.SO_DETACH_FILTER, &nothing, sizeof(int));   // fails when there is none
+            SetReceive(null);
             return;
         }
 
-        using SafeFileHandle filter = IngressHook.Load(Name, BpfAbi.PROG_TYPE_SOCKET_FILTER, handler.Receive);
-        Set(_link, Descriptor, Libc.SolSocket, PacketAbi.SO_ATTACH_BPF, (int)filter.DangerousGetHandle(), "leave out what is handled on");
+        SetReceive(handler.Receive);
         try
         {
             hook.Set(handler.Ingress);
@@ -179,6 +191,25 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         {
             SetHandler(null);
             throw;
+        }
+    }
+
+    // What the socket is to get of what comes in, or of what the filters accept; null: all of it.
+    private void SetReceive(DownloadedCode.Program? receive)
+    {
+        if (_filters is { } filters)
+        {
+            filters.SetReceive(receive);
+        }
+        else if (receive is null)
+        {
+            int nothing = 0;
+            _ = Libc.SetSocketOption(Descriptor, Libc.SolSocket, PacketAbi.SO_DETACH_FILTER, &nothing, sizeof(int));   // fails when there is none
+        }
+        else
+        {
+            using SafeFileHandle filter = IngressHook.Load(Name, BpfAbi.PROG_TYPE_SOCKET_FILTER, receive);
+            Set(_link, Descriptor, Libc.SolSocket, PacketAbi.SO_ATTACH_BPF, (int)filter.DangerousGetHandle(), "leave out what is handled on");
         }
     }
 
@@ -433,6 +464,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
 
         _isDisposed = true;
         _hook?.Dispose();
+        _filters?.Dispose();
         _ring?.Dispose();
         _transmitRing?.Dispose();
         _socket.Dispose();
@@ -443,7 +475,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
         Frames.RemoveUser();
     }
 
-    private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options, out PacketReceiveRing? ring)
+    private static SafeFileHandle OpenSocket(NetworkLink link, PacketSocketOptions options, SocketFilters? filters, out PacketReceiveRing? ring)
     {
         ring = null;
         SafeFileHandle socket = OpenUnbound(link, options);
@@ -456,6 +488,7 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
                 ring = PacketReceiveRing.TryOpen(fd, options.ReceiveRingSlots);
             }
 
+            filters?.Guard(fd);
             Bind(link, fd, PacketAbi.ETH_P_ALL);
             if (options.IsPromiscuous)
             {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Capabilities;
+using Exo.Core.PacketFilters;
 
 namespace Exo.Core.Net;
 
@@ -52,6 +53,13 @@ public sealed record PacketSocketOptions
     /// is not opened.
     /// </summary>
     public bool TakesHandlers { get; init; }
+
+    /// <summary>
+    /// Which packets come up, and do not go on to the kernel; all others go on to the kernel and do not come up, so that its own addresses and connections on the interface are as before.
+    /// After changes call <see cref="NetworkDevice.UpdateFilters"/>. Null: all packets come up, and the kernel sees them too. Filters need Linux 6.6, CAP_BPF and CAP_NET_ADMIN; where they are
+    /// missing the device is not opened. When it is closed, or its process dies, the interface is as it was.
+    /// </summary>
+    public PacketFilterTree? Filters { get; init; }
 
     /// <summary>Frames to receive into. The default is room for a whole batch of the longest super-packets, and half of that again for whoever keeps some.</summary>
     public int ReceiveFrameCount { get; init; } = 64 * 17 * 3 / 2;

@@ -133,10 +133,10 @@ public sealed unsafe class XdpDevice : NetworkDevice
         }
     }
 
-    /// <summary>The filters have changed: puts the program for them as they are now in the place of the old one. For any thread, one at a time.</summary>
+    /// <summary>The filters have changed: puts the program for them as they are now in the place of the old one. For any thread.</summary>
     /// <exception cref="NetworkDeviceException">The kernel refused; the old program stays.</exception>
     /// <exception cref="InvalidOperationException">The filters make a program longer than 32,767 slots; the old one stays.</exception>
-    public void UpdateFilters()
+    public override void UpdateFilters()
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         _program.Update();
@@ -201,6 +201,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
     public override void Refresh()
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
+        _program.Update();
         Volatile.Write(ref _features, Measure());
     }
 

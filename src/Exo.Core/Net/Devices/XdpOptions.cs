@@ -27,7 +27,7 @@ public sealed record XdpOptions
     public int Queue { get; init; }
 
     /// <summary>
-    /// Which packets come up; all others go on to the kernel. After changes call <see cref="XdpDevice.UpdateFilters"/>. Null: all packets come up.
+    /// Which packets come up; all others go on to the kernel. After changes call <see cref="NetworkDevice.UpdateFilters"/>. Null: all packets come up.
     /// </summary>
     public PacketFilterTree? Filters { get; init; }
 

@@ -18,9 +18,12 @@ internal sealed unsafe class XdpProgram : IDisposable
     private readonly PacketFilterTree? _filters;
     private readonly SafeFileHandle _map;
     private readonly SafeFileHandle _link;
+    private readonly Lock _lock = new();
+    private long _version;
 
-    private XdpProgram(string interfaceName, PacketFilterTree? filters, SafeFileHandle map, SafeFileHandle link, bool isGeneric, string? note)
+    private XdpProgram(string interfaceName, PacketFilterTree? filters, SafeFileHandle map, SafeFileHandle link, bool isGeneric, string? note, long version)
     {
+        _version = version;
         _interfaceName = interfaceName;
         _filters = filters;
         _map = map;
@@ -38,13 +41,14 @@ internal sealed unsafe class XdpProgram : IDisposable
     {
         BpfMapCreate create = new() { Type = BpfAbi.MAP_TYPE_XSKMAP, KeyBytes = 4, ValueBytes = 4, EntriesMax = (uint)options.Queue + 1 };
         using SafeFileHandle? map = Handle(Libc.Bpf(BpfAbi.MAP_CREATE, &create)) ?? throw Refused(link.Name, "make a map of sockets for", "it needs CAP_BPF and CAP_NET_ADMIN");
+        long version = options.Filters?.Version ?? 0;   // first: a filter that comes in between is looked at twice
         using SafeFileHandle program = Load(link.Name, options.Filters, map);
         string? note = null;
         if (options.Mode != XdpMode.Generic)
         {
             if (TryAttach(link.Index, program, XdpAbi.XDP_FLAGS_DRV_MODE) is { } driver)
             {
-                return new XdpProgram(link.Name, options.Filters, Keep(map), driver, isGeneric: false, null);
+                return new XdpProgram(link.Name, options.Filters, Keep(map), driver, isGeneric: false, null, version);
             }
 
             if (options.Mode == XdpMode.Driver)
@@ -56,7 +60,7 @@ internal sealed unsafe class XdpProgram : IDisposable
         }
 
         return TryAttach(link.Index, program, XdpAbi.XDP_FLAGS_SKB_MODE) is { } generic
-            ? new XdpProgram(link.Name, options.Filters, Keep(map), generic, isGeneric: true, note)
+            ? new XdpProgram(link.Name, options.Filters, Keep(map), generic, isGeneric: true, note, version)
             : throw Refused(link.Name, "attach an XDP program to", "another one may be there");
     }
 
@@ -74,18 +78,32 @@ internal sealed unsafe class XdpProgram : IDisposable
     /// <summary>Replaces the program by one for the filters as they are now; no packet is seen by neither or by both.</summary>
     public void Update()
     {
-        using SafeFileHandle program = Load(_interfaceName, _filters, _map);
-        BpfLinkUpdate update = new() { Link = Number(_link), Program = Number(program) };
-        if (Libc.Bpf(BpfAbi.LINK_UPDATE, &update) != 0)
+        lock (_lock)
         {
-            throw Refused(_interfaceName, "replace the XDP program of");
+            if (_filters is null || _link.IsClosed || _version == _filters.Version)
+            {
+                return;
+            }
+
+            long version = _filters.Version;
+            using SafeFileHandle program = Load(_interfaceName, _filters, _map);
+            BpfLinkUpdate update = new() { Link = Number(_link), Program = Number(program) };
+            if (Libc.Bpf(BpfAbi.LINK_UPDATE, &update) != 0)
+            {
+                throw Refused(_interfaceName, "replace the XDP program of");
+            }
+
+            _version = version;
         }
     }
 
     public void Dispose()
     {
-        _link.Dispose();
-        _map.Dispose();
+        lock (_lock)
+        {
+            _link.Dispose();
+            _map.Dispose();
+        }
     }
 
     private static SafeFileHandle? TryAttach(int interfaceIndex, SafeFileHandle program, uint mode)

@@ -36,14 +36,20 @@ public sealed class PacketDemultiplexer : IRevocable, IDisposable
     /// <summary>Puts filters and rings before a device, which stays the caller's.</summary>
     /// <param name="device">The device.</param>
     /// <param name="authority">Of the environments, and of the device's pool.</param>
-    public PacketDemultiplexer(NetworkDevice device, CapabilityAuthority authority)
+    /// <param name="filters">The filters that the device was opened with, of the same authority; null: new ones.</param>
+    public PacketDemultiplexer(NetworkDevice device, CapabilityAuthority authority, PacketFilterTree? filters = null)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(authority);
+        if (filters is not null && !ReferenceEquals(filters.Authority, authority))
+        {
+            throw new ArgumentException("The filters are of another authority.", nameof(filters));
+        }
+
         _device = device;
         _authority = authority;
         _batch = new ReceiveBatch(device.Frames);
-        Filters = new PacketFilterTree(authority);
+        Filters = filters ?? new PacketFilterTree(authority);
     }
 
     /// <summary>The filters. One that is put in without <see cref="TryInsert"/> has no ring: its packets are lost.</summary>

@@ -62,6 +62,8 @@ public sealed class PacketRing : IDisposable, IObservableRing
 
     internal bool IsClosed => Volatile.Read(ref _isClosed);
 
+    internal PacketDemultiplexer Demultiplexer => _demultiplexer;
+
     internal ulong FirstSlot => _firstSlot;
 
     internal int SlotsMax => _entries.Length;

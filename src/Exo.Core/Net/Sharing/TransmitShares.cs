@@ -43,6 +43,9 @@ public sealed class TransmitShares : IDisposable
     /// <summary>The device that is shared.</summary>
     public NetworkDevice Device { get; }
 
+    /// <summary>The device did not take all of what was next. For the thread that polls.</summary>
+    internal bool IsHeldUp => _batch.Count > 0;
+
     internal Lock Lock => _lock;
 
     /// <summary>Makes a share for an environment: a frame for its counters is charged to it. Refused, nothing is changed.</summary>
