@@ -17,7 +17,7 @@ public sealed class SharedAddressTests : IDisposable
     private const int HttpPort = 80, KernelPort = 5001, FreePort = 81;
 
     private readonly TempFolder _folder = new();
-    private readonly TwoHosts _hosts = new();
+    private readonly TwoNamespaces _hosts = new();
     private readonly byte[] _page = new byte[200_000];
 
     public SharedAddressTests()
@@ -43,25 +43,25 @@ public sealed class SharedAddressTests : IDisposable
         if (kind == "xdp")
         {
             // Who takes packets before the kernel closes their checksums is told of none: see docs/CAVEATS.md.
-            TwoHosts.In(_hosts.Client, () =>
+            TwoNamespaces.In(_hosts.Client, () =>
             {
-                using NetworkLink link = NetworkLink.Open(TwoHosts.ClientLink);
+                using NetworkLink link = NetworkLink.Open(TwoNamespaces.ClientLink);
                 link.SetTransmitChecksumOffload(false);
                 return 0;
             });
         }
 
         string[] options = handlers ? ["--handlers"] : [];
-        using ExoProcess server = TwoHosts.In(_hosts.Server, () =>
-            ExoProcess.Start("exo.dll", ["serve", _folder["site"], "--device", $"{kind}:{TwoHosts.ServerLink}", "--listen", $"0.0.0.0:{HttpPort}", .. options]));
+        using ExoProcess server = TwoNamespaces.In(_hosts.Server, () =>
+            ExoProcess.Start("exo.dll", ["serve", _folder["site"], "--device", $"{kind}:{TwoNamespaces.ServerLink}", "--listen", $"0.0.0.0:{HttpPort}", .. options]));
         server.WaitForLine("http://");
         long resets = _hosts.ResetsOfServer();
 
         // Everything at once: pages from our stack, bulk by the kernel's both ways, and pings; over both families.
         using CancellationTokenSource bulkIsDone = new();
-        Task<int>[] pages = [.. TwoHosts.ServerAddresses.Select(address => Start(_hosts.Client, () => FetchUntil(address, bulkIsDone.Token)))];
-        Task[] bulk = [.. TwoHosts.ServerAddresses.Select(address => Bulk(address))];
-        Task<int>[] pings = [.. TwoHosts.ServerAddresses.Select(address => Start(_hosts.Client, () => PingUntil(address, bulkIsDone.Token)))];
+        Task<int>[] pages = [.. TwoNamespaces.ServerAddresses.Select(address => Start(_hosts.Client, () => FetchUntil(address, bulkIsDone.Token)))];
+        Task[] bulk = [.. TwoNamespaces.ServerAddresses.Select(address => Bulk(address))];
+        Task<int>[] pings = [.. TwoNamespaces.ServerAddresses.Select(address => Start(_hosts.Client, () => PingUntil(address, bulkIsDone.Token)))];
         try
         {
             await Task.WhenAll(bulk);
@@ -76,15 +76,15 @@ public sealed class SharedAddressTests : IDisposable
         Assert.Equal(resets, _hosts.ResetsOfServer());
 
         // The kernel refuses ports of its own that nobody has, and no program of this host gets ours.
-        Assert.Equal(SocketError.ConnectionRefused, ConnectError(TwoHosts.ServerAddresses[0], FreePort));
-        Assert.Equal(SocketError.AddressAlreadyInUse, TwoHosts.In(_hosts.Server, () => BindError(new IPEndPoint(IPAddress.Any, HttpPort))));
+        Assert.Equal(SocketError.ConnectionRefused, ConnectError(TwoNamespaces.ServerAddresses[0], FreePort));
+        Assert.Equal(SocketError.AddressAlreadyInUse, TwoNamespaces.In(_hosts.Server, () => BindError(new IPEndPoint(IPAddress.Any, HttpPort))));
 
         server.Signal("KILL");
         server.Wait();
-        foreach (IPAddress address in TwoHosts.ServerAddresses)
+        foreach (IPAddress address in TwoNamespaces.ServerAddresses)
         {
             Assert.Equal(SocketError.ConnectionRefused, ConnectError(address, HttpPort));
-            Assert.Equal(SocketError.Success, TwoHosts.In(_hosts.Server, () => BindError(new IPEndPoint(address, HttpPort))));
+            Assert.Equal(SocketError.Success, TwoNamespaces.In(_hosts.Server, () => BindError(new IPEndPoint(address, HttpPort))));
         }
 
         Assert.True(_hosts.ResetsOfServer() > resets);
@@ -94,18 +94,18 @@ public sealed class SharedAddressTests : IDisposable
     [Fact]
     public void A_port_that_a_program_of_the_host_has_is_refused_in_one_line()
     {
-        using Socket service = TwoHosts.In(_hosts.Server, () => Listen(IPAddress.IPv6Any, KernelPort));
-        string line = TwoHosts.In(_hosts.Server, () =>
-            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoHosts.ServerLink}", "--listen", $"0.0.0.0:{KernelPort}").Refused(1));
+        using Socket service = TwoNamespaces.In(_hosts.Server, () => Listen(IPAddress.IPv6Any, KernelPort));
+        string line = TwoNamespaces.In(_hosts.Server, () =>
+            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--listen", $"0.0.0.0:{KernelPort}").Refused(1));
         Assert.Contains($"port {KernelPort} is taken", line, StringComparison.Ordinal);
 
-        string mixed = TwoHosts.In(_hosts.Server, () =>
-            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoHosts.ServerLink}", "--address", $"{TwoHosts.ServerAddresses[0]}/24", "--address", "fd78::77/64").Refused(2));
+        string mixed = TwoNamespaces.In(_hosts.Server, () =>
+            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--address", $"{TwoNamespaces.ServerAddresses[0]}/24", "--address", "fd78::77/64").Refused(2));
         Assert.Contains("--address", mixed, StringComparison.Ordinal);
     }
 
     private static Task<T> Start<T>(string space, Func<T> action) =>
-        Task.Factory.StartNew(() => TwoHosts.In(space, action), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        Task.Factory.StartNew(() => TwoNamespaces.In(space, action), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     // Connections anew and kept, by turns, until told to end.
     private int FetchUntil(IPAddress server, CancellationToken end)
@@ -151,7 +151,7 @@ public sealed class SharedAddressTests : IDisposable
     // A service of the kernel's: takes so many bytes, answers with their hash, and sends so many of its own.
     private async Task Bulk(IPAddress server)
     {
-        using Socket listener = TwoHosts.In(_hosts.Server, () => Listen(server, KernelPort));
+        using Socket listener = TwoNamespaces.In(_hosts.Server, () => Listen(server, KernelPort));
         Task<int> service = Task.Run(() =>
         {
             using Socket accepted = listener.Accept();
@@ -185,7 +185,7 @@ public sealed class SharedAddressTests : IDisposable
         return bytes;
     }
 
-    private SocketError ConnectError(IPAddress server, int port) => TwoHosts.In(_hosts.Client, () =>
+    private SocketError ConnectError(IPAddress server, int port) => TwoNamespaces.In(_hosts.Client, () =>
     {
         try
         {

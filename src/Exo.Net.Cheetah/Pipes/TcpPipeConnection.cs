@@ -82,6 +82,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     /// <summary>Connects by way of a stack that somebody polls.</summary>
     /// <exception cref="TcpConnectionException">The peer refused or does not answer.</exception>
     /// <exception cref="InvalidOperationException">The stack has no address of that family, or no port is left.</exception>
+    /// <exception cref="Exo.Core.Net.PortRefusedException">Where ports are asked for: the stack gets none.</exception>
     public static Task<TcpPipeConnection> ConnectAsync(NetworkStack stack, IPEndPoint remote, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(remote);
@@ -110,7 +111,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
             {
                 begun = stack.Connect(local, remote, handler, opening);
             }
-            catch (InvalidOperationException failure)
+            catch (Exception failure) when (failure is InvalidOperationException or IOException)
             {
                 opening.TrySetException(failure);
             }

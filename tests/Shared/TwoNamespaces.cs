@@ -4,15 +4,14 @@ using System.Globalization;
 using System.Net;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
-using Exo.Tests;
 using Microsoft.Win32.SafeHandles;
 
-namespace Exo.EndToEnd.Tests;
+namespace Exo.Tests;
 
 /// <summary>Two network namespaces with a veth pair between them; the kernel has addresses of both families on each side. Gone when disposed.</summary>
-internal sealed partial class TwoHosts : IDisposable
+internal sealed partial class TwoNamespaces : IDisposable
 {
-    public const string ServerLink = "exo-s", ClientLink = "exo-c";
+    public const string ServerLink = "eth0", ClientLink = "eth0";
 
     public static readonly IPAddress[] ServerAddresses = [IPAddress.Parse("10.78.0.1"), IPAddress.Parse("fd78::1")];
 
@@ -22,7 +21,7 @@ internal sealed partial class TwoHosts : IDisposable
 
     private readonly string _name = $"exo-shared-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
 
-    public TwoHosts()
+    public TwoNamespaces()
     {
         Requires.Root();
         Requires.Program("ip");
