@@ -53,7 +53,7 @@ public sealed class SharedAddressTests : IDisposable
 
         string[] options = handlers ? ["--handlers"] : [];
         using ExoProcess server = TwoNamespaces.In(_hosts.Server, () =>
-            ExoProcess.Start("exo.dll", ["serve", _folder["site"], "--device", $"{kind}:{TwoNamespaces.ServerLink}", "--listen", $"0.0.0.0:{HttpPort}", .. options]));
+            ExoProcess.Start("exo.dll", ["serve", _folder["site"], "--device", $"{kind}:{TwoNamespaces.ServerLink}", "--listen", $"[::]:{HttpPort}", .. options]));
         server.WaitForLine("http://");
         long resets = _hosts.ResetsOfServer();
 
@@ -96,7 +96,7 @@ public sealed class SharedAddressTests : IDisposable
     {
         using Socket service = TwoNamespaces.In(_hosts.Server, () => Listen(IPAddress.IPv6Any, KernelPort));
         string line = TwoNamespaces.In(_hosts.Server, () =>
-            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--listen", $"0.0.0.0:{KernelPort}").Refused(1));
+            ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--listen", $"[::]:{KernelPort}").Refused(1));
         Assert.Contains($"port {KernelPort} is taken", line, StringComparison.Ordinal);
 
         string mixed = TwoNamespaces.In(_hosts.Server, () =>

@@ -2,11 +2,15 @@
 using System.Net;
 using System.Runtime.CompilerServices;
 using System.Text;
+using Exo.Core.Environments;
 using Exo.Core.Memory;
 using Exo.Core.Net;
+using Exo.Core.PacketFilters;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Tcp;
+using Exo.Net.Cheetah.Wire;
 using Exo.Simulation.Net;
+using Exo.Tests;
 
 namespace Exo.Net.Cheetah.Tests;
 
@@ -124,6 +128,83 @@ public class ReadmeTests
         }
     }
 
+    /// <summary>The sample of an interface that is shared, likewise.</summary>
+    private static async Task Sharing(TextWriter Console)
+    {
+        // <sharing>
+        using var frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
+        using var documents = new MemoryDocumentSource(frames);
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        using ExoEnvironment web = root.CreateChild([1]), mail = root.CreateChild([2]);
+
+        // The interface with the system's own addresses: what no filter accepts goes on to the system.
+        var filters = new PacketFilterTree(frames.Authority);
+        using NetworkDevice device = PacketSocketDevice.Open("eth0", frames, new PacketSocketOptions { Filters = filters });
+        InterfaceAddress[] addresses = [.. KernelAddresses.Read("eth0").Addresses.Where(own => !own.IsLinkLocal)
+            .Select(own => new InterfaceAddress(InternetAddress.From(own.Address), own.PrefixBits))];
+        using var shared = new SharedInterface(device, filters, root, addresses.Select(own => own.Address.ToIPAddress()), areKernels: true);
+
+        // Who may bind which ports, and a device for each: what comes to its ports, and its part of what is sent.
+        shared.Ports.Grant(root.Credential, first: 80, last: 80, web.Name);
+        shared.Ports.Grant(root.Credential, first: 25, last: 25, mail.Name);
+        shared.TryOpen(web, out EnvironmentDevice? webDevice);
+        shared.TryOpen(mail, out EnvironmentDevice? mailDevice, new SharedInterfaceOptions { Weight = 2 });
+
+        using KernelNeighbors webNeighbors = KernelNeighbors.Open("eth0"), mailNeighbors = KernelNeighbors.Open("eth0");
+        var network = new NetworkStackOptions { Addresses = addresses, Neighbors = webNeighbors };
+        var options = new CheetahServerOptions { EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80), Device = webDevice, Network = network };
+        await using var server = new CheetahServer(options, documents, frames);
+        server.Start();                                        // binds port 80 for the first environment
+
+        using var stack = new NetworkStack(mailDevice!, network with { Neighbors = mailNeighbors });
+        try
+        {
+            stack.Listen(80, new Discard());
+        }
+        catch (PortRefusedException refused)
+        {
+            Console.WriteLine(refused.Message);
+        }
+
+        stack.Listen(25, new Discard());                       // an ITcpHandler
+        shared.Poll();                                         // or Run, on a thread of its own
+        // </sharing>
+    }
+
+    [Fact]
+    public void The_sample_of_sharing_runs()
+    {
+        using TwoNamespaces network = new();
+        var output = new StringWriter { NewLine = "\n" };
+
+        // One thread: what the sample opens, it opens in the namespace.
+        TwoNamespaces.In(network.Server, () =>
+        {
+            Sharing(output).GetAwaiter().GetResult();
+            return 0;
+        });
+        Assert.Equal("Refused: port 80 is not granted to who asks for it (NotDominated).\n", output.ToString());
+    }
+
+    private sealed class Discard : ITcpHandler
+    {
+        public void OnOpened(TcpConnection connection)
+        {
+        }
+
+        public int OnReceived(TcpConnection connection, ReadOnlySpan<byte> bytes) => bytes.Length;
+
+        public void OnAcknowledged(TcpConnection connection)
+        {
+        }
+
+        public void OnPeerClosed(TcpConnection connection) => connection.Abort();
+
+        public void OnClosed(TcpConnection connection, TcpCloseReason reason)
+        {
+        }
+    }
+
     [Fact]
     public async Task The_sample_of_handlers_runs()
     {
@@ -143,6 +224,7 @@ public class ReadmeTests
     [Theory]
     [InlineData("sample")]
     [InlineData("handlers")]
+    [InlineData("sharing")]
     [InlineData("stack")]
     public void The_page_shows_the_sample_that_is_tested(string name)
     {

@@ -40,7 +40,7 @@ internal static class ServeVerb
                 "exo serve disk.img --listen 127.0.0.1:0 --status /-/status",
                 "exo serve ./public --precompressed",
                 "exo serve ./public --log /var/log/exo.log --idle-timeout 15s",
-                "exo serve disk.img --device packet:eth0 --listen 0.0.0.0:80",
+                "exo serve disk.img --device packet:eth0 --listen [::]:80",
                 "exo serve disk.img --device tap:exo0 --address 10.0.0.2/24 --listen 0.0.0.0:80",
             ],
         };

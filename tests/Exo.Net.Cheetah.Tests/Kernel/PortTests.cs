@@ -200,7 +200,7 @@ public sealed class PortTests : IDisposable
         NetworkStackOptions network = WithNeighbors();
         return InServer(() =>
         {
-            CheetahServer server = new(new CheetahServerOptions { EndPoint = new IPEndPoint(IPAddress.Any, port), Device = part, Network = network }, site, frames);
+            CheetahServer server = new(new CheetahServerOptions { EndPoint = new IPEndPoint(IPAddress.IPv6Any, port), Device = part, Network = network }, site, frames);
             server.Start();
             return server;
         });
