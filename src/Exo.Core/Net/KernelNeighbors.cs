@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Exo.Core.Linux;
 
@@ -95,7 +96,7 @@ public sealed class KernelNeighbors : INeighborResolver, IDisposable
     {
         neighbor = null;
         hardware = null;
-        int fixedBytes = Marshal.SizeOf<NeighborRecord>();
+        int fixedBytes = Unsafe.SizeOf<NeighborRecord>();
         if (body.Length < fixedBytes)
         {
             return false;
