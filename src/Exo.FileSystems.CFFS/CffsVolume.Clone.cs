@@ -27,6 +27,10 @@ public sealed partial class CffsVolume
         CloneFileCoreAsync(source, destination, identity, IoMode.Sync).Take();
 
     /// <inheritdoc cref="CloneFile(string, string, CffsIdentity?)"/>
+    public ValueTask CloneFileAsync(string source, string destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        CloneFileAsync(PathName.Encode(source), PathName.Encode(destination), identity, cancellationToken);
+
+    /// <inheritdoc cref="CloneFile(string, string, CffsIdentity?)"/>
     public ValueTask CloneFileAsync(
         ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
     {

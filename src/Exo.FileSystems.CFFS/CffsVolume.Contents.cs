@@ -14,7 +14,10 @@ public sealed partial class CffsVolume
 {
     /// <summary>The whole contents of a file.</summary>
     /// <exception cref="CffsException">As of <see cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>.</exception>
-    public byte[] ReadAllBytes(string path, CffsIdentity? identity = null)
+    public byte[] ReadAllBytes(string path, CffsIdentity? identity = null) => ReadAllBytes(PathName.Encode(path), identity);
+
+    /// <inheritdoc cref="ReadAllBytes(string, CffsIdentity?)"/>
+    public byte[] ReadAllBytes(ReadOnlyMemory<byte> path, CffsIdentity? identity = null)
     {
         using CffsFile file = OpenFile(path, CffsOpenMode.Read, 0, identity);
         byte[] bytes = new byte[file.Length];
@@ -23,7 +26,11 @@ public sealed partial class CffsVolume
     }
 
     /// <inheritdoc cref="ReadAllBytes(string, CffsIdentity?)"/>
-    public async ValueTask<byte[]> ReadAllBytesAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    public ValueTask<byte[]> ReadAllBytesAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        ReadAllBytesAsync(PathName.Encode(path), identity, cancellationToken);
+
+    /// <inheritdoc cref="ReadAllBytes(string, CffsIdentity?)"/>
+    public async ValueTask<byte[]> ReadAllBytesAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
     {
         CffsFile file = await OpenFileAsync(path, CffsOpenMode.Read, 0, identity, cancellationToken).ConfigureAwait(false);
         await using (file.ConfigureAwait(false))
@@ -39,6 +46,9 @@ public sealed partial class CffsVolume
     /// handle is made.
     /// </summary>
     /// <exception cref="CffsException">As of <see cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>.</exception>
+    public int ReadAllBytes(string path, Span<byte> destination, CffsIdentity? identity = null) => ReadAllBytes(PathName.Encode(path), destination, identity);
+
+    /// <inheritdoc cref="ReadAllBytes(string, Span{byte}, CffsIdentity?)"/>
     public int ReadAllBytes(ReadOnlyMemory<byte> path, Span<byte> destination, CffsIdentity? identity = null)
     {
         CheckOpen();
@@ -52,11 +62,28 @@ public sealed partial class CffsVolume
         return file.Read(0, destination);
     }
 
+    /// <inheritdoc cref="ReadAllBytes(string, Span{byte}, CffsIdentity?)"/>
+    public ValueTask<int> ReadAllBytesAsync(string path, Memory<byte> destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        ReadAllBytesAsync(PathName.Encode(path), destination, identity, cancellationToken);
+
+    /// <inheritdoc cref="ReadAllBytes(string, Span{byte}, CffsIdentity?)"/>
+    public ValueTask<int> ReadAllBytesAsync(ReadOnlyMemory<byte> path, Memory<byte> destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        CheckOpen();
+        Copying copying = new(destination.Span);
+        return TryVisitInCore(path.Span, identity ?? CffsIdentity.Superuser, ref copying) ? new ValueTask<int>(copying.Length) : OpenAndReadAsync(path, destination, identity);
+    }
+
     /// <summary>
     /// Lends the whole contents of a file as they lie in the cache, and brings them there first: nothing is copied, of a file in the cache nothing is allocated, and no handle is made. The bytes do not
     /// change while they are lent. False when they cannot be lent in one piece (an empty or tiny file, one with holes, one whose frames do not lie in a row, one of 2 GiB): then it is read.
     /// </summary>
+    /// <remarks>A span cannot be waited for: without blocking, <see cref="CffsFile.LeaseAsync"/> lends the frames.</remarks>
     /// <exception cref="CffsException">As of <see cref="OpenFile(string, CffsOpenMode, ushort, CffsIdentity?)"/>.</exception>
+    public bool TryLend(string path, out CffsSpanLease lease, CffsIdentity? identity = null) => TryLend(PathName.Encode(path), out lease, identity);
+
+    /// <inheritdoc cref="TryLend(string, out CffsSpanLease, CffsIdentity?)"/>
     public bool TryLend(ReadOnlyMemory<byte> path, out CffsSpanLease lease, CffsIdentity? identity = null)
     {
         CheckOpen();
@@ -73,7 +100,7 @@ public sealed partial class CffsVolume
 
     /// <summary>
     /// Creates a file with these contents, or replaces the contents of one in place. A new small file is one change: a crash leaves all of it or nothing. One that is replaced can be seen in between;
-    /// see <see cref="ReplaceAllBytes"/>.
+    /// see <see cref="ReplaceAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?, bool)"/>.
     /// </summary>
     public void WriteAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null) =>
         WriteAllBytes(PathName.Encode(path), contents, permissions, identity);
@@ -83,11 +110,16 @@ public sealed partial class CffsVolume
         WriteAllCoreAsync(path, contents, permissions, identity, IoMode.Sync).Take();
 
     /// <inheritdoc cref="WriteAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?)"/>
+    public ValueTask WriteAllBytesAsync(
+        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        WriteAllBytesAsync(PathName.Encode(path), contents, permissions, identity, cancellationToken);
+
+    /// <inheritdoc cref="WriteAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?)"/>
     public async ValueTask WriteAllBytesAsync(
-        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        _ = await WriteAllCoreAsync(PathName.Encode(path), contents, permissions, identity, IoMode.Async).ConfigureAwait(false);
+        _ = await WriteAllCoreAsync(path, contents, permissions, identity, IoMode.Async).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -100,11 +132,26 @@ public sealed partial class CffsVolume
     /// <param name="identity">Who asks; null is the superuser.</param>
     /// <param name="durable">The new contents are durable when it returns; otherwise after the next sync.</param>
     public void ReplaceAllBytes(string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false) =>
+        ReplaceAllBytes(PathName.Encode(path), contents, permissions, identity, durable);
+
+    /// <inheritdoc cref="ReplaceAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?, bool)"/>
+    public void ReplaceAllBytes(
+        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false) =>
         ReplaceAllCoreAsync(path, contents, permissions, identity, durable, IoMode.Sync).Take();
 
-    /// <inheritdoc cref="ReplaceAllBytes"/>
+    /// <inheritdoc cref="ReplaceAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?, bool)"/>
     public ValueTask ReplaceAllBytesAsync(
-        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false, CancellationToken cancellationToken = default)
+        string path, ReadOnlyMemory<byte> contents, ushort permissions = 0x1A4, CffsIdentity? identity = null, bool durable = false, CancellationToken cancellationToken = default) =>
+        ReplaceAllBytesAsync(PathName.Encode(path), contents, permissions, identity, durable, cancellationToken);
+
+    /// <inheritdoc cref="ReplaceAllBytes(string, ReadOnlyMemory{byte}, ushort, CffsIdentity?, bool)"/>
+    public ValueTask ReplaceAllBytesAsync(
+        ReadOnlyMemory<byte> path,
+        ReadOnlyMemory<byte> contents,
+        ushort permissions = 0x1A4,
+        CffsIdentity? identity = null,
+        bool durable = false,
+        CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
         return ReplaceAllCoreAsync(path, contents, permissions, identity, durable, IoMode.Async);
@@ -119,12 +166,20 @@ public sealed partial class CffsVolume
         return new CffsPlacement(Core, (uint)Math.Min((lengthBytes + CffsSpace.BlockBytes - 1) / CffsSpace.BlockBytes, uint.MaxValue));
     }
 
-    private async ValueTask ReplaceAllCoreAsync(string path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
+    private async ValueTask<int> OpenAndReadAsync(ReadOnlyMemory<byte> path, Memory<byte> destination, CffsIdentity? identity)
     {
-        byte[] target = PathName.Encode(path);
-        int cut = target.AsSpan().TrimEnd((byte)'/').LastIndexOf((byte)'/') + 1;
+        CffsFile file = await OpenFileCoreAsync(path, CffsOpenMode.Read, 0, identity, IoMode.Async).ConfigureAwait(false);
+        await using (file.ConfigureAwait(false))
+        {
+            return await file.ReadAsync(0, destination).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ReplaceAllCoreAsync(ReadOnlyMemory<byte> target, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
+    {
+        int cut = target.Span.TrimEnd((byte)'/').LastIndexOf((byte)'/') + 1;
         ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
-        byte[] beside = [.. target.AsSpan(0, cut), .. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $".{number:x16}.new"))];
+        byte[] beside = [.. target.Span[..cut], .. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $".{number:x16}.new"))];
         bool isOneChange = await WriteAllCoreAsync(beside, contents, permissions, identity, io).ConfigureAwait(false);
         try
         {

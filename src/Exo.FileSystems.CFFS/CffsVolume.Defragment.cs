@@ -30,32 +30,46 @@ public sealed partial class CffsVolume
     /// </summary>
     /// <param name="path">A directory.</param>
     /// <param name="dryRun">Only measure, and estimate what would be gained.</param>
+    /// <param name="identity">Who asks; null is the superuser, and only the superuser may: permissions are not asked for. A confined one's path begins at its directory.</param>
     /// <param name="progress">Told after each step.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
-    /// <exception cref="CffsException">NotFound, NotDirectory, ReadOnly (unless it is a dry run).</exception>
+    /// <exception cref="CffsException">NotFound, NotDirectory, NotPermitted, ReadOnly (unless it is a dry run).</exception>
     /// <exception cref="OperationCanceledException">It was cancelled; what has moved stays where it is.</exception>
-    public CffsDefragmentReport Defragment(string path = "/", bool dryRun = false, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        DefragmentCoreAsync(path, dryRun, progress, IoMode.Sync, cancellationToken).Take();
+    public CffsDefragmentReport Defragment(
+        string path = "/", bool dryRun = false, CffsIdentity? identity = null, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        Defragment(PathName.Encode(path), dryRun, identity, progress, cancellationToken);
 
-    /// <inheritdoc cref="Defragment"/>
+    /// <inheritdoc cref="Defragment(string, bool, CffsIdentity?, IProgress{CffsMoveProgress}?, CancellationToken)"/>
+    public CffsDefragmentReport Defragment(
+        ReadOnlyMemory<byte> path, bool dryRun = false, CffsIdentity? identity = null, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        DefragmentCoreAsync(path, dryRun, identity, progress, IoMode.Sync, cancellationToken).Take();
+
+    /// <inheritdoc cref="Defragment(string, bool, CffsIdentity?, IProgress{CffsMoveProgress}?, CancellationToken)"/>
     public ValueTask<CffsDefragmentReport> DefragmentAsync(
-        string path = "/", bool dryRun = false, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        DefragmentCoreAsync(path, dryRun, progress, IoMode.Async, cancellationToken);
+        string path = "/", bool dryRun = false, CffsIdentity? identity = null, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        DefragmentAsync(PathName.Encode(path), dryRun, identity, progress, cancellationToken);
 
-    private async ValueTask<CffsDefragmentReport> DefragmentCoreAsync(string path, bool dryRun, IProgress<CffsMoveProgress>? progress, IoMode mode, CancellationToken cancellationToken)
+    /// <inheritdoc cref="Defragment(string, bool, CffsIdentity?, IProgress{CffsMoveProgress}?, CancellationToken)"/>
+    public ValueTask<CffsDefragmentReport> DefragmentAsync(
+        ReadOnlyMemory<byte> path, bool dryRun = false, CffsIdentity? identity = null, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        DefragmentCoreAsync(path, dryRun, identity, progress, IoMode.Async, cancellationToken);
+
+    private async ValueTask<CffsDefragmentReport> DefragmentCoreAsync(
+        ReadOnlyMemory<byte> path, bool dryRun, CffsIdentity? identity, IProgress<CffsMoveProgress>? progress, IoMode mode, CancellationToken cancellationToken)
     {
         CheckOpen();
+        CffsIdentity who = RequireSuperuser(identity, "defragments");
         if (!dryRun)
         {
             await Core.BeginWritingAsync(mode).ConfigureAwait(false);
         }
 
-        Inode directory = await Core.Paths.ResolveAsync(PathName.Encode(path), followLast: true, CffsIdentity.Superuser, mode).ConfigureAwait(false);
+        Inode directory = await Core.Paths.ResolveAsync(path, followLast: true, who, mode).ConfigureAwait(false);
         try
         {
             if (!directory.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{path} is no directory");
+                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
             }
 
             return await new Defragmentation(Core, dryRun, progress, cancellationToken).RunAsync(directory, mode).ConfigureAwait(false);

@@ -3,6 +3,7 @@ using System.Text;
 using Exo.FileSystems.CFFS.Attributes;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Paths;
+using Exo.FileSystems.CFFS.Volume;
 
 namespace Exo.FileSystems.CFFS;
 
@@ -21,32 +22,45 @@ public sealed partial class CffsVolume
     public byte[]? GetExtendedAttribute(string path, string name, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
         GetExtendedAttribute(PathName.Encode(path), Encoding.UTF8.GetBytes(name), followSymbolicLink, identity);
 
-    /// <summary>The value of an extended attribute, or null; names and paths as bytes.</summary>
     /// <inheritdoc cref="GetExtendedAttribute(string, string, bool, CffsIdentity?)"/>
     public byte[]? GetExtendedAttribute(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
-        WithInodeAsync(
-            path, followSymbolicLink, identity, IoMode.Sync,
-            (inode, who, io) =>
-            {
-                AttributeNames.Check(name.Span);
-                if (!AttributeNames.IsVisible(name.Span, who))
-                {
-                    return default;
-                }
+        WithInodeAsync(path, followSymbolicLink, identity, IoMode.Sync, (inode, who, io) => GetAttributeAsync(Core, inode, name, who, io)).Take();
 
-                AttributeNames.RequireRead(inode, name.Span, who);
-                return Core.Attributes.GetAsync(inode, name, io);
-            }).Take();
+    /// <inheritdoc cref="GetExtendedAttribute(string, string, bool, CffsIdentity?)"/>
+    public ValueTask<byte[]?> GetExtendedAttributeAsync(
+        string path, string name, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        GetExtendedAttributeAsync(PathName.Encode(path), Encoding.UTF8.GetBytes(name), followSymbolicLink, identity, cancellationToken);
+
+    /// <inheritdoc cref="GetExtendedAttribute(string, string, bool, CffsIdentity?)"/>
+    public ValueTask<byte[]?> GetExtendedAttributeAsync(
+        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return WithInodeAsync(path, followSymbolicLink, identity, IoMode.Async, (inode, who, io) => GetAttributeAsync(Core, inode, name, who, io));
+    }
 
     /// <summary>The names of all extended attributes that the identity may see, in the order in which they were first set.</summary>
+    /// <exception cref="CffsException">NotFound, AccessDenied, Loop, Corrupt.</exception>
     public IReadOnlyList<string> ListExtendedAttributes(string path, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
-        [.. ListExtendedAttributes(PathName.Encode(path), followSymbolicLink, identity).Select(Encoding.UTF8.GetString)];
+        Texts(ListExtendedAttributes(PathName.Encode(path), followSymbolicLink, identity));
 
-    /// <summary>The names of all extended attributes that the identity may see, as bytes.</summary>
+    /// <summary>The names of all extended attributes that the identity may see, as bytes, in the order in which they were first set.</summary>
+    /// <exception cref="CffsException">NotFound, AccessDenied, Loop, Corrupt.</exception>
     public IReadOnlyList<byte[]> ListExtendedAttributes(ReadOnlyMemory<byte> path, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
-        WithInodeAsync<IReadOnlyList<byte[]>>(
-            path, followSymbolicLink, identity, IoMode.Sync,
-            async (inode, who, io) => [.. (await Core.Attributes.ListAsync(inode, io).ConfigureAwait(false)).Where(name => AttributeNames.IsVisible(name, who))]).Take();
+        WithInodeAsync(path, followSymbolicLink, identity, IoMode.Sync, (inode, who, io) => ListAttributesAsync(Core, inode, who, io)).Take();
+
+    /// <inheritdoc cref="ListExtendedAttributes(string, bool, CffsIdentity?)"/>
+    public async ValueTask<IReadOnlyList<string>> ListExtendedAttributesAsync(
+        string path, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        Texts(await ListExtendedAttributesAsync(PathName.Encode(path), followSymbolicLink, identity, cancellationToken).ConfigureAwait(false));
+
+    /// <inheritdoc cref="ListExtendedAttributes(ReadOnlyMemory{byte}, bool, CffsIdentity?)"/>
+    public ValueTask<IReadOnlyList<byte[]>> ListExtendedAttributesAsync(
+        ReadOnlyMemory<byte> path, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return WithInodeAsync(path, followSymbolicLink, identity, IoMode.Async, (inode, who, io) => ListAttributesAsync(Core, inode, who, io));
+    }
 
     /// <summary>Sets an extended attribute.</summary>
     /// <param name="path">Of the file, directory or symbolic link (which has no <c>user.</c> attributes).</param>
@@ -60,7 +74,6 @@ public sealed partial class CffsVolume
         string path, string name, ReadOnlyMemory<byte> value, CffsAttributeSet when = CffsAttributeSet.Always, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
         SetExtendedAttribute(PathName.Encode(path), Encoding.UTF8.GetBytes(name), value, when, followSymbolicLink, identity);
 
-    /// <summary>Sets an extended attribute; names and paths as bytes.</summary>
     /// <inheritdoc cref="SetExtendedAttribute(string, string, ReadOnlyMemory{byte}, CffsAttributeSet, bool, CffsIdentity?)"/>
     public void SetExtendedAttribute(
         ReadOnlyMemory<byte> path,
@@ -68,34 +81,121 @@ public sealed partial class CffsVolume
         ReadOnlyMemory<byte> value,
         CffsAttributeSet when = CffsAttributeSet.Always,
         bool followSymbolicLink = true,
-        CffsIdentity? identity = null) => ChangeExtendedAttribute(path, name, value, when, followSymbolicLink, identity);
+        CffsIdentity? identity = null) => ChangeExtendedAttributeAsync(path, name, value, when, followSymbolicLink, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="SetExtendedAttribute(string, string, ReadOnlyMemory{byte}, CffsAttributeSet, bool, CffsIdentity?)"/>
+    public ValueTask SetExtendedAttributeAsync(
+        string path,
+        string name,
+        ReadOnlyMemory<byte> value,
+        CffsAttributeSet when = CffsAttributeSet.Always,
+        bool followSymbolicLink = true,
+        CffsIdentity? identity = null,
+        CancellationToken cancellationToken = default) =>
+        SetExtendedAttributeAsync(PathName.Encode(path), Encoding.UTF8.GetBytes(name), value, when, followSymbolicLink, identity, cancellationToken);
+
+    /// <inheritdoc cref="SetExtendedAttribute(string, string, ReadOnlyMemory{byte}, CffsAttributeSet, bool, CffsIdentity?)"/>
+    public ValueTask SetExtendedAttributeAsync(
+        ReadOnlyMemory<byte> path,
+        ReadOnlyMemory<byte> name,
+        ReadOnlyMemory<byte> value,
+        CffsAttributeSet when = CffsAttributeSet.Always,
+        bool followSymbolicLink = true,
+        CffsIdentity? identity = null,
+        CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return ChangeExtendedAttributeAsync(path, name, value, when, followSymbolicLink, identity, IoMode.Async);
+    }
 
     /// <summary>Removes an extended attribute.</summary>
     /// <exception cref="CffsException">NoAttribute; NotPermitted, AccessDenied, NotSupported, NoSpace.</exception>
     public void RemoveExtendedAttribute(string path, string name, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
         RemoveExtendedAttribute(PathName.Encode(path), Encoding.UTF8.GetBytes(name), followSymbolicLink, identity);
 
-    /// <summary>Removes an extended attribute; names and paths as bytes.</summary>
     /// <inheritdoc cref="RemoveExtendedAttribute(string, string, bool, CffsIdentity?)"/>
     public void RemoveExtendedAttribute(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
-        ChangeExtendedAttribute(path, name, null, CffsAttributeSet.Replace, followSymbolicLink, identity);
+        ChangeExtendedAttributeAsync(path, name, null, CffsAttributeSet.Replace, followSymbolicLink, identity, IoMode.Sync).Take();
 
-    private void ChangeExtendedAttribute(
-        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, bool followSymbolicLink, CffsIdentity? identity)
+    /// <inheritdoc cref="RemoveExtendedAttribute(string, string, bool, CffsIdentity?)"/>
+    public ValueTask RemoveExtendedAttributeAsync(
+        string path, string name, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        RemoveExtendedAttributeAsync(PathName.Encode(path), Encoding.UTF8.GetBytes(name), followSymbolicLink, identity, cancellationToken);
+
+    /// <inheritdoc cref="RemoveExtendedAttribute(string, string, bool, CffsIdentity?)"/>
+    public ValueTask RemoveExtendedAttributeAsync(
+        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, bool followSymbolicLink = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
     {
-        CheckOpen();
-        AttributeNames.Check(name.Span);
-        Core.BeginWritingAsync(IoMode.Sync).Take();
-        WithInodeAsync(
-            path, followSymbolicLink, identity, IoMode.Sync,
-            async (inode, who, io) =>
-            {
-                inode.RequireThawed();
-                AttributeNames.RequireWrite(inode, name.Span, who);
-                await Core.Attributes.SetAsync(inode, name, value, when, io).ConfigureAwait(false);
-                return true;
-            }).Take();
+        cancellationToken.ThrowIfCancellationRequested();
+        return ChangeExtendedAttributeAsync(path, name, null, CffsAttributeSet.Replace, followSymbolicLink, identity, IoMode.Async);
     }
+
+    /// <summary>Names as text.</summary>
+    internal static IReadOnlyList<string> Texts(IReadOnlyList<byte[]> names) => [.. names.Select(Encoding.UTF8.GetString)];
+
+    /// <summary>An attribute of an inode that the caller holds, as an identity may see it.</summary>
+    internal static async ValueTask<byte[]?> GetAttributeAsync(VolumeCore core, Inode inode, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    {
+        AttributeNames.Check(name.Span);
+        if (!AttributeNames.IsVisible(name.Span, identity))
+        {
+            return null;
+        }
+
+        await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            AttributeNames.RequireRead(inode, name.Span, identity);
+            return await core.Attributes.GetAsync(inode, name, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    internal static async ValueTask<IReadOnlyList<byte[]>> ListAttributesAsync(VolumeCore core, Inode inode, CffsIdentity identity, IoMode io)
+    {
+        await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            return [.. (await core.Attributes.ListAsync(inode, io).ConfigureAwait(false)).Where(name => AttributeNames.IsVisible(name, identity))];
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    /// <summary>Sets an attribute, or removes it where there is no value.</summary>
+    internal static async ValueTask ChangeAttributeAsync(
+        VolumeCore core, Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, CffsIdentity identity, IoMode io)
+    {
+        AttributeNames.Check(name.Span);
+        await core.BeginWritingAsync(io).ConfigureAwait(false);
+        await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            RequireThere(inode);
+            inode.RequireThawed();
+            AttributeNames.RequireWrite(inode, name.Span, identity);
+            await core.Attributes.SetAsync(inode, name, value, when, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
+    private async ValueTask ChangeExtendedAttributeAsync(
+        ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, bool followSymbolicLink, CffsIdentity? identity, IoMode io) =>
+        _ = await WithInodeAsync(
+            path, followSymbolicLink, identity, io,
+            async (inode, who, mode) =>
+            {
+                await ChangeAttributeAsync(Core, inode, name, value, when, who, mode).ConfigureAwait(false);
+                return true;
+            }).ConfigureAwait(false);
 
     private async ValueTask<T> WithInodeAsync<T>(
         ReadOnlyMemory<byte> path, bool followSymbolicLink, CffsIdentity? identity, IoMode io, Func<Inode, CffsIdentity, IoMode, ValueTask<T>> action)
@@ -105,15 +205,7 @@ public sealed partial class CffsVolume
         Inode inode = await Core.Paths.ResolveAsync(path, followSymbolicLink, identity, io).ConfigureAwait(false);
         try
         {
-            await inode.Lock.EnterAsync(io).ConfigureAwait(false);
-            try
-            {
-                return await action(inode, identity, io).ConfigureAwait(false);
-            }
-            finally
-            {
-                inode.Lock.Exit();
-            }
+            return await action(inode, identity, io).ConfigureAwait(false);
         }
         finally
         {

@@ -53,6 +53,12 @@ public sealed partial class CffsVolume
         }
     }
 
+    /// <summary>As <see cref="Resize(string, long, CffsOpenOptions?, IProgress{CffsMoveProgress}?, CancellationToken)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Resize(string, long, CffsOpenOptions?, IProgress{CffsMoveProgress}?, CancellationToken)"/>
+    public static ValueTask ResizeAsync(
+        string path, long sizeBytes, CffsOpenOptions? options = null, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Resize(path, sizeBytes, options, progress, cancellationToken), cancellationToken));
+
     /// <summary>
     /// Changes how many blocks of its device the volume has, while it is in use. Growing is one durable write. Shrinking first moves everything that lies beyond, in bounded steps between which others
     /// work; new contents are put before the new end from the start.

@@ -4,6 +4,11 @@ using Exo.FileSystems.CFFS.Paths;
 
 namespace Exo.FileSystems.CFFS;
 
+/// <summary>How far the making of a snapshot has come: first the tree is locked, then copied.</summary>
+/// <param name="LockedInodes">Inodes of the tree that are locked; all of it, once copying has begun.</param>
+/// <param name="CopiedInodes">Of them, those that have been copied.</param>
+public readonly record struct CffsSnapshotProgress(long LockedInodes, long CopiedInodes);
+
 /// <content>Snapshots.</content>
 public sealed partial class CffsVolume
 {
@@ -14,19 +19,31 @@ public sealed partial class CffsVolume
     /// </summary>
     /// <param name="source">A directory.</param>
     /// <param name="destination">A name that is not there yet, in the tree or outside.</param>
-    /// <param name="identity">Who asks; null is the superuser, and only the superuser may.</param>
+    /// <param name="identity">Who asks; null is the superuser, and only the superuser may. A confined one's paths begin at its directory.</param>
+    /// <param name="progress">Told from time to time while the tree is locked, so that it must not use the volume itself.</param>
     /// <exception cref="CffsException">NotSupported (<see cref="SharesContents"/>), NotPermitted, NotFound, NotDirectory, Exists, NameTooLong, NoSpace, ReadOnly.</exception>
-    public void CreateSnapshot(string source, string destination, CffsIdentity? identity = null) => CreateSnapshot(PathName.Encode(source), PathName.Encode(destination), identity);
+    public void CreateSnapshot(string source, string destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null) =>
+        CreateSnapshot(PathName.Encode(source), PathName.Encode(destination), identity, progress);
 
-    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?)"/>
-    public void CreateSnapshot(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null) =>
-        SnapshotCoreAsync(source, destination, identity, IoMode.Sync).Take();
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
+    public void CreateSnapshot(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null) =>
+        SnapshotCoreAsync(source, destination, identity, progress, IoMode.Sync).Take();
 
-    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?)"/>
-    public ValueTask CreateSnapshotAsync(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
+    public ValueTask CreateSnapshotAsync(
+        string source, string destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        CreateSnapshotAsync(PathName.Encode(source), PathName.Encode(destination), identity, progress, cancellationToken);
+
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
+    public ValueTask CreateSnapshotAsync(
+        ReadOnlyMemory<byte> source,
+        ReadOnlyMemory<byte> destination,
+        CffsIdentity? identity = null,
+        IProgress<CffsSnapshotProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return SnapshotCoreAsync(source, destination, identity, IoMode.Async);
+        return SnapshotCoreAsync(source, destination, identity, progress, IoMode.Async);
     }
 
     /// <summary>
@@ -38,15 +55,23 @@ public sealed partial class CffsVolume
     /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
     public void DeleteSnapshot(ReadOnlyMemory<byte> path, CffsIdentity? identity = null) => DeleteSnapshotCoreAsync(path, identity, IoMode.Sync).Take();
 
-    private static CffsIdentity RequireSuperuser(CffsIdentity? identity) => identity is null or { IsSuperuser: true }
-        ? identity ?? CffsIdentity.Superuser
-        : throw new CffsException(CffsError.NotPermitted, "only the superuser makes and removes snapshots");
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
+    public ValueTask DeleteSnapshotAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        DeleteSnapshotAsync(PathName.Encode(path), identity, cancellationToken);
 
-    private async ValueTask SnapshotCoreAsync(ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IoMode io)
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
+    public ValueTask DeleteSnapshotAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return DeleteSnapshotCoreAsync(path, identity, IoMode.Async);
+    }
+
+    private async ValueTask SnapshotCoreAsync(
+        ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io)
     {
         CheckOpen();
         RequireSharing(Core);
-        CffsIdentity who = RequireSuperuser(identity);
+        CffsIdentity who = RequireSuperuser(identity, "makes and removes snapshots");
         Inode source = await Core.Paths.ResolveAsync(sourcePath, followLast: true, who, io).ConfigureAwait(false);
         Inode? parent = null;
         try
@@ -62,7 +87,7 @@ public sealed partial class CffsVolume
                 throw new CffsException(CffsError.Exists, $"{PathName.Display(destinationPath)} exists");
             }
 
-            await Core.Names.SnapshotAsync(source, parent, name, who, io).ConfigureAwait(false);
+            await Core.Names.SnapshotAsync(source, parent, name, who, progress, io).ConfigureAwait(false);
         }
         finally
         {
@@ -77,7 +102,7 @@ public sealed partial class CffsVolume
     private async ValueTask DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
-        CffsIdentity who = RequireSuperuser(identity);
+        CffsIdentity who = RequireSuperuser(identity, "makes and removes snapshots");
         (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, who, io).ConfigureAwait(false);
         try
         {

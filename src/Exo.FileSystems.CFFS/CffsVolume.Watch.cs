@@ -20,7 +20,23 @@ public sealed partial class CffsVolume
         Watch(PathName.Encode(path), subtree, capacity, identity);
 
     /// <inheritdoc cref="Watch(string, bool, int, CffsIdentity?)"/>
-    public CffsWatch Watch(ReadOnlyMemory<byte> path, bool subtree = false, int capacity = WatchCapacityDefault, CffsIdentity? identity = null)
+    public CffsWatch Watch(ReadOnlyMemory<byte> path, bool subtree = false, int capacity = WatchCapacityDefault, CffsIdentity? identity = null) =>
+        WatchCoreAsync(path, subtree, capacity, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="Watch(string, bool, int, CffsIdentity?)"/>
+    public ValueTask<CffsWatch> WatchAsync(
+        string path, bool subtree = false, int capacity = WatchCapacityDefault, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        WatchAsync(PathName.Encode(path), subtree, capacity, identity, cancellationToken);
+
+    /// <inheritdoc cref="Watch(string, bool, int, CffsIdentity?)"/>
+    public ValueTask<CffsWatch> WatchAsync(
+        ReadOnlyMemory<byte> path, bool subtree = false, int capacity = WatchCapacityDefault, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return WatchCoreAsync(path, subtree, capacity, identity, IoMode.Async);
+    }
+
+    private async ValueTask<CffsWatch> WatchCoreAsync(ReadOnlyMemory<byte> path, bool subtree, int capacity, CffsIdentity? identity, IoMode io)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
         CheckOpen();
@@ -30,7 +46,7 @@ public sealed partial class CffsVolume
             throw new CffsException(CffsError.NotPermitted, "only the superuser may watch a whole tree");
         }
 
-        Inode inode = Core.Paths.ResolveAsync(path, followLast: true, identity, IoMode.Sync).Take();
+        Inode inode = await Core.Paths.ResolveAsync(path, followLast: true, identity, io).ConfigureAwait(false);
         try
         {
             if (!inode.IsDirectory)

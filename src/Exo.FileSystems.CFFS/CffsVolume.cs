@@ -80,6 +80,11 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         }
     }
 
+    /// <summary>As <see cref="Create(string, CffsCreateOptions)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Create(string, CffsCreateOptions)"/>
+    public static ValueTask<CffsVolume> CreateAsync(string path, CffsCreateOptions options, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Create(path, options), cancellationToken));
+
     /// <summary>Makes a volume on a device of any kind (memory, simulated, ...), and opens it. The device stays the caller's.</summary>
     /// <exception cref="CffsException">The device holds something else and <see cref="CffsCreateOptions.Overwrite"/> is not set (Exists); or it is too small (Invalid).</exception>
     public static CffsVolume Create(BlockDevice device, CffsCreateOptions? options = null)
@@ -87,6 +92,11 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(device);
         return Create(device, options ?? new CffsCreateOptions(), null, null);
     }
+
+    /// <summary>As <see cref="Create(BlockDevice, CffsCreateOptions?)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Create(BlockDevice, CffsCreateOptions?)"/>
+    public static ValueTask<CffsVolume> CreateAsync(BlockDevice device, CffsCreateOptions? options = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Create(device, options), cancellationToken));
 
     /// <summary>Makes a file system as a named root of an XN disk that others may share, and opens it. The disk stays the caller's.</summary>
     public static CffsVolume Create(XnVolume disk, string rootName, CffsCreateOptions options)
@@ -96,6 +106,11 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         Formatter.Format(disk, rootName, options);
         return Open(disk, rootName, options.Open);
     }
+
+    /// <summary>As <see cref="Create(XnVolume, string, CffsCreateOptions)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Create(XnVolume, string, CffsCreateOptions)"/>
+    public static ValueTask<CffsVolume> CreateAsync(XnVolume disk, string rootName, CffsCreateOptions options, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Create(disk, rootName, options), cancellationToken));
 
     /// <summary>Opens a volume. After a crash it recovers first: never more is needed.</summary>
     /// <exception cref="CffsException">NotCffs, Corrupt.</exception>
@@ -127,9 +142,15 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         return Open(device, options ?? new CffsOpenOptions(), null, null);
     }
 
-    /// <summary>Opens a volume without blocking the caller's thread.</summary>
+    /// <summary>As <see cref="Open(string, CffsOpenOptions?)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Open(string, CffsOpenOptions?)"/>
     public static ValueTask<CffsVolume> OpenAsync(string path, CffsOpenOptions? options = null, CancellationToken cancellationToken = default) =>
         new(Task.Run(() => Open(path, options), cancellationToken));
+
+    /// <summary>As <see cref="Open(BlockDevice, CffsOpenOptions?)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Open(BlockDevice, CffsOpenOptions?)"/>
+    public static ValueTask<CffsVolume> OpenAsync(BlockDevice device, CffsOpenOptions? options = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Open(device, options), cancellationToken));
 
     /// <summary>Opens a file system that is a named root of an XN disk. The disk stays the caller's.</summary>
     /// <param name="disk">The disk, attached.</param>
@@ -144,6 +165,12 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         return Open(disk, rootName, options ?? new CffsOpenOptions(), ownsDisk: false, null, null, observer);
     }
 
+    /// <summary>As <see cref="Open(XnVolume, string, CffsOpenOptions?, CffsCrashObserver?)"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="Open(XnVolume, string, CffsOpenOptions?, CffsCrashObserver?)"/>
+    public static ValueTask<CffsVolume> OpenAsync(
+        XnVolume disk, string rootName, CffsOpenOptions? options = null, CffsCrashObserver? observer = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Open(disk, rootName, options, observer), cancellationToken));
+
     /// <summary>Makes everything that was changed before the call durable.</summary>
     public void Sync() => Core.Committer.SyncAsync(IoMode.Sync).Take();
 
@@ -154,7 +181,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         return Core.Committer.SyncAsync(IoMode.Async);
     }
 
-    /// <summary>Space on the disk.</summary>
+    /// <summary>Space on the disk. The numbers are in memory: nothing is waited for.</summary>
     public CffsSpace GetSpace() => new(Core.Disk.BlockCount, Core.Disk.FreeBlocks, Core.Disk.WillFreeBlocks, Core.Space.AvailableBlocks);
 
     /// <summary>Writes everything, marks the volume clean and closes it. If the device fails the volume stays as a crash would leave it, and the error is thrown.</summary>

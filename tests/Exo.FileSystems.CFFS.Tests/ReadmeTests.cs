@@ -21,6 +21,7 @@ public sealed class ReadmeTests : IDisposable
         {
             Offsets(volume);
             Directories(volume);
+            Handles(volume);
             Identities(volume);
             Watch(volume);
         }
@@ -29,7 +30,7 @@ public sealed class ReadmeTests : IDisposable
         Check(_image);
         Assert.Equal(
             [
-                "Hello again!", "4004", "a: 100 bytes, 2 names", "6", "NotFound", "Created today", "Created today/letter", "Renamed read", "2", "True", "0",
+                "Hello again!", "4004", "a: 100 bytes, 2 names", "65536 131072", "1048576", "6", "NotFound", "Created today", "Created today/letter", "Renamed read", "2", "True", "0",
             ],
             Console.Lines);
     }
@@ -115,6 +116,28 @@ public sealed class ReadmeTests : IDisposable
 
         volume.Rename("/mail/2026/11/a", "/mail/2026/11/b"); // atomic; replaces what has the name
         volume.RemoveFile("/mail/first");
+        // end
+    }
+
+    private static void Handles(CffsVolume volume)
+    {
+        // sample
+        using (CffsFile draft = volume.CreateUnnamedFile("/"))           // O_TMPFILE: nobody finds it, and a crash takes it away
+        {
+            draft.Allocate(0, 1 << 20);                                  // a mebibyte that a full volume cannot refuse later
+            draft.Write(0, "first"u8.ToArray());
+            draft.PunchHole(64 << 10, 64 << 10);                         // reads as zeros from here on, and takes no blocks
+            Console.WriteLine($"{draft.SeekHole(0)} {draft.SeekData(64 << 10)}");
+            draft.SetAttributes(new CffsAttributeChange { Permissions = 0x180 });
+            draft.SetExtendedAttribute("user.kind", "report"u8.ToArray());
+            draft.CreateHardLink("/report");                             // now it is there, with all that
+        }
+
+        ulong inode = volume.Stat("/report").Inode;                      // stays, whatever the file is called, and is never given again
+        volume.WriteAllBytes("/report.new", "second"u8.ToArray());
+        volume.Exchange("/report", "/report.new");                       // the names change places
+        using CffsFile first = volume.OpenFileByInode(inode);
+        Console.WriteLine(first.Length);
         // end
     }
 

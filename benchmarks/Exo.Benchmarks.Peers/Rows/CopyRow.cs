@@ -9,7 +9,7 @@ using Exo.FileSystems.CFFS;
 namespace Exo.Benchmarks.Peers.Rows;
 
 /// <summary>
-/// A tree copied within one file system and made durable: <see cref="CffsVolume.CopyTree(string, string, CffsVolume?, bool, IProgress{CffsCopyReport}?, CancellationToken)"/> beside
+/// A tree copied within one file system and made durable: <see cref="CffsVolume.CopyTree(string, string, CffsVolume?, bool, CffsIdentity?, CffsIdentity?, IProgress{CffsCopyReport}?, CancellationToken)"/> beside
 /// <c>cp -r</c> and a sync of ext4 on a loop device. In core the tree has just been read; else all caches are cold.
 /// </summary>
 internal sealed class CopyRow(string name, CopiedTree tree, bool isCold, bool shares) : IPeerRow

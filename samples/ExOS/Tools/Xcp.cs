@@ -8,7 +8,7 @@ using ExOS.Processes;
 namespace ExOS.Tools;
 
 /// <summary>
-/// xcp [-v] SOURCE… TARGET: copies of trees by the file system, which knows its disk (<see cref="CffsVolume.CopyTree(string, string, CffsVolume?, bool, IProgress{CffsCopyReport}?, CancellationToken)"/>):
+/// xcp [-v] SOURCE… TARGET: copies of trees by the file system, which knows its disk (<see cref="CffsVolume.CopyTree(string, string, CffsVolume?, bool, CffsIdentity?, CffsIdentity?, IProgress{CffsCopyReport}?, CancellationToken)"/>):
 /// read in the order of the disk, large files by sharing blocks, and there as a whole or, after a crash or ^C, not at all. What is no directory goes as by cp; what is mounted in the tree is not part of it.
 /// </summary>
 internal static class Xcp

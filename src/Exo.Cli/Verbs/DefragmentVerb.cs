@@ -35,7 +35,7 @@ internal static class DefragmentVerb
         using Interruption interruption = new();
         using CffsVolume volume = isDryRun ? OpenImage.ReadOnly(image) : OpenImage.ForWriting(image);
         StepCounts counts = new();
-        CffsDefragmentReport report = StepProgress.Run("moving blocks", counts, () => volume.Defragment(path, isDryRun, new Forward(counts), interruption.Token));
+        CffsDefragmentReport report = StepProgress.Run("moving blocks", counts, () => volume.Defragment(path, isDryRun, progress: new Forward(counts), cancellationToken: interruption.Token));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{"",-34}{"before",10}{(isDryRun ? "estimate" : "after"),10}"));
         Line("small files near another of theirs", report.Before.SmallFilesGrouped * 100, report.After.SmallFilesGrouped * 100, "%");
         Line("requests for 100 small files", report.Before.RequestsPer100SmallFiles, report.After.RequestsPer100SmallFiles, "");

@@ -35,4 +35,24 @@ public static class CffsCheck
         using BlockDevice? view = LogReplay.View(device);
         return new Check.VolumeCheck(view ?? device, options ?? new CffsCheckOptions(), progress).Run();
     }
+
+    /// <summary>As <see cref="Run(string, CffsCheckOptions?, IProgress{CffsCheckProgress}?)"/>, on a thread of the pool.</summary>
+    /// <param name="path">The image or device.</param>
+    /// <param name="options">What to check; <see cref="CffsCheckOptions.CancellationToken"/> ends a check that has begun, too.</param>
+    /// <param name="progress">Told how far it has come.</param>
+    /// <param name="cancellationToken">Heeded until it begins.</param>
+    /// <inheritdoc cref="Run(string, CffsCheckOptions?, IProgress{CffsCheckProgress}?)"/>
+    public static ValueTask<CffsCheckReport> RunAsync(
+        string path, CffsCheckOptions? options = null, IProgress<CffsCheckProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Run(path, options, progress), cancellationToken));
+
+    /// <summary>As <see cref="Run(BlockDevice, CffsCheckOptions?, IProgress{CffsCheckProgress}?)"/>, on a thread of the pool.</summary>
+    /// <param name="device">The device.</param>
+    /// <param name="options">What to check; <see cref="CffsCheckOptions.CancellationToken"/> ends a check that has begun, too.</param>
+    /// <param name="progress">Told how far it has come.</param>
+    /// <param name="cancellationToken">Heeded until it begins.</param>
+    /// <inheritdoc cref="Run(BlockDevice, CffsCheckOptions?, IProgress{CffsCheckProgress}?)"/>
+    public static ValueTask<CffsCheckReport> RunAsync(
+        BlockDevice device, CffsCheckOptions? options = null, IProgress<CffsCheckProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Run(device, options, progress), cancellationToken));
 }

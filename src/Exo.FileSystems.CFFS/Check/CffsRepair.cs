@@ -87,4 +87,20 @@ public static class CffsRepair
         ArgumentNullException.ThrowIfNull(device);
         return Check.RepairRun.Run(device, options ?? new CffsRepairOptions());
     }
+
+    /// <summary>As <see cref="Run(string, CffsRepairOptions?)"/>, on a thread of the pool.</summary>
+    /// <param name="path">The image or device.</param>
+    /// <param name="options">How; <see cref="CffsRepairOptions.CancellationToken"/> is heeded until the first write.</param>
+    /// <param name="cancellationToken">Heeded until it begins.</param>
+    /// <inheritdoc cref="Run(string, CffsRepairOptions?)"/>
+    public static ValueTask<CffsRepairReport> RunAsync(string path, CffsRepairOptions? options = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Run(path, options), cancellationToken));
+
+    /// <summary>As <see cref="Run(BlockDevice, CffsRepairOptions?)"/>, on a thread of the pool.</summary>
+    /// <param name="device">The device, which nobody else may have open.</param>
+    /// <param name="options">How; <see cref="CffsRepairOptions.CancellationToken"/> is heeded until the first write.</param>
+    /// <param name="cancellationToken">Heeded until it begins.</param>
+    /// <inheritdoc cref="Run(BlockDevice, CffsRepairOptions?)"/>
+    public static ValueTask<CffsRepairReport> RunAsync(BlockDevice device, CffsRepairOptions? options = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => Run(device, options), cancellationToken));
 }

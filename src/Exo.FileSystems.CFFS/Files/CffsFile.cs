@@ -12,7 +12,7 @@ namespace Exo.FileSystems.CFFS;
 /// An open file. Thread-safe: reads and writes at offsets from many threads are each atomic with respect to one another. A file that is removed while open
 /// stays readable and writable until its last handle is closed. Writing returns when the change is in the cache; <see cref="Sync"/> makes it durable.
 /// </summary>
-public sealed class CffsFile : IDisposable, IAsyncDisposable
+public sealed partial class CffsFile : IDisposable, IAsyncDisposable
 {
     private readonly CffsVolume _volume;
     private readonly VolumeCore _core;
@@ -42,9 +42,6 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
 
     /// <summary>How it was opened.</summary>
     public CffsOpenMode Mode => _mode;
-
-    /// <summary>The file's attributes.</summary>
-    public CffsStat Stat() => CffsVolume.StatOf(_inode);
 
     /// <summary>Reads at an offset into a span; returns the bytes read, fewer than asked for only at the end of the file. A read served from the cache allocates nothing.</summary>
     /// <exception cref="CffsException">BadHandle, Corrupt.</exception>
@@ -234,18 +231,13 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
 
     /// <summary>Where the contents lie on the disk, in the order of the file, and which of it others own too.</summary>
     /// <exception cref="CffsException">BadHandle, Corrupt.</exception>
-    public IReadOnlyList<CffsExtent> ReadExtents()
+    public IReadOnlyList<CffsExtent> ReadExtents() => ReadExtentsCoreAsync(IoMode.Sync).Take();
+
+    /// <inheritdoc cref="ReadExtents"/>
+    public ValueTask<IReadOnlyList<CffsExtent>> ReadExtentsAsync(CancellationToken cancellationToken = default)
     {
-        ThrowIfClosed(CffsOpenMode.None);
-        _inode.Lock.Enter();
-        try
-        {
-            return _core.Files.ExtentsAsync(_inode, IoMode.Sync).Take();
-        }
-        finally
-        {
-            _inode.Lock.Exit();
-        }
+        cancellationToken.ThrowIfCancellationRequested();
+        return ReadExtentsCoreAsync(IoMode.Async);
     }
 
     /// <summary>Makes everything written to this file, and its name, durable (fsync). Callers share flushes.</summary>
@@ -489,6 +481,20 @@ public sealed class CffsFile : IDisposable, IAsyncDisposable
         CffsVolume.RequireSharing(_core);
         await _core.BeginWritingAsync(mode).ConfigureAwait(false);
         _ = await CffsVolume.CloneAsync(_core, source._inode, sourceOffset, _inode, offset, Math.Min(lengthBytes, long.MaxValue - 1), mode).ConfigureAwait(false);
+    }
+
+    private async ValueTask<IReadOnlyList<CffsExtent>> ReadExtentsCoreAsync(IoMode mode)
+    {
+        ThrowIfClosed(CffsOpenMode.None);
+        await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
+        try
+        {
+            return await _core.Files.ExtentsAsync(_inode, mode).ConfigureAwait(false);
+        }
+        finally
+        {
+            _inode.Lock.Exit();
+        }
     }
 
     private async ValueTask SetLengthCoreAsync(long lengthBytes, IoMode mode)

@@ -112,6 +112,37 @@ internal sealed partial class FileStore
         Changed(inode, inode.Record.Size, contents: true);
     }
 
+    /// <summary>The next offset, from one on, that is data or that is a hole (the end counts as one). -1 when there is none.</summary>
+    public async ValueTask<long> SeekAsync(Inode inode, long offset, bool data, IoMode mode)
+    {
+        await core.Maps.EnsureAsync(inode, mode).ConfigureAwait(false);
+        long size = (long)inode.Record.Size;
+        if (offset < 0 || offset >= size)
+        {
+            return -1;
+        }
+
+        if (inode.Record.InlineLength > 0 || inode.Record.IsPacked)
+        {
+            return data ? offset : size;
+        }
+
+        ulong logical = (ulong)offset / BlockBytes;
+        if (data)
+        {
+            ulong mapped = inode.Map.NextMapped(logical);
+            long found = mapped == ulong.MaxValue ? -1 : Math.Max(offset, (long)mapped * BlockBytes);
+            return found < size ? found : -1;
+        }
+
+        while (inode.Map.TryFind(logical, out MappedExtent extent))
+        {
+            logical = extent.LogicalEnd;
+        }
+
+        return Math.Min(size, Math.Max(offset, (long)logical * BlockBytes));
+    }
+
     /// <summary>Blocks that a range lacks, and, where contents that lie in the inode have to leave it for that, their block.</summary>
     private static ulong MissingBlocks(Inode inode, long offset, long length)
     {

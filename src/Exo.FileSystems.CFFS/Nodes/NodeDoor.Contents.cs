@@ -206,39 +206,14 @@ internal sealed partial class NodeDoor
         }
     }
 
-    /// <summary>The next offset, from one on, that is data or that is a hole (the end counts as one). -1 when there is none.</summary>
+    /// <summary>The next offset that is data or a hole; see <see cref="Files.FileStore.SeekAsync"/>.</summary>
     public long SeekData(Inode inode, long offset, bool data)
     {
         inode.Lock.Enter();
         try
         {
             RequireThere(inode);
-            core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
-            long size = (long)inode.Record.Size;
-            if (offset < 0 || offset >= size)
-            {
-                return -1;
-            }
-
-            if (inode.Record.InlineLength > 0 || inode.Record.IsPacked)
-            {
-                return data ? offset : size;
-            }
-
-            ulong logical = (ulong)offset / FramePool.FrameBytes;
-            if (data)
-            {
-                ulong mapped = inode.Map.NextMapped(logical);
-                long found = mapped == ulong.MaxValue ? -1 : Math.Max(offset, (long)mapped * FramePool.FrameBytes);
-                return found < size ? found : -1;
-            }
-
-            while (inode.Map.TryFind(logical, out MappedExtent extent))
-            {
-                logical = extent.LogicalEnd;
-            }
-
-            return Math.Min(size, Math.Max(offset, (long)logical * FramePool.FrameBytes));
+            return core.Files.SeekAsync(inode, offset, data, IoMode.Sync).Take();
         }
         finally
         {

@@ -49,26 +49,7 @@ internal sealed partial class NodeDoor(CffsVolume volume)
     /// <summary>Attributes. An inode whose last name is gone has no links.</summary>
     public CffsStat Stat(Inode inode)
     {
-        if (inode.IsDirectory ? inode.Directory is not { MustRead: false } : inode.Record.HasTree && !inode.IsMapLoaded)
-        {
-            inode.Lock.Enter();
-            try
-            {
-                if (inode.IsDirectory)
-                {
-                    core.Directories.EnsureLoadedAsync(inode, IoMode.Sync).Take();
-                }
-                else
-                {
-                    core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
-                }
-            }
-            finally
-            {
-                inode.Lock.Exit();
-            }
-        }
-
+        CffsVolume.LoadForStatAsync(core, inode, IoMode.Sync).Take();
         lock (core.Metadata)
         {
             CffsStat stat = CffsVolume.StatOf(inode);

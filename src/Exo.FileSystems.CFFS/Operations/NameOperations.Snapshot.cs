@@ -25,11 +25,34 @@ internal sealed partial class NameOperations
         public List<SnapshotNode> Children { get; } = [];
     }
 
+    /// <summary>Counts what has been copied, and tells of it from time to time.</summary>
+    private sealed class SnapshotSteps(IProgress<CffsSnapshotProgress>? progress, long inodes)
+    {
+        public const int PerReport = 1024;
+
+        private long _copied;
+
+        public void Copied()
+        {
+            if (++_copied % PerReport == 0)
+            {
+                progress?.Report(new CffsSnapshotProgress(inodes, _copied));
+            }
+        }
+
+        public void End()
+        {
+            Invariant.Check(_copied == inodes);
+            progress?.Report(new CffsSnapshotProgress(inodes, _copied));
+        }
+    }
+
     /// <summary>Held by whoever locks several files and is not at <c>_moves</c>: a clone.</summary>
     public NodeLock Pairs { get; } = new();
 
     /// <summary>Makes a read-only copy of a directory and all below it, under a new name. Snapshots in it are left out. It is durable when this returns.</summary>
-    public async ValueTask SnapshotAsync(Inode source, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    public async ValueTask SnapshotAsync(
+        Inode source, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IProgress<CffsSnapshotProgress>? progress, IoMode io)
     {
         PathName.CheckNew(name);
         await core.BeginWritingAsync(io).ConfigureAwait(false);
@@ -37,7 +60,7 @@ internal sealed partial class NameOperations
 
         // Most of what must be durable becomes so while others go on.
         await core.Committer.SyncAsync(io).ConfigureAwait(false);
-        (Inode root, CffsException? failure) = await CopyLockedAsync(source, io).ConfigureAwait(false);
+        (Inode root, CffsException? failure) = await CopyLockedAsync(source, progress, io).ConfigureAwait(false);
         try
         {
             if (failure is not null)
@@ -122,7 +145,7 @@ internal sealed partial class NameOperations
     }
 
     /// <summary>Copies a tree as it is at one moment. Gives the copy of the directory back, held; with what went wrong, if the copy is not whole.</summary>
-    private async ValueTask<(Inode Root, CffsException? Failure)> CopyLockedAsync(Inode source, IoMode io)
+    private async ValueTask<(Inode Root, CffsException? Failure)> CopyLockedAsync(Inode source, IProgress<CffsSnapshotProgress>? progress, IoMode io)
     {
         List<Inode> locked = [];
         await _moves.EnterAsync(io).ConfigureAwait(false);
@@ -134,9 +157,9 @@ internal sealed partial class NameOperations
                 throw new CffsException(CffsError.NotFound, $"directory {source.Number} has been removed");
             }
 
-            SnapshotNode tree = await LockTreeAsync(source, locked, io).ConfigureAwait(false);
+            SnapshotNode tree = await LockTreeAsync(source, locked, progress, io).ConfigureAwait(false);
             await core.Committer.CommitAsync(io).ConfigureAwait(false);
-            return await CopyTreeAsync(tree, io).ConfigureAwait(false);
+            return await CopyTreeAsync(tree, new SnapshotSteps(progress, locked.Count), io).ConfigureAwait(false);
         }
         finally
         {
@@ -151,7 +174,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask<SnapshotNode> LockTreeAsync(Inode source, List<Inode> locked, IoMode io)
+    private async ValueTask<SnapshotNode> LockTreeAsync(Inode source, List<Inode> locked, IProgress<CffsSnapshotProgress>? progress, IoMode io)
     {
         SnapshotNode root = new(source, []);
         HashSet<Inode> seen = [source];
@@ -205,10 +228,14 @@ internal sealed partial class NameOperations
         {
             await inode.Lock.EnterAsync(io).ConfigureAwait(false);
             locked.Add(inode);
+            if (locked.Count % SnapshotSteps.PerReport == 0)
+            {
+                progress?.Report(new CffsSnapshotProgress(locked.Count, 0));
+            }
         }
     }
 
-    private async ValueTask<(Inode Root, CffsException? Failure)> CopyTreeAsync(SnapshotNode tree, IoMode io)
+    private async ValueTask<(Inode Root, CffsException? Failure)> CopyTreeAsync(SnapshotNode tree, SnapshotSteps steps, IoMode io)
     {
         Dictionary<Inode, Inode> linked = [];
         Stack<(SnapshotNode Node, Inode Copy)> pending = new();
@@ -220,6 +247,7 @@ internal sealed partial class NameOperations
             {
                 await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
                 root = await CopyInodeAsync(tree.Source, core.Orphans, null, io).ConfigureAwait(false);
+                steps.Copied();
             }
             finally
             {
@@ -232,7 +260,7 @@ internal sealed partial class NameOperations
             {
                 try
                 {
-                    await FillCopyAsync(next.Node, next.Copy, linked, pending, io).ConfigureAwait(false);
+                    await FillCopyAsync(next.Node, next.Copy, linked, pending, steps, io).ConfigureAwait(false);
                 }
                 finally
                 {
@@ -247,6 +275,7 @@ internal sealed partial class NameOperations
                 core.Committer.AddDirty(root);
             }
 
+            steps.End();
             return (root, null);
         }
         catch (CffsException failure) when (root is not null)
@@ -264,7 +293,7 @@ internal sealed partial class NameOperations
     }
 
     private async ValueTask FillCopyAsync(
-        SnapshotNode node, Inode copy, Dictionary<Inode, Inode> linked, Stack<(SnapshotNode Node, Inode Copy)> pending, IoMode io)
+        SnapshotNode node, Inode copy, Dictionary<Inode, Inode> linked, Stack<(SnapshotNode Node, Inode Copy)> pending, SnapshotSteps steps, IoMode io)
     {
         await copy.Lock.EnterAsync(io).ConfigureAwait(false);
         try
@@ -280,6 +309,7 @@ internal sealed partial class NameOperations
                 }
 
                 Inode below = await CopyInodeAsync(child.Source, copy, child.Name, io).ConfigureAwait(false);
+                steps.Copied();
                 if (child.Source.IsDirectory)
                 {
                     pending.Push((child, below));

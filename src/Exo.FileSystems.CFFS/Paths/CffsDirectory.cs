@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Volume;
 
@@ -15,13 +16,15 @@ namespace Exo.FileSystems.CFFS;
 /// </summary>
 public sealed class CffsDirectory : IDisposable
 {
+    private readonly CffsVolume _volume;
     private readonly VolumeCore _core;
     private readonly Inode _inode;
     private int _closed;
 
-    internal CffsDirectory(VolumeCore core, Inode inode)
+    internal CffsDirectory(CffsVolume volume, Inode inode)
     {
-        _core = core;
+        _volume = volume;
+        _core = volume.Core;
         _inode = inode;
     }
 
@@ -35,12 +38,45 @@ public sealed class CffsDirectory : IDisposable
     /// <summary>Goes over the directory's entries without allocating for each; see <see cref="CffsDirectoryReader"/>.</summary>
     /// <param name="afterPosition">Begins after the entry of this <see cref="CffsDirectoryReader.Position"/>; -1: with the first.</param>
     /// <param name="identity">Whose permissions count; null is the superuser.</param>
-    /// <exception cref="CffsException">AccessDenied.</exception>
+    /// <exception cref="CffsException">AccessDenied, BadHandle (the volume is closed).</exception>
     public CffsDirectoryReader Read(long afterPosition = -1, CffsIdentity? identity = null)
     {
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
+        ThrowIfClosed();
         Permissions.Require(_inode, identity ?? CffsIdentity.Superuser, Permissions.Read);
         return new CffsDirectoryReader(_core, _inode, afterPosition);
+    }
+
+    /// <summary>The directory's attributes. One that has been removed has no links.</summary>
+    /// <exception cref="CffsException">BadHandle (the volume is closed), Corrupt.</exception>
+    public CffsStat Stat()
+    {
+        ThrowIfClosed();
+        return CffsVolume.StatInodeAsync(_core, _inode, IoMode.Sync).Take();
+    }
+
+    /// <inheritdoc cref="Stat"/>
+    public ValueTask<CffsStat> StatAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ThrowIfClosed();
+        return CffsVolume.StatInodeAsync(_core, _inode, IoMode.Async);
+    }
+
+    /// <summary>Makes the directory durable, that is every name made, moved or removed in it before the call (fsync of a directory). Callers share flushes.</summary>
+    /// <exception cref="CffsException">BadHandle (the volume is closed).</exception>
+    /// <exception cref="BlockDeviceException">The device failed; what was not written stays dirty and is tried again by the next call.</exception>
+    public void Sync()
+    {
+        ThrowIfClosed();
+        _core.Committer.SyncAsync(IoMode.Sync).Take();
+    }
+
+    /// <inheritdoc cref="Sync"/>
+    public ValueTask SyncAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ThrowIfClosed();
+        return _core.Committer.SyncAsync(IoMode.Async);
     }
 
     /// <summary>Closes the handle.</summary>
@@ -57,5 +93,14 @@ public sealed class CffsDirectory : IDisposable
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
         return core == _core ? _inode : throw new ArgumentException("the identity is confined to a directory of another volume");
+    }
+
+    private void ThrowIfClosed()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
+        if (_volume.IsClosed)
+        {
+            CffsException.Throw(CffsError.BadHandle, "the volume is closed");
+        }
     }
 }

@@ -74,16 +74,24 @@ public sealed class CffsDirectoryReader : IDisposable
     /// <summary>Goes to the next entry. False when there is none.</summary>
     /// <exception cref="CffsException">Corrupt.</exception>
     /// <exception cref="IOException">The device failed.</exception>
-    public ValueTask<bool> NextAsync() => _isRead && Advance() ? new ValueTask<bool>(true) : ReadOnAsync();
+    public ValueTask<bool> NextAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return _isRead && Advance() ? new ValueTask<bool>(true) : ReadOnAsync();
+    }
 
     /// <summary>
     /// The attributes of the entry. Those of a file that nobody uses come from the block that is being read; those of one with several names, of a fragmented file and of a directory may need input.
     /// </summary>
     /// <exception cref="CffsException">NotFound: it has just gone; Corrupt.</exception>
-    public CffsStat Stat() => StatAsync(IoMode.Sync).Take();
+    public CffsStat Stat() => StatCoreAsync(IoMode.Sync).Take();
 
     /// <summary>As <see cref="Stat"/>.</summary>
-    public ValueTask<CffsStat> StatAsync() => StatAsync(IoMode.Async);
+    public ValueTask<CffsStat> StatAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return StatCoreAsync(IoMode.Async);
+    }
 
     /// <summary>Ends the enumeration.</summary>
     public void Dispose()
@@ -149,7 +157,7 @@ public sealed class CffsDirectoryReader : IDisposable
         }
     }
 
-    private ValueTask<CffsStat> StatAsync(IoMode mode)
+    private ValueTask<CffsStat> StatCoreAsync(IoMode mode)
     {
         if (Position < 0)
         {

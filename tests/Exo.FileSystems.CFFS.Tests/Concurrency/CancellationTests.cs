@@ -56,6 +56,31 @@ public sealed class CancellationTests : IDisposable
             async () => _ = await _volume.ReadAllBytesAsync("/file", cancellationToken: cancelled),
             () => _volume.WriteAllBytesAsync("/new", buffer, cancellationToken: cancelled),
             () => _volume.ReplaceAllBytesAsync("/file", buffer, cancellationToken: cancelled),
+            () => file.AllocateAsync(0, 8192, cancellationToken: cancelled),
+            () => file.PunchHoleAsync(0, 4, cancelled),
+            () => file.ZeroRangeAsync(0, 4, cancellationToken: cancelled),
+            async () => _ = await file.SeekDataAsync(0, cancelled),
+            async () => _ = await file.SeekHoleAsync(0, cancelled),
+            async () => _ = await file.StatAsync(cancelled),
+            async () => _ = await file.ReadExtentsAsync(cancelled),
+            () => file.SetAttributesAsync(new CffsAttributeChange { Size = 0 }, cancellationToken: cancelled),
+            () => file.CreateHardLinkAsync("/new", cancellationToken: cancelled),
+            () => file.SetExtendedAttributeAsync("user.x", buffer, cancellationToken: cancelled),
+            () => _volume.CreateDirectoriesAsync("/new/er", cancellationToken: cancelled),
+            () => _volume.CreateSymbolicLinkAsync("/new", "file", cancellationToken: cancelled),
+            () => _volume.CreateNodeAsync("/new", 0x11A4, cancellationToken: cancelled),
+            () => _volume.CreateHardLinkAsync("/file", "/new", cancellationToken: cancelled),
+            () => _volume.ExchangeAsync("/file", "/directory", cancellationToken: cancelled),
+            () => _volume.RemoveDirectoryAsync("/directory", cancellationToken: cancelled),
+            () => _volume.SetAttributesAsync("/file", new CffsAttributeChange { Size = 0 }, cancellationToken: cancelled),
+            () => _volume.SetExtendedAttributeAsync("/file", "user.x", buffer, cancellationToken: cancelled),
+            () => _volume.CreateSnapshotAsync("/", "/new", cancellationToken: cancelled),
+            async () => _ = await _volume.CopyTreeAsync("/directory", "/new", cancellationToken: cancelled),
+            async () => _ = await _volume.CreateUnnamedFileAsync("/", cancellationToken: cancelled),
+            async () => _ = await _volume.OpenFileByInodeAsync(file.Inode, cancellationToken: cancelled),
+            async () => _ = await _volume.ExistsAsync("/file", cancellationToken: cancelled),
+            async () => _ = await _volume.MapBlocksAsync(cancelled),
+            async () => _ = await _volume.WatchAsync("/", cancellationToken: cancelled),
         ];
         foreach (Func<ValueTask> operation in operations)
         {
@@ -64,6 +89,7 @@ public sealed class CancellationTests : IDisposable
 
         Assert.Equal(version, file.Version);
         Assert.Equal(names, _volume.NamesVersion);
+        Assert.Empty(file.ListExtendedAttributes());
         Assert.Equal("before"u8.ToArray(), _volume.ReadAllBytes("/file"));
         Assert.Equal(["directory", "file"], _volume.ReadDirectory("/").Select(entry => entry.NameString).Order());
     }

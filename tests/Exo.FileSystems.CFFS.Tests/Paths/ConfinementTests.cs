@@ -110,6 +110,97 @@ public sealed class ConfinementTests : IDisposable
         Assert.Equal(CffsError.NotDirectory, Assert.Throws<CffsException>(() => _volume.OpenDirectory("/secret")).Error);
     }
 
+    [Fact]
+    public async Task What_is_asked_is_confined_too()
+    {
+        CancellationToken never = TestContext.Current.CancellationToken;
+        Assert.True(_volume.Exists("/page", _guest));
+        Assert.True(_volume.Exists("/../../sub/up", _guest));
+        Assert.False(_volume.Exists("/secret", _guest));
+        Assert.False(_volume.Exists("/out", _guest));
+        Assert.False(await _volume.ExistsAsync("/../../secret", _guest, never));
+        Assert.False(await _volume.ExistsAsync("/whole"u8.ToArray(), _guest, never));
+        Assert.True(_volume.Exists("/secret"));
+        _volume.SetAttributes("/sites/one/sub", new CffsAttributeChange { Permissions = 0x1C0 });
+        Assert.Equal(CffsError.AccessDenied, Assert.Throws<CffsException>(() => _volume.Exists("/sub/page", _guest)).Error);
+        Assert.Throws<CffsException>(() => _volume.ReadSymbolicLink("/../two/none", _guest));
+        Assert.Equal("../two/secret"u8.ToArray(), await _volume.ReadSymbolicLinkAsync("/../out", _guest, never));
+        Assert.Equal(CffsError.NotFound, (await Assert.ThrowsAsync<CffsException>(async () => await _volume.ReadAllBytesAsync("/secret", new byte[9].AsMemory(), _guest, never))).Error);
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.ReadAllBytes("/secret", new byte[9].AsSpan(), _guest)).Error);
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.ReadDirectory("/../two", identity: _guest)).Error);
+    }
+
+    [Fact]
+    public async Task Trees_that_are_copied_are_confined_too()
+    {
+        CancellationToken never = TestContext.Current.CancellationToken;
+        CffsIdentity super = _root.Confine();
+        _volume.CopyTree("/../sub", "/../../copy", identity: super);
+        Assert.Equal(["page", "up"], Names("/sites/one/copy"));
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.CopyTree("/../two", "/stolen", identity: super)).Error);
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.CopyTree("/whole", "/stolen", identity: super)).Error);
+        Assert.Equal(CffsError.NotPermitted, Assert.Throws<CffsException>(() => _volume.CopyTree("/sub", "/guests", identity: _guest)).Error);
+        _volume.CreateSnapshot("/", "/../snap", super);
+        Assert.Equal(["absolute", "copy", "out", "page", "sub", "whole"], Names("/sites/one/snap"));
+        await _volume.DeleteSnapshotAsync("/../snap", super, never);
+
+        using MemoryBlockDevice other = new(_frames, blockCount: 1024);
+        using CffsVolume second = CffsVolume.Create(other, new CffsCreateOptions { Seed = 2 });
+        second.CreateDirectory("/in");
+        using CffsDirectory into = second.OpenDirectory("/in");
+        Assert.Throws<ArgumentException>(() => _volume.CopyTree("/sub", "/copy", second, identity: super));
+        await _volume.CopyTreeAsync("/sub", "/../copy", second, identity: super, targetIdentity: into.Confine(), cancellationToken: never);
+        Assert.Equal(["copy"], second.ReadDirectory("/in").Select(entry => entry.NameString));
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.Defragment("/../two", dryRun: true, identity: super)).Error);
+        Assert.Equal(CffsError.NotPermitted, Assert.Throws<CffsException>(() => _volume.Defragment("/sub", identity: _guest)).Error);
+    }
+
+    [Fact]
+    public async Task Files_without_a_name_exchanges_and_names_of_open_files_are_confined_too()
+    {
+        CancellationToken never = TestContext.Current.CancellationToken;
+        CffsIdentity super = _root.Confine();
+        using (CffsFile unnamed = _volume.CreateUnnamedFile("/../..", identity: super))
+        {
+            unnamed.CreateHardLink("/../../named", super);
+        }
+
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.CreateUnnamedFile("/../two", identity: super)).Error);
+        _volume.Exchange("/named", "/../../sub", super);
+        Assert.Equal(CffsKind.Directory, _volume.Stat("/sites/one/named").Kind);
+        Assert.Equal(CffsError.NotFound, Assert.Throws<CffsException>(() => _volume.Exchange("/page", "/../two/secret", super)).Error);
+        Assert.Equal(CffsError.Busy, Assert.Throws<CffsException>(() => _volume.Exchange("/page", "/..", super)).Error);
+        await _volume.CreateNodeAsync("/../../fifo", 0x11A4, identity: super, cancellationToken: never);
+        await _volume.CreateDirectoriesAsync("/../../a/../b"u8.ToArray(), identity: super, cancellationToken: never);
+        await _volume.SetExtendedAttributeAsync("/../page", "user.x", default, identity: super, cancellationToken: never);
+        Assert.Equal(["a", "absolute", "b", "fifo", "named", "out", "page", "sub", "whole"], Names("/sites/one"));
+        Assert.Equal(["one", "secret", "two"], Names("/sites"));
+        Assert.Equal(["secret", "sites"], Names("/"));
+    }
+
+    /// <summary>A number is no way out: also of an inode that is in memory, and of one that has names within and without.</summary>
+    [Fact]
+    public void Inode_numbers_are_confined_too()
+    {
+        CffsIdentity super = _root.Confine();
+        using CffsFile held = _volume.OpenFile("/sites/two/secret");
+        Assert.Equal(CffsError.Stale, Assert.Throws<CffsException>(() => _volume.OpenFileByInode(held.Inode, CffsOpenMode.Read, super)).Error);
+        Assert.Equal(CffsError.Stale, Assert.Throws<CffsException>(() => _volume.OpenDirectoryByInode(_volume.Stat("/sites").Inode, super)).Error);
+        Assert.Equal(CffsError.Stale, Assert.Throws<CffsException>(() => _volume.OpenDirectoryByInode(_volume.Stat("/").Inode, super)).Error);
+        held.CreateHardLink("/sites/other");
+        Assert.Equal(CffsError.Stale, Assert.Throws<CffsException>(() => _volume.OpenFileByInode(held.Inode, CffsOpenMode.Read, super)).Error);
+        held.CreateHardLink("/sites/one/sub/given");
+        using (CffsFile found = _volume.OpenFileByInode(held.Inode, CffsOpenMode.Read, super))
+        {
+            Assert.Equal(held.Inode, found.Inode);
+        }
+
+        using CffsDirectory sub = _volume.OpenDirectoryByInode(_volume.Stat("/sites/one/sub").Inode, super);
+        Assert.Equal(_volume.Stat("/sites/one/sub").Inode, sub.Inode);
+        using CffsDirectory root = _volume.OpenDirectoryByInode(_root.Inode, super);
+        Assert.Equal(_root.Inode, root.Inode);
+    }
+
     /// <summary>A directory is moved out and back while somebody confined walks up from it.</summary>
     [Fact]
     public async Task Moving_a_directory_away_opens_no_door()
