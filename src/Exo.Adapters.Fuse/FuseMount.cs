@@ -51,7 +51,7 @@ public sealed class FuseMount : IDisposable
         FuseNotifications notifications = new(connection);
         FuseRing? ring = null;
         _session = new FuseSession(
-            volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles,
+            volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles, !options.NoAccessTimes,
             () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null);
         _invalidations = new FuseInvalidations(_session, notifications);
         try

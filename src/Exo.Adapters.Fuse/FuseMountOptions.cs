@@ -21,6 +21,9 @@ public sealed record FuseMountOptions
     /// <summary>Programs cannot be run (<c>noexec</c>).</summary>
     public bool NoExecute { get; init; }
 
+    /// <summary>Reading a file or directory leaves its access time alone (<c>noatime</c>). By default (<c>relatime</c>) the first read after a change moves it.</summary>
+    public bool NoAccessTimes { get; init; }
+
     /// <summary>
     /// The kernel collects small writes and sends them later (<c>writeback</c>); by default (<c>nowriteback</c>) each goes at once. Collecting gains where much is written in small pieces;
     /// it costs a message more for each small file, because closing a file writes it back and then its time.
@@ -52,7 +55,7 @@ public sealed record FuseMountOptions
     /// <summary>What the table of mounts shows as the source, for instance the image's path.</summary>
     public string Source { get; init; } = "exo";
 
-    /// <summary>How often changes become durable by themselves; <c>fsync</c>, <c>sync</c> and unmounting do it at once.</summary>
+    /// <summary>How often changes become durable by themselves; <c>fsync</c> of any file or directory and unmounting do it at once. <c>sync</c> and <c>syncfs</c> do not reach a FUSE mount.</summary>
     public TimeSpan SyncInterval { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Adds options as <c>mount -o</c> takes them: <c>ro,allow_other,nodev</c>.</summary>
@@ -68,7 +71,9 @@ public sealed record FuseMountOptions
                 "ro" => options with { ReadOnly = true },
                 "rw" => options with { ReadOnly = false },
                 "allow_other" => options with { AllowOther = true },
-                "default_permissions" or "relatime" => options,
+                "default_permissions" => options,
+                "atime" or "relatime" => options with { NoAccessTimes = false },
+                "noatime" => options with { NoAccessTimes = true },
                 "dev" => options with { NoDevices = false },
                 "nodev" => options with { NoDevices = true },
                 "suid" => options with { NoSetUser = false },

@@ -33,6 +33,26 @@ public sealed class TimeTests
         Assert.Equal("", Changes(at, "d", () => -Posix.Rmdir(at["d/none"]) - Posix.ENOENT));
     }
 
+    [Theory]
+    [InlineData("relatime", true)]
+    [InlineData("noatime", false)]
+    public void Reading_moves_the_access_time_unless_it_is_not_wanted(string option, bool isMoved)
+    {
+        using Mounted at = new(new FuseMountOptions().With(option));
+        File.WriteAllText(at["f"], "x");
+        Posix.Mkdir(at["d"]);
+        Assert.Equal(0, Posix.Mkdir(at["d/e"]));
+        at.Remount(new FuseMountOptions().With(option));
+        foreach ((string name, Action read) in ((string, Action)[])[("f", () => File.ReadAllText(at["f"])), ("d", () => Directory.GetDirectories(at["d"]))])
+        {
+            long before = at.Volume.Stat("/" + name).AccessTimeNs;
+            read();
+            Assert.Equal(isMoved, at.Volume.Stat("/" + name).AccessTimeNs > before);
+        }
+
+        Assert.Equal(!isMoved, File.ReadLines("/proc/self/mounts").Single(line => line.Split(' ')[1] == at.Directory).Contains("noatime", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Writing_and_a_new_owner_take_the_set_id_bits()
     {

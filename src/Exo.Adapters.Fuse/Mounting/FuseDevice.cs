@@ -117,7 +117,7 @@ internal static unsafe class FuseDevice
         }
 
         nuint flags = (isReadOnly ? MountAbi.MS_RDONLY : 0) | (options.NoSetUser ? MountAbi.MS_NOSUID : 0) | (options.NoDevices ? MountAbi.MS_NODEV : 0)
-            | (options.NoExecute ? MountAbi.MS_NOEXEC : 0);
+            | (options.NoExecute ? MountAbi.MS_NOEXEC : 0) | (options.NoAccessTimes ? MountAbi.MS_NOATIME : 0);
         string data = string.Create(
             CultureInfo.InvariantCulture,
             $"fd={connection},rootmode=40000,user_id={Libc.EffectiveUser()},group_id={Libc.EffectiveGroup()},default_permissions{(options.AllowOther ? ",allow_other" : "")}");
@@ -186,7 +186,7 @@ internal static unsafe class FuseDevice
         }
 
         text.Append(options.AllowOther ? ",allow_other" : "").Append(options.NoSetUser ? ",nosuid" : "").Append(options.NoDevices ? ",nodev" : "")
-            .Append(options.NoExecute ? ",noexec" : "");
+            .Append(options.NoExecute ? ",noexec" : "").Append(options.NoAccessTimes ? ",noatime" : "");
         return text.ToString();
     }
 

@@ -14,9 +14,9 @@ namespace Exo.Adapters.Fuse.Session;
 /// Unless <paramref name="fileHandles"/> is wanted, OPEN, RELEASE and CREATE are refused once and never come again (FUSE_NO_OPEN_SUPPORT): files are named by node only, and whatever the
 /// kernel knows stays in being until it is forgotten, name or no name (<see cref="NodeTable"/>).
 /// </para>
-internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true, bool fileHandles = false, Func<bool>? wantsRing = null)
+internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true, bool fileHandles = false, bool notesAccess = true, Func<bool>? wantsRing = null)
 {
-    private readonly NodeDoor _door = new(volume);
+    private readonly NodeDoor _door = new(volume, notesAccess);
     private readonly HandleTable _handles = new();
     private NodeTable? _nodes;
     private readonly MessageCounts _messages = new();

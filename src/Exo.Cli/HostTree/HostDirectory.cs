@@ -114,7 +114,8 @@ internal sealed unsafe class HostDirectory : IDisposable
             (long)buffer.LengthBytes,
             (buffer.AccessSeconds * 1_000_000_000) + buffer.AccessNanoseconds,
             (buffer.ModifySeconds * 1_000_000_000) + buffer.ModifyNanoseconds,
-            EncodeDevice(buffer.DeviceMajor, buffer.DeviceMinor));
+            EncodeDevice(buffer.DeviceMajor, buffer.DeviceMinor),
+            (long)buffer.Blocks * 512);
     }
 
     /// <summary>The target of a symbolic link.</summary>
@@ -217,6 +218,12 @@ internal sealed unsafe class HostDirectory : IDisposable
             Check(Libc.SetTimesAt(_fd, path, times, FileAbi.AT_SYMLINK_NOFOLLOW), "cannot set the times of", name);
         }
     }
+
+    /// <inheritdoc cref="HostAttributes.Read"/>
+    public List<(byte[] Name, byte[] Value)> ReadAttributes() => HostAttributes.Read(_fd, Path);
+
+    /// <summary>Sets an extended attribute of this directory.</summary>
+    public void SetAttribute(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) => HostAttributes.Set(_fd, Path, name, value);
 
     public void Dispose()
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 namespace Exo.Cli.HostTree;
 
-/// <summary>What a copy keeps of a host file. Times are nanoseconds since 1970-01-01T00:00:00Z.</summary>
+/// <summary>What a copy keeps of a host file, and what it takes there. Times are nanoseconds since 1970-01-01T00:00:00Z.</summary>
 internal readonly record struct HostStat(
     HostFileId Id,
     ushort Mode,
@@ -11,7 +11,8 @@ internal readonly record struct HostStat(
     long SizeBytes,
     long AccessTimeNs,
     long ModifyTimeNs,
-    ulong DeviceNumber)
+    ulong DeviceNumber,
+    long AllocatedBytes = 0)
 {
     public const ushort TypeMask = 0xF000;
     public const ushort Fifo = 0x1000;
@@ -21,6 +22,9 @@ internal readonly record struct HostStat(
     public const ushort File = 0x8000;
     public const ushort SymbolicLink = 0xA000;
     public const ushort Socket = 0xC000;
+
+    /// <summary>It has holes, or is compressed.</summary>
+    public bool IsSparse => AllocatedBytes < SizeBytes;
 
     public ushort Type => (ushort)(Mode & TypeMask);
 

@@ -34,6 +34,7 @@ internal sealed class TreeExport(CffsVolume volume, StepCounts counts, Cancellat
     {
         _root = target;
         Copy(path, target, []);
+        CopyAttributes(path, target);
         target.SetAttributes(default, Attributes(volume.Stat(path)), _keepOwner);
     }
 
@@ -63,6 +64,7 @@ internal sealed class TreeExport(CffsVolume volume, StepCounts counts, Cancellat
                 Directories++;
                 counts.Add(1, 0);
                 Copy(child, folder, [.. trail, name]);
+                CopyAttributes(child, folder);
                 folder.SetAttributes(default, Attributes(volume.Stat(child, followSymbolicLink: false)), _keepOwner);
             });
         }
@@ -109,18 +111,59 @@ internal sealed class TreeExport(CffsVolume volume, StepCounts counts, Cancellat
     {
         using CffsFile from = volume.OpenFile(path, CffsOpenMode.Read | CffsOpenMode.NoFollow);
         using HostFile to = target.CreateFile(name);
-        long offset = 0;
-        while (true)
+        long length = from.Length;
+        for (long end = 0, data; (data = from.SeekData(end)) >= 0;)
         {
-            int count = from.Read(offset, _buffer);
-            if (count == 0)
+            if (data > end)
             {
-                return offset;
+                to.MoveTo(data);
             }
 
-            to.Write(_buffer.AsSpan(0, count));
-            offset += count;
-            cancellation.ThrowIfCancellationRequested();
+            end = from.SeekHole(data);
+            for (long offset = data; offset < end;)
+            {
+                int count = from.Read(offset, _buffer.AsSpan(0, (int)Math.Min(_buffer.Length, end - offset)));
+                to.Write(_buffer.AsSpan(0, count));
+                offset += count;
+                cancellation.ThrowIfCancellationRequested();
+            }
+        }
+
+        if (from.SeekHole(0) is >= 0 and var hole && hole < length)
+        {
+            // The last hole is written by nothing.
+            to.SetLength(length);
+        }
+
+        foreach (byte[] attribute in from.ListExtendedAttributes().Where(IsKept))
+        {
+            SetAttribute(() => to.SetAttribute(attribute, from.GetExtendedAttribute(attribute)));
+        }
+
+        return length;
+    }
+
+    private void CopyAttributes(byte[] path, HostDirectory target)
+    {
+        foreach (byte[] attribute in volume.ListExtendedAttributes(path, followSymbolicLink: false).Where(IsKept))
+        {
+            SetAttribute(() => target.SetAttribute(attribute, volume.GetExtendedAttribute(path, attribute, followSymbolicLink: false)));
+        }
+    }
+
+    private static bool IsKept(byte[] attribute) => attribute.AsSpan().StartsWith("user."u8);
+
+    /// <summary>Where the host keeps no attributes, or not so many, the file is there without.</summary>
+    private void SetAttribute(Action set)
+    {
+        try
+        {
+            set();
+        }
+        catch (HostException error)
+        {
+            Problems++;
+            Console.Error.WriteLine($"exo export: {OneLine.Of(error.Message)}");
         }
     }
 

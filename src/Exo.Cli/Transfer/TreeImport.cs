@@ -41,6 +41,7 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         }
 
         Copy(source, target);
+        CopyAttributes(source, target);
         SetAttributes(target, source.Stat(default));
     }
 
@@ -79,6 +80,7 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
                 Directories++;
                 counts.Add(1, 0);
                 Copy(child, path);
+                CopyAttributes(child, path);
                 SetAttributes(path, stat);
             }
             catch (HostException error)
@@ -108,7 +110,7 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         switch (stat.Type)
         {
             case HostStat.File:
-                bytes = CopyFile(source, name, path);
+                bytes = CopyFile(source, name, stat.IsSparse, path);
                 Files++;
                 break;
             case HostStat.SymbolicLink:
@@ -133,10 +135,10 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         Done(path, bytes);
     }
 
-    private long CopyFile(HostDirectory source, byte[] name, byte[] path)
+    private long CopyFile(HostDirectory source, byte[] name, bool isSparse, byte[] path)
     {
         using HostFile from = source.OpenFile(name);
-        int count = from.Read(_buffer);
+        int count = isSparse ? 0 : from.Read(_buffer);
         CffsFile? created = null;
         Replacing(path, () => created = volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew));
         using CffsFile to = created!;
@@ -145,6 +147,17 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
             to.PlaceIn(placement);
         }
 
+        long end = isSparse ? CopyData(from, to) : CopyRest(from, to, count);
+        foreach ((byte[] attribute, byte[] value) in from.ReadAttributes())
+        {
+            SetAttribute(path, () => to.SetExtendedAttribute(attribute, value));
+        }
+
+        return end;
+    }
+
+    private long CopyRest(HostFile from, CffsFile to, int count)
+    {
         long offset = 0;
         while (count > 0)
         {
@@ -160,6 +173,42 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         }
 
         return offset;
+    }
+
+    /// <summary>Copies what is no hole, and makes the file as long as it was.</summary>
+    private long CopyData(HostFile from, CffsFile to)
+    {
+        for (long end = 0, data; (data = from.SeekData(end)) >= 0;)
+        {
+            end = from.SeekHole(data);
+            from.MoveTo(data);
+            for (long offset = data; offset < end;)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                int count = from.Read(_buffer.AsSpan(0, (int)Math.Min(_buffer.Length, end - offset)));
+                if (count == 0)
+                {
+                    break;
+                }
+
+                to.Write(offset, _buffer.AsSpan(0, count));
+                offset += count;
+            }
+
+            if (end < 0)
+            {
+                // It has become shorter meanwhile.
+                break;
+            }
+        }
+
+        long length = from.Length;
+        if (length > to.Length)
+        {
+            to.SetLength(length);
+        }
+
+        return length;
     }
 
     private void Done(byte[] path, long bytes)
@@ -208,6 +257,28 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         if (path.Length > 1)
         {
             MakeDirectory(path);
+        }
+    }
+
+    private void CopyAttributes(HostDirectory source, byte[] path)
+    {
+        foreach ((byte[] name, byte[] value) in source.ReadAttributes())
+        {
+            SetAttribute(path, () => volume.SetExtendedAttribute(path, name, value));
+        }
+    }
+
+    /// <summary>The attributes of an inode share one block of the volume; hosts take more.</summary>
+    private void SetAttribute(byte[] path, Action set)
+    {
+        try
+        {
+            set();
+        }
+        catch (CffsException tooMany) when (tooMany.Error == CffsError.NoSpace)
+        {
+            Problems++;
+            Console.Error.WriteLine($"exo import: {Symbols.Show(path)}: {OneLine.Of(tooMany.Message)}");
         }
     }
 

@@ -32,12 +32,12 @@ internal static class ImportVerb
             HelpName = "FILE",
         };
         Option<bool> groupPages = new("--group-pages") { Description = "Place each HTML page and what it includes next to each other" };
-        VerbCommand command = new("import", "Copies a folder into an image: contents, modes, owners, times, symbolic and hard links, FIFOs, devices.")
+        VerbCommand command = new("import", "Copies a folder into an image: contents with their holes, modes, owners, times, user.* attributes, symbolic and hard links, FIFOs, devices.")
         {
             Notes =
             [
                 "Files that are there already are replaced, directories are merged. What cannot be read is named on standard\n"
-                + "error and left out; the exit code is then 1. Extended attributes are not copied.",
+                + "error and left out; the exit code is then 1. Of extended attributes those named user.* are copied.",
                 "With --group-pages a page, its style sheets, scripts and pictures lie in one run of blocks, whichever\n"
                 + "directories they are in, and exo serve fetches them with one read. DIR is then the root of the site.",
             ],

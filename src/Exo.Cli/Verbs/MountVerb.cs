@@ -5,6 +5,7 @@ using System.Globalization;
 using Exo.Adapters.Fuse;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
+using Exo.Core.Blocks.Nbd;
 using Exo.FileSystems.CFFS;
 using Exo.Host;
 
@@ -23,7 +24,7 @@ internal static class MountVerb
     {
         Argument<string> image = Symbols.Image();
         Argument<string> directory = new("DIR") { Description = "Directory to mount on" };
-        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noxattr, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
+        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
         Option<bool> foreground = new("--foreground") { Description = "Stay in the foreground until Ctrl-C, SIGTERM or an unmount" };
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 256M]");
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
@@ -50,7 +51,7 @@ internal static class MountVerb
         command.SetAction(parsed =>
         {
             string imagePath = parsed.GetRequiredValue(image);
-            FuseMountOptions mountOptions = new() { Source = Path.GetFullPath(imagePath) };
+            FuseMountOptions mountOptions = new() { Source = NbdUri.IsNbd(imagePath) ? imagePath : Path.GetFullPath(imagePath) };
             foreach (string text in parsed.GetValue(options) ?? [])
             {
                 try
@@ -74,6 +75,7 @@ internal static class MountVerb
     private static int Serve(string image, string directory, FuseMountOptions options, long cacheBytes, bool inBackground, bool showStatistics, string? observePath)
     {
         using Interruption interruption = new();
+        using MountedDirectory? held = MountedDirectory.Hold(directory);
         using CffsVolume volume = options.ReadOnly ? OpenImage.ReadOnly(image, cacheBytes) : OpenImage.ForWriting(image, cacheBytes);
         using FuseMount mount = FuseMount.Start(volume, directory, options);
         using ObservationServer? observed = Observation.Start(observePath, $"exo mount {image}", volume.Frames, volume.Disk, () => [.. mount.CountMessages().Select(kind => new CounterSnapshot($"messages: {kind.Message}", kind.Count))]);

@@ -26,31 +26,40 @@ internal static class UnmountVerb
     private static int Run(string directory, bool lazily)
     {
         string image = FuseMount.Unmount(directory, lazily);
-        if (lazily || !File.Exists(image))
+        if (lazily)
         {
             return 0;
         }
 
-        // Whoever has the image open for writing has locked it.
+        // exo mount holds the directory until the image is closed; another program that mounts has at least locked the file it writes.
         long start = Environment.TickCount64;
-        while (Environment.TickCount64 - start < (long)WaitMax.TotalMilliseconds)
+        while (MountedDirectory.IsHeld(directory) || IsLocked(image))
         {
-            try
+            if (Environment.TickCount64 - start > (long)WaitMax.TotalMilliseconds)
             {
-                using FileStream free = new(image, FileMode.Open, FileAccess.Read, FileShare.None);
-                return 0;
+                throw new IOException($"{image} is still being written");
             }
-            catch (Exception busy) when (busy is IOException or UnauthorizedAccessException)
-            {
-                if (busy is UnauthorizedAccessException)
-                {
-                    return 0;
-                }
 
-                Thread.Sleep(10);
-            }
+            Thread.Sleep(10);
         }
 
-        throw new IOException($"{image} is still being written");
+        return 0;
+    }
+
+    private static bool IsLocked(string image)
+    {
+        try
+        {
+            using FileStream? free = File.Exists(image) ? new(image, FileMode.Open, FileAccess.Read, FileShare.None) : null;
+            return false;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return false;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
     }
 }

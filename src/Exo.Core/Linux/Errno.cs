@@ -31,6 +31,7 @@ internal static class Errno
     public const int ENOSYS = 38;
     public const int ELOOP = 40;
     public const int EOPNOTSUPP = 95;
+    public const int ENODATA = 61;
     public const int ETIME = 62;
     public const int ECANCELED = 125;
 

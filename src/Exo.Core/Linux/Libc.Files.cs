@@ -81,6 +81,10 @@ internal struct FileStatusBuffer
     [FieldOffset(28)] public ushort Mode;
     [FieldOffset(32)] public ulong Inode;
     [FieldOffset(40)] public ulong LengthBytes;
+
+    /// <summary>In units of 512 bytes.</summary>
+    [FieldOffset(48)] public ulong Blocks;
+
     [FieldOffset(64)] public long AccessSeconds;
     [FieldOffset(72)] public uint AccessNanoseconds;
     [FieldOffset(96)] public long ChangeSeconds;

@@ -103,7 +103,7 @@ internal sealed partial class NodeDoor
             RequireThere(inode);
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
-            if (isNoted)
+            if (isNoted && notesAccess)
             {
                 core.Files.Accessed(inode);
             }
@@ -248,7 +248,10 @@ internal sealed partial class NodeDoor
             {
                 RequireThere(from);
                 read = core.Files.ReadAsync(from, fromOffset + done, buffer[..Math.Min(buffer.Length, lengthBytes - done)], IoMode.Sync).Take();
-                core.Files.Accessed(from);
+                if (notesAccess)
+                {
+                    core.Files.Accessed(from);
+                }
             }
             finally
             {

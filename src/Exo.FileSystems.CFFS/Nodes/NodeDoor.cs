@@ -10,9 +10,9 @@ namespace Exo.FileSystems.CFFS.Nodes;
 
 /// <summary>
 /// The file system by inode instead of by path, for a kernel that walks paths and checks permissions itself. Every inode passed in is held by the caller, every one
-/// returned is held for it. Thread-safe; calls block. All but reads are refused with <see cref="CffsException"/> on a read-only volume.
+/// returned is held for it. Reads move access times unless <paramref name="notesAccess"/> is false. Thread-safe; calls block. All but reads are refused with <see cref="CffsException"/> on a read-only volume.
 /// </summary>
-internal sealed partial class NodeDoor(CffsVolume volume)
+internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = true)
 {
     private readonly VolumeCore core = volume.Core;
 
@@ -123,7 +123,10 @@ internal sealed partial class NodeDoor(CffsVolume volume)
         try
         {
             core.Directories.ListSomeAsync(directory, afterPosition, most, entries, IoMode.Sync).Take();
-            core.Files.Accessed(directory);
+            if (notesAccess)
+            {
+                core.Files.Accessed(directory);
+            }
         }
         finally
         {
