@@ -43,6 +43,9 @@ public sealed class TimeTests
         Posix.Mkdir(at["d"]);
         Assert.Equal(0, Posix.Mkdir(at["d/e"]));
         at.Remount(new FuseMountOptions().With(option));
+
+        // Before its first change a volume notes nothing.
+        Assert.Equal(0, Posix.Mkdir(at["g"]));
         foreach ((string name, Action read) in ((string, Action)[])[("f", () => File.ReadAllText(at["f"])), ("d", () => Directory.GetDirectories(at["d"]))])
         {
             long before = at.Volume.Stat("/" + name).AccessTimeNs;

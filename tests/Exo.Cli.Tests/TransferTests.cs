@@ -68,9 +68,17 @@ public sealed class TransferTests : IDisposable
         {
             using HostFile file = host.CreateFile("file"u8);
             file.Write("contents"u8);
-            file.SetAttribute("user.a"u8, new byte[2000]);
-            file.SetAttribute("user.b"u8, new byte[2040]);
-            file.SetAttribute("user.c"u8, new byte[2040]);
+            try
+            {
+                // 4090 bytes as a volume counts them, 26 more than it has; ext4 has room for them.
+                file.SetAttribute("user.a"u8, new byte[2000]);
+                file.SetAttribute("user.b"u8, new byte[2000]);
+                file.SetAttribute("user.c"u8, new byte[60]);
+            }
+            catch (HostException)
+            {
+                Requires.That(false, "this folder's file system has less room for attributes than a volume");
+            }
         }
 
         string image = _folder["disk.img"];
@@ -80,7 +88,7 @@ public sealed class TransferTests : IDisposable
         Assert.Contains("/file", import.Error, StringComparison.Ordinal);
         using CffsVolume volume = CffsVolume.Open(image, new CffsOpenOptions { ReadOnly = true });
         Assert.Equal("contents"u8.ToArray(), volume.ReadAllBytes("/file"));
-        Assert.Single(volume.ListExtendedAttributes("/file"));
+        Assert.Equal(2, volume.ListExtendedAttributes("/file").Count);
     }
 
     private static void Sparse(CffsVolume volume, string path, long first, long second = -1, long third = -1, long length = 0)

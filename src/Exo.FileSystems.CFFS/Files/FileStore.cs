@@ -448,14 +448,16 @@ internal sealed partial class FileStore(VolumeCore core)
     }
 
     /// <summary>Notes a read for the access time, when that is older than the last change: <c>relatime</c>, but for its once a day, which would cost each read a look at a clock.</summary>
-    public void Accessed(Inode inode)
+    /// <param name="inode">What was read, under its lock.</param>
+    /// <param name="movesTime">False: the time stays (<c>noatime</c>); what is read ahead still learns of the use.</param>
+    public void Accessed(Inode inode, bool movesTime = true)
     {
         if (inode.Container is { HasContentsAhead: true } directory)
         {
             ContentsUsed(directory);
         }
 
-        if (!WantsAccessTime(inode.Record))
+        if (!movesTime || !WantsAccessTime(inode.Record))
         {
             return;
         }

@@ -103,10 +103,7 @@ internal sealed partial class NodeDoor
             RequireThere(inode);
             core.Maps.EnsureAsync(inode, IoMode.Sync).Take();
             length = (int)Math.Min(lengthBytes, Math.Max(0, (long)inode.Record.Size - offset));
-            if (isNoted && notesAccess)
-            {
-                core.Files.Accessed(inode);
-            }
+            core.Files.Accessed(inode, isNoted && notesAccess);
 
             if (length == 0)
             {
@@ -248,10 +245,7 @@ internal sealed partial class NodeDoor
             {
                 RequireThere(from);
                 read = core.Files.ReadAsync(from, fromOffset + done, buffer[..Math.Min(buffer.Length, lengthBytes - done)], IoMode.Sync).Take();
-                if (notesAccess)
-                {
-                    core.Files.Accessed(from);
-                }
+                core.Files.Accessed(from, notesAccess);
             }
             finally
             {

@@ -123,10 +123,7 @@ internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = tru
         try
         {
             core.Directories.ListSomeAsync(directory, afterPosition, most, entries, IoMode.Sync).Take();
-            if (notesAccess)
-            {
-                core.Files.Accessed(directory);
-            }
+            core.Files.Accessed(directory, notesAccess);
         }
         finally
         {
