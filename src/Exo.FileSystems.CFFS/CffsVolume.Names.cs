@@ -150,7 +150,10 @@ public sealed partial class CffsVolume
         return RenameCoreAsync(from, to, replace, identity, IoMode.Async);
     }
 
-    /// <summary>Two names, of whatever kind, change places (<c>RENAME_EXCHANGE</c>).</summary>
+    /// <summary>
+    /// Two names, of whatever kind, change places (<c>RENAME_EXCHANGE</c>), atomically: whoever looks, and every crash, sees both before or both after. Two names of one file stay as they are. Between sectors of
+    /// the disk it costs one commit.
+    /// </summary>
     /// <param name="first">A name.</param>
     /// <param name="second">Another one, of the same directory or elsewhere.</param>
     /// <param name="identity">Who asks; null is the superuser.</param>
