@@ -48,6 +48,18 @@ public sealed record CheetahServerOptions
     /// </summary>
     public ContentCodings Precompressed { get; init; }
 
+    /// <summary>Header fields of documents by their paths, such as Cache-Control; of several of one name the first that fits. At most 4 KiB for one document; what is beyond is left out. Custom handlers set their own. Default none.</summary>
+    public IReadOnlyList<DocumentField> DocumentFields { get; init; } = [];
+
+    /// <summary>Media types by file name extension, like "wasm", in front of those that the server knows; a source that gives a type itself is believed. Default none.</summary>
+    public IReadOnlyDictionary<string, string> MediaTypes { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>
+    /// Documents that are sent as the pages of errors: for 404, 500 and 503 of documents the path of one, like "/404.html". The status stays, and the page has no fields of its own but its type; where it cannot be had the server's small page is sent.
+    /// Default none.
+    /// </summary>
+    public IReadOnlyDictionary<int, string> ErrorPages { get; init; } = new Dictionary<int, string>();
+
     /// <summary>Longest request line, 64..32768 bytes; longer ones get 414. Default 8192.</summary>
     public int RequestLineBytesMax { get; init; } = 8192;
 
@@ -142,6 +154,24 @@ public sealed record CheetahServerOptions
         if (Device is not null && !Network!.Addresses.Any(own => ListenPoint.From(EndPoint).Covers(own.Address)))
         {
             throw new ArgumentException("On a raw device the server listens on an address of Network, or on all (IPAddress.IPv6Any) or all of IPv4 (IPAddress.Any).", nameof(EndPoint));
+        }
+
+        ArgumentNullException.ThrowIfNull(DocumentFields);
+        ArgumentNullException.ThrowIfNull(MediaTypes);
+        ArgumentNullException.ThrowIfNull(ErrorPages);
+        _ = new DocumentHeads(DocumentFields, MediaTypes);
+        foreach ((int status, string page) in ErrorPages)
+        {
+            if (status is not (404 or 500 or 503))
+            {
+                throw new ArgumentException($"A document can be the page of 404, 500 and 503, not of {status}.", nameof(ErrorPages));
+            }
+
+            CheetahHandlers.CheckPath(page, nameof(ErrorPages));
+            if (page.EndsWith('/') || page.Contains('*', StringComparison.Ordinal))
+            {
+                throw new ArgumentException($"'{page}' is no path of a document like /404.html.", nameof(ErrorPages));
+            }
         }
 
         if (StatusPath is not null)

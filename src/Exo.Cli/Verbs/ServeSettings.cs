@@ -44,6 +44,10 @@ internal sealed class ServeSettings
         Time("--document-timeout", "How long reading a document may take; then 503", Server.DocumentTimeout, Where.Anywhere, nameof(Server.DocumentTimeout), (said, value) => said with { Server = said.Server with { DocumentTimeout = value } }),
         Time("--send-timeout", "How often the pace of a slow client is judged", Server.SendTimeout, Where.Anywhere, nameof(Server.SendTimeout), (said, value) => said with { Server = said.Server with { SendTimeout = value } }),
         Number("--min-send-rate", "Bytes per second that a client must take, or it is cut off", Server.SendBytesPerSecondMin, Where.Anywhere, nameof(Server.SendBytesPerSecondMin), (said, value) => said with { Server = said.Server with { SendBytesPerSecondMin = value } }),
+        Several("--cache-control", "Cache-Control of documents by path: '/assets/*=max-age=3600', or a value alone for all; of several that fit the first counts", "PATTERN=VALUE", nameof(Server.DocumentFields), (said, text) => said with { Server = said.Server with { DocumentFields = [.. said.Server.DocumentFields, CacheControl(text)] } }),
+        Several("--header", "Further header field of documents by path: '*=X-Content-Type-Options: nosniff'", "PATTERN=NAME: VALUE", nameof(Server.DocumentFields), (said, text) => said with { Server = said.Server with { DocumentFields = [.. said.Server.DocumentFields, Header(text)] } }),
+        Several("--media-type", "Media type of an extension: 'wasm=application/wasm'", "EXTENSION=TYPE", nameof(Server.MediaTypes), (said, text) => said with { Server = said.Server with { MediaTypes = With(said.Server.MediaTypes, Split("--media-type", text)) } }),
+        Several("--error-page", "Document that is the page of 404, 500 or 503: '404=/404.html'", "STATUS=PATH", nameof(Server.ErrorPages), (said, text) => said with { Server = said.Server with { ErrorPages = With(said.Server.ErrorPages, ErrorPage(text)) } }),
         Flag("--precompressed", "Answer with FILE.br, FILE.zst or FILE.gz where FILE is asked for by one who accepts that", Where.Anywhere, said => said with { Server = said.Server with { Precompressed = ContentCodings.All } }),
         Time("--drain-time", "How long responses under way may take when the server is told to stop", Drain, Where.Anywhere, nameof(ServePlan.DrainTimeout), (said, value) => said with { DrainTimeout = value }),
 
@@ -154,6 +158,11 @@ internal sealed class ServeSettings
         {
             throw new UsageException($"--receive-window: with --status at least {ByteSize.Format(options.RequestHeadBytesMax + options.HandlerBodyBytesMax)}");
         }
+        catch (ArgumentException failure) when (failure.ParamName is nameof(options.DocumentFields) or nameof(options.MediaTypes) or nameof(options.ErrorPages))
+        {
+            string[] names = [.. settings.Where(setting => setting.Property == failure.ParamName).Select(setting => setting.Option.Name)];
+            throw new UsageException($"{string.Join(", ", names)}: {failure.Message[..failure.Message.IndexOf(" (Parameter", StringComparison.Ordinal)].TrimEnd('.')}");
+        }
         catch (ArgumentOutOfRangeException failure) when (settings.FirstOrDefault(setting => setting.Property == failure.ParamName) is { } setting)
         {
             throw new UsageException($"{setting.Option.Name}: {failure.Message[..failure.Message.IndexOf(" (Parameter", StringComparison.Ordinal)].ToLowerInvariant().TrimEnd('.')}");
@@ -200,6 +209,38 @@ internal sealed class ServeSettings
         Option<T?> option = new(name) { Description = description, HelpName = choices };
         return new Setting(option, typeof(T).Name, where, (parsed, said) => put(said, parsed.GetValue(option)!.Value));
     }
+
+    private static Setting Several(string name, string description, string form, string property, Func<Draft, string, Draft> put)
+    {
+        Option<string[]> option = new(name) { Description = description + "; may be given several times", HelpName = form };
+        return new Setting(option, property, Where.Anywhere, (parsed, said) => (parsed.GetValue(option) ?? []).Aggregate(said, put));
+    }
+
+    private static DocumentField CacheControl(string text) => text.Length > 0 && text[0] is '/' or '*' && text.Contains('=', StringComparison.Ordinal)
+        ? new DocumentField(text[..text.IndexOf('=', StringComparison.Ordinal)], "Cache-Control", text[(text.IndexOf('=', StringComparison.Ordinal) + 1)..])
+        : new DocumentField("*", "Cache-Control", text);
+
+    private static DocumentField Header(string text)
+    {
+        (string pattern, string line) = Split("--header", text);
+        int colon = line.IndexOf(':', StringComparison.Ordinal);
+        return colon < 0 ? throw new UsageException($"--header: '{text}' is not PATTERN=NAME: VALUE") : new DocumentField(pattern, line[..colon], line[(colon + 1)..].Trim());
+    }
+
+    private static (int Status, string Path) ErrorPage(string text)
+    {
+        (string status, string path) = Split("--error-page", text);
+        return int.TryParse(status, NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? (number, path) : throw new UsageException($"--error-page: '{status}' is no status");
+    }
+
+    private static (string Left, string Right) Split(string option, string text)
+    {
+        int at = text.IndexOf('=', StringComparison.Ordinal);
+        return at > 0 ? (text[..at], text[(at + 1)..]) : throw new UsageException($"{option}: '{text}' has no '='");
+    }
+
+    private static Dictionary<TKey, string> With<TKey>(IReadOnlyDictionary<TKey, string> there, (TKey Key, string Value) more)
+        where TKey : notnull => new(there) { [more.Key] = more.Value };
 
     private static Setting Flag(string name, string description, Where where, Func<Draft, Draft> put)
     {

@@ -12,7 +12,7 @@ namespace Exo.Net.Cheetah;
 /// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing. Symbolic links
 /// are followed beneath <paramref name="root"/> and never out of it: one that begins with <c>/</c> begins there. The root itself may be a symbolic link; it is looked up again for each document
 /// that is not cached, so that pointing it elsewhere publishes another tree at once.
-/// Files of 2 GiB or more are not served.</para>
+/// Files of 2 GiB or more are there and not served: 503.</para>
 /// </summary>
 /// <param name="volume">The volume; it outlives the server.</param>
 /// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
@@ -76,7 +76,7 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
                 stat = file.Stat();
                 if (stat.Kind != CffsKind.File || stat.Size > int.MaxValue)
                 {
-                    return new DocumentLookup(DocumentLookupStatus.NotFound);
+                    return new DocumentLookup(stat.Kind != CffsKind.File ? DocumentLookupStatus.NotFound : DocumentLookupStatus.Unavailable);
                 }
 
                 lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);

@@ -46,8 +46,9 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
     private readonly byte[] entityTag;
     private int holders = 1;
 
-    private Document(FramePool frames, DocumentContent content, Piece[] pieces, string contentType, ContentCoding? coding, DocumentTraits traits)
+    private Document(FramePool frames, DocumentContent content, Piece[] pieces, string contentType, ContentCoding? coding, DocumentTraits traits, DocumentFields fields)
     {
+        Fields = fields;
         this.frames = frames;
         this.pieces = pieces;
         poolAddress = frames.Address(new FrameNumber(0));
@@ -63,8 +64,8 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
             string.Create(CultureInfo.InvariantCulture, $"\"{content.Version:x}-{content.LengthBytes:x}{(coding is null ? "" : "-")}{coding?.Name}\""));
         Span<byte> lastModified = stackalloc byte[HttpDate.LengthBytes];
         HttpDate.Format(LastModifiedUnixSeconds, lastModified);
-        OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag, coding, Varies);
-        NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag, Varies);
+        OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag, coding, Varies, fields.Whole);
+        NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag, Varies, fields.NotModified);
         prefixSums = (traits & DocumentTraits.HasSums) != 0 ? Sum() : null;
         long frameBytes = 0;
         foreach (Piece piece in pieces)
@@ -92,6 +93,9 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
 
     /// <summary>What it is encoded as; null = it is the original.</summary>
     public ContentCoding? Coding { get; }
+
+    /// <summary>Further fields of its heads.</summary>
+    public DocumentFields Fields { get; }
 
     /// <summary>Its address has more than this one representation.</summary>
     public bool Varies { get; }
@@ -148,21 +152,22 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
     /// <param name="path">For its media type.</param>
     /// <param name="content">What the source gave.</param>
     /// <param name="traits">Whether there are variants of it, and whether sums will be needed.</param>
-    internal static Document? TryCreate(FramePool frames, ReadOnlySpan<byte> path, DocumentContent content, DocumentTraits traits = DocumentTraits.HasSums) =>
-        TryCreate(frames, content, content.ContentType ?? MediaTypes.ForPath(path), original: null, coding: null, traits);
+    /// <param name="heads">What its heads say beside; null = nothing.</param>
+    internal static Document? TryCreate(FramePool frames, ReadOnlySpan<byte> path, DocumentContent content, DocumentTraits traits = DocumentTraits.HasSums, DocumentHeads? heads = null) =>
+        TryCreate(frames, content, content.ContentType ?? (heads ?? DocumentHeads.Default).TypeOf(path), original: null, coding: null, traits, (heads ?? DocumentHeads.Default).FieldsOf(path));
 
-    /// <summary>Makes a variant of this document, which <see cref="Adopt"/> takes; otherwise as <see cref="TryCreate(FramePool, ReadOnlySpan{byte}, DocumentContent, DocumentTraits)"/>.</summary>
+    /// <summary>Makes a variant of this document, which <see cref="Adopt"/> takes; otherwise as <see cref="TryCreate(FramePool, ReadOnlySpan{byte}, DocumentContent, DocumentTraits, DocumentHeads?)"/>.</summary>
     internal Document? TryCreateVariant(ContentCoding coding, DocumentContent content) =>
-        TryCreate(frames, content, ContentType, this, coding, DocumentTraits.Varies | (prefixSums is null ? 0 : DocumentTraits.HasSums));
+        TryCreate(frames, content, ContentType, this, coding, DocumentTraits.Varies | (prefixSums is null ? 0 : DocumentTraits.HasSums), Fields);
 
-    private static Document? TryCreate(FramePool frames, DocumentContent content, string contentType, Document? original, ContentCoding? coding, DocumentTraits traits)
+    private static Document? TryCreate(FramePool frames, DocumentContent content, string contentType, Document? original, ContentCoding? coding, DocumentTraits traits, DocumentFields fields)
     {
         DocumentRun[]? copied = [];
         try
         {
             if (content.IsInFrames)
             {
-                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType, coding, traits) { Original = original };
+                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType, coding, traits, fields) { Original = original };
             }
 
             copied = CopyIn(frames, content.Bytes.Span);
@@ -173,7 +178,7 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
             }
 
             content.ForgetBytes();
-            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType, coding, traits) { OwnRuns = copied, Original = original };
+            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType, coding, traits, fields) { OwnRuns = copied, Original = original };
         }
         catch
         {

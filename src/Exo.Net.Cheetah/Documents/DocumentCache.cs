@@ -43,6 +43,7 @@ internal sealed class DocumentCache : IDisposable
     private readonly ContentCoding[] codings;
     private readonly DocumentTraits traits;
     private readonly IEvictionPolicy policy;
+    private readonly DocumentHeads? heads;
     private readonly CancellationToken stopping;
     private readonly ConcurrentDictionary<byte[], Document> map = new(PathComparer.Instance);
     private readonly ConcurrentDictionary<byte[], Document>.AlternateLookup<ReadOnlySpan<byte>> lookup;
@@ -62,10 +63,13 @@ internal sealed class DocumentCache : IDisposable
     private long evictionCount;
     private long copiedBytes;
 
-    public DocumentCache(FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None, DocumentTraits traits = DocumentTraits.HasSums, IEvictionPolicy? policy = null)
+    public DocumentCache(
+        FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None, DocumentTraits traits = DocumentTraits.HasSums,
+        IEvictionPolicy? policy = null, DocumentHeads? heads = null)
     {
         this.policy = policy ?? new ClockEviction();
         this.traits = traits;
+        this.heads = heads;
         codings = source.TellsOfVariants ? [.. ContentCoding.All.Where(coding => (precompressed & coding.Flag) != 0)] : [];
         this.frames = frames;
         this.source = source;
@@ -351,7 +355,7 @@ internal sealed class DocumentCache : IDisposable
         try
         {
             DocumentTraits all = traits | (found.IsIncomplete || found.Variants.Count > 0 ? DocumentTraits.Varies : 0);
-            document = content.IsInFrames ? Document.TryCreate(frames, path, content, all) : TryCopyIn(path, content, all);
+            document = content.IsInFrames ? Document.TryCreate(frames, path, content, all, heads) : TryCopyIn(path, content, all);
             if (document is null)
             {
                 return new DocumentResult(DocumentResultStatus.Unavailable);
@@ -405,7 +409,7 @@ internal sealed class DocumentCache : IDisposable
     private Document? TryCopyIn(ReadOnlySpan<byte> path, DocumentContent content, DocumentTraits all)
     {
         TryMakeRoom(content.LengthBytes);
-        Document? document = Document.TryCreate(frames, path, content, all);
+        Document? document = Document.TryCreate(frames, path, content, all, path.IsEmpty ? null : heads);
         Interlocked.Add(ref copiedBytes, document?.LengthBytes ?? 0);
         return document;
     }

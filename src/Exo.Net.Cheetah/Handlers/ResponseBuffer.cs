@@ -144,7 +144,8 @@ internal sealed class ResponseBuffer(int bodyBytesMax) : IBufferWriter<byte>
     }
 
     // What frames the message and keeps the connection (RFC 9112 sections 6 and 9), and what has a place of its own.
-    private static bool IsServers(ReadOnlySpan<byte> name) => name.Length switch
+    /// <summary>A field that the server sets, or that concerns the connection.</summary>
+    internal static bool IsServers(ReadOnlySpan<byte> name) => name.Length switch
     {
         4 => HttpText.Is(name, "date"u8),
         7 => HttpText.Is(name, "upgrade"u8) || HttpText.Is(name, "trailer"u8),

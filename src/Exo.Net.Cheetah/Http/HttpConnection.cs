@@ -29,6 +29,9 @@ internal abstract class HttpConnection
     public bool HasArrived;
     public DocumentResult Arrived;
 
+    /// <summary>What is waited for, or has come, is the page for this status; 0 = it is the document that was asked for.</summary>
+    public int PageStatus;
+
     /// <summary>The lookup being waited for; null when none, so that a late answer is known.</summary>
     public IDocumentWaiter? Ticket;
 

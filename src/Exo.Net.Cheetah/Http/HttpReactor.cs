@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using System.Text;
 using Exo.Net.Cheetah.Logging;
 
 namespace Exo.Net.Cheetah.Http;
@@ -21,6 +22,7 @@ internal abstract partial class HttpReactor
     private readonly RequestLimits limits;
     private readonly byte[] pathRoom;
     private readonly AccessRing? log;
+    private readonly Dictionary<int, byte[]> errorPages;
 
     // Written by the reactor's thread, read by any; torn reads cannot happen on 64-bit machines.
     private long requestCount, refusedCount, hitCount;
@@ -34,6 +36,7 @@ internal abstract partial class HttpReactor
         limits = new RequestLimits(options.RequestLineBytesMax, options.RequestHeadBytesMax, options.FieldCountMax);
         pathRoom = new byte[options.RequestLineBytesMax + IndexName.Length];
         this.log = log?.AddRing();
+        errorPages = options.ErrorPages.ToDictionary(page => page.Key, page => Encoding.UTF8.GetBytes(page.Value));
         Responder = new Responder(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))), usesPrebuiltHeads);
     }
 
@@ -157,7 +160,8 @@ internal abstract partial class HttpReactor
         int status = Responder.StatusByMethodAndBody(head, Options.DiscardedBodyBytesMax);
         if (status == 0)
         {
-            status = TryFind(connection, head, request, out DocumentResult found, ref path);
+            DocumentResult found = default;
+            status = connection.PageStatus != 0 ? connection.PageStatus : TryFind(connection, head, request, out found, ref path);
             switch (status)
             {
                 case StatusWaiting:
@@ -175,6 +179,14 @@ internal abstract partial class HttpReactor
                     outcome = Responder.Document(Responses, head, request, document, closes, saysKeepAlive);
                     break;
                 case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive, out outcome):
+                    break;
+                case 404 or 500 or 503 when errorPages.Count > 0 && errorPages.TryGetValue(status, out byte[]? page):
+                    if (!TryFindPage(connection, status, page, out Document? of))
+                    {
+                        return false;
+                    }
+
+                    outcome = of is null ? Responder.Page(Responses, status, isHead, closes, saysKeepAlive) : Responder.ErrorPage(Responses, status, of, isHead, closes, saysKeepAlive);
                     break;
                 default:
                     outcome = Responder.Page(Responses, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
@@ -209,6 +221,40 @@ internal abstract partial class HttpReactor
                 Responder.NowUnixSeconds, connection.RemoteAddress, outcome, connection.Parser.RequestLine(request, limits),
                 head.Referer.Count > 0, head.Referer.In(request), head.UserAgent.Count > 0, head.UserAgent.In(request));
         }
+    }
+
+    // The document for an error's page, retained, or null where it cannot be had. False when it must be waited for.
+    private bool TryFindPage(HttpConnection connection, int status, byte[] path, out Document? page)
+    {
+        DocumentResult found;
+        if (connection.PageStatus != 0)
+        {
+            found = connection.Arrived;
+            connection.HasArrived = false;
+            connection.Arrived = default;
+            connection.PageStatus = 0;
+        }
+        else if (Cache.TryGet(path, out Document? atHand))
+        {
+            found = new DocumentResult(DocumentResultStatus.Found, atHand);
+        }
+        else
+        {
+            IDocumentWaiter ticket = MakeTicket(connection);
+            connection.Ticket = ticket;
+            if (!Cache.TryLoad(path, ticket, out found))
+            {
+                connection.PageStatus = status;
+                SetDeadline(connection, DeadlineKind.Document, Options.DocumentTimeout);
+                page = null;
+                return false;
+            }
+
+            connection.Ticket = null;
+        }
+
+        page = found.Document;
+        return true;
     }
 
     // The status a target comes to; with 200 a document, retained; with 308 the path of the folder. The path may have been decoded already.

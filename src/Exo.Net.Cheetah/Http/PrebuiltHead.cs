@@ -33,10 +33,10 @@ internal sealed class PrebuiltHead
     public int DateOffset => dateOffset;
 
     /// <summary>Builds the 200 head of a document.</summary>
-    public static PrebuiltHead ForDocument(string contentType, long lengthBytes, ReadOnlySpan<byte> lastModified, ReadOnlySpan<byte> entityTag, ContentCoding? coding, bool varies)
+    public static PrebuiltHead ForDocument(string contentType, long lengthBytes, ReadOnlySpan<byte> lastModified, ReadOnlySpan<byte> entityTag, ContentCoding? coding, bool varies, ReadOnlySpan<byte> fields)
     {
         byte[] type = Encoding.Latin1.GetBytes(contentType);
-        Span<byte> room = new byte[384 + type.Length];
+        Span<byte> room = new byte[384 + type.Length + fields.Length];
         var head = new ResponseHead(room);
         head.Status(200);
         head.Field("Content-Type: "u8, type);
@@ -45,19 +45,21 @@ internal sealed class PrebuiltHead
         head.Field("ETag: "u8, entityTag);
         head.Field("Accept-Ranges: "u8, "bytes"u8);
         head.Representation(coding, varies);
+        head.Raw(fields);
         head.End();
         return new PrebuiltHead(room[..head.LengthBytes].ToArray(), head.DateOffset, head.LengthBytes);
     }
 
     /// <summary>Builds the 304 head of a document (RFC 9110 section 15.4.5).</summary>
-    public static PrebuiltHead NotModified(ReadOnlySpan<byte> lastModified, ReadOnlySpan<byte> entityTag, bool varies)
+    public static PrebuiltHead NotModified(ReadOnlySpan<byte> lastModified, ReadOnlySpan<byte> entityTag, bool varies, ReadOnlySpan<byte> fields)
     {
-        Span<byte> room = stackalloc byte[256];
+        Span<byte> room = new byte[256 + fields.Length];
         var head = new ResponseHead(room);
         head.Status(304);
         head.Field("Last-Modified: "u8, lastModified);
         head.Field("ETag: "u8, entityTag);
         head.Representation(coding: null, varies);
+        head.Raw(fields);
         head.End();
         return new PrebuiltHead(room[..head.LengthBytes].ToArray(), head.DateOffset, head.LengthBytes);
     }

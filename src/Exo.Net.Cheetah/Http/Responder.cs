@@ -197,6 +197,33 @@ internal sealed class Responder
         return lengthBytes;
     }
 
+    /// <summary>A document as the page of an error: without what would let it be taken for the document that was asked for. The caller's hold on it passes on.</summary>
+    public ResponseOutcome ErrorPage(ResponseQueue queue, int status, Document page, bool isHead, bool closes, bool saysKeepAlive)
+    {
+        long lengthBytes = page.LengthBytes;
+        var response = new ResponseHead(queue.Room);
+        response.Status(status);
+        response.Raw("Content-Type: "u8);
+        Ascii(ref response, page.ContentType);
+        response.Raw("\r\n"u8);
+        response.Field("Content-Length: "u8, lengthBytes);
+        if (status == 503)
+        {
+            response.Field("Retry-After: "u8, 1);
+        }
+
+        int headBytes = Finish(ref response, queue.Room, closes, saysKeepAlive);
+        if (isHead || lengthBytes == 0)
+        {
+            queue.Add(headBytes);
+            page.Release();
+            return new ResponseOutcome(status, 0);
+        }
+
+        queue.Add(headBytes, page, 0, lengthBytes);
+        return new ResponseOutcome(status, lengthBytes);
+    }
+
     private void Unsatisfiable(ResponseQueue queue, Document document, bool closes, bool saysKeepAlive)
     {
         var response = new ResponseHead(queue.Room);
@@ -218,6 +245,7 @@ internal sealed class Responder
         Validators(ref response, document);
         response.Field("Accept-Ranges: "u8, "bytes"u8);
         response.Representation(document.Coding, document.Varies);
+        response.Raw(document.Fields.Whole);
         return Finish(ref response, queue.Room, closes, saysKeepAlive);
     }
 
@@ -232,6 +260,7 @@ internal sealed class Responder
         response.Field("Content-Length: "u8, range.LengthBytes);
         Validators(ref response, document);
         response.Representation(document.Coding, document.Varies);
+        response.Raw(document.Fields.Whole);
         int headBytes = Finish(ref response, queue.Room, closes, saysKeepAlive);
         queue.Add(headBytes, document, range.OffsetBytes, range.LengthBytes);
         return new ResponseOutcome(206, range.LengthBytes);
@@ -254,6 +283,7 @@ internal sealed class Responder
         response.Field("Content-Length: "u8, totalBytes);
         Validators(ref response, document);
         response.Representation(coding: null, document.Varies);   // it is the parts that are encoded, and they say so
+        response.Raw(document.Fields.Whole);
         queue.Add(Finish(ref response, queue.Room, closes, saysKeepAlive));
         for (int i = 0; i < ranges.Length; i++)
         {

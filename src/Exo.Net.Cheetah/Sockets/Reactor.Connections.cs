@@ -347,6 +347,7 @@ internal sealed unsafe partial class Reactor
         connection.Arrived.Document?.Release();
         connection.Arrived = default;
         connection.HasArrived = false;
+        connection.PageStatus = 0;
         if (connection.Stored is { } stored)
         {
             Return(stored);

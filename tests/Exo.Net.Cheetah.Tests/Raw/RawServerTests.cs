@@ -24,15 +24,15 @@ public class RawServerTests
         private readonly SimulatedNetworkDevice inner;
         private readonly bool hasHandlers;
 
-        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None, long cacheBytes = 0, Func<IEvictionPolicy>? policy = null, int connectionsMax = 65_536, Func<MemoryDocumentSource, IDocumentSource>? wrap = null)
+        public Site(SimulatedDeviceOptions? device = null, Ablations without = Ablations.None, CheetahHandlers? handlers = null, AccessLogOptions? accessLog = null, string? statusPath = null, string? deviceName = null, ContentCodings precompressed = ContentCodings.None, long cacheBytes = 0, Func<IEvictionPolicy>? policy = null, int connectionsMax = 65_536, Func<MemoryDocumentSource, IDocumentSource>? wrap = null, Func<CheetahServerOptions, CheetahServerOptions>? change = null)
         {
             hasHandlers = handlers is not null || statusPath is not null || wrap is not null;
             Frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64 << 20 });
             Documents = new MemoryDocumentSource(Frames);
             (wire, SimulatedNetworkDevice client, inner) = SimulatedWire.CreatePair(Frames, Frames, device, Time);
             Device = new WatchedDevice(inner, deviceName);
-            Server = new CheetahServer(
-                new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24", "fd00::2/64") with { Without = without }, ConnectionsMax = connectionsMax, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed, CacheBytes = cacheBytes, EvictionPolicy = policy ?? new CheetahServerOptions().EvictionPolicy }, wrap?.Invoke(Documents) ?? Documents, Frames);
+            var options = new CheetahServerOptions { Device = Device, Network = Network("10.0.0.2/24", "fd00::2/64") with { Without = without }, ConnectionsMax = connectionsMax, EndPoint = new IPEndPoint(IPAddress.IPv6Any, 80), Time = Time, Handlers = handlers ?? new(), AccessLog = accessLog, StatusPath = statusPath, StatusIsPublic = statusPath is not null, Precompressed = precompressed, CacheBytes = cacheBytes, EvictionPolicy = policy ?? new CheetahServerOptions().EvictionPolicy };
+            Server = new CheetahServer(change?.Invoke(options) ?? options, wrap?.Invoke(Documents) ?? Documents, Frames);
             Reactor = Server.StartRaw(Device);
             Client = new NetworkStack(client, Network("10.0.0.1/24", "fd00::1/64"));
         }

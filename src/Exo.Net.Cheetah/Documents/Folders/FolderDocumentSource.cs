@@ -133,7 +133,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
             runs = stat.LengthBytes <= int.MaxValue ? Document.Allocate(frames, stat.LengthBytes) : [];
             if (runs is null || stat.LengthBytes > int.MaxValue)
             {
-                found = runs is null ? DocumentLookup.OutOfFrames(stat.LengthBytes) : new DocumentLookup(DocumentLookupStatus.NotFound);
+                found = runs is null ? DocumentLookup.OutOfFrames(stat.LengthBytes) : new DocumentLookup(DocumentLookupStatus.Unavailable);
                 return true;
             }
 
