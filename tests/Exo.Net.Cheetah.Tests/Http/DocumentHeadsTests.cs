@@ -109,6 +109,49 @@ public class DocumentHeadsTests
         }
     }
 
+    [Fact]
+    public async Task Who_leaves_while_the_page_is_looked_for_leaves_nothing_to_the_next()
+    {
+        using var frames = Exo.Core.Memory.FramePool.Create(new Exo.Core.Memory.FramePoolOptions { CapacityBytes = 16 << 20 });
+        using var documents = new MemoryDocumentSource(frames);
+        documents.Set("/a", "a"u8);
+        var source = new HeldPage(documents);
+        await using var server = new CheetahServer(TestServer.Options() with { ErrorPages = new Dictionary<int, string> { [404] = "/404.html" } }, source, frames);
+        server.Start();
+        using (var first = new System.Net.Sockets.TcpClient())
+        {
+            await first.ConnectAsync(server.EndPoint, TestContext.Current.CancellationToken);
+            await first.GetStream().WriteAsync("GET /nosuch HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
+            await source.Asked.Task.WaitAsync(TestContext.Current.CancellationToken);
+            first.Client.LingerState = new System.Net.Sockets.LingerOption(true, 0);
+        }
+
+        Assert.True(SpinWait.SpinUntil(() => server.Counters.ConnectionsOpen == 0, TimeSpan.FromMinutes(1)));
+        using var client = new HttpClient();
+        Assert.Equal("a", await client.GetStringAsync($"http://{server.EndPoint}/a", TestContext.Current.CancellationToken));
+        source.Released.SetResult();
+    }
+
+    private sealed class HeldPage(MemoryDocumentSource inner) : IDocumentSource
+    {
+        public TaskCompletionSource Asked { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource Released { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public async ValueTask<DocumentLookup> FindAsync(ReadOnlyMemory<byte> path, CancellationToken cancellationToken)
+        {
+            if (path.Span.SequenceEqual("/404.html"u8))
+            {
+                Asked.TrySetResult();
+                await Released.Task.WaitAsync(cancellationToken);
+            }
+
+            return await inner.FindAsync(path, cancellationToken);
+        }
+
+        public bool IsCurrent(DocumentContent content) => inner.IsCurrent(content);
+    }
+
     [Theory]
     [InlineData("*", "Vary", "x")]
     [InlineData("*", "content-length", "1")]
