@@ -368,9 +368,14 @@ public sealed partial class CffsVolume
                 throw new CffsException(CffsError.Busy, "the root cannot be renamed or replaced");
             }
 
-            await (isExchange
-                ? Core.Names.ExchangeAsync(fromParent, fromName, toParent, toName, identity, io)
-                : Core.Names.RenameAsync(fromParent, fromName, toParent, toName, replace, identity, io)).ConfigureAwait(false);
+            if (isExchange)
+            {
+                await Core.Names.ExchangeAsync(fromParent, fromName, toParent, toName, identity, io).ConfigureAwait(false);
+            }
+            else
+            {
+                await Core.Names.RenameAsync(fromParent, fromName, toParent, toName, replace, identity, io).ConfigureAwait(false);
+            }
         }
         finally
         {

@@ -185,7 +185,7 @@ public sealed class InterfacePortsTests : IDisposable
     }
 
     [Fact]
-    public void Packets_of_two_environments_go_out_and_come_in_by_their_ports()
+    public async Task Packets_of_two_environments_go_out_and_come_in_by_their_ports()
     {
         using SharedInterface shared = new(_device, _filters, _root, s_addresses, areKernels: false);
         shared.Ports.Grant(_root.Credential, 80, 80, _web.Name);
@@ -216,7 +216,7 @@ public sealed class InterfacePortsTests : IDisposable
         Task<NetworkEvents> waits = Task.Run(() => web.Wait(NetworkEvents.Receivable, TimeSpan.FromSeconds(60)));
         Transmit(mail, 80);
         Assert.True(SpinWait.SpinUntil(() => shared.Poll() >= 0 && waits.IsCompleted, TimeSpan.FromSeconds(60)));
-        Assert.Equal(NetworkEvents.Receivable, waits.Result & NetworkEvents.Receivable);
+        Assert.Equal(NetworkEvents.Receivable, await waits & NetworkEvents.Receivable);
 
         // An environment that ends has no part any more, and nobody else's is touched.
         _mail.Dispose();
