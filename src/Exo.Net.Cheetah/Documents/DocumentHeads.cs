@@ -33,12 +33,12 @@ internal sealed class DocumentHeads
             string bare = extension.TrimStart('.');
             if (bare.Length == 0 || bare.AsSpan().ContainsAny('/', '.') || !Ascii.IsValid(bare))
             {
-                throw new ArgumentException($"'{extension}' is no extension like wasm.", nameof(CheetahServerOptions.MediaTypes));
+                throw Wrong($"'{extension}' is no extension like wasm.", nameof(CheetahServerOptions.MediaTypes));
             }
 
             if (!type.Contains('/', StringComparison.Ordinal) || type.Length > 255 || !IsValue(type))
             {
-                throw new ArgumentException($"'{type}' is no media type like text/plain.", nameof(CheetahServerOptions.MediaTypes));
+                throw Wrong($"'{type}' is no media type like text/plain.", nameof(CheetahServerOptions.MediaTypes));
             }
 
             types[bare] = type;
@@ -77,22 +77,24 @@ internal sealed class DocumentHeads
         return whole.Length == 0 ? DocumentFields.None : new DocumentFields(Encoding.ASCII.GetBytes(whole.ToString()), Encoding.ASCII.GetBytes(notModified.ToString()));
     }
 
+    private static ArgumentException Wrong(string what, string option) => new(what, option);
+
     private static byte[][] Parts(DocumentField field)
     {
         if (field.Pattern.Length == 0 || field.Pattern[0] is not ('/' or '*'))
         {
-            throw new ArgumentException($"'{field.Pattern}' is no pattern like /a/* or *.css.", nameof(CheetahServerOptions.DocumentFields));
+            throw Wrong($"'{field.Pattern}' is no pattern like /a/* or *.css.", nameof(CheetahServerOptions.DocumentFields));
         }
 
         byte[] name = Encoding.Latin1.GetBytes(field.Name);
         if (name.Length == 0 || name.AsSpan().ContainsAnyExcept(HttpText.TokenBytes) || ResponseBuffer.IsServers(name) || IsDocuments(field.Name))
         {
-            throw new ArgumentException($"'{field.Name}' is no name of a field, or one that the server sets.", nameof(CheetahServerOptions.DocumentFields));
+            throw Wrong($"'{field.Name}' is no name of a field, or one that the server sets.", nameof(CheetahServerOptions.DocumentFields));
         }
 
         if (!IsValue(field.Value) || field.Name.Length + field.Value.Length + 4 > FieldBytesMax / 4)
         {
-            throw new ArgumentException($"The value of {field.Name} is not printable ASCII, or longer than {FieldBytesMax / 4} bytes with its name.", nameof(CheetahServerOptions.DocumentFields));
+            throw Wrong($"The value of {field.Name} is not printable ASCII, or longer than {FieldBytesMax / 4} bytes with its name.", nameof(CheetahServerOptions.DocumentFields));
         }
 
         return [.. field.Pattern.Split('*').Select(Encoding.UTF8.GetBytes)];
