@@ -51,6 +51,7 @@ public abstract class FloodTests : IDisposable
     {
         stack.Dispose();
         frames.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     private int IpBytes => isV6 ? Ipv6Packet.SizeBytes : Ipv4Packet.SizeBytes;
