@@ -167,7 +167,7 @@ public sealed class PortTests : IDisposable
         return part.Ring.Capacity > 0;
     }
 
-    private static Task Refused(NetworkStack stack, IPEndPoint remote)
+    private static Task<TcpPipeConnection> Refused(NetworkStack stack, IPEndPoint remote)
     {
         Task<TcpPipeConnection> connecting = TcpPipeConnection.ConnectAsync(stack, remote);
         stack.Poll();

@@ -16,7 +16,7 @@ public class NeighborTableTests
     private readonly List<(byte First, MacAddress To)> sent = [];
     private readonly NeighborTable table;
 
-    public NeighborTableTests() => table = new NeighborTable(asked.Add, (packet, to) => sent.Add((packet[0], to)));
+    public NeighborTableTests() => table = new NeighborTable(asked.Add, (packet, to) => sent.Add((packet[0], to)), NeighborTable.OnTheLink);
 
     private static InternetAddress Address(int index) => InternetAddress.FromV4(0x0A00_0000 + (uint)index);
 
