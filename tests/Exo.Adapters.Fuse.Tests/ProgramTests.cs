@@ -36,6 +36,9 @@ public sealed class ProgramTests
           setfattr -n user.colour -v blue tree/deep/f1; setfattr -n user.empty tree/deep/er; setfattr -n user.long -v "$(seq 500)" tree/large
         }
 
+        # Times of long ago, each another: rsync leaves alone what is less than a second from what it should be.
+        age() { find "$1" -depth -exec sh -c 'n=1000000000; for each; do n=$((n + 1)); touch -h -d "@$n.$n" "$each"; done' sh {} +; }
+
         """;
 
     /// <summary>The mount's modes that differ in who keeps what a program has written, and in how the kernel's messages come.</summary>
@@ -128,7 +131,7 @@ public sealed class ProgramTests
         Requires.Program("setfattr");
         using Mounted at = new(new FuseMountOptions().With(mode));
         string differences = at.Shell(Manifest + MakeTree + """
-            extras; manifest tree > "$HOME/wanted"
+            extras; age tree; manifest tree > "$HOME/wanted"
             rsync -aHAX --devices --specials tree/ copy/; rsync -aHAXn --itemize-changes --checksum tree/ copy/; manifest copy | diff "$HOME/wanted" -
             for how in auto never; do cp -a --reflink=$how tree second; manifest second | diff "$HOME/wanted" -; rm -r second; done
             rsync -aHAX tree/ "$HOME/out/"; rsync -aHAXn --itemize-changes --checksum "$HOME/out/" tree/; manifest "$HOME/out" | diff "$HOME/wanted" -
