@@ -34,6 +34,9 @@ internal sealed class CffsImage(XnImage xn, BlockOwners owners, Faults faults, s
     private const uint FeaturePacks = 1;
 
     private readonly HashSet<ulong> _moving = [];
+
+    // Whose names may be another's already while theirs is not there yet.
+    private readonly HashSet<ulong> _exchanging = [];
     private readonly Dictionary<ulong, (uint Address, uint Links, ushort Mode, bool IsSnapshot)> _externals = [];
     private readonly Dictionary<ulong, uint> _links = [];
     private readonly HashSet<ulong> _inodes = [];
@@ -179,6 +182,13 @@ internal sealed class CffsImage(XnImage xn, BlockOwners owners, Faults faults, s
                 if (!WasUnmounted && !sector.IsZero() && IsValid(sector, block, i, MagicIntent, 0) && sector.U64(32) == _epoch)
                 {
                     _moving.Add(sector.U64(0));
+                    if ((sector.U32(28) & 2) != 0)
+                    {
+                        // An exchange: two moves in one intent.
+                        _moving.Add(sector.U64(48));
+                        _exchanging.Add(sector.U64(0));
+                        _exchanging.Add(sector.U64(48));
+                    }
                 }
             }
         }
@@ -458,7 +468,11 @@ internal sealed class CffsImage(XnImage xn, BlockOwners owners, Faults faults, s
                 bool isLater = (int)(record.NameSequence - other.NameSequence) > 0;
                 FoundRecord later = isLater ? record : other;
                 FoundRecord earlier = isLater ? other : record;
-                _replaced.Add((later.NameSequence & 1) == 0 ? later.Inode : earlier.Inode);
+                ulong dead = (later.NameSequence & 1) == 0 ? later.Inode : earlier.Inode;
+                if (!_exchanging.Contains(dead))
+                {
+                    _replaced.Add(dead);
+                }
             }
         }
 

@@ -125,6 +125,15 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         room.Extend(directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd);
         ulong from = 0;
         bool hasProbed = false;
+        PromisedSlots promised = directory.Directory.Promised;
+        if (takenSlots == 0)
+        {
+            lock (core.Metadata)
+            {
+                promised.Clear();
+            }
+        }
+
         while (true)
         {
             if (!room.TryKnown(slots, from, out ulong logical) && (hasProbed || !(hasProbed = room.TryProbe(out logical))))
@@ -147,14 +156,14 @@ internal sealed partial class DirectoryStore(VolumeCore core)
             }
             else if (takenSlots > 0 && block == taken.Block)
             {
-                if (TryFindRunBeside(core.Cache.Bytes(frame), taken.Index, takenSlots, slots, out int beside))
+                if (TryPromise(promised, block, frame, taken.Index, takenSlots, slots, out int beside))
                 {
                     return new SlotPlace(block, frame, beside, (uint)((logical * Slot.PerBlock) + (uint)beside));
                 }
 
                 from = logical + 1;
             }
-            else if (TryFindRun(core.Cache.Bytes(frame), slots, out int index))
+            else if (TryPromise(promised, block, frame, 0, 0, slots, out int index))
             {
                 if (hasProbed)
                 {
@@ -222,6 +231,7 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     /// <summary>Stages a record with its name and inline contents at a place. Under the metadata lock, after <see cref="MetadataEdit.Begin"/>.</summary>
     public void Stage(Inode directory, in SlotPlace place, in Record record, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
     {
+        directory.Directory!.Promised.Remove(place.Block, place.Index);
         Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
         StageInto(sector, place.InSector, record, name, inline);
     }
@@ -261,6 +271,22 @@ internal sealed partial class DirectoryStore(VolumeCore core)
 
         index = 0;
         return false;
+    }
+
+    /// <summary>Finds free slots in a block and promises them to the caller, in one step for those who grow into free slots.</summary>
+    private bool TryPromise(PromisedSlots promised, BlockNumber block, FrameNumber frame, int taken, int takenSlots, int slots, out int index)
+    {
+        lock (core.Metadata)
+        {
+            ReadOnlySpan<byte> bytes = core.Cache.Bytes(frame);
+            if (!(takenSlots == 0 ? TryFindRun(bytes, slots, out index) : TryFindRunBeside(bytes, taken, takenSlots, slots, out index)))
+            {
+                return false;
+            }
+
+            promised.Add(block, index, slots);
+            return true;
+        }
     }
 
     /// <summary>As <see cref="TryFindRun"/>, beside slots that are about to be used.</summary>

@@ -509,6 +509,12 @@ internal sealed partial class FileStore(VolumeCore core)
                 return false;
             }
 
+            if (next.Slots > inode.Record.Slots
+                && inode.Container.Directory is { } names && names.Promised.Overlaps(inode.SlotBlock, inode.SlotIndex + inode.Record.Slots, next.Slots - inode.Record.Slots))
+            {
+                return false;
+            }
+
             for (int i = inode.Record.Slots; i < next.Slots; i++)
             {
                 if (sector[(inSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
