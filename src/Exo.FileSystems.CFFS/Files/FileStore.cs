@@ -666,6 +666,13 @@ internal sealed partial class FileStore(VolumeCore core)
                     triedCommit = true;
                     await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
                 }
+                else if (used == 0 && wanted > 1)
+                {
+                    // The node gets one of these frames: who waited for another with so many in hand would keep everybody else from ever getting as many.
+                    FrameNumber own = frames[--wanted];
+                    core.Cache.Frames.Bytes(own).Clear();
+                    await core.MapEdits.GrowIntoAsync(inode, own, mode).ConfigureAwait(false);
+                }
                 else if (used == 0)
                 {
                     await core.MapEdits.GrowAsync(inode, mode).ConfigureAwait(false);

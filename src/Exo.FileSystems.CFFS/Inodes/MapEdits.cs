@@ -120,11 +120,15 @@ internal sealed partial class MapEdits(VolumeCore core)
     }
 
     /// <summary>Adds a node to the extent tree: the first one, a leaf, or a new root.</summary>
-    public async ValueTask GrowAsync(Inode inode, IoMode mode)
+    public async ValueTask GrowAsync(Inode inode, IoMode mode) => await GrowIntoAsync(inode, await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false), mode).ConfigureAwait(false);
+
+    /// <summary>Adds a node to the extent tree, in a frame of the caller's.</summary>
+    public async ValueTask GrowIntoAsync(Inode inode, FrameNumber frame, IoMode mode)
     {
-        while (!TryGrow(inode, await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false)))
+        while (!TryGrow(inode, frame))
         {
             await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+            frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
         }
     }
 
