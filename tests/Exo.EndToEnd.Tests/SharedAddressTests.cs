@@ -141,8 +141,16 @@ public sealed class SharedAddressTests : IDisposable
         int count = 0;
         do
         {
-            Assert.Equal(IPStatus.Success, ping.Send(server, 5000).Status);
-            count++;
+            try
+            {
+                Assert.Equal(IPStatus.Success, ping.Send(server, 5000).Status);
+                count++;
+            }
+            catch (PingException full) when (full.InnerException is SocketException { SocketErrorCode: SocketError.NoBufferSpaceAvailable })
+            {
+                // The wire's queue is full of the others' packets: this one has not left.
+                Thread.Yield();
+            }
         }
         while (!end.IsCancellationRequested || count < 5);
         return count;
