@@ -41,6 +41,7 @@ Func<IPeerRow>[] rows =
     () => new AgedRow("aged-large", AgedWork.Large),
     () => new BlobRow("blobs-read", BlobWork.Read),
     () => new BlobRow("blobs-lend", BlobWork.Lend),
+    () => new BlobRow("blobs-find", BlobWork.Find),
     () => new BlobRow("blobs-overwrite", BlobWork.Overwrite),
     () => new KeyValueRow("kv-load", KeyValueWork.Load),
     () => new KeyValueRow("kv-read", KeyValueWork.Read),
