@@ -39,7 +39,7 @@ internal sealed class DirectoryState
     /// <summary>Where records fit.</summary>
     public RoomMap Room { get; } = new();
 
-    /// <summary>What of it the holder of the lock is about to use.</summary>
+    /// <summary>What of it the holder of the lock may use.</summary>
     public PromisedSlots Promised { get; } = new();
 
     /// <summary>Slot addresses of records that have lost their name to another and wait for their removal.</summary>

@@ -116,24 +116,14 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     /// <param name="exclude">A block not to use, or block 0.</param>
     /// <param name="mode">The door.</param>
     /// <param name="alsoExclude">Another block not to use, or block 0.</param>
-    /// <param name="taken">A place that somebody is about to use, of <paramref name="takenSlots"/> slots.</param>
-    /// <param name="takenSlots">0 where there is none.</param>
+    /// <param name="isOneMore">The caller has been given a place here already and has not used it yet: this one is beside it.</param>
     public async ValueTask<SlotPlace> MakeRoomAsync(
-        Inode directory, int slots, BlockNumber exclude, IoMode mode, BlockNumber alsoExclude = default, SlotPlace taken = default, int takenSlots = 0)
+        Inode directory, int slots, BlockNumber exclude, IoMode mode, BlockNumber alsoExclude = default, bool isOneMore = false)
     {
         RoomMap room = directory.Directory!.Room;
         room.Extend(directory.Map.Count == 0 ? 0 : directory.Map[directory.Map.Count - 1].LogicalEnd);
         ulong from = 0;
         bool hasProbed = false;
-        PromisedSlots promised = directory.Directory.Promised;
-        if (takenSlots == 0)
-        {
-            lock (core.Metadata)
-            {
-                promised.Clear();
-            }
-        }
-
         while (true)
         {
             if (!room.TryKnown(slots, from, out ulong logical) && (hasProbed || !(hasProbed = room.TryProbe(out logical))))
@@ -154,16 +144,7 @@ internal sealed partial class DirectoryStore(VolumeCore core)
             {
                 from = logical + 1;
             }
-            else if (takenSlots > 0 && block == taken.Block)
-            {
-                if (TryPromise(promised, block, frame, taken.Index, takenSlots, slots, out int beside))
-                {
-                    return new SlotPlace(block, frame, beside, (uint)((logical * Slot.PerBlock) + (uint)beside));
-                }
-
-                from = logical + 1;
-            }
-            else if (TryPromise(promised, block, frame, 0, 0, slots, out int index))
+            else if (TryPromise(directory.Directory.Promised, block, frame, slots, isOneMore, out int index))
             {
                 if (hasProbed)
                 {
@@ -171,6 +152,11 @@ internal sealed partial class DirectoryStore(VolumeCore core)
                 }
 
                 return new SlotPlace(block, frame, index, (uint)((logical * Slot.PerBlock) + (uint)index));
+            }
+            else if (isOneMore)
+            {
+                // The free slots that it seems to have are those of the first place.
+                from = logical + 1;
             }
 
             room.Found(logical, LongestRun(core.Cache.Bytes(frame)));
@@ -231,7 +217,6 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     /// <summary>Stages a record with its name and inline contents at a place. Under the metadata lock, after <see cref="MetadataEdit.Begin"/>.</summary>
     public void Stage(Inode directory, in SlotPlace place, in Record record, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
     {
-        directory.Directory!.Promised.Remove(place.Block, place.Index);
         Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
         StageInto(sector, place.InSector, record, name, inline);
     }
@@ -253,14 +238,16 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         return sector;
     }
 
-    public static bool TryFindRun(ReadOnlySpan<byte> block, int slots, out int index)
+    /// <summary>Finds adjacent free slots in one sector of a block, none of them promised.</summary>
+    public static bool TryFindRun(ReadOnlySpan<byte> block, int slots, out int index, PromisedSlots? promised = null, BlockNumber number = default)
     {
         for (int sector = 0; sector < Sector.PerBlock; sector++)
         {
             int run = 0;
             for (int i = 0; i < Slot.PerSector; i++)
             {
-                run = block[(sector * Sector.SizeBytes) + (i * Slot.SizeBytes)] == (byte)SlotKind.Free ? run + 1 : 0;
+                bool isFree = block[(sector * Sector.SizeBytes) + (i * Slot.SizeBytes)] == (byte)SlotKind.Free && promised?.Overlaps(number, (sector * Slot.PerSector) + i, 1) != true;
+                run = isFree ? run + 1 : 0;
                 if (run == slots)
                 {
                     index = (sector * Slot.PerSector) + i + 1 - slots;
@@ -274,12 +261,16 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     }
 
     /// <summary>Finds free slots in a block and promises them to the caller, in one step for those who grow into free slots.</summary>
-    private bool TryPromise(PromisedSlots promised, BlockNumber block, FrameNumber frame, int taken, int takenSlots, int slots, out int index)
+    private bool TryPromise(PromisedSlots promised, BlockNumber block, FrameNumber frame, int slots, bool isOneMore, out int index)
     {
         lock (core.Metadata)
         {
-            ReadOnlySpan<byte> bytes = core.Cache.Bytes(frame);
-            if (!(takenSlots == 0 ? TryFindRun(bytes, slots, out index) : TryFindRunBeside(bytes, taken, takenSlots, slots, out index)))
+            if (!isOneMore)
+            {
+                promised.Clear();
+            }
+
+            if (!TryFindRun(core.Cache.Bytes(frame), slots, out index, promised, block))
             {
                 return false;
             }
@@ -287,18 +278,6 @@ internal sealed partial class DirectoryStore(VolumeCore core)
             promised.Add(block, index, slots);
             return true;
         }
-    }
-
-    /// <summary>As <see cref="TryFindRun"/>, beside slots that are about to be used.</summary>
-    private static bool TryFindRunBeside(ReadOnlySpan<byte> block, int taken, int takenSlots, int slots, out int index)
-    {
-        byte[] used = block.ToArray();
-        for (int i = taken; i < taken + takenSlots; i++)
-        {
-            used[Slot.OffsetInBlock(i)] = (byte)SlotKind.Continuation;
-        }
-
-        return TryFindRun(used, slots, out index);
     }
 
     private static int LongestRun(ReadOnlySpan<byte> block)

@@ -56,21 +56,9 @@ internal sealed partial class FileStore
 
     private async ValueTask ClearBlocksBehindAsync(Inode inode, long offset, IoMode mode)
     {
-        while (true)
+        while (TryFindMapped(inode, ref offset, out MappedExtent extent))
         {
             ulong logical = (ulong)offset / BlockBytes;
-            if (!inode.Map.TryFind(logical, out MappedExtent extent))
-            {
-                ulong next = inode.Map.NextMapped(logical);
-                if (next == ulong.MaxValue)
-                {
-                    return;
-                }
-
-                offset = (long)next * BlockBytes;
-                continue;
-            }
-
             int within = (int)(offset % BlockBytes);
             if (extent.Kind == TreeEntryKind.Contents)
             {

@@ -217,25 +217,25 @@ internal sealed partial class FileStore
             return;
         }
 
-        while (offset < end)
+        while (TryFindMapped(inode, ref offset, out MappedExtent extent) && offset < end)
         {
             ulong logical = (ulong)offset / BlockBytes;
-            if (!inode.Map.TryFind(logical, out MappedExtent extent))
-            {
-                ulong next = inode.Map.NextMapped(logical);
-                if (next == ulong.MaxValue)
-                {
-                    return;
-                }
-
-                offset = (long)next * BlockBytes;
-                continue;
-            }
-
             int take = (int)Math.Min(BlockBytes - (offset % BlockBytes), end - offset);
             _ = await OverwriteAsync(inode, extent, logical, logical + 1, offset, Zeros.AsMemory(0, take), mode).ConfigureAwait(false);
             offset += take;
         }
+    }
+
+    /// <summary>Goes on to the first offset, from one on, that has a block. False when none follows.</summary>
+    private static bool TryFindMapped(Inode inode, ref long offset, out MappedExtent extent)
+    {
+        ulong logical = inode.Map.NextMapped((ulong)offset / BlockBytes);
+        if (logical != ulong.MaxValue)
+        {
+            offset = Math.Max(offset, (long)logical * BlockBytes);
+        }
+
+        return inode.Map.TryFind(logical, out extent);
     }
 
     private void Changed(Inode inode, ulong size, bool contents)

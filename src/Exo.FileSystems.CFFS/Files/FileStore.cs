@@ -504,23 +504,12 @@ internal sealed partial class FileStore(VolumeCore core)
             core.Edit.Begin();
             Span<byte> sector = core.Edit.Sector(inode.SlotBlock, inode.SlotFrame, inode.SlotIndex >> 2, SectorKind.Slots, inode.Container.Number);
             int inSector = inode.SlotIndex & 3;
-            if (inSector + next.Slots > Slot.PerSector)
+            int more = next.Slots - inode.Record.Slots;
+            bool arePromised = more > 0 && inode.Container.Lock.IsHeld
+                && inode.Container.Directory is { } names && names.Promised.Overlaps(inode.SlotBlock, inode.SlotIndex + inode.Record.Slots, more);
+            if (arePromised || !Slot.AreFree(sector, inSector + inode.Record.Slots, more))
             {
                 return false;
-            }
-
-            if (next.Slots > inode.Record.Slots
-                && inode.Container.Directory is { } names && names.Promised.Overlaps(inode.SlotBlock, inode.SlotIndex + inode.Record.Slots, next.Slots - inode.Record.Slots))
-            {
-                return false;
-            }
-
-            for (int i = inode.Record.Slots; i < next.Slots; i++)
-            {
-                if (sector[(inSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
-                {
-                    return false;
-                }
             }
 
             next.Emit(sector, inSector);

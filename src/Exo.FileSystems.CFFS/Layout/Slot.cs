@@ -83,6 +83,18 @@ internal static class Slot
             : 1 + ((contentBytes - HeadContentBytes + ContinuationContentBytes - 1) / ContinuationContentBytes);
     }
 
+    /// <summary>Whether so many slots of a sector, from one on, are there and free.</summary>
+    public static bool AreFree(ReadOnlySpan<byte> sector, int first, int count)
+    {
+        bool areFree = first + count <= PerSector;
+        for (int i = first; areFree && i < first + count; i++)
+        {
+            areFree = sector[i * SizeBytes] == (byte)SlotKind.Free;
+        }
+
+        return areFree;
+    }
+
     /// <summary>The kind at the start of a slot.</summary>
     public static SlotKind KindOf(ReadOnlySpan<byte> slot) => (SlotKind)slot[Kind];
 

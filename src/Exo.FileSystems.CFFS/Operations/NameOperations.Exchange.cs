@@ -267,17 +267,9 @@ internal sealed partial class NameOperations
     private static bool TryStage(Span<byte> sector, in SlotPlace place, Crossing crossing)
     {
         int slots = crossing.Next.Slots;
-        if (slots == 0 || place.InSector + slots > Slot.PerSector)
+        if (slots == 0 || !Slot.AreFree(sector, place.InSector, slots))
         {
             return false;
-        }
-
-        for (int i = 0; i < slots; i++)
-        {
-            if (sector[(place.InSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
-            {
-                return false;
-            }
         }
 
         DirectoryStore.StageInto(sector, place.InSector, crossing.Next, crossing.NewName.Span, crossing.Inline);
@@ -301,9 +293,8 @@ internal sealed partial class NameOperations
 
         SlotPlace source = one.Source!.Value;
         SlotPlace otherSource = other.Source!.Value;
-        SlotPlace target = await core.Directories.MakeRoomAsync(other.From, one.Next.Slots, source.Block, io, otherSource.Block).ConfigureAwait(false);
-        one.Target = target;
-        other.Target = await core.Directories.MakeRoomAsync(one.From, other.Next.Slots, source.Block, io, otherSource.Block, target, one.Next.Slots).ConfigureAwait(false);
+        one.Target = await core.Directories.MakeRoomAsync(other.From, one.Next.Slots, source.Block, io, otherSource.Block).ConfigureAwait(false);
+        other.Target = await core.Directories.MakeRoomAsync(one.From, other.Next.Slots, source.Block, io, otherSource.Block, isOneMore: one.From == other.From).ConfigureAwait(false);
         await core.Committer.CommitAsync(io).ConfigureAwait(false);
     }
 
@@ -505,7 +496,7 @@ internal sealed partial class NameOperations
         if (directory.Map.TryFind(address / Slot.PerBlock, out _))
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-            if (place.Block != exclude && place.Block != alsoExclude && IsFree(core.Directories.SectorOf(place), place.InSector))
+            if (place.Block != exclude && place.Block != alsoExclude && Slot.AreFree(core.Directories.SectorOf(place), place.InSector, slots))
             {
                 return place;
             }
@@ -514,17 +505,6 @@ internal sealed partial class NameOperations
         }
 
         return await core.Directories.MakeRoomAsync(directory, slots, exclude, io, alsoExclude).ConfigureAwait(false);
-
-        bool IsFree(ReadOnlySpan<byte> sector, int first)
-        {
-            bool isFree = first + slots <= Slot.PerSector;
-            for (int i = first; isFree && i < first + slots; i++)
-            {
-                isFree = sector[i * Slot.SizeBytes] == (byte)SlotKind.Free;
-            }
-
-            return isFree;
-        }
     }
 
     private async ValueTask<Inode> RequireInodeAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io) =>

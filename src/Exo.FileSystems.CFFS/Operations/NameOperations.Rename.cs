@@ -270,21 +270,13 @@ internal sealed partial class NameOperations
     /// <summary>Rewrites a record's name where it is, if its sector has room: one sector, atomic.</summary>
     private bool TryRenameInPlace(Inode directory, SlotPlace place, Inode inode, in Record record, in Record next, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)
     {
-        if (place.InSector + next.Slots > Slot.PerSector)
-        {
-            return false;
-        }
-
         lock (core.Metadata)
         {
             core.Edit.Begin();
             Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
-            for (int i = record.Slots; i < next.Slots; i++)
+            if (!Slot.AreFree(sector, place.InSector + record.Slots, next.Slots - record.Slots))
             {
-                if (sector[(place.InSector + i) * Slot.SizeBytes] != (byte)SlotKind.Free)
-                {
-                    return false;
-                }
+                return false;
             }
 
             sector.Slice(place.InSector * Slot.SizeBytes, record.Slots * Slot.SizeBytes).Clear();
