@@ -161,15 +161,18 @@ internal sealed class ServeSettings
         catch (ArgumentException failure) when (failure.ParamName is nameof(options.DocumentFields) or nameof(options.MediaTypes) or nameof(options.ErrorPages))
         {
             string[] names = [.. settings.Where(setting => setting.Property == failure.ParamName).Select(setting => setting.Option.Name)];
-            throw new UsageException($"{string.Join(", ", names)}: {failure.Message[..failure.Message.IndexOf(" (Parameter", StringComparison.Ordinal)].TrimEnd('.')}");
+            throw new UsageException($"{string.Join(", ", names)}: {Said(failure)}");
         }
         catch (ArgumentOutOfRangeException failure) when (settings.FirstOrDefault(setting => setting.Property == failure.ParamName) is { } setting)
         {
-            throw new UsageException($"{setting.Option.Name}: {failure.Message[..failure.Message.IndexOf(" (Parameter", StringComparison.Ordinal)].ToLowerInvariant().TrimEnd('.')}");
+            throw new UsageException($"{setting.Option.Name}: {Said(failure).ToLowerInvariant()}");
         }
 
         return new ServePlan(options, said.Folder, said.DrainTimeout);
     }
+
+    // Without the parameter's name.
+    private static string Said(ArgumentException failure) => failure.Message[..failure.Message.IndexOf(" (Parameter", StringComparison.Ordinal)].TrimEnd('.');
 
     private static Setting Number(string name, string description, int whenAbsent, Where where, string property, Func<Draft, int, Draft> put)
     {
@@ -216,9 +219,12 @@ internal sealed class ServeSettings
         return new Setting(option, property, Where.Anywhere, (parsed, said) => (parsed.GetValue(option) ?? []).Aggregate(said, put));
     }
 
-    private static DocumentField CacheControl(string text) => text.Length > 0 && text[0] is '/' or '*' && text.Contains('=', StringComparison.Ordinal)
-        ? new DocumentField(text[..text.IndexOf('=', StringComparison.Ordinal)], "Cache-Control", text[(text.IndexOf('=', StringComparison.Ordinal) + 1)..])
-        : new DocumentField("*", "Cache-Control", text);
+    private static DocumentField CacheControl(string text)
+    {
+        bool hasPattern = text.Length > 0 && text[0] is '/' or '*' && text.Contains('=', StringComparison.Ordinal);
+        (string pattern, string value) = hasPattern ? Split("--cache-control", text) : ("*", text);
+        return new DocumentField(pattern, "Cache-Control", value);
+    }
 
     private static DocumentField Header(string text)
     {
