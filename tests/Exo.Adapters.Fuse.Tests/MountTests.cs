@@ -170,9 +170,8 @@ public sealed class MountTests
 
         // Whoever served the mount ends by himself when it has gone; then the image is free.
         ExoResult said = ExoProcess.Exo("cat", folder["disk.img"], "/d/again");
-        for (int attempt = 0; said.ExitCode != 0 && attempt < 100; attempt++)
+        for (int attempt = 0; said.ExitCode != 0 && attempt < 200; attempt++)
         {
-            Thread.Sleep(100);
             said = ExoProcess.Exo("cat", folder["disk.img"], "/d/again");
         }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
 using Exo.Core.Net;
-using Exo.Net.Cheetah.Tests.Kernel;
 using Exo.Tests;
 
 namespace Exo.EndToEnd.Tests;

@@ -43,7 +43,7 @@ public sealed class SharedAddressTests : IDisposable
         if (kind == "xdp")
         {
             // Who takes packets before the kernel closes their checksums is told of none: see docs/CAVEATS.md.
-            TwoNamespaces.In(_hosts.Client, () =>
+            NetworkNamespace.In(_hosts.Client, () =>
             {
                 using NetworkLink link = NetworkLink.Open(TwoNamespaces.ClientLink);
                 link.SetTransmitChecksumOffload(false);
@@ -52,7 +52,7 @@ public sealed class SharedAddressTests : IDisposable
         }
 
         string[] options = handlers ? ["--handlers"] : [];
-        using ExoProcess server = TwoNamespaces.In(_hosts.Server, () =>
+        using ExoProcess server = NetworkNamespace.In(_hosts.Server, () =>
             ExoProcess.Start("exo.dll", ["serve", _folder["site"], "--device", $"{kind}:{TwoNamespaces.ServerLink}", "--listen", $"[::]:{HttpPort}", .. options]));
         server.WaitForLine("http://");
         long resets = _hosts.ResetsOfServer();
@@ -77,14 +77,14 @@ public sealed class SharedAddressTests : IDisposable
 
         // The kernel refuses ports of its own that nobody has, and no program of this host gets ours.
         Assert.Equal(SocketError.ConnectionRefused, ConnectError(TwoNamespaces.ServerAddresses[0], FreePort));
-        Assert.Equal(SocketError.AddressAlreadyInUse, TwoNamespaces.In(_hosts.Server, () => BindError(new IPEndPoint(IPAddress.Any, HttpPort))));
+        Assert.Equal(SocketError.AddressAlreadyInUse, NetworkNamespace.In(_hosts.Server, () => BindError(new IPEndPoint(IPAddress.Any, HttpPort))));
 
         server.Signal("KILL");
         server.Wait();
         foreach (IPAddress address in TwoNamespaces.ServerAddresses)
         {
             Assert.Equal(SocketError.ConnectionRefused, ConnectError(address, HttpPort));
-            Assert.Equal(SocketError.Success, TwoNamespaces.In(_hosts.Server, () => BindError(new IPEndPoint(address, HttpPort))));
+            Assert.Equal(SocketError.Success, NetworkNamespace.In(_hosts.Server, () => BindError(new IPEndPoint(address, HttpPort))));
         }
 
         Assert.True(_hosts.ResetsOfServer() > resets);
@@ -94,18 +94,18 @@ public sealed class SharedAddressTests : IDisposable
     [Fact]
     public void A_port_that_a_program_of_the_host_has_is_refused_in_one_line()
     {
-        using Socket service = TwoNamespaces.In(_hosts.Server, () => Listen(IPAddress.IPv6Any, KernelPort));
-        string line = TwoNamespaces.In(_hosts.Server, () =>
+        using Socket service = NetworkNamespace.In(_hosts.Server, () => Listen(IPAddress.IPv6Any, KernelPort));
+        string line = NetworkNamespace.In(_hosts.Server, () =>
             ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--listen", $"[::]:{KernelPort}").Refused(1));
         Assert.Contains($"port {KernelPort} is taken", line, StringComparison.Ordinal);
 
-        string mixed = TwoNamespaces.In(_hosts.Server, () =>
+        string mixed = NetworkNamespace.In(_hosts.Server, () =>
             ExoProcess.Exo("serve", _folder["site"], "--device", $"packet:{TwoNamespaces.ServerLink}", "--address", $"{TwoNamespaces.ServerAddresses[0]}/24", "--address", "fd78::77/64").Refused(2));
         Assert.Contains("--address", mixed, StringComparison.Ordinal);
     }
 
     private static Task<T> Start<T>(string space, Func<T> action) =>
-        Task.Factory.StartNew(() => TwoNamespaces.In(space, action), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        Task.Factory.StartNew(() => NetworkNamespace.In(space, action), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     // Connections anew and kept, by turns, until told to end.
     private int FetchUntil(IPAddress server, CancellationToken end)
@@ -159,7 +159,7 @@ public sealed class SharedAddressTests : IDisposable
     // A service of the kernel's: takes so many bytes, answers with their hash, and sends so many of its own.
     private async Task Bulk(IPAddress server)
     {
-        using Socket listener = TwoNamespaces.In(_hosts.Server, () => Listen(server, KernelPort));
+        using Socket listener = NetworkNamespace.In(_hosts.Server, () => Listen(server, KernelPort));
         Task<int> service = Task.Run(() =>
         {
             using Socket accepted = listener.Accept();
@@ -193,7 +193,7 @@ public sealed class SharedAddressTests : IDisposable
         return bytes;
     }
 
-    private SocketError ConnectError(IPAddress server, int port) => TwoNamespaces.In(_hosts.Client, () =>
+    private SocketError ConnectError(IPAddress server, int port) => NetworkNamespace.In(_hosts.Client, () =>
     {
         try
         {

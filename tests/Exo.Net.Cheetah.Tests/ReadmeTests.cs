@@ -178,7 +178,7 @@ public class ReadmeTests
         var output = new StringWriter { NewLine = "\n" };
 
         // One thread: what the sample opens, it opens in the namespace.
-        TwoNamespaces.In(network.Server, () =>
+        NetworkNamespace.In(network.Server, () =>
         {
             Sharing(output).GetAwaiter().GetResult();
             return 0;

@@ -4,7 +4,7 @@ using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
-namespace Exo.Net.Cheetah.Tests.Kernel;
+namespace Exo.Tests;
 
 /// <summary>A network namespace of its own, empty but for a loopback interface that is down. Gone when disposed, with all interfaces in it.</summary>
 internal sealed partial class NetworkNamespace : IDisposable
@@ -13,16 +13,21 @@ internal sealed partial class NetworkNamespace : IDisposable
 
     private static int s_number;
 
-    public NetworkNamespace()
+    /// <summary>Makes one.</summary>
+    /// <param name="kind">What it is for: part of its name.</param>
+    public NetworkNamespace(string kind = "tcp")
     {
-        Name = $"exo-tcp-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
+        Name = $"exo-{kind}-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
         Host("ip", "netns", "add", Name);
     }
 
     public string Name { get; }
 
-    /// <summary>Runs something on a thread that lives in the namespace; sockets made there stay there.</summary>
-    public T In<T>(Func<T> action)
+    /// <summary>Runs something on a thread that lives in the namespace; sockets and processes made there stay there.</summary>
+    public T In<T>(Func<T> action) => In(Name, action);
+
+    /// <inheritdoc cref="In{T}(Func{T})"/>
+    public static T In<T>(string name, Func<T> action)
     {
         T result = default!;
         ExceptionDispatchInfo? failure = null;
@@ -30,7 +35,7 @@ internal sealed partial class NetworkNamespace : IDisposable
         {
             try
             {
-                using SafeFileHandle file = File.OpenHandle($"/run/netns/{Name}");
+                using SafeFileHandle file = File.OpenHandle($"/run/netns/{name}");
                 Assert.Equal(0, SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace));
                 result = action();
             }
@@ -53,7 +58,8 @@ internal sealed partial class NetworkNamespace : IDisposable
 
     public void Dispose() => Host("ip", "netns", "del", Name);
 
-    private static byte[] Host(string program, params string[] arguments)
+    /// <summary>Runs a program, which must succeed, in the test's own namespace; its output.</summary>
+    public static byte[] Host(string program, params string[] arguments)
     {
         using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         using var output = new MemoryStream();

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Runtime.ExceptionServices;
-using System.Runtime.InteropServices;
-using Microsoft.Win32.SafeHandles;
+using System.Text;
 
 namespace Exo.Tests;
 
 /// <summary>Two network namespaces with a veth pair between them; the kernel has addresses of both families on each side. Gone when disposed.</summary>
-internal sealed partial class TwoNamespaces : IDisposable
+internal sealed class TwoNamespaces : IDisposable
 {
     public const string ServerLink = "eth0", ClientLink = "eth0";
 
     public static readonly IPAddress[] ServerAddresses = [IPAddress.Parse("10.78.0.1"), IPAddress.Parse("fd78::1")];
-
-    private const int NewNetworkNamespace = 0x40000000;
 
     private static int s_number;
 
@@ -60,30 +55,6 @@ internal sealed partial class TwoNamespaces : IDisposable
         return long.Parse(tcp[1][Array.IndexOf(tcp[0], "OutRsts")], CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Runs something on a thread that lives in a namespace; sockets and processes made there stay there.</summary>
-    public static T In<T>(string space, Func<T> action)
-    {
-        T result = default!;
-        ExceptionDispatchInfo? failure = null;
-        Thread thread = new(() =>
-        {
-            try
-            {
-                using SafeFileHandle file = File.OpenHandle($"/run/netns/{space}");
-                Assert.Equal(0, SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace));
-                result = action();
-            }
-            catch (Exception e)
-            {
-                failure = ExceptionDispatchInfo.Capture(e);
-            }
-        });
-        thread.Start();
-        thread.Join();
-        failure?.Throw();
-        return result;
-    }
-
     public void Dispose()
     {
         foreach (string space in (string[])[Server, Client])
@@ -97,16 +68,5 @@ internal sealed partial class TwoNamespaces : IDisposable
 
     private static string Ip(params string[] arguments) => Run("ip", arguments);
 
-    private static string Run(string program, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)}: {error.Result}");
-        return output;
-    }
-
-    [LibraryImport("libc", EntryPoint = "setns", SetLastError = true)]
-    private static partial int SetNamespace(int descriptor, int kind);
+    private static string Run(string program, params string[] arguments) => Encoding.UTF8.GetString(NetworkNamespace.Host(program, arguments));
 }

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.ExceptionServices;
-using Exo.Core.Linux;
+using System.Text;
 using Exo.Tests;
-using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Core.Tests.Net;
 
 /// <summary>
 /// Two network namespaces with a veth pair between them, <see cref="LinkA"/> in one and <see cref="LinkB"/> in the other, both up and with nothing of the kernel's own on them. Gone when disposed.
 /// </summary>
-public sealed unsafe class TestNetwork : IDisposable
+public sealed class TestNetwork : IDisposable
 {
     public const string LinkA = "exo-a";
     public const string LinkB = "exo-b";
@@ -74,38 +71,10 @@ public sealed unsafe class TestNetwork : IDisposable
     /// <summary>Runs the tc program for a namespace.</summary>
     public static string Tc(string space, params string[] arguments) => Run("tc", ["-n", space, .. arguments]);
 
-    private static string Run(string program, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
-        string output = process.StandardOutput.ReadToEnd();
-        string error = process.StandardError.ReadToEnd();
-        process.WaitForExit();
-        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{program} {string.Join(' ', arguments)}: {error}");
-    }
+    private static string Run(string program, params string[] arguments) => Encoding.UTF8.GetString(NetworkNamespace.Host(program, arguments));
 
     /// <summary>Runs something on a thread that lives in a namespace; sockets made there stay there.</summary>
-    public static T In<T>(string space, Func<T> action)
-    {
-        T result = default!;
-        ExceptionDispatchInfo? failure = null;
-        Thread thread = new(() =>
-        {
-            try
-            {
-                using SafeFileHandle file = File.OpenHandle($"/run/netns/{space}");
-                Assert.True(Libc.SetNamespace((int)file.DangerousGetHandle(), PacketAbi.CLONE_NEWNET) == 0, Errno.Describe(Errno.Last));
-                result = action();
-            }
-            catch (Exception e)
-            {
-                failure = ExceptionDispatchInfo.Capture(e);
-            }
-        });
-        thread.Start();
-        thread.Join();
-        failure?.Throw();
-        return result;
-    }
+    public static T In<T>(string space, Func<T> action) => NetworkNamespace.In(space, action);
 
     public T InA<T>(Func<T> action) => In(NamespaceA, action);
 

@@ -107,7 +107,7 @@ public sealed class PortTests : IDisposable
     [Fact]
     public async Task Connections_begin_at_ports_that_are_granted_and_give_them_back()
     {
-        using Socket service = TwoNamespaces.In(network.Client, () => Listen(7));
+        using Socket service = NetworkNamespace.In(network.Client, () => Listen(7));
         Task echo = Task.Run(() =>
         {
             using Socket accepted = service.Accept();
@@ -249,7 +249,7 @@ public sealed class PortTests : IDisposable
         return socket;
     }
 
-    private T InServer<T>(Func<T> action) => TwoNamespaces.In(network.Server, action);
+    private T InServer<T>(Func<T> action) => NetworkNamespace.In(network.Server, action);
 
-    private T InClient<T>(Func<T> action) => TwoNamespaces.In(network.Client, action);
+    private T InClient<T>(Func<T> action) => NetworkNamespace.In(network.Client, action);
 }

@@ -2,17 +2,14 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using Exo.Tests;
-using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Samples.Tests.Exos;
 
 /// <summary>Sockets of ExOS on a TAP interface: the kernel of a namespace of its own, and curl in it, are the other machine.</summary>
-public sealed partial class TapNetworkTests : IDisposable
+public sealed class TapNetworkTests : IDisposable
 {
-    private const int NewNetworkNamespace = 0x40000000;
-    private readonly string _space = $"exo-exos-{Environment.ProcessId}";
+    private readonly NetworkNamespace _space;
     private readonly string _image = Path.Combine(Path.GetTempPath(), $"exo-exos-{Guid.NewGuid():N}.img");
 
     public TapNetworkTests()
@@ -21,15 +18,15 @@ public sealed partial class TapNetworkTests : IDisposable
         Requires.Program("ip");
         Requires.Program("curl");
         Requires.File("/dev/net/tun");
-        Ip("netns", "add", _space);
-        Ip("-n", _space, "tuntap", "add", "exos0", "mode", "tap", "vnet_hdr");
-        Ip("-n", _space, "addr", "add", "10.79.0.1/24", "dev", "exos0");
-        Ip("-n", _space, "link", "set", "exos0", "up");
+        _space = new NetworkNamespace("exos");
+        _space.Ip("tuntap add exos0 mode tap vnet_hdr");
+        _space.Ip("addr add 10.79.0.1/24 dev exos0");
+        _space.Ip("link set exos0 up");
     }
 
     public void Dispose()
     {
-        Ip("netns", "del", _space);
+        _space.Dispose();
         File.Delete(_image);
     }
 
@@ -53,7 +50,7 @@ public sealed partial class TapNetworkTests : IDisposable
     public async Task A_script_talks_to_the_kernels_tcp()
     {
         CancellationToken stop = TestContext.Current.CancellationToken;
-        using Socket listener = InNamespace(() =>
+        using Socket listener = _space.In(() =>
         {
             Socket made = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             made.Bind(new IPEndPoint(IPAddress.Any, 7));
@@ -87,34 +84,9 @@ public sealed partial class TapNetworkTests : IDisposable
         Assert.Single(refused.Error.TrimEnd().Split('\n'));
     }
 
-    private static void Ip(params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { RedirectStandardError = true })!;
-        string error = process.StandardError.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, $"ip {string.Join(' ', arguments)}: {error}");
-    }
-
     private Process Exos(string script) =>
         InSpace("dotnet", "exec", Path.Combine(AppContext.BaseDirectory, "exos.dll"), _image, "--size", "16M", "--network", "tap:exos0", "--address", "10.79.0.2/24", "-c", script);
 
     private Process InSpace(params string[] command) =>
-        Process.Start(new ProcessStartInfo("ip", ["netns", "exec", _space, .. command]) { RedirectStandardOutput = true, RedirectStandardError = command[0] == "curl", RedirectStandardInput = false })!;
-
-    /// <summary>Runs something on a thread that lives in the namespace; sockets made there stay there.</summary>
-    private T InNamespace<T>(Func<T> action)
-    {
-        Task<T> result = null!;
-        Thread thread = new(() =>
-        {
-            using SafeFileHandle file = File.OpenHandle($"/run/netns/{_space}");
-            result = SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace) == 0 ? Task.FromResult(action()) : Task.FromException<T>(new IOException("setns"));
-        });
-        thread.Start();
-        thread.Join();
-        return result.GetAwaiter().GetResult();
-    }
-
-    [LibraryImport("libc", EntryPoint = "setns", SetLastError = true)]
-    private static partial int SetNamespace(int descriptor, int kind);
+        Process.Start(new ProcessStartInfo("ip", ["netns", "exec", _space.Name, .. command]) { RedirectStandardOutput = true, RedirectStandardError = command[0] == "curl", RedirectStandardInput = false })!;
 }
