@@ -35,8 +35,7 @@ internal sealed partial class NetworkNamespace : IDisposable
         {
             try
             {
-                using SafeFileHandle file = File.OpenHandle($"/run/netns/{name}");
-                Assert.Equal(0, SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace));
+                Enter(name);
                 result = action();
             }
             catch (Exception e)
@@ -48,6 +47,13 @@ internal sealed partial class NetworkNamespace : IDisposable
         thread.Join();
         failure?.Throw();
         return result;
+    }
+
+    /// <summary>Moves the calling thread into a namespace, for good.</summary>
+    public static void Enter(string name)
+    {
+        using SafeFileHandle file = File.OpenHandle($"/run/netns/{name}");
+        Assert.Equal(0, SetNamespace((int)file.DangerousGetHandle(), NewNetworkNamespace));
     }
 
     /// <summary>Runs a program in the namespace; its output.</summary>

@@ -6,6 +6,7 @@ using System.Runtime.CompilerServices;
 using Exo.Core.DownloadedCode;
 using Exo.Core.Memory;
 using Exo.Core.Net;
+using Exo.Tests;
 
 namespace Exo.Core.Tests.Net;
 
@@ -80,7 +81,7 @@ public sealed class PacketHandlerTests : IDisposable
     }
 
     [Fact]
-    public void Killed_the_process_leaves_the_interface_as_it_was()
+    public async Task Killed_the_process_leaves_the_interface_as_it_was()
     {
         using Process child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!)
         {
@@ -88,13 +89,13 @@ public sealed class PacketHandlerTests : IDisposable
         })!;
         try
         {
-            Assert.Equal("ready", child.StandardOutput.ReadLine());
+            Assert.Equal("ready", await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(60)));
             using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), other = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Other)), handled = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Handled));
             sender.SendTo("swallowed"u8, handled.LocalEndPoint!);
             Assert.True(Hears(sender, other, "hello"));
             Assert.Equal(0, handled.Available);
             child.Kill();
-            child.WaitForExit();
+            await child.WaitForExitAsync();
             Assert.True(Hears(sender, handled, "hello"));
         }
         finally
@@ -131,8 +132,10 @@ public sealed class PacketHandlerTests : IDisposable
             return;
         }
 
+        // On this thread: another would wait for the end of this initializer.
+        NetworkNamespace.Enter(space);
         FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
-        PacketSocketDevice device = TestNetwork.In(space, () => PacketSocketDevice.Open(TestNetwork.LinkA, frames, new PacketSocketOptions { TakesHandlers = true }));
+        PacketSocketDevice device = PacketSocketDevice.Open(TestNetwork.LinkA, frames, new PacketSocketOptions { TakesHandlers = true });
         device.SetHandler(Swallowing(Handled));
         Console.WriteLine("ready");
         Thread.Sleep(Timeout.Infinite);

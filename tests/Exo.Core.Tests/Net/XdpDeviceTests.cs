@@ -7,6 +7,7 @@ using Exo.Core.Environments;
 using Exo.Core.Memory;
 using Exo.Core.Net;
 using Exo.Core.PacketFilters;
+using Exo.Tests;
 
 namespace Exo.Core.Tests.Net;
 
@@ -116,7 +117,7 @@ public sealed class XdpDeviceTests : IDisposable
     }
 
     [Fact]
-    public void Killed_the_process_leaves_the_interface_as_it_was()
+    public async Task Killed_the_process_leaves_the_interface_as_it_was()
     {
         Assert.DoesNotContain("xdp", Link());
         using Process child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!)
@@ -125,12 +126,12 @@ public sealed class XdpDeviceTests : IDisposable
         })!;
         try
         {
-            Assert.Equal("ready", child.StandardOutput.ReadLine());
+            Assert.Equal("ready", await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(60)));
             Assert.Contains("xdp", Link());
             using Socket sender = _network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)), echo = _network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Echo));
             Assert.True(KernelHears(sender, echo));
             child.Kill();
-            child.WaitForExit();
+            await child.WaitForExitAsync();
             long start = Stopwatch.GetTimestamp();
             while (Link().Contains("xdp", StringComparison.Ordinal))
             {
@@ -175,12 +176,14 @@ public sealed class XdpDeviceTests : IDisposable
             return;
         }
 
+        // On this thread: another would wait for the end of this initializer.
+        NetworkNamespace.Enter(space);
         FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
         ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
         PacketFilterTree filters = new(frames.Authority);
         filters.TryInsert(root, ProtocolFilters.EtherType(0x88b5), out _);
-        XdpDevice device = TestNetwork.In(space, () => XdpDevice.Open(
-            TestNetwork.LinkA, frames, new XdpOptions { Mode = XdpMode.Driver, Filters = filters, ReceiveRingEntries = 64, ReceiveFrameCount = 64 }));
+        XdpDevice device = XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { Mode = XdpMode.Driver, Filters = filters, ReceiveRingEntries = 64, ReceiveFrameCount = 64 });
         Console.WriteLine("ready");
         Thread.Sleep(Timeout.Infinite);
         GC.KeepAlive(device);

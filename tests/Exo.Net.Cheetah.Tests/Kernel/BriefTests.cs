@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Exo.Net.Cheetah.Tests.Sockets;
@@ -42,10 +43,7 @@ public class BriefTests
         site.Server.Start();
         for (int i = 0; i < 200; i++)
         {
-            using Socket socket = site.Network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000 });
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-            socket.Bind(new IPEndPoint(IPAddress.Parse("10.9.0.1"), 5555));
-            socket.Connect(IPAddress.Parse("10.9.0.2"), 80);
+            using Socket socket = ConnectFromOnePort(site);
             socket.Send("GET /a HTTP/1.0\r\n\r\n"u8);
             byte[] room = new byte[4096];
             int filled = 0;
@@ -59,6 +57,27 @@ public class BriefTests
 
         Assert.InRange(site.Answered.Connections, 150, 198);
         Assert.Equal(0, site.Server.Raw!.Stack.Tcp.Counters.ResetsSent);
+    }
+
+    // The client's kernel refuses the port as long as its last connection awaits the acknowledgment of its end.
+    private static Socket ConnectFromOnePort(AnsweringServer site)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            Socket socket = site.Network.In(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000 });
+            try
+            {
+                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+                socket.Bind(new IPEndPoint(IPAddress.Parse("10.9.0.1"), 5555));
+                socket.Connect(IPAddress.Parse("10.9.0.2"), 80);
+                return socket;
+            }
+            catch (SocketException refused) when (refused.SocketErrorCode == SocketError.AddressNotAvailable && Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20))
+            {
+                socket.Dispose();
+            }
+        }
     }
 
     [Fact]
