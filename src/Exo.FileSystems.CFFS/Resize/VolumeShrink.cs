@@ -24,21 +24,29 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
     /// <exception cref="CffsException">NoSpace: it does not fit, in all or in the runs that are free; Busy: something that cannot move lies beyond.</exception>
     public async ValueTask RunAsync(IoMode mode)
     {
+        // What was removed a moment ago is room for what must move.
+        await SettleAsync(mode).ConfigureAwait(false);
         RequireFits();
         for (int pass = 0; ; pass++)
         {
             ulong before = _moved;
             await VisitAllAsync(mode).ConfigureAwait(false);
-            for (int i = 0; i < PassesMax && (i == 0 || core.Disk.WillFreeBlocks > 0 || core.Committer.ActionsWaiting > 0); i++)
-            {
-                await core.Committer.SyncAsync(mode).ConfigureAwait(false);
-            }
+            await SettleAsync(mode).ConfigureAwait(false);
 
             // What was opened, renamed or written meanwhile may have escaped a pass; what got new blocks has them before the limit.
             if (_moved == before || pass == PassesMax)
             {
                 return;
             }
+        }
+    }
+
+    /// <summary>What has been given up becomes free.</summary>
+    private async ValueTask SettleAsync(IoMode mode)
+    {
+        for (int i = 0; i < PassesMax && (i == 0 || core.Disk.WillFreeBlocks > 0 || core.Committer.ActionsWaiting > 0); i++)
+        {
+            await core.Committer.SyncAsync(mode).ConfigureAwait(false);
         }
     }
 
@@ -254,7 +262,12 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
             uint moved = await core.Moves.MoveTailAsync(inode, extent, place, mode).ConfigureAwait(false);
             if (moved == 0)
             {
-                await MoveWholeAsync(inode, extent, mode).ConfigureAwait(false);
+                // The record may have got a tree just now, and the tree's first block may lie in the place: then another one is looked for.
+                if (inode.Map.TryFind(extent.Logical, out extent) && IsFree(place))
+                {
+                    await MoveWholeAsync(inode, extent, mode).ConfigureAwait(false);
+                }
+
                 return;
             }
 
@@ -286,6 +299,14 @@ internal sealed class VolumeShrink(VolumeCore core, ulong blockCount, IProgress<
         }
 
         Count(moved);
+    }
+
+    private bool IsFree(in BlockExtent place)
+    {
+        lock (core.Metadata)
+        {
+            return core.Allocator.IsFree(place);
+        }
     }
 
     private BlockExtent? TryFindDown(ulong before) => core.Allocator.TryFindDown(before, out BlockExtent place) ? place : null;
