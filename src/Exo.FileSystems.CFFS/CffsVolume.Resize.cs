@@ -29,28 +29,8 @@ public sealed partial class CffsVolume
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
-        long length = sizeBytes / CffsSpace.BlockBytes * CffsSpace.BlockBytes;
-        bool isFile = File.Exists(path) && !path.StartsWith("/dev/", StringComparison.Ordinal);
-        if (isFile && length > new FileInfo(path).Length)
-        {
-            // What is no volume, or none that can become so large, is left alone.
-            using (CffsVolume volume = Open(path, options))
-            {
-                RequireRoom(volume, (ulong)length / CffsSpace.BlockBytes, Math.Max((ulong)length / CffsSpace.BlockBytes, volume.Disk.Device.Geometry.BlockCount));
-            }
-
-            SetFileLength(path, length);
-        }
-
-        using (CffsVolume volume = Open(path, options))
-        {
-            volume.Resize(length == 0 ? volume.Disk.Device.Geometry.BlockCount : (ulong)length / CffsSpace.BlockBytes, progress, cancellationToken);
-        }
-
-        if (isFile && length > 0 && length < new FileInfo(path).Length)
-        {
-            SetFileLength(path, length);
-        }
+        using CffsVolume volume = Open(path, options);
+        volume.ResizeImage(sizeBytes, progress, cancellationToken);
     }
 
     /// <summary>As <see cref="Resize(string, long, CffsOpenOptions?, IProgress{CffsMoveProgress}?, CancellationToken)"/>, on a thread of the pool.</summary>
@@ -77,6 +57,48 @@ public sealed partial class CffsVolume
     /// <inheritdoc cref="Resize(ulong, IProgress{CffsMoveProgress}?, CancellationToken)"/>
     public ValueTask ResizeAsync(ulong blockCount, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
         ResizeCoreAsync(blockCount, progress, IoMode.Async, cancellationToken);
+
+    /// <summary>
+    /// Changes the size of the volume and, where it is all of an image file, the length of the file, while it is in use (a mounted image, say). The file gets its length before the volume grows, and after it has shrunk.
+    /// A crash at any moment leaves the old size or the new one, and all contents; done again, it goes on.
+    /// </summary>
+    /// <param name="sizeBytes">The new size, rounded down to whole blocks; 0: all of the device, or of the file, as large as it is by now.</param>
+    /// <param name="progress">Told after each step of a shrinking.</param>
+    /// <param name="cancellationToken">Ends a shrinking between two steps; what has moved stays where it is, the size is the old one.</param>
+    /// <exception cref="CffsException">As <see cref="Resize(ulong, IProgress{CffsMoveProgress}?, CancellationToken)"/>.</exception>
+    /// <exception cref="IOException">The length of the file cannot be changed.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public void ResizeImage(long sizeBytes, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
+        CheckOpen();
+        BlockDevice device = Disk.Device;
+        ulong deviceBlocks = device.Measure();
+        ulong blocks = (ulong)sizeBytes / CffsSpace.BlockBytes;
+        bool hasLength = blocks > 0 && device.IsResizable;
+        if (blocks == 0)
+        {
+            blocks = deviceBlocks;
+        }
+
+        if (hasLength && blocks > deviceBlocks)
+        {
+            // What cannot become so large is left alone.
+            RequireRoom(this, blocks, blocks);
+            device.SetBlockCount(blocks);
+        }
+
+        Resize(blocks, progress, cancellationToken);
+        if (hasLength && blocks < deviceBlocks)
+        {
+            device.SetBlockCount(blocks);
+        }
+    }
+
+    /// <summary>As <see cref="ResizeImage"/>, on a thread of the pool.</summary>
+    /// <inheritdoc cref="ResizeImage"/>
+    public ValueTask ResizeImageAsync(long sizeBytes, IProgress<CffsMoveProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        new(Task.Run(() => ResizeImage(sizeBytes, progress, cancellationToken), cancellationToken));
 
     private async ValueTask ResizeCoreAsync(ulong blockCount, IProgress<CffsMoveProgress>? progress, IoMode mode, CancellationToken cancellationToken)
     {
@@ -120,12 +142,5 @@ public sealed partial class CffsVolume
             throw new CffsException(
                 CffsError.Invalid, $"{blockCount} blocks: the device has {deviceBlocks}, the volume can grow to {volume.Disk.BlockCountMax}, and needs {least}");
         }
-    }
-
-    private static void SetFileLength(string path, long length)
-    {
-        using FileStream file = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
-        file.SetLength(length);
-        file.Flush(flushToDisk: true);
     }
 }

@@ -21,30 +21,33 @@ public sealed partial class CffsVolume
     /// <param name="destination">A name that is not there yet, in the tree or outside.</param>
     /// <param name="identity">Who asks; null is the superuser, and only the superuser may. A confined one's paths begin at its directory.</param>
     /// <param name="progress">Told from time to time while the tree is locked, so that it must not use the volume itself.</param>
+    /// <param name="cancellationToken">Ends it between two inodes; nothing of the copy is left.</param>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="CffsException">NotSupported (<see cref="SharesContents"/>), NotPermitted, NotFound, NotDirectory, Exists, NameTooLong, NoSpace, ReadOnly.</exception>
-    public void CreateSnapshot(string source, string destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null) =>
-        CreateSnapshot(PathName.Encode(source), PathName.Encode(destination), identity, progress);
+    public void CreateSnapshot(
+        string source, string destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        CreateSnapshot(PathName.Encode(source), PathName.Encode(destination), identity, progress, cancellationToken);
 
-    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
-    public void CreateSnapshot(ReadOnlyMemory<byte> source, ReadOnlyMemory<byte> destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null) =>
-        SnapshotCoreAsync(source, destination, identity, progress, IoMode.Sync).Take();
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?, CancellationToken)"/>
+    public void CreateSnapshot(
+        ReadOnlyMemory<byte> source,
+        ReadOnlyMemory<byte> destination,
+        CffsIdentity? identity = null,
+        IProgress<CffsSnapshotProgress>? progress = null,
+        CancellationToken cancellationToken = default) => SnapshotCoreAsync(source, destination, identity, progress, IoMode.Sync, cancellationToken).Take();
 
-    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?, CancellationToken)"/>
     public ValueTask CreateSnapshotAsync(
         string source, string destination, CffsIdentity? identity = null, IProgress<CffsSnapshotProgress>? progress = null, CancellationToken cancellationToken = default) =>
         CreateSnapshotAsync(PathName.Encode(source), PathName.Encode(destination), identity, progress, cancellationToken);
 
-    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>
+    /// <inheritdoc cref="CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?, CancellationToken)"/>
     public ValueTask CreateSnapshotAsync(
         ReadOnlyMemory<byte> source,
         ReadOnlyMemory<byte> destination,
         CffsIdentity? identity = null,
         IProgress<CffsSnapshotProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        return SnapshotCoreAsync(source, destination, identity, progress, IoMode.Async);
-    }
+        CancellationToken cancellationToken = default) => SnapshotCoreAsync(source, destination, identity, progress, IoMode.Async, cancellationToken);
 
     /// <summary>
     /// Removes a snapshot. It is gone, durably, before the first of its blocks is given up; that happens name by name, others get their turn, and a mount after a crash goes on with it.
@@ -67,8 +70,9 @@ public sealed partial class CffsVolume
     }
 
     private async ValueTask SnapshotCoreAsync(
-        ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io)
+        ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         CheckOpen();
         RequireSharing(Core);
         CffsIdentity who = RequireSuperuser(identity, "makes and removes snapshots");
@@ -87,7 +91,7 @@ public sealed partial class CffsVolume
                 throw new CffsException(CffsError.Exists, $"{PathName.Display(destinationPath)} exists");
             }
 
-            await Core.Names.SnapshotAsync(source, parent, name, who, progress, io).ConfigureAwait(false);
+            await Core.Names.SnapshotAsync(source, parent, name, who, progress, io, cancellationToken).ConfigureAwait(false);
         }
         finally
         {

@@ -27,6 +27,8 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     private readonly DeviceGate _gate = new();
     private readonly DeviceTally _tally = new();
     private readonly List<BlockQueue> _queues = [];
+    private readonly Lock _measuring = new();
+    private volatile BlockGeometry _geometry;
 
     /// <summary>For derived devices.</summary>
     /// <param name="frames">The pool whose frames requests name; kept mapped until the device is disposed.</param>
@@ -37,14 +39,17 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(geometry);
         frames.AddUser();
         Frames = frames;
-        Geometry = geometry;
+        _geometry = geometry;
     }
 
     /// <summary>The pool whose frames requests name.</summary>
     public FramePool Frames { get; }
 
-    /// <summary>What the device is made of.</summary>
-    public BlockGeometry Geometry { get; }
+    /// <summary>What the device is made of. Fixed while it is open, but for its size (<see cref="Measure"/>, <see cref="SetBlockCount"/>).</summary>
+    public BlockGeometry Geometry => _geometry;
+
+    /// <summary>Whether the device is all of an image file that is open for writing, so that <see cref="SetBlockCount"/> can make it longer and shorter.</summary>
+    public virtual bool IsResizable => false;
 
     /// <summary>What has been done so far.</summary>
     public BlockDeviceCounters Counters => _tally.Snapshot();
@@ -113,6 +118,79 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     }
 
     /// <summary>
+    /// Looks anew how large the device is: a disk or an image file may have grown while it was open. What has become smaller is taken for as large as before, and so is what cannot tell (a partition, an export, a device over another one).
+    /// </summary>
+    /// <returns>Blocks.</returns>
+    /// <exception cref="BlockDeviceException">It does not say.</exception>
+    /// <exception cref="ObjectDisposedException">The device is gone.</exception>
+    public ulong Measure()
+    {
+        _gate.Enter(this);
+        try
+        {
+            lock (_measuring)
+            {
+                ulong before = _geometry.BlockCount;
+                ulong now = MeasureCore(before);
+                if (now > before)
+                {
+                    _geometry = _geometry with { BlockCount = now };
+                }
+
+                return _geometry.BlockCount;
+            }
+        }
+        finally
+        {
+            _gate.Leave();
+        }
+    }
+
+    /// <summary>
+    /// Makes the image file longer or shorter, durably, while it is in use. What comes reads as zeros; what goes is lost, and the caller has seen to it that nobody wants it: from now on requests that reach there are refused.
+    /// </summary>
+    /// <param name="blockCount">Blocks, at least 1.</param>
+    /// <exception cref="NotSupportedException">It is no image file (<see cref="IsResizable"/>).</exception>
+    /// <exception cref="BlockDeviceException">The length cannot be changed; it is as it was.</exception>
+    /// <exception cref="ObjectDisposedException">The device is gone.</exception>
+    public void SetBlockCount(ulong blockCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(blockCount, 1UL);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(blockCount, (ulong)long.MaxValue / FramePool.FrameBytes);
+        if (!IsResizable)
+        {
+            throw new NotSupportedException($"{_geometry.Path} is not all of an image file: its size is not ours to change.");
+        }
+
+        _gate.Enter(this);
+        try
+        {
+            lock (_measuring)
+            {
+                // A device is never said to be larger than it is: first it is smaller, or last it is larger.
+                BlockGeometry before = _geometry;
+                BlockGeometry after = before with { BlockCount = blockCount };
+                _geometry = blockCount < before.BlockCount ? after : before;
+                try
+                {
+                    SetBlockCountCore(blockCount);
+                }
+                catch
+                {
+                    _geometry = before;
+                    throw;
+                }
+
+                _geometry = after;
+            }
+        }
+        finally
+        {
+            _gate.Leave();
+        }
+    }
+
+    /// <summary>
     /// A queue for the calling thread, which alone may use it: submit and poll, many requests under way, no thread switch. Any
     /// number may be open; dispose of them before the device.
     /// </summary>
@@ -176,6 +254,12 @@ public abstract partial class BlockDevice : IDisposable, IAsyncDisposable
     /// that never waits may carry it out at once and return a completed task.
     /// </summary>
     protected abstract ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch);
+
+    /// <summary>How many blocks there are just now. Called by one thread at a time.</summary>
+    private protected virtual ulong MeasureCore(ulong blockCount) => blockCount;
+
+    /// <summary>Changes the length of the file, durably. Called by one thread at a time, where <see cref="IsResizable"/>.</summary>
+    private protected virtual void SetBlockCountCore(ulong blockCount) => throw new NotSupportedException();
 
     /// <summary>Closes what the device holds. Called once; nothing is in flight any more.</summary>
     protected abstract void DisposeCore();

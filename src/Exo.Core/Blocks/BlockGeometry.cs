@@ -3,7 +3,7 @@ using Exo.Core.Memory;
 
 namespace Exo.Core.Blocks;
 
-/// <summary>What a device is made of. Fixed while it is open.</summary>
+/// <summary>What a device is made of. Fixed while it is open, but for its size.</summary>
 public sealed record BlockGeometry
 {
     /// <summary>Whole 4 KiB blocks on the device; a rest at its end is not reachable.</summary>

@@ -51,6 +51,54 @@ internal sealed unsafe partial class DiskFile
         DiscardGranularityBytes = makesHoles ? FramePool.FrameBytes : 0;
     }
 
+    /// <summary>The length as it is by now; what has become shorter, and a partition, has the length that it had.</summary>
+    public long Measure()
+    {
+        if (_isPartition)
+        {
+            return LengthBytes;
+        }
+
+        ulong now;
+        bool isKnown;
+        if (IsBlockDevice)
+        {
+            isKnown = Libc.IoControl(Fd, Abi.BLKGETSIZE64, &now) == 0;
+        }
+        else
+        {
+            StatxBuffer status;
+            byte empty = 0;
+            isKnown = Libc.Statx(Fd, &empty, Abi.AT_EMPTY_PATH, Abi.STATX_BASIC_STATS, &status) == 0;
+            now = status.LengthBytes;
+        }
+
+        if (!isKnown)
+        {
+            throw new BlockDeviceException(Errno.Last, Path, $"{Path}: cannot read its size: {Errno.Describe(Errno.Last)}.");
+        }
+
+        LengthBytes = Math.Max(LengthBytes, (long)now);
+        return LengthBytes;
+    }
+
+    /// <summary>Makes the image longer or shorter, durably.</summary>
+    public void SetLength(long lengthBytes)
+    {
+        Invariant.Check(IsWholeImage);
+        long before = LengthBytes;
+        LengthBytes = Math.Min(before, lengthBytes);
+        if (Libc.Truncate(Fd, lengthBytes) != 0)
+        {
+            int error = Errno.Last;
+            LengthBytes = before;
+            throw new BlockDeviceException(error, Path, $"{Path} cannot be made {lengthBytes} bytes long: {Errno.Describe(error)}.");
+        }
+
+        LengthBytes = lengthBytes;
+        MakeLengthDurable(isNew: false);
+    }
+
     /// <summary>A flush of the device promises that writes are found again: so must be the file, its length, and its name.</summary>
     private void MakeLengthDurable(bool isNew)
     {

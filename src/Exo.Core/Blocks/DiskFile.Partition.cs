@@ -43,6 +43,7 @@ internal sealed unsafe partial class DiskFile
         StartBytes = partition.StartBytes;
         LengthBytes = partition.LengthBytes;
         Path = name;
+        _isPartition = true;
         return true;
     }
 

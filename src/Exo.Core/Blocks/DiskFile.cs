@@ -14,6 +14,8 @@ namespace Exo.Core.Blocks;
 internal sealed unsafe partial class DiskFile : IDisposable
 {
     private readonly SafeFileHandle _handle;
+    private long _lengthBytes;
+    private bool _isPartition;
 
     private DiskFile(SafeFileHandle handle, string path, bool isBlockDevice, bool isDirect)
     {
@@ -38,7 +40,14 @@ internal sealed unsafe partial class DiskFile : IDisposable
     public long StartBytes { get; private set; }
 
     /// <summary>Size in bytes, from <see cref="StartBytes"/> on.</summary>
-    public long LengthBytes { get; private set; }
+    public long LengthBytes
+    {
+        get => Volatile.Read(ref _lengthBytes);
+        private set => Volatile.Write(ref _lengthBytes, value);
+    }
+
+    /// <summary>All of an image file, open for writing.</summary>
+    public bool IsWholeImage => !IsBlockDevice && !IsReadOnly && !_isPartition;
 
     public int LogicalSectorBytes { get; private set; } = 512;
 

@@ -36,6 +36,13 @@ internal sealed class IoUringBlockDevice : BlockDevice
             ? new IoUringBlockDevice(frames, file, options, ring)
             : null;
 
+    /// <inheritdoc/>
+    public override bool IsResizable => _file.IsWholeImage;
+
+    private protected override ulong MeasureCore(ulong blockCount) => (ulong)_file.Measure() / FramePool.FrameBytes;
+
+    private protected override void SetBlockCountCore(ulong blockCount) => _file.SetLength((long)blockCount * FramePool.FrameBytes);
+
     protected override void ExecuteCore(Span<BlockRequest> batch) => CountSystemCalls(_door.Execute(batch));
 
     protected override ValueTask ExecuteCoreAsync(Memory<BlockRequest> batch) =>

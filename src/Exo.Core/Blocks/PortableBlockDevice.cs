@@ -46,6 +46,13 @@ internal sealed class PortableBlockDevice : BlockDevice
         IsDirect = file.IsDirect,
     };
 
+    /// <inheritdoc/>
+    public override bool IsResizable => _file.IsWholeImage;
+
+    private protected override ulong MeasureCore(ulong blockCount) => (ulong)_file.Measure() / FramePool.FrameBytes;
+
+    private protected override void SetBlockCountCore(ulong blockCount) => _file.SetLength((long)blockCount * FramePool.FrameBytes);
+
     protected override void ExecuteCore(Span<BlockRequest> batch) => CountSystemCalls(_door.Execute(batch));
 
     private protected override QueueEngine? MakeQueueEngine(int depth) =>

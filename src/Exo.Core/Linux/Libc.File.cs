@@ -64,6 +64,7 @@ internal struct StatxBuffer
 {
     [FieldOffset(0)] public uint Mask;
     [FieldOffset(4)] public uint BlockBytes;
+    [FieldOffset(20)] public uint User;
     [FieldOffset(28)] public ushort Mode;
     [FieldOffset(40)] public ulong LengthBytes;
     [FieldOffset(48)] public ulong Blocks512;

@@ -25,8 +25,8 @@ internal sealed partial class NameOperations
         public List<SnapshotNode> Children { get; } = [];
     }
 
-    /// <summary>Counts what has been copied, and tells of it from time to time.</summary>
-    private sealed class SnapshotSteps(IProgress<CffsSnapshotProgress>? progress, long inodes)
+    /// <summary>Counts what has been copied, tells of it from time to time, and ends it when that is wished.</summary>
+    private sealed class SnapshotSteps(IProgress<CffsSnapshotProgress>? progress, long inodes, CancellationToken cancellation)
     {
         public const int PerReport = 1024;
 
@@ -40,6 +40,8 @@ internal sealed partial class NameOperations
             }
         }
 
+        public void MayGoOn() => cancellation.ThrowIfCancellationRequested();
+
         public void End()
         {
             Invariant.Check(_copied == inodes);
@@ -52,7 +54,7 @@ internal sealed partial class NameOperations
 
     /// <summary>Makes a read-only copy of a directory and all below it, under a new name. Snapshots in it are left out. It is durable when this returns.</summary>
     public async ValueTask SnapshotAsync(
-        Inode source, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IProgress<CffsSnapshotProgress>? progress, IoMode io)
+        Inode source, Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellation = default)
     {
         PathName.CheckNew(name);
         await core.BeginWritingAsync(io).ConfigureAwait(false);
@@ -60,7 +62,7 @@ internal sealed partial class NameOperations
 
         // Most of what must be durable becomes so while others go on.
         await core.Committer.SyncAsync(io).ConfigureAwait(false);
-        (Inode root, CffsException? failure) = await CopyLockedAsync(source, progress, io).ConfigureAwait(false);
+        (Inode root, Exception? failure) = await CopyLockedAsync(source, progress, io, cancellation).ConfigureAwait(false);
         try
         {
             if (failure is not null)
@@ -72,7 +74,7 @@ internal sealed partial class NameOperations
             await ShowAsync(root, directory, name, identity, io).ConfigureAwait(false);
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
-        catch (CffsException)
+        catch (Exception failed) when (failed is CffsException or OperationCanceledException)
         {
             if (root.Container == core.Orphans)
             {
@@ -145,7 +147,7 @@ internal sealed partial class NameOperations
     }
 
     /// <summary>Copies a tree as it is at one moment. Gives the copy of the directory back, held; with what went wrong, if the copy is not whole.</summary>
-    private async ValueTask<(Inode Root, CffsException? Failure)> CopyLockedAsync(Inode source, IProgress<CffsSnapshotProgress>? progress, IoMode io)
+    private async ValueTask<(Inode Root, Exception? Failure)> CopyLockedAsync(Inode source, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellation)
     {
         List<Inode> locked = [];
         await _moves.EnterAsync(io).ConfigureAwait(false);
@@ -157,9 +159,9 @@ internal sealed partial class NameOperations
                 throw new CffsException(CffsError.NotFound, $"directory {source.Number} has been removed");
             }
 
-            SnapshotNode tree = await LockTreeAsync(source, locked, progress, io).ConfigureAwait(false);
+            SnapshotNode tree = await LockTreeAsync(source, locked, progress, io, cancellation).ConfigureAwait(false);
             await core.Committer.CommitAsync(io).ConfigureAwait(false);
-            return await CopyTreeAsync(tree, new SnapshotSteps(progress, locked.Count), io).ConfigureAwait(false);
+            return await CopyTreeAsync(tree, new SnapshotSteps(progress, locked.Count, cancellation), io).ConfigureAwait(false);
         }
         finally
         {
@@ -174,7 +176,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask<SnapshotNode> LockTreeAsync(Inode source, List<Inode> locked, IProgress<CffsSnapshotProgress>? progress, IoMode io)
+    private async ValueTask<SnapshotNode> LockTreeAsync(Inode source, List<Inode> locked, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellation)
     {
         SnapshotNode root = new(source, []);
         HashSet<Inode> seen = [source];
@@ -187,6 +189,7 @@ internal sealed partial class NameOperations
             DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
             for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
             {
+                cancellation.ThrowIfCancellationRequested();
                 for (uint index = 0; index < Slot.PerBlock; index++)
                 {
                     SlotPlace place = await core.Directories.PlaceAsync(directory, (uint)(logical * Slot.PerBlock) + index, io).ConfigureAwait(false);
@@ -235,7 +238,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask<(Inode Root, CffsException? Failure)> CopyTreeAsync(SnapshotNode tree, SnapshotSteps steps, IoMode io)
+    private async ValueTask<(Inode Root, Exception? Failure)> CopyTreeAsync(SnapshotNode tree, SnapshotSteps steps, IoMode io)
     {
         Dictionary<Inode, Inode> linked = [];
         Stack<(SnapshotNode Node, Inode Copy)> pending = new();
@@ -278,7 +281,7 @@ internal sealed partial class NameOperations
             steps.End();
             return (root, null);
         }
-        catch (CffsException failure) when (root is not null)
+        catch (Exception failure) when (root is not null && (failure is CffsException or OperationCanceledException))
         {
             // It can be taken away when the locks that are held now are given back.
             return (root, failure);
@@ -301,6 +304,7 @@ internal sealed partial class NameOperations
             await core.Directories.EnsureLoadedAsync(copy, io).ConfigureAwait(false);
             foreach (SnapshotNode child in node.Children)
             {
+                steps.MayGoOn();
                 if (linked.TryGetValue(child.Source, out Inode? known))
                 {
                     await AddLinkAsync(known, copy, child.Name, io).ConfigureAwait(false);

@@ -31,7 +31,7 @@ public readonly record struct CffsStat
     /// <summary>Blocks of 4096 bytes that it owns, without the nodes of its extent tree.</summary>
     public ulong AllocatedBlocks { get; init; }
 
-    /// <summary>It belongs to a snapshot: nothing of it changes (<see cref="CffsVolume.CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?)"/>).</summary>
+    /// <summary>It belongs to a snapshot: nothing of it changes (<see cref="CffsVolume.CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?, CancellationToken)"/>).</summary>
     public bool IsSnapshot => (Inode & Layout.Superblock.SnapshotInodes) != 0;
 
     /// <summary>Last access, ns.</summary>

@@ -57,6 +57,53 @@ public sealed class SnapshotTests : IDisposable
         model.AssertEquals(_volume);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_snapshot_that_is_cancelled_leaves_nothing_and_nobody_locked(bool whileLocking)
+    {
+        for (int i = 0; i < 3000; i++)
+        {
+            _volume.WriteAllBytes($"/{i}", Bytes(10, i));
+        }
+
+        _volume.CreateSnapshot("/", "/warm up");
+        _volume.DeleteSnapshot("/warm up");
+        _volume.Sync();
+        ulong free = _volume.GetSpace().FreeBlocks;
+        using CancellationTokenSource cancel = new();
+        CffsSnapshotProgress last = default;
+        Assert.Throws<OperationCanceledException>(() => _volume.CreateSnapshot(
+            "/",
+            "/snap",
+            progress: new Telling(value =>
+            {
+                last = value;
+                if ((value.CopiedInodes == 0) == whileLocking)
+                {
+                    cancel.Cancel();
+                }
+            }),
+            cancellationToken: cancel.Token));
+        Assert.InRange(whileLocking ? last.LockedInodes : last.CopiedInodes, 1, 3000);
+        Assert.False(_volume.Exists("/snap"));
+        _volume.Sync();
+        Assert.Equal(free, _volume.GetSpace().FreeBlocks);
+        for (int i = 0; i < 3000; i += 100)
+        {
+            _volume.WriteAllBytes($"/{i}", Bytes(20, i));
+        }
+
+        _volume.CreateSnapshot("/", "/snap");
+        Assert.Equal(3000, _volume.ReadDirectory("/snap").Count);
+        Assert.Throws<OperationCanceledException>(() => _volume.CreateSnapshot("/", "/again", cancellationToken: cancel.Token));
+    }
+
+    private sealed class Telling(Action<CffsSnapshotProgress> told) : IProgress<CffsSnapshotProgress>
+    {
+        public void Report(CffsSnapshotProgress value) => told(value);
+    }
+
     [Fact]
     public void A_snapshot_takes_no_blocks_for_contents_and_gives_all_blocks_back()
     {

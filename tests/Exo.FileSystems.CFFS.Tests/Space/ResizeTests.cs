@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Nodes;
@@ -48,6 +49,91 @@ public sealed class ResizeTests : IDisposable
         volume = CffsVolume.Open(disk, _open);
         Assert.Null(before.DifferenceTo(TreeSnapshot.Of(volume)));
         volume.Dispose();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_has_been_removed_a_moment_ago_is_room_already(bool isOpenMeanwhile)
+    {
+        using SimulatedBlockDevice disk = new(_frames, DiskContents.Zeroes((long)Blocks));
+        CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 });
+        byte[] contents = new byte[100 * 4096];
+        new Random(1).NextBytes(contents);
+        foreach (string when in new[] { "first", "second" })
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                volume.WriteAllBytes($"/{when} {i}", contents);
+            }
+        }
+
+        volume.Sync();
+        List<CffsFile> open = [];
+        for (int i = 0; i < 20; i++)
+        {
+            if (isOpenMeanwhile)
+            {
+                open.Add(volume.OpenFile($"/first {i}"));
+            }
+
+            volume.RemoveFile($"/first {i}");
+        }
+
+        open.ForEach(file => file.Dispose());
+        volume.Resize(2700);
+        Assert.Equal(contents, volume.ReadAllBytes("/second 19"));
+        volume.Dispose();
+        AssertClean(disk);
+    }
+
+    [Fact]
+    public void An_image_that_is_in_use_becomes_larger_and_smaller_with_its_volume()
+    {
+        string image = Path.Combine(Path.GetTempPath(), $"exo-{Guid.NewGuid():N}.img");
+        try
+        {
+            CffsVolume volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = 16 << 20 });
+            byte[] contents = new byte[6 << 20];
+            new Random(1).NextBytes(contents);
+            volume.WriteAllBytes("/first", contents);
+            using (CffsFile open = volume.OpenFile("/first"))
+            {
+                volume.ResizeImage(40 << 20);
+                Assert.Equal((40L << 20, 10240UL), (new FileInfo(image).Length, volume.GetSpace().TotalBlocks));
+                volume.WriteAllBytes("/second", contents);
+                volume.WriteAllBytes("/third", contents);
+                volume.RemoveFile("/second");
+                volume.ResizeImage((20 << 20) + 17);
+                Assert.Equal((20L << 20, 5120UL), (new FileInfo(image).Length, volume.GetSpace().TotalBlocks));
+                byte[] read = new byte[contents.Length];
+                Assert.Equal(read.Length, open.Read(0, read));
+                Assert.Equal(contents, read);
+            }
+
+            // What cannot be leaves the file alone.
+            Assert.Equal(CffsError.Invalid, Assert.Throws<CffsException>(() => volume.ResizeImage(1L << 40)).Error);
+            Assert.Equal(CffsError.NoSpace, Assert.Throws<CffsException>(() => volume.ResizeImage(4 << 20)).Error);
+            Assert.Equal(20L << 20, new FileInfo(image).Length);
+
+            // A file that somebody else has made longer.
+            using (Process truncate = Process.Start("truncate", ["--size=24M", image]))
+            {
+                truncate.WaitForExit();
+            }
+
+            volume.ResizeImage(0);
+            Assert.Equal(6144UL, volume.GetSpace().TotalBlocks);
+            volume.Dispose();
+            volume = CffsVolume.Open(image);
+            Assert.Null(volume.Info.Recovery);
+            Assert.Equal(contents, volume.ReadAllBytes("/third"));
+            volume.Dispose();
+        }
+        finally
+        {
+            File.Delete(image);
+        }
     }
 
     [Fact]
