@@ -132,6 +132,16 @@ public sealed class FuseMount : IDisposable
     /// </summary>
     public void CatchUp() => _invalidations.CatchUp();
 
+    /// <summary>
+    /// Has the kernel send what it holds of writes to the mount: with <see cref="FuseMountOptions.WritebackCache"/> any, else those through memory maps. What follows through the volume (a snapshot, say) has them then.
+    /// Not to be called by somebody on whom the mount's users wait.
+    /// </summary>
+    public void WriteBack() => FuseDevice.WriteBack(Directory);
+
+    /// <summary>The C-FFS volumes that are mounted, by whatever process, as this process sees the tree.</summary>
+    /// <exception cref="IOException">The kernel's table of mounts cannot be read.</exception>
+    public static IReadOnlyList<FuseMountPoint> ListMounts() => MountTable.List();
+
     /// <summary>Mounts. When it returns, the mount works.</summary>
     /// <exception cref="IOException">The directory does not exist, FUSE is not there, or the right to mount is missing.</exception>
     public static FuseMount Start(CffsVolume volume, string directory, FuseMountOptions? options = null)

@@ -67,6 +67,13 @@ internal static unsafe class FuseDevice
     /// </summary>
     public static bool CutOff(string directory)
     {
+        WriteBack(directory);
+        return Force(directory);
+    }
+
+    /// <summary>Asks for what the kernel has not yet sent. The calling thread must not be one that serves the mount.</summary>
+    public static void WriteBack(string directory)
+    {
         fixed (byte* target = Terminated(directory))
         {
             int fd = Libc.Open(target, MountAbi.O_CLOEXEC, 0);
@@ -75,10 +82,7 @@ internal static unsafe class FuseDevice
                 _ = Libc.SyncFileSystem(fd);
                 Libc.Close(fd);
             }
-
         }
-
-        return Force(directory);
     }
 
     /// <summary>Cuts the connection and takes the mount away, whatever goes on there. False where only its users can end it.</summary>

@@ -9,24 +9,34 @@ internal static class MountTable
 {
     public const string Type = "fuse.exo";
 
-    /// <summary>The last mount on a directory: what it is made from, and the minor number of its device, which names the FUSE connection. Null when nothing of ours is there.</summary>
-    public static (string Source, int ConnectionNumber)? Find(string directory)
+    /// <summary>The last mount on a directory, or null when that is nothing of ours.</summary>
+    public static FuseMountPoint? Find(string directory) => Read(File.ReadLines("/proc/self/mountinfo"), directory).GetValueOrDefault(directory);
+
+    /// <summary>All mounts of ours that nothing else is mounted on.</summary>
+    public static IReadOnlyList<FuseMountPoint> List() => [.. Read(File.ReadLines("/proc/self/mountinfo"), null).Values];
+
+    /// <summary>The last mounts on directories, or on one, where they are ours.</summary>
+    internal static Dictionary<string, FuseMountPoint> Read(IEnumerable<string> lines, string? wanted)
     {
-        (string, int)? found = null;
-        foreach (string line in File.ReadLines("/proc/self/mountinfo"))
+        Dictionary<string, FuseMountPoint> found = [];
+        foreach (string line in lines)
         {
             // id parent major:minor root mount-point options [tags ...] - type source super-options
             string[] fields = line.Split(' ');
             int dash = Array.IndexOf(fields, "-");
-            if (dash < 0 || dash + 2 >= fields.Length || Unescape(fields[4]) != directory)
+            if (dash < 5 || dash + 3 >= fields.Length || Unescape(fields[4]) is not { } directory || (wanted is not null && directory != wanted))
             {
                 continue;
             }
 
+            found.Remove(directory);
             string[] device = fields[2].Split(':');
-            found = fields[dash + 1] == Type && device.Length == 2 && int.TryParse(device[1], NumberStyles.None, CultureInfo.InvariantCulture, out int minor)
-                ? (Unescape(fields[dash + 2]), minor)
-                : null;
+            string? owner = Array.Find(fields[dash + 3].Split(','), static option => option.StartsWith("user_id=", StringComparison.Ordinal));
+            if (fields[dash + 1] == Type && device.Length == 2 && int.TryParse(device[1], NumberStyles.None, CultureInfo.InvariantCulture, out int minor)
+                && owner is not null && uint.TryParse(owner.AsSpan("user_id=".Length), NumberStyles.None, CultureInfo.InvariantCulture, out uint user))
+            {
+                found.Add(directory, new FuseMountPoint(directory, Unescape(fields[dash + 2]), user, minor));
+            }
         }
 
         return found;

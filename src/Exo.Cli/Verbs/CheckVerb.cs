@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Text.Json;
+using Exo.Cli.Administration;
 using Exo.Cli.Output;
 using Exo.Core.Blocks;
+using Exo.Core.Linux;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
 
@@ -55,6 +57,11 @@ internal static class CheckVerb
 
     private static int Run(string image, bool isRepair, bool isDryRun, bool asJson, bool verbose)
     {
+        if (Directory.Exists(image) && MountedImage.Find(image) is { } at)
+        {
+            throw new IOException($"{image} is where {at.Source} is mounted: what is in use cannot be checked. Unmount it first (exo umount {at.Directory})");
+        }
+
         using CancellationTokenSource cancel = new();
         void Cancel(object? sender, ConsoleCancelEventArgs interrupt)
         {
@@ -73,6 +80,11 @@ internal static class CheckVerb
                     device, new CffsRepairOptions { DryRun = isDryRun, Progress = new Forward(counts), CancellationToken = cancel.Token })), asJson, verbose)
                 : Check(image, StepProgress.Run("checking", counts, () => CffsCheck.Run(
                     device, new CffsCheckOptions { CancellationToken = cancel.Token }, new Forward(counts))), asJson, verbose);
+        }
+        catch (BlockDeviceException busy) when (busy.Errno == Errno.EBUSY && MountedImage.Find(image) is { } mount)
+        {
+            throw new IOException(
+                $"{image} is mounted on {mount.Directory}: what is in use cannot be checked. Unmount it first (exo umount {mount.Directory}), or check a copy of one moment (cp --reflink=always, or a snapshot of the disk)", busy);
         }
         catch (OperationCanceledException)
         {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Globalization;
+using Exo.Cli.Administration;
 using Exo.Cli.Arguments;
-using Exo.Cli.Output;
 using Exo.FileSystems.CFFS;
 
 namespace Exo.Cli.Verbs;
@@ -12,13 +12,14 @@ internal static class CopyTreeVerb
 {
     public static Command Create()
     {
-        Argument<string> image = Symbols.Image();
+        Argument<string> image = Symbols.ImageOrMount();
         Argument<string> source = new("SOURCE") { Description = "Directory of the image" };
         Argument<string> destination = new("DESTINATION") { Description = "Name of the copy, which is not there yet" };
         Option<string?> to = new("--to") { Description = "Image that gets the copy [default: the same]", HelpName = "IMAGE" };
         Option<bool> apart = new("--no-share") { Description = "Copy the contents of large files, too, instead of sharing their blocks" };
         VerbCommand command = new("xcp", "Copies a directory and all below it within an image, or to another: whole, or after a crash not at all.")
         {
+            Notes = ["Within an image that is mounted, the process that has it mounted copies."],
             Examples = ["exo xcp disk.img /site /site-backup", "exo xcp disk.img / /imported --to other.img"],
         };
         command.Add(image);
@@ -34,12 +35,17 @@ internal static class CopyTreeVerb
     private static int Run(string image, byte[] source, byte[] destination, string? to, bool shares)
     {
         bool isSame = to is null || Path.GetFullPath(to) == Path.GetFullPath(image);
-        using CffsVolume from = isSame ? OpenImage.ForWriting(image) : OpenImage.ReadOnly(image);
-        using CffsVolume? other = isSame ? null : OpenImage.ForWriting(to!);
-        CffsCopyReport report = from.CopyTree(source, destination, other, shares);
+        CffsCopyReport report = isSame ? AnyVolume.Run(image, new CopyTreeRequest(source, destination, shares), "copying").Report : CopyTo(to!, image, source, destination, shares);
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"{report.Files} files, {report.Directories} directories, {report.Others} others, {report.Links} links; {ByteSize.Format(report.Bytes)} copied, {ByteSize.Format(report.SharedBytes)} shared"));
         return 0;
+    }
+
+    private static CffsCopyReport CopyTo(string to, string image, byte[] source, byte[] destination, bool shares)
+    {
+        using CffsVolume from = OpenImage.ReadOnly(image);
+        using CffsVolume other = OpenImage.ForWriting(to);
+        return from.CopyTree(source, destination, other, shares);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Globalization;
-using Exo.Cli.Output;
+using Exo.Cli.Administration;
 using Exo.FileSystems.CFFS;
 
 namespace Exo.Cli.Verbs;
@@ -11,7 +11,7 @@ internal static class DefragmentVerb
 {
     public static Command Create()
     {
-        Argument<string> image = Symbols.Image();
+        Argument<string> image = Symbols.ImageOrMount();
         Argument<string> path = new("PATH") { Description = "A directory on the image", DefaultValueFactory = _ => "/" };
         Option<bool> dryRun = new("--dry-run", "-n") { Description = "Only measure, and estimate what would be gained" };
         VerbCommand command = new("defrag", "Brings the small files of each directory together again, and large files into few runs of blocks.")
@@ -20,8 +20,9 @@ internal static class DefragmentVerb
             [
                 "Interrupted, by a signal or a power cut, it loses nothing: each file is whole, where it was or where it goes.",
                 "Pages that were imported with --group-pages are parted from what they include.",
+                Symbols.MountNote,
             ],
-            Examples = ["exo defrag disk.img", "exo defrag --dry-run disk.img /photos"],
+            Examples = ["exo defrag disk.img", "exo defrag /mnt", "exo defrag --dry-run disk.img /photos"],
         };
         command.Add(image);
         command.Add(path);
@@ -32,10 +33,7 @@ internal static class DefragmentVerb
 
     private static int Run(string image, string path, bool isDryRun)
     {
-        using Interruption interruption = new();
-        using CffsVolume volume = isDryRun ? OpenImage.ReadOnly(image) : OpenImage.ForWriting(image);
-        StepCounts counts = new();
-        CffsDefragmentReport report = StepProgress.Run("moving blocks", counts, () => volume.Defragment(path, isDryRun, progress: new Forward(counts), cancellationToken: interruption.Token));
+        CffsDefragmentReport report = AnyVolume.Run(image, new DefragmentRequest(Symbols.Normalise(path), isDryRun), "moving blocks").Report;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{"",-34}{"before",10}{(isDryRun ? "estimate" : "after"),10}"));
         Line("small files near another of theirs", report.Before.SmallFilesGrouped * 100, report.After.SmallFilesGrouped * 100, "%");
         Line("requests for 100 small files", report.Before.RequestsPer100SmallFiles, report.After.RequestsPer100SmallFiles, "");
@@ -47,9 +45,4 @@ internal static class DefragmentVerb
 
     private static void Line(string what, double before, double after, string unit) =>
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-34}{before,9:0.0}{unit,-1}{after,9:0.0}{unit}"));
-
-    private sealed class Forward(StepCounts counts) : IProgress<CffsMoveProgress>
-    {
-        public void Report(CffsMoveProgress value) => counts.Set((long)value.MovedBlocks, 0);
-    }
 }

@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using Exo.Adapters.Fuse;
+using Exo.Cli.Administration;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
 using Exo.Core.Blocks.Nbd;
@@ -36,6 +37,7 @@ internal static class MountVerb
             Notes =
             [
                 "The command returns when the mount works. 'exo umount DIR', 'umount DIR' or 'fusermount3 -u DIR' ends it.",
+                "Meanwhile 'exo snapshot', 'resize', 'defrag', 'df' and 'xcp' are carried out by the process that has the image mounted, for its user and the superuser.",
                 "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it. As root, -o io_uring switches it on for the machine (/sys/module/fuse/parameters/enable_uring).",
                 "noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
             ],
@@ -79,6 +81,7 @@ internal static class MountVerb
         using CffsVolume volume = options.ReadOnly ? OpenImage.ReadOnly(image, cacheBytes) : OpenImage.ForWriting(image, cacheBytes);
         using FuseMount mount = FuseMount.Start(volume, directory, options);
         using ObservationServer? observed = Observation.Start(observePath, $"exo mount {image}", volume.Frames, volume.Disk, () => [.. mount.CountMessages().Select(kind => new CounterSnapshot($"messages: {kind.Message}", kind.Count))]);
+        using MountAdministration? administration = MountAdministration.Start(volume, mount);
         if (inBackground)
         {
             Console.WriteLine(Ready);
@@ -91,7 +94,8 @@ internal static class MountVerb
 
         try
         {
-            mount.Completion.Wait(interruption.Token);
+            // Either ends with an error only if it has met a bug.
+            Task.WhenAny(mount.Completion, administration?.Broken ?? mount.Completion).Unwrap().Wait(interruption.Token);
         }
         catch (OperationCanceledException)
         {
@@ -100,6 +104,7 @@ internal static class MountVerb
 
         if (showStatistics && !inBackground)
         {
+            administration?.Dispose();
             mount.Dispose();
             foreach (FuseMessageCount kind in mount.CountMessages())
             {

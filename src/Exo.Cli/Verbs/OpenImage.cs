@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Cli.Administration;
 using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 using Exo.FileSystems.CFFS;
@@ -23,7 +24,8 @@ internal static class OpenImage
         {
             if (Directory.Exists(image))
             {
-                throw new IOException($"{image} is a directory, not an image");
+                throw new IOException(
+                    MountedImage.Find(image) is { } mount ? $"{image} is where {mount.Source} is mounted; {MountedImage.Advice(mount)}" : $"{image} is a directory, not an image");
             }
 
             if (!File.Exists(image))

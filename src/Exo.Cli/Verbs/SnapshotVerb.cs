@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
+using Exo.Cli.Administration;
 using Exo.Cli.Output;
-using Exo.FileSystems.CFFS;
 
 namespace Exo.Cli.Verbs;
 
 /// <summary><c>exo snapshot</c>: read-only copies of trees, kept in <c>/.snapshots</c> of the image.</summary>
 internal static class SnapshotVerb
 {
-    private static readonly byte[] Home = "/.snapshots"u8.ToArray();
-
     public static Command Create()
     {
-        Argument<string> image = Symbols.Image();
+        Argument<string> image = Symbols.ImageOrMount();
         Argument<string> action = new("ACTION") { Description = "list, create or delete", DefaultValueFactory = _ => "list" };
         action.AcceptOnlyFromAmong("list", "create", "delete");
         Argument<string?> name = new("NAME") { Description = "The snapshot's name", Arity = ArgumentArity.ZeroOrOne };
@@ -20,7 +18,8 @@ internal static class SnapshotVerb
         Option<bool> json = Symbols.Json();
         VerbCommand command = new("snapshot", "Makes, lists and deletes read-only copies of trees, which share their contents with what they are copies of.")
         {
-            Examples = ["exo snapshot disk.img create monday", "exo snapshot disk.img create site-v1 --of /site", "exo snapshot disk.img", "exo snapshot disk.img delete monday"],
+            Notes = [Symbols.MountNote],
+            Examples = ["exo snapshot disk.img create monday", "exo snapshot /mnt create monday", "exo snapshot disk.img create site-v1 --of /site", "exo snapshot disk.img", "exo snapshot disk.img delete monday"],
         };
         command.Add(image);
         command.Add(action);
@@ -54,53 +53,33 @@ internal static class SnapshotVerb
             throw new UsageException($"'{name}' is no name");
         }
 
-        byte[] path = Symbols.Join(Home, last);
-        using CffsVolume volume = OpenImage.ForWriting(image);
         if (action == "delete")
         {
-            volume.DeleteSnapshot(path);
-            return 0;
+            AnyVolume.Run(image, new SnapshotDeleteRequest(last), "deleting a snapshot");
         }
-
-        byte[] source = Symbols.Normalise(of);
-        if (!volume.Stat(source).IsSnapshot && !Exists(volume))
+        else
         {
-            volume.CreateDirectory(Home);
+            AnyVolume.Run(image, new SnapshotCreateRequest(Symbols.Normalise(of), last), "making a snapshot");
         }
 
-        volume.CreateSnapshot(source, path);
         return 0;
     }
 
     private static int List(string image, bool asJson)
     {
-        using CffsVolume volume = OpenImage.ReadOnly(image);
-        List<(byte[] Name, CffsStat Stat)> found = [];
-        if (Exists(volume))
-        {
-            foreach (CffsDirectoryEntry entry in volume.ReadDirectory(Home))
-            {
-                CffsStat stat = volume.Stat(Symbols.Join(Home, entry.Name.Span), followSymbolicLink: false);
-                if (stat.IsSnapshot && stat.Kind == CffsKind.Directory)
-                {
-                    found.Add((entry.Name.ToArray(), stat));
-                }
-            }
-        }
-
-        found.Sort(static (a, b) => a.Stat.BirthTimeNs.CompareTo(b.Stat.BirthTimeNs));
+        SnapshotListResult found = AnyVolume.Run(image, new SnapshotListRequest(), "looking for snapshots");
         if (asJson)
         {
             JsonOutput.Write(json =>
             {
                 json.WriteString("image", image);
                 json.WriteStartArray("snapshots");
-                foreach ((byte[] name, CffsStat stat) in found)
+                foreach (SnapshotEntry snapshot in found.Snapshots)
                 {
                     json.WriteStartObject();
-                    json.WriteName("name", name);
-                    json.WriteString("created", StatText.Time(stat.BirthTimeNs));
-                    json.WriteNumber("inode", stat.Inode);
+                    json.WriteName("name", snapshot.Name);
+                    json.WriteString("created", StatText.Time(snapshot.CreatedNs));
+                    json.WriteNumber("inode", snapshot.Inode);
                     json.WriteEndObject();
                 }
 
@@ -109,13 +88,11 @@ internal static class SnapshotVerb
             return 0;
         }
 
-        foreach ((byte[] name, CffsStat stat) in found)
+        foreach (SnapshotEntry snapshot in found.Snapshots)
         {
-            Console.WriteLine($"{StatText.Time(stat.BirthTimeNs)}  {ByteText.Escape(name)}");
+            Console.WriteLine($"{StatText.Time(snapshot.CreatedNs)}  {ByteText.Escape(snapshot.Name)}");
         }
 
         return 0;
     }
-
-    private static bool Exists(CffsVolume volume) => volume.Exists("/.snapshots");
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
+using Exo.Cli.Administration;
 using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 using Exo.FileSystems.CFFS;
@@ -11,7 +12,7 @@ internal static class SpaceVerb
 {
     public static Command Create()
     {
-        Argument<string> image = Symbols.Image();
+        Argument<string> image = Symbols.ImageOrMount();
         Option<bool> json = Symbols.Json();
         VerbCommand command = new("df", "Shows how much of an image is used and free.")
         {
@@ -25,8 +26,7 @@ internal static class SpaceVerb
 
     private static int Run(string image, bool asJson)
     {
-        using CffsVolume volume = OpenImage.ReadOnly(image);
-        CffsSpace space = volume.GetSpace();
+        SpaceResult space = AnyVolume.Run(image, new SpaceRequest(), "looking");
         long total = (long)space.TotalBlocks * CffsSpace.BlockBytes;
         long free = (long)space.FreeBlocks * CffsSpace.BlockBytes;
         long willFree = (long)space.WillFreeBlocks * CffsSpace.BlockBytes;
@@ -35,8 +35,8 @@ internal static class SpaceVerb
             JsonOutput.Write(json =>
             {
                 json.WriteString("image", image);
-                json.WriteString("volumeId", volume.Info.VolumeId.ToString());
-                json.WriteString("label", volume.Info.Label);
+                json.WriteString("volumeId", space.VolumeId.ToString());
+                json.WriteString("label", space.Label);
                 json.WriteNumber("blockBytes", CffsSpace.BlockBytes);
                 json.WriteNumber("totalBytes", total);
                 json.WriteNumber("freeBytes", free);

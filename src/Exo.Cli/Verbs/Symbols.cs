@@ -15,6 +15,11 @@ internal static class Symbols
 {
     public static Argument<string> Image(string orElse = "") => new("IMAGE") { Description = "Image file or block device; FILE#PARTITION by number or name; or nbd://HOST/EXPORT" + orElse };
 
+    /// <summary>Of verbs that the process that has a volume mounted carries out.</summary>
+    public static Argument<string> ImageOrMount() => Image("; or the directory where it is mounted");
+
+    public const string MountNote = "An image that is mounted ('exo mount') stays so: the process that has it mounted does the work. That is for the user who has mounted it, and the superuser.";
+
     public static Argument<string?> PathInImage(string description) => new("PATH")
     {
         Description = description + " [default: /]",

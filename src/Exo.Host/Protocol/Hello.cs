@@ -9,6 +9,9 @@ internal enum Hello : ulong
 
     /// <summary>An observer ("EXOWATCH"): it sends <see cref="ObserverRequest"/>, and is sent a length (u32) and as many bytes of JSON for each.</summary>
     Observer = 0x48435441574F5845,
+
+    /// <summary>Somebody who has a mounted volume changed by the process that mounts it ("EXOADMIN"): frames of JSON follow both ways (the <c>exo</c> command's <c>AdministrationFrames</c>).</summary>
+    Administrator = 0x4E494D44414F5845,
 }
 
 /// <summary>What an observer may ask, a byte each.</summary>

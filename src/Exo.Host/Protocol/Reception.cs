@@ -21,7 +21,7 @@ internal sealed class Reception : IDisposable
     private int _waiting;
 
     /// <summary>Listens. A socket that is left over from somebody who has gone is replaced.</summary>
-    /// <param name="path">Where.</param>
+    /// <param name="path">Where; behind a zero character a name of the kernel's (abstract), which goes with the socket.</param>
     /// <param name="welcome">Takes over those who have said what they want; on any thread, on several at once.</param>
     /// <exception cref="SocketException">The socket cannot be made.</exception>
     public Reception(string path, Action<Socket, HostPeer, Hello> welcome)
@@ -39,8 +39,13 @@ internal sealed class Reception : IDisposable
         _listener.Dispose();
         _accepting.GetAwaiter().GetResult();
         SpinWait.SpinUntil(() => Volatile.Read(ref _waiting) == 0);
-        File.Delete(_path);
+        if (!IsAbstract(_path))
+        {
+            File.Delete(_path);
+        }
     }
+
+    private static bool IsAbstract(string path) => path.StartsWith('\0');
 
     private static Socket Listen(string path)
     {
@@ -48,7 +53,7 @@ internal sealed class Reception : IDisposable
         Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            if (File.Exists(path) && !IsServed(endPoint))
+            if (!IsAbstract(path) && File.Exists(path) && !IsServed(endPoint))
             {
                 File.Delete(path);
             }
