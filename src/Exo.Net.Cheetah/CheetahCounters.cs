@@ -58,6 +58,12 @@ public readonly record struct CheetahCounters
     /// <summary>Bytes of documents at hand.</summary>
     public long CacheBytes { get; init; }
 
+    /// <summary>Ranges read of documents that are not at hand whole.</summary>
+    public long RangesRead { get; init; }
+
+    /// <summary>Bytes of frames that responses hold now of documents that are not at hand whole.</summary>
+    public long WindowBytes { get; init; }
+
     /// <summary>Connections ended because a time was up.</summary>
     public long TimeOuts { get; init; }
 

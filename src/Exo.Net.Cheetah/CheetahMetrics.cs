@@ -24,6 +24,8 @@ internal sealed class CheetahMetrics : IDisposable
         tags = [new("server.address", endPoint.Address.ToString()), new("server.port", endPoint.Port)];
         Level("http.server.active_connections", "{connection}", "Connections that are open.", () => read().ConnectionsOpen);
         Level("cheetah.cache.size", "By", "Documents at hand.", () => read().CacheBytes);
+        Level("cheetah.windows.size", "By", "Held of documents that are read range by range.", () => read().WindowBytes);
+        Count("cheetah.ranges.read", "{range}", "Ranges read of documents that are not at hand whole.", () => read().RangesRead);
         Count("cheetah.connections.accepted", "{connection}", "Connections accepted.", () => read().ConnectionsAccepted);
         Count("cheetah.connections.aborted", "{connection}", "Connections ended by an error, most often a client that went away.", () => read().ConnectionsAborted);
         Count("cheetah.connections.timed_out", "{connection}", "Connections ended because a time was up.", () => read().TimeOuts);

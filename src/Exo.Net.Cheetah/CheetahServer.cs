@@ -45,7 +45,7 @@ public sealed class CheetahServer : IAsyncDisposable
 
         this.options = options;
         long cacheBytes = options.CacheBytes != 0 ? options.CacheBytes : (long)frames.FrameCount * FramePool.FrameBytes / 4 * 3;
-        cache = new DocumentCache(frames, source, cacheBytes, stopping.Token, options.Precompressed, NeedsSums(options) ? DocumentTraits.HasSums : DocumentTraits.None, options.EvictionPolicy(), new DocumentHeads(options.DocumentFields, options.MediaTypes));
+        cache = new DocumentCache(frames, source, cacheBytes, stopping.Token, options.Precompressed, NeedsSums(options) ? DocumentTraits.HasSums : DocumentTraits.None, options.EvictionPolicy(), new DocumentHeads(options.DocumentFields, options.MediaTypes), options.DocumentWindowBytes, options.DocumentTimeout);
         handlers = new HandlerRoutes(options.StatusPath is null ? options.Handlers : new StatusPage(this, options, frames).AddTo(options.Handlers), stopping.Token);
         EndPoint = options.EndPoint;
     }
@@ -69,7 +69,9 @@ public sealed class CheetahServer : IAsyncDisposable
                 CacheMisses = cache.MissCount,
                 CacheEvictions = cache.EvictionCount,
                 CacheBytes = cache.UsedBytes,
-                PayloadBytesCopied = cache.CopiedBytes,
+                PayloadBytesCopied = cache.CopiedBytes + cache.Windows.CopiedBytes,
+                RangesRead = cache.Windows.ReadCount,
+                WindowBytes = cache.Windows.HeldBytes,
                 AccessLogLines = log?.WrittenCount ?? 0,
                 AccessLogDropped = log?.DroppedCount ?? 0,
             };

@@ -36,6 +36,14 @@ public sealed record CheetahServerOptions
     /// <summary>Bytes of documents to keep at hand; 0 = three quarters of the frame pool. Default 0.</summary>
     public long CacheBytes { get; init; }
 
+    internal const long DefaultWindowBytes = 2 << 20;
+
+    /// <summary>
+    /// Bytes that one response may hold of a document that is not at hand whole (<see cref="DocumentContent.FromRanges"/>), read ahead and sent but not acknowledged; 64 KiB to 1 GiB. On a raw device no client is sent more in a round trip.
+    /// All such responses together hold at most a quarter of the frame pool, each the less the more there are. Default 2 MiB.
+    /// </summary>
+    public long DocumentWindowBytes { get; init; } = DefaultWindowBytes;
+
     /// <summary>Makes the policy that says which documents leave the cache when there is no room; called once by each server. Default <see cref="ClockEviction"/>.</summary>
     public Func<IEvictionPolicy> EvictionPolicy { get; init; } = static () => new ClockEviction();
 
@@ -136,6 +144,7 @@ public sealed record CheetahServerOptions
         SettingRange.Check(Backlog, 1, int.MaxValue, nameof(Backlog));
         SettingRange.Check(ConnectionsMax, 1, 1 << 24, nameof(ConnectionsMax));
         SettingRange.Check(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
+        SettingRange.Check(DocumentWindowBytes, 64 << 10, 1 << 30, nameof(DocumentWindowBytes));
         SettingRange.Check((long)Precompressed, 0, (long)ContentCodings.All, nameof(Precompressed));
         SettingRange.Check(RequestLineBytesMax, 64, 32768, nameof(RequestLineBytesMax));
         SettingRange.Check(RequestHeadBytesMax, Math.Max(128, RequestLineBytesMax), 65536, nameof(RequestHeadBytesMax));

@@ -16,6 +16,7 @@ internal static unsafe partial class Libc
     public const int SocketNonBlocking = 0x800;
     public const int SocketCloseOnExec = 0x80000;
     public const int SolSocket = 1;
+    public const int SoLinger = 13;
     public const int SoReuseAddress = 2;
     public const int SoReusePort = 15;
     public const int IpProtocolTcp = 6;
@@ -105,6 +106,14 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "setsockopt", SetLastError = true)]
     public static partial int SetSocketOption(int descriptor, int level, int option, int* value, uint lengthBytes);
+
+    /// <summary>struct linger (socket(7)): with no seconds, close(2) resets the connection.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Linger
+    {
+        public int On;
+        public int Seconds;
+    }
 
     [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
     public static partial int Bind(int descriptor, byte* address, uint lengthBytes);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.Net.Cheetah.Pages;
@@ -12,7 +13,7 @@ namespace Exo.Net.Cheetah;
 /// <para>Files are world-readable or not served: a lookup runs as <paramref name="identity"/>, by default a user that owns nothing. Symbolic links
 /// are followed beneath <paramref name="root"/> and never out of it: one that begins with <c>/</c> begins there. The root itself may be a symbolic link; it is looked up again for each document
 /// that is not cached, so that pointing it elsewhere publishes another tree at once.
-/// Files of 2 GiB or more are there and not served: 503.</para>
+/// Files longer than <see cref="WholeDocumentBytesMax"/>, of any length, are read range by range while they are sent: from frames of the file system's cache, too, and to the end only if they are not written to meanwhile.</para>
 /// </summary>
 /// <param name="volume">The volume; it outlives the server.</param>
 /// <param name="root">The directory whose files are served, as an absolute path; "/" is everything.</param>
@@ -26,6 +27,9 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
     private readonly CffsIdentity _identity = identity ?? new CffsIdentity(65534, 65534);
 
     private readonly DocumentChanges _changes = new();
+
+    /// <summary>Longest file, in bytes, that is brought in whole; longer ones are read range by range (<see cref="DocumentContent.FromRanges"/>), as shorter ones are when there are no frames. 0 = an eighth of the volume's frame pool. Default 0.</summary>
+    public long WholeDocumentBytesMax { get; init; }
 
     /// <inheritdoc/>
     /// <remarks>Every change of the volume is one of the documents: paths lead through all of it.</remarks>
@@ -74,30 +78,47 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
                 // Length, times and bytes of one and the same version: somebody may be writing.
                 long version = file.Version;
                 stat = file.Stat();
-                if (stat.Kind != CffsKind.File || stat.Size > int.MaxValue)
+                if (stat.Kind != CffsKind.File)
                 {
-                    return new DocumentLookup(stat.Kind != CffsKind.File ? DocumentLookupStatus.NotFound : DocumentLookupStatus.Unavailable);
+                    return new DocumentLookup(DocumentLookupStatus.NotFound);
                 }
 
-                lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);
-                if (lease.Version == version && lease.LengthBytes == stat.Size)
+                if (stat.Size > LongestWhole)
                 {
-                    break;
+                    if (file.Version == version)
+                    {
+                        return Ranged(ref file, stat, version, names, isColdPage);
+                    }
+                }
+                else
+                {
+                    try
+                    {
+                        lease = await file.LeaseAsync(0, (int)stat.Size, cancellationToken).ConfigureAwait(false);
+                    }
+                    catch (CffsException busy) when (busy.Error == CffsError.Busy && stat.Size > Ranges.DocumentWindows.CellBytes && file.Version == version)
+                    {
+                        return Ranged(ref file, stat, version, names, isColdPage);   // all frames are in use: a few of them at a time may do
+                    }
+
+                    if (lease.Version == version && lease.LengthBytes == stat.Size)
+                    {
+                        break;
+                    }
+
+                    lease.Dispose();
+                    lease = null;
                 }
 
-                lease.Dispose();
-                lease = null;
                 if (attempt == MaxAttempts)
                 {
                     return new DocumentLookup(DocumentLookupStatus.Unavailable);
                 }
             }
 
-            Held held = new(file, lease, names, isColdPage);
-            DateTimeOffset modified = DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
-            UInt128 entity = new(file.Inode ^ ((ulong)lease.Version << 40), (ulong)stat.ChangeTimeNs);
+            Held held = new(file, lease, lease.Version, names, isColdPage);
             DocumentContent content = DocumentContent.FromFrames(
-                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, modified, entity, held, null, held);
+                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, Modified(stat), held.Entity(stat), held, null, held);
             (file, lease) = (null, null);
             return DocumentLookup.Found(content);
         }
@@ -125,23 +146,59 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
     public bool IsCurrent(DocumentContent content)
     {
         ArgumentNullException.ThrowIfNull(content);
-        return content.State is Held held && held.NamesVersion == volume.NamesVersion && held.File.Version == held.Lease.Version;
+        return content.State is Held held && held.NamesVersion == volume.NamesVersion && held.File.Version == held.Version;
     }
 
-    /// <summary>What a document holds of the volume: the open file, so that its version can be asked, and the frames.</summary>
-    private sealed class Held(CffsFile file, CffsLease lease, long namesVersion, bool isColdPage) : IDisposable
+    private long LongestWhole => Math.Min(int.MaxValue, WholeDocumentBytesMax != 0 ? WholeDocumentBytesMax : (long)volume.Frames.FrameCount * FramePool.FrameBytes / 8);
+
+    // The file goes with it.
+    private static DocumentLookup Ranged(ref CffsFile? file, in CffsStat stat, long version, long names, bool isColdPage)
+    {
+        Held held = new(file!, lease: null, version, names, isColdPage);
+        file = null;
+        return DocumentLookup.Found(DocumentContent.FromRanges(held, stat.Size, Modified(stat), held.Entity(stat), null, held));
+    }
+
+    private static DateTimeOffset Modified(in CffsStat stat) => DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
+
+    /// <summary>What a document holds of the volume: the open file, so that its version can be asked and its ranges read, and the frames of one that is at hand whole.</summary>
+    private sealed class Held(CffsFile file, CffsLease? lease, long version, long namesVersion, bool isColdPage) : IDocumentRanges
     {
         public CffsFile File => file;
 
-        public CffsLease Lease => lease;
+        public long Version => version;
 
         public long NamesVersion => namesVersion;
 
         public bool IsColdPage => isColdPage;
 
+        public UInt128 Entity(in CffsStat stat) => new(file.Inode ^ ((ulong)version << 40), (ulong)stat.ChangeTimeNs);
+
+        public async ValueTask<DocumentRange?> ReadAsync(long offsetBytes, int lengthBytes, CancellationToken cancellationToken)
+        {
+            CffsLease range;
+            try
+            {
+                range = await file.LeaseAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+            }
+            catch (CffsException busy) when (busy.Error == CffsError.Busy)
+            {
+                return DocumentRange.OutOfFrames;
+            }
+
+            // The lease says which version its bytes are of: they were lent under the file's lock.
+            if (range.Version != version || range.LengthBytes != lengthBytes)
+            {
+                range.Dispose();
+                return null;
+            }
+
+            return DocumentRange.FromFrames([.. range.Runs.Select(run => new DocumentRun(run.First, run.Count))], range.FirstByteOffset, lengthBytes, range);
+        }
+
         public void Dispose()
         {
-            lease.Dispose();
+            lease?.Dispose();
             file.Dispose();
         }
     }

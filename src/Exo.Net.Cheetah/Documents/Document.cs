@@ -25,13 +25,13 @@ internal enum DocumentTraits
 /// <summary>
 /// A document ready to leave: its bytes in frames, the response heads built, and its checksums taken where somebody is going to need them. It is
 /// cache entry and retransmission buffer in one, as in Cheetah: responses in flight and the cache count as holders, and the
-/// frames go back to their owner with the last.
+/// frames go back to their owner with the last. One that is read range by range has no bytes of its own: responses send ranges of it (<see cref="Ranges.HeldRange"/>), each of which holds it.
 /// <code>
 /// frames    |....document bytes, run by run....|        never copied on the way out
 /// sums      0   128  256  384 ...                       the RFC 1071 partial sum of everything in front of each
 /// </code>
 /// </summary>
-internal sealed unsafe class Document : CachedDocument, ISendSource
+internal sealed class Document : CachedDocument, IPayload
 {
     /// <summary>
     /// Bytes between two stored sums. Where segments begin depends on the length of the head in front and on the peer, so the sum of a segment is a difference of two stored
@@ -40,18 +40,16 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
     public const int SumBytes = InternetChecksum.BlockBytes;
 
     private readonly FramePool frames;
-    private readonly Piece[] pieces;
-    private readonly nint poolAddress;
+    private readonly FramePieces pieces;
     private ushort[]? prefixSums;
     private readonly byte[] entityTag;
     private int holders = 1;
 
-    private Document(FramePool frames, DocumentContent content, Piece[] pieces, string contentType, ContentCoding? coding, DocumentTraits traits, DocumentFields fields)
+    private Document(FramePool frames, DocumentContent content, FramePieces pieces, string contentType, ContentCoding? coding, DocumentTraits traits, DocumentFields fields)
     {
         Fields = fields;
         this.frames = frames;
         this.pieces = pieces;
-        poolAddress = frames.Address(new FrameNumber(0));
         Content = content;
         LengthBytes = content.LengthBytes;
         LastModifiedUnixSeconds = content.LastModified.ToUnixTimeSeconds();
@@ -66,21 +64,15 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
         HttpDate.Format(LastModifiedUnixSeconds, lastModified);
         OkHead = PrebuiltHead.ForDocument(contentType, LengthBytes, lastModified, entityTag, coding, Varies, fields.Whole);
         NotModifiedHead = PrebuiltHead.NotModified(lastModified, entityTag, Varies, fields.NotModified);
-        prefixSums = (traits & DocumentTraits.HasSums) != 0 ? Sum() : null;
-        long frameBytes = 0;
-        foreach (Piece piece in pieces)
-        {
-            frameBytes += (piece.LengthBytes + FramePool.FrameBytes - 1) / FramePool.FrameBytes * FramePool.FrameBytes;
-        }
-
-        CostBytes = frameBytes + OkHead.Bytes.Length + NotModifiedHead.Bytes.Length + ((prefixSums?.Length ?? 0) * sizeof(ushort)) + OverheadBytes;
+        prefixSums = (traits & DocumentTraits.HasSums) != 0 && !IsRanged ? Sum() : null;
+        CostBytes = (IsRanged ? RangedBytes : pieces.FrameBytes) + OkHead.Bytes.Length + NotModifiedHead.Bytes.Length + ((prefixSums?.Length ?? 0) * sizeof(ushort)) + OverheadBytes;
     }
 
     // What a document costs beside its bytes: objects and the cache's entry, roughly.
     private const int OverheadBytes = 600;
 
-    // Consecutive bytes of the document; pieces are in order and leave no gap.
-    private readonly record struct Piece(nint Address, long StartBytes, long LengthBytes);
+    // What one that is read range by range is accounted with, for its open file: so the cache's size bounds the number of those, too.
+    private const long RangedBytes = 256 << 10;
 
     /// <summary>Bytes of the document.</summary>
     public override long LengthBytes { get; }
@@ -125,6 +117,9 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
 
     internal DocumentContent Content { get; }
 
+    /// <summary>It is not at hand: its ranges are read when they are wanted.</summary>
+    internal bool IsRanged => Content.Ranges is not null;
+
     internal PrebuiltHead OkHead { get; }
 
     internal PrebuiltHead NotModifiedHead { get; }
@@ -165,9 +160,14 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
         DocumentRun[]? copied = [];
         try
         {
+            if (content.Ranges is not null)
+            {
+                return new Document(frames, content, FramePieces.Of(frames, [], 0, 0), contentType, coding, traits, fields) { Original = original };
+            }
+
             if (content.IsInFrames)
             {
-                return new Document(frames, content, Pieces(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType, coding, traits, fields) { Original = original };
+                return new Document(frames, content, FramePieces.Of(frames, content.Runs, content.FirstByteOffset, content.LengthBytes), contentType, coding, traits, fields) { Original = original };
             }
 
             copied = CopyIn(frames, content.Bytes.Span);
@@ -178,7 +178,7 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
             }
 
             content.ForgetBytes();
-            return new Document(frames, content, Pieces(frames, copied, 0, content.LengthBytes), contentType, coding, traits, fields) { OwnRuns = copied, Original = original };
+            return new Document(frames, content, FramePieces.Of(frames, copied, 0, content.LengthBytes), contentType, coding, traits, fields) { OwnRuns = copied, Original = original };
         }
         catch
         {
@@ -240,60 +240,21 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
         }
     }
 
-    /// <summary>Describes bytes of the document by addresses, as many as fit; returns how many vectors were used.</summary>
-    /// <param name="offsetBytes">First byte wanted.</param>
-    /// <param name="lengthBytes">Bytes wanted; inside the document.</param>
-    /// <param name="vectors">Room for at least one.</param>
-    /// <param name="gatheredBytes">Bytes the vectors cover.</param>
-    internal int Gather(long offsetBytes, long lengthBytes, Span<IoVector> vectors, out long gatheredBytes)
-    {
-        gatheredBytes = 0;
-        Invariant.Check(offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes + lengthBytes <= LengthBytes);
-        int at = pieces.Length > 1 ? PieceOf(offsetBytes) : 0;
-        int count = 0;
-        for (; lengthBytes > 0 && count < vectors.Length; at++)
-        {
-            // Inside the piece because it starts at or before the offset, and pieces leave no gap.
-            ref readonly Piece piece = ref pieces[at];
-            long skip = offsetBytes - piece.StartBytes;
-            long take = Math.Min(lengthBytes, piece.LengthBytes - skip);
-            vectors[count++] = new IoVector { Base = piece.Address + (nint)skip, LengthBytes = (nuint)take };
-            offsetBytes += take;
-            lengthBytes -= take;
-            gatheredBytes += take;
-        }
-
-        return count;
-    }
+    /// <inheritdoc/>
+    public int Gather(long offsetBytes, long lengthBytes, Span<IoVector> vectors, out long gatheredBytes) => pieces.Gather(offsetBytes, lengthBytes, vectors, out gatheredBytes);
 
     /// <inheritdoc/>
-    int ISendSource.Gather(long offsetBytes, int lengthBytes, Span<PacketSlice> slices, out int gatheredBytes)
-    {
-        Invariant.Check(offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes + lengthBytes <= LengthBytes);
-        gatheredBytes = 0;
-        int count = 0;
-        for (int at = pieces.Length > 1 ? PieceOf(offsetBytes) : 0; lengthBytes > 0 && count < slices.Length; at++)
-        {
-            ref readonly Piece piece = ref pieces[at];
-            long skip = offsetBytes - piece.StartBytes;
-            int take = (int)Math.Min(lengthBytes, piece.LengthBytes - skip);
-            nint inPool = piece.Address + (nint)skip - poolAddress;
-            slices[count++] = new PacketSlice(
-                new FrameNumber((uint)(inPool / FramePool.FrameBytes)), (int)(inPool % FramePool.FrameBytes), take);
-            offsetBytes += take;
-            lengthBytes -= take;
-            gatheredBytes += take;
-        }
+    int ISendSource.Gather(long offsetBytes, int lengthBytes, Span<PacketSlice> slices, out int gatheredBytes) => pieces.Gather(offsetBytes, lengthBytes, slices, out gatheredBytes);
 
-        return count;
-    }
+    /// <inheritdoc/>
+    public ReadOnlySpan<byte> BytesAt(long offsetBytes, int maxBytes) => pieces.BytesAt(offsetBytes, maxBytes);
 
     /// <inheritdoc/>
     ushort ISendSource.PartialSum(long offsetBytes, int lengthBytes)
     {
         if (lengthBytes <= SumBytes)
         {
-            return SumOf(offsetBytes, lengthBytes);
+            return pieces.SumOf(offsetBytes, lengthBytes);
         }
 
         ushort sum = InternetChecksum.Combine(Prefix(offsetBytes + lengthBytes), 0, (ushort)~Prefix(offsetBytes));   // one's complement: minus
@@ -317,45 +278,11 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
 
         if (behind <= SumBytes / 2 || index + 1 == prefixSums.Length)
         {
-            return InternetChecksum.Combine(prefixSums[index], 0, SumOf(endBytes - behind, behind));
+            return InternetChecksum.Combine(prefixSums[index], 0, pieces.SumOf(endBytes - behind, behind));
         }
 
-        ushort rest = SumOf(endBytes, SumBytes - behind);
+        ushort rest = pieces.SumOf(endBytes, SumBytes - behind);
         return InternetChecksum.Combine(prefixSums[index + 1], 0, (ushort)~InternetChecksum.Combine(0, behind, rest));
-    }
-
-    private ushort SumOf(long startBytes, int lengthBytes)
-    {
-        ushort sum = 0;
-        for (int summed = 0; summed < lengthBytes;)
-        {
-            ReadOnlySpan<byte> part = BytesAt(startBytes + summed, lengthBytes - summed);
-            sum = InternetChecksum.Combine(sum, summed, InternetChecksum.Partial(part));
-            summed += part.Length;
-        }
-
-        return sum;
-    }
-
-    /// <summary>Bytes of the document from an offset on: as many as lie together, at most <paramref name="maxBytes"/>.</summary>
-    internal ReadOnlySpan<byte> BytesAt(long offsetBytes, int maxBytes)
-    {
-        Invariant.Check(offsetBytes >= 0 && offsetBytes < LengthBytes);
-        ref readonly Piece piece = ref pieces[PieceOf(offsetBytes)];
-        long skip = offsetBytes - piece.StartBytes;
-        return new ReadOnlySpan<byte>((void*)(piece.Address + (nint)skip), (int)Math.Min(maxBytes, piece.LengthBytes - skip));
-    }
-
-    private int PieceOf(long offsetBytes)
-    {
-        int low = 0, high = pieces.Length - 1;
-        while (low < high)
-        {
-            int middle = (low + high + 1) / 2;
-            (low, high) = pieces[middle].StartBytes <= offsetBytes ? (middle, high) : (low, middle - 1);
-        }
-
-        return low;
     }
 
     // Two threads that come at once take the same sums twice.
@@ -380,7 +307,7 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
             int blocks = Math.Min(together.Length / SumBytes, sums.Length - i);
             if (blocks == 0)
             {
-                sums[i] = InternetChecksum.Combine(sums[i - 1], 0, SumOf((long)(i - 1) * SumBytes, SumBytes));
+                sums[i] = InternetChecksum.Combine(sums[i - 1], 0, pieces.SumOf((long)(i - 1) * SumBytes, SumBytes));
                 i++;
                 continue;
             }
@@ -390,38 +317,6 @@ internal sealed unsafe class Document : CachedDocument, ISendSource
         }
 
         return sums;
-    }
-
-    // Runs that happen to follow one another become one piece, so that one vector covers them.
-    private static Piece[] Pieces(FramePool frames, ReadOnlySpan<DocumentRun> runs, int firstByteOffset, long lengthBytes)
-    {
-        var pieces = new List<Piece>();
-        long start = 0;
-        foreach (DocumentRun run in runs)
-        {
-            if (start == lengthBytes)
-            {
-                break;
-            }
-
-            int skip = start == 0 ? firstByteOffset : 0;
-            nint address = frames.Address(run.First) + skip;
-            _ = frames.Bytes(run.First, run.FrameCount);   // throws when the run leaves the pool
-            long take = Math.Min(((long)run.FrameCount * FramePool.FrameBytes) - skip, lengthBytes - start);
-            if (pieces.Count > 0 && pieces[^1].Address + (nint)pieces[^1].LengthBytes == address)
-            {
-                pieces[^1] = pieces[^1] with { LengthBytes = pieces[^1].LengthBytes + take };
-            }
-            else
-            {
-                pieces.Add(new Piece(address, start, take));
-            }
-
-            start += take;
-        }
-
-        Invariant.Check(start == lengthBytes);
-        return [.. pieces];
     }
 
     /// <summary>New frames for so many bytes: one run if there is one, else frames as they come. Null when there are too few.</summary>

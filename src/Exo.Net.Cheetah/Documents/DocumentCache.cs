@@ -4,6 +4,7 @@ using System.Diagnostics.CodeAnalysis;
 using Exo.Core.Memory;
 using Exo.Net.Cheetah.Http;
 using Exo.Net.Cheetah.Pages;
+using Exo.Net.Cheetah.Ranges;
 
 namespace Exo.Net.Cheetah;
 
@@ -65,8 +66,9 @@ internal sealed class DocumentCache : IDisposable
 
     public DocumentCache(
         FramePool frames, IDocumentSource source, long budgetBytes, CancellationToken stopping, ContentCodings precompressed = ContentCodings.None, DocumentTraits traits = DocumentTraits.HasSums,
-        IEvictionPolicy? policy = null, DocumentHeads? heads = null)
+        IEvictionPolicy? policy = null, DocumentHeads? heads = null, long windowBytes = CheetahServerOptions.DefaultWindowBytes, TimeSpan? patience = null)
     {
+        Windows = new DocumentWindows(frames, windowBytes, this, patience ?? TimeSpan.FromSeconds(30), stopping);
         this.policy = policy ?? new ClockEviction();
         this.traits = traits;
         this.heads = heads;
@@ -77,6 +79,9 @@ internal sealed class DocumentCache : IDisposable
         this.stopping = stopping;
         lookup = map.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
+
+    /// <summary>The frames of documents that are not at hand whole.</summary>
+    public DocumentWindows Windows { get; }
 
     /// <summary>Where the source says beforehand that documents change; null = it does not.</summary>
     public DocumentChanges? Changes => (source as IAnnouncedSource)?.Changes;
@@ -161,6 +166,43 @@ internal sealed class DocumentCache : IDisposable
     /// <summary>Bytes that no path leads to, in frames, for one response; the caller is their only holder. Null when there are no frames for them.</summary>
     public Document? TryHouse(ReadOnlyMemory<byte> bytes) =>
         TryCopyIn([], DocumentContent.FromBytes(bytes, DateTimeOffset.UnixEpoch, version: 0, contentType: "application/octet-stream"), traits);
+
+    /// <summary>A document, or a variant's, is not to be found here any more: it is known not to be what it was.</summary>
+    public void Forget(Document document)
+    {
+        lock (gate)
+        {
+            Drop(document.Original ?? document);
+        }
+    }
+
+    /// <summary>A range of a document is being read: counts as a lookup under way.</summary>
+    public void BeginRead()
+    {
+        lock (gate)
+        {
+            flyingCount++;
+        }
+    }
+
+    /// <summary>Once for each <see cref="BeginRead"/>.</summary>
+    public void EndRead() => End();
+
+    /// <summary>Lets go of documents of about so many bytes, whose frames, if nobody else has them, are free then or can be had by the source. False when there are none that could go.</summary>
+    public bool TryMakeRoomForRange(long lengthBytes)
+    {
+        lock (gate)
+        {
+            long enough = usedBytes - lengthBytes;
+            bool evicted = false;
+            while (usedBytes > enough && TryEvictOne())
+            {
+                evicted = true;
+            }
+
+            return evicted;
+        }
+    }
 
     /// <summary>
     /// Completes when no lookup is under way. A source that ignores its cancellation token keeps it waiting: the lookup's
@@ -312,6 +354,8 @@ internal sealed class DocumentCache : IDisposable
             {
                 return found;
             }
+
+            found.Content?.Dispose();
         }
     }
 
@@ -355,7 +399,7 @@ internal sealed class DocumentCache : IDisposable
         try
         {
             DocumentTraits all = traits | (found.IsIncomplete || found.Variants.Count > 0 ? DocumentTraits.Varies : 0);
-            document = content.IsInFrames ? Document.TryCreate(frames, path, content, all, heads) : TryCopyIn(path, content, all);
+            document = content.IsInBytes ? TryCopyIn(path, content, all) : Document.TryCreate(frames, path, content, all, heads);
             if (document is null)
             {
                 return new DocumentResult(DocumentResultStatus.Unavailable);
@@ -416,7 +460,7 @@ internal sealed class DocumentCache : IDisposable
 
     private Document? TryCopyIn(Document original, ContentCoding coding, DocumentContent content)
     {
-        bool isCopied = !content.IsInFrames;
+        bool isCopied = content.IsInBytes;
         if (isCopied)
         {
             TryMakeRoom(content.LengthBytes);

@@ -9,8 +9,8 @@ namespace Exo.Net.Cheetah;
 public readonly record struct DocumentRun(FrameNumber First, int FrameCount);
 
 /// <summary>
-/// A document's bytes as its source hands them over: leased frames that are served as they are, or bytes that are copied into
-/// frames once. Disposing gives the lease back.
+/// A document's bytes as its source hands them over: leased frames that are served as they are, bytes that are copied into
+/// frames once, or whoever reads them range by range. Disposing gives the lease back.
 /// </summary>
 public sealed class DocumentContent : IDisposable
 {
@@ -38,16 +38,7 @@ public sealed class DocumentContent : IDisposable
         : this(lengthBytes, lastModified, version, contentType, state)
     {
         ArgumentNullException.ThrowIfNull(owner);
-        ArgumentOutOfRangeException.ThrowIfNegative(firstByteOffset);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(firstByteOffset, FramePool.FrameBytes);
-        long roomBytes = 0;
-        foreach (DocumentRun run in runs)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(run.FrameCount, nameof(runs));
-            roomBytes += (long)run.FrameCount * FramePool.FrameBytes;
-        }
-
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, Math.Max(0, roomBytes - firstByteOffset));
+        ThrowUnlessInside(runs, firstByteOffset, lengthBytes);
         this.runs = runs;
         this.owner = owner;
         FirstByteOffset = firstByteOffset;
@@ -82,6 +73,23 @@ public sealed class DocumentContent : IDisposable
         ReadOnlyMemory<byte> bytes, DateTimeOffset lastModified, UInt128 version, string? contentType = null, object? state = null) =>
         new(bytes.Length, lastModified, version, contentType, state) { Bytes = bytes };
 
+    /// <summary>
+    /// A document that is not brought in whole, of any length: responses read it range by range and hold no more than their windows of it (<see cref="CheetahServerOptions.DocumentWindowBytes"/>). The cache keeps who reads, not
+    /// what is read, so a small document is served faster in one of the other ways.
+    /// </summary>
+    /// <param name="ranges">Reads ranges; disposed once, when the document has left the cache and the last response.</param>
+    /// <param name="lengthBytes">Bytes of the document.</param>
+    /// <param name="lastModified">For Last-Modified, cut to seconds.</param>
+    /// <param name="version">As in <see cref="FromFrames"/>; <paramref name="ranges"/> gives bytes of this version and of no other.</param>
+    /// <param name="contentType">As in <see cref="FromFrames"/>.</param>
+    /// <param name="state">As in <see cref="FromFrames"/>.</param>
+    public static DocumentContent FromRanges(
+        IDocumentRanges ranges, long lengthBytes, DateTimeOffset lastModified, UInt128 version, string? contentType = null, object? state = null)
+    {
+        ArgumentNullException.ThrowIfNull(ranges);
+        return new DocumentContent(lengthBytes, lastModified, version, contentType, state) { Ranges = ranges, owner = ranges };
+    }
+
     /// <summary>Bytes of the document.</summary>
     public long LengthBytes { get; }
 
@@ -99,11 +107,30 @@ public sealed class DocumentContent : IDisposable
 
     internal bool IsInFrames { get; }
 
+    internal IDocumentRanges? Ranges { get; private init; }
+
+    /// <summary>Neither in frames nor read range by range: to be copied.</summary>
+    internal bool IsInBytes => !IsInFrames && Ranges is null;
+
     internal ReadOnlyMemory<byte> Bytes { get; private set; }
 
     internal ReadOnlySpan<DocumentRun> Runs => runs;
 
     internal int FirstByteOffset { get; }
+
+    internal static void ThrowUnlessInside(ReadOnlySpan<DocumentRun> runs, int firstByteOffset, long lengthBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(firstByteOffset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(firstByteOffset, FramePool.FrameBytes);
+        long roomBytes = 0;
+        foreach (DocumentRun run in runs)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(run.FrameCount, nameof(runs));
+            roomBytes += (long)run.FrameCount * FramePool.FrameBytes;
+        }
+
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, Math.Max(0, roomBytes - firstByteOffset));
+    }
 
     /// <summary>Forgets bytes that have been copied, so that the source's array can be collected.</summary>
     internal void ForgetBytes() => Bytes = default;

@@ -60,8 +60,9 @@ public readonly record struct DocumentLookup(DocumentLookupStatus Status, Docume
         return new DocumentLookup(DocumentLookupStatus.Found, content);
     }
 
-    /// <summary>Bytes for which a source found no frames in the pool; the cache makes room if it can, and asks again.</summary>
+    /// <summary>Bytes for which a source found no frames in the pool; the cache makes room if it can, and asks again. If it cannot, the document that may be here is taken.</summary>
     internal long WantedBytes { get; private init; }
 
-    internal static DocumentLookup OutOfFrames(long lengthBytes) => new(DocumentLookupStatus.Unavailable) { WantedBytes = lengthBytes };
+    internal static DocumentLookup OutOfFrames(long lengthBytes, DocumentContent? otherwise = null) =>
+        new(otherwise is null ? DocumentLookupStatus.Unavailable : DocumentLookupStatus.Found, otherwise) { WantedBytes = lengthBytes };
 }

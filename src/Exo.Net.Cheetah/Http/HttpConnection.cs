@@ -35,6 +35,12 @@ internal abstract class HttpConnection
     /// <summary>The lookup being waited for; null when none, so that a late answer is known.</summary>
     public IDocumentWaiter? Ticket;
 
+    /// <summary>The response under way whose document is not at hand whole; null when none. Until it has begun, its request is the first in what has come, and waits.</summary>
+    public ResponseFlow? Flow;
+
+    /// <summary>How often the document of the first request in what has come was not any more what it had been.</summary>
+    public int ChangedCount;
+
     /// <summary>Bytes may be unread when it closes: who closes at once would reset, and that could destroy the response.</summary>
     public bool LingersBeforeClose;
 

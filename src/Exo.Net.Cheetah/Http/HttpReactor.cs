@@ -77,6 +77,9 @@ internal abstract partial class HttpReactor
     /// <summary>Somebody who brings the answer of a lookup back to this reactor's thread.</summary>
     protected abstract IDocumentWaiter MakeTicket(HttpConnection connection);
 
+    /// <summary>What tells this reactor, from any thread, that there is news of a response, which it hears on its own: <see cref="ResponseFlow.Wake"/>.</summary>
+    protected abstract Action NewsOf(HttpConnection connection, ResponseFlow flow);
+
     /// <summary>A request is about to be answered with a document.</summary>
     protected virtual void OnAnswer(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, Document document, bool closes, bool saysKeepAlive)
     {
@@ -131,6 +134,7 @@ internal abstract partial class HttpReactor
     /// <summary>A last page for what is no request, or has waited too long: the connection ends with it, and nothing behind it is read.</summary>
     protected void Refuse(HttpConnection connection, ReadOnlySpan<byte> request, int status)
     {
+        EndFlow(connection);
         ResponseOutcome outcome = Responder.Page(Responses, status, isHead: false, closes: true, saysKeepAlive: false);
         connection.ClosesAfterSend = true;
         connection.LingersBeforeClose = true;
@@ -161,7 +165,14 @@ internal abstract partial class HttpReactor
         if (status == 0)
         {
             DocumentResult found = default;
-            status = connection.PageStatus != 0 ? connection.PageStatus : TryFind(connection, head, request, out found, ref path);
+            status = connection.Flow is { } flow ? StatusOf(connection, flow) : 0;
+            if (status == 200)
+            {
+                EndRequest(connection, head, request, connection.Flow!.Outcome, connection.Flow.Closes || closes, bodyEnds);
+                return true;
+            }
+
+            status = status != 0 ? status : connection.PageStatus != 0 ? connection.PageStatus : TryFind(connection, head, request, out found, ref path);
             switch (status)
             {
                 case StatusWaiting:
@@ -176,14 +187,38 @@ internal abstract partial class HttpReactor
                         found.Document!.Release();
                     }
 
+                    if (document.IsRanged && !isHead)
+                    {
+                        ResponseFlow flowing = NewFlow(closes);
+                        flowing.Outcome = outcome = Responder.Document(flowing, head, request, document, closes, saysKeepAlive);
+                        if (!TryAnswer(connection, flowing))
+                        {
+                            return false;
+                        }
+
+                        break;
+                    }
+
                     outcome = Responder.Document(Responses, head, request, document, closes, saysKeepAlive);
                     break;
                 case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive, out outcome):
                     break;
-                case 404 or 500 or 503 when errorPages.Count > 0 && errorPages.TryGetValue(status, out byte[]? page):
+                case 404 or 500 or 503 when errorPages.Count > 0 && connection.ChangedCount <= ChangedMax && errorPages.TryGetValue(status, out byte[]? page):
                     if (!TryFindPage(connection, status, page, out Document? of))
                     {
                         return false;
+                    }
+
+                    if (of is { IsRanged: true } && !isHead)
+                    {
+                        ResponseFlow flowing = NewFlow(closes);
+                        flowing.Outcome = outcome = Responder.ErrorPage(flowing, status, of, isHead, closes, saysKeepAlive);
+                        if (!TryAnswer(connection, flowing))
+                        {
+                            return false;
+                        }
+
+                        break;
                     }
 
                     outcome = of is null ? Responder.Page(Responses, status, isHead, closes, saysKeepAlive) : Responder.ErrorPage(Responses, status, of, isHead, closes, saysKeepAlive);
@@ -205,6 +240,7 @@ internal abstract partial class HttpReactor
     private void EndRequest(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, ResponseOutcome outcome, bool closes, bool bodyEnds)
     {
         requestCount++;
+        connection.ChangedCount = 0;
         Log(connection, request, outcome);
         connection.ClosesAfterSend = closes;
         connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);

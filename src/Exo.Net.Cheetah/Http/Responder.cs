@@ -176,11 +176,11 @@ internal sealed class Responder
         head is { Method: Method.Get or Method.Head, HasBody: false, ExpectsContinue: false, ExpectsUnknown: false, Range.Count: 0 }
         && head is { IfMatch.Count: 0, IfNoneMatch.Count: 0, IfModifiedSince.Count: 0, IfUnmodifiedSince.Count: 0, IfRange.Count: 0 };
 
-    /// <summary>What <see cref="Document"/> answers a plain request with, in one piece. 0 if there is no room for it.</summary>
+    /// <summary>What <see cref="Document"/> answers a plain request with, in one piece. 0 if there is no room for it, or it is not at hand.</summary>
     public int Whole(Span<byte> room, Document document, bool isHead, bool closes, bool saysKeepAlive)
     {
         long bodyBytes = isHead ? 0 : document.LengthBytes;
-        if (!usesPrebuiltHeads || document.OkHead.LengthBytesMax + bodyBytes > room.Length)
+        if (!usesPrebuiltHeads || (document.IsRanged && !isHead) || document.OkHead.LengthBytesMax + bodyBytes > room.Length)
         {
             return 0;
         }

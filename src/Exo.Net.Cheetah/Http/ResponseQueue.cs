@@ -11,7 +11,7 @@ internal abstract class ResponseQueue
     public abstract Span<byte> Room { get; }
 
     /// <summary>
-    /// Adds bytes that were written into <see cref="Room"/>, and behind them a stretch of a document, for which a hold passes to the queue.
+    /// Adds bytes that were written into <see cref="Room"/>, and behind them a stretch of a document or of a range of one, for which a hold passes to the queue.
     /// </summary>
-    public abstract void Add(int headBytes, Document? document = null, long offsetBytes = 0, long lengthBytes = 0);
+    public abstract void Add(int headBytes, IPayload? payload = null, long offsetBytes = 0, long lengthBytes = 0);
 }

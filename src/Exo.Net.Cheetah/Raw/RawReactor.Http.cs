@@ -39,8 +39,13 @@ internal sealed partial class RawReactor
         queue.Current = client;
         client.IsAnswerable = false;
         int used = Consume(client, bytes);
+        while (client.Flow is { HasBegun: true } && TryFinish(client) && !client.ClosesAfterSend && used < bytes.Length)
+        {
+            used += Consume(client, bytes[used..]);
+        }
+
         queue.Current = null;
-        connection.MayBeLent = client.IsAnswerable && used == bytes.Length && client is { Ticket: null, WaitsForRoom: false, ClosesAfterSend: false };
+        connection.MayBeLent = client.IsAnswerable && used == bytes.Length && client is { Ticket: null, Flow: null, WaitsForRoom: false, ClosesAfterSend: false };
         if (queue.HasFailed)
         {
             queue.HasFailed = false;
@@ -49,13 +54,13 @@ internal sealed partial class RawReactor
             return 0;
         }
 
-        if (client.ClosesAfterSend)
+        if (client.ClosesAfterSend && client.Flow is null)
         {
             CloseAfterSend(client);
             return bytes.Length;
         }
 
-        if (client.Ticket is not null || client.WaitsForRoom)
+        if (client.Ticket is not null || client.Flow is not null || client.WaitsForRoom)
         {
             connection.PauseReceive();
         }
@@ -77,7 +82,16 @@ internal sealed partial class RawReactor
 
     void ITcpHandler.OnAcknowledged(TcpConnection connection)
     {
-        if (connection.Tag is RawConnection { WaitsForRoom: true } client && connection.QueuedBytes < QueuedBytesMax / 2)
+        if (connection.Tag is not RawConnection client)
+        {
+            return;
+        }
+
+        if (client.Flow is { HasBegun: true })
+        {
+            GoOn(client);
+        }
+        else if (client.WaitsForRoom && connection.QueuedBytes < QueuedBytesMax / 2)
         {
             client.WaitsForRoom = false;
             if (client.Ticket is null)
@@ -90,9 +104,13 @@ internal sealed partial class RawReactor
     void ITcpHandler.OnPeerClosed(TcpConnection connection)
     {
         // A client that closes its side may still wait for what it has asked for.
-        if (connection.Tag is RawConnection client)
+        if (connection.Tag is RawConnection { Flow: null } client)
         {
             CloseAfterSend(client);
+        }
+        else if (connection.Tag is RawConnection sentTo)
+        {
+            sentTo.ClosesAfterSend = true;
         }
     }
 
@@ -107,6 +125,7 @@ internal sealed partial class RawReactor
         connection.Tag = null;
         Wheel.Remove(client);
         client.Ticket = null;
+        EndFlow(client);
         client.Arrived.Document?.Release();
         client.Arrived = default;
         client.HasArrived = false;
@@ -139,6 +158,11 @@ internal sealed partial class RawReactor
     protected override bool MayAnswer(HttpConnection connection)
     {
         var client = (RawConnection)connection;
+        if (client.Flow is { HasBegun: true })
+        {
+            return false;
+        }
+
         if (client.Tcp.QueuedBytes < QueuedBytesMax)
         {
             return !queue.HasFailed;
@@ -174,6 +198,20 @@ internal sealed partial class RawReactor
     {
         if (HasBeenAnswered(client))
         {
+            return;
+        }
+
+        if (client.Flow is { HasBegun: true } && client.Tcp.QueuedBytes == 0)
+        {
+            // It is the document that stands still.
+            if (client.DeadlineKind != DeadlineKind.Document)
+            {
+                SetDeadline(client, DeadlineKind.Document, Options.DocumentTimeout);
+                return;
+            }
+
+            timeOutCount++;
+            client.Tcp.Abort();
             return;
         }
 

@@ -163,7 +163,7 @@ internal sealed partial class RawReactor : HttpReactor, ITcpHandler, IDisposable
         foreach (RawConnection connection in connections.ToArray())
         {
             // What is queued leaves in front of the FIN, acknowledged or not.
-            if (connection is { Ticket: null, WaitsForRoom: false })
+            if (connection is { Ticket: null, Flow: null, WaitsForRoom: false })
             {
                 CloseAfterSend(connection);
             }

@@ -30,12 +30,12 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
         }
     }
 
-    public override void Add(int headBytes, Document? document = null, long offsetBytes = 0, long lengthBytes = 0)
+    public override void Add(int headBytes, IPayload? payload = null, long offsetBytes = 0, long lengthBytes = 0)
     {
         RawConnection connection = Current!;
         if (HasFailed || !connection.Tcp.CanSend)
         {
-            document?.Release();
+            payload?.Release();
             return;
         }
 
@@ -53,18 +53,18 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
             PayloadBytes += lengthBytes;
             if ((tcp.Options.Without & Ablations.MergedCache) == 0)
             {
-                tcp.Queue(connection.Tcp, document!, offsetBytes, lengthBytes);
+                tcp.Queue(connection.Tcp, payload!, offsetBytes, lengthBytes);
             }
             else
             {
-                Copy(connection.Tcp, document!, offsetBytes, lengthBytes);
+                Copy(connection.Tcp, payload!, offsetBytes, lengthBytes);
             }
 
             SpeakUnlessMerging(connection.Tcp);
         }
         else
         {
-            document?.Release();
+            payload?.Release();
         }
     }
 
@@ -82,11 +82,11 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
         }
     }
 
-    private void Copy(TcpConnection connection, Document document, long offsetBytes, long lengthBytes)
+    private void Copy(TcpConnection connection, IPayload payload, long offsetBytes, long lengthBytes)
     {
         while (lengthBytes > 0)
         {
-            ReadOnlySpan<byte> bytes = document.BytesAt(offsetBytes, (int)Math.Min(lengthBytes, int.MaxValue));
+            ReadOnlySpan<byte> bytes = payload.BytesAt(offsetBytes, (int)Math.Min(lengthBytes, int.MaxValue));
             if (!tcp.TryQueueCopy(connection, bytes))
             {
                 HasFailed = true;
@@ -97,6 +97,6 @@ internal sealed class RawResponseQueue(TcpLayer tcp) : ResponseQueue
             lengthBytes -= bytes.Length;
         }
 
-        document.Release();
+        payload.Release();
     }
 }

@@ -54,7 +54,7 @@ internal sealed class Connection(int slot) : HttpConnection
     /// <summary>Makes the object new for another client.</summary>
     public void Reset(int socket, InternetAddress remote)
     {
-        Invariant.Check(Socket < 0 && Pending is null && Ticket is null && Stored is null && WheelTick < 0);
+        Invariant.Check(Socket < 0 && Pending is null && Ticket is null && Flow is null && Stored is null && WheelTick < 0);
         Socket = socket;
         remoteAddress = remote;
         Parser = default;
@@ -62,6 +62,7 @@ internal sealed class Connection(int slot) : HttpConnection
         BodyBytesToSkip = 0;
         HasArrived = HasSaidContinue = ClosesAfterSend = LingersBeforeClose = IsLingering = PeerHasClosed = HangUpSeen = false;
         Arrived = default;
+        ChangedCount = 0;
         SentBytes = SentBytesAtJudgement = 0;
     }
 }

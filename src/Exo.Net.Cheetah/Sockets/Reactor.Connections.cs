@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Linux;
 using Exo.Net.Cheetah.Http;
+using Exo.Net.Cheetah.Ranges;
 
 namespace Exo.Net.Cheetah.Sockets;
 
@@ -8,6 +9,7 @@ namespace Exo.Net.Cheetah.Sockets;
 internal sealed unsafe partial class Reactor
 {
     private const int ReceivesPerTurnMax = 8;
+    private const int RangesPerTurnMax = 8;
     private const int LingerMs = 1000;
 
     // Does all that can be done for a connection now. Called for every event, and again when something it waited for came.
@@ -28,6 +30,20 @@ internal sealed unsafe partial class Reactor
 
             connection.Pending = null;
             Return(pending);
+            if (connection.ClosesAfterSend && connection.Flow is null)
+            {
+                CloseAfterSend(connection);
+                return;
+            }
+        }
+
+        if (connection.Flow is { HasBegun: true })
+        {
+            if (!Flush(connection))
+            {
+                return;
+            }
+
             if (connection.ClosesAfterSend)
             {
                 CloseAfterSend(connection);
@@ -57,6 +73,7 @@ internal sealed unsafe partial class Reactor
                 }
 
                 have -= used;
+                bool mayGoOn = connection.Flow is not null;
                 if (!Flush(connection))
                 {
                     if (connection.Socket >= 0)
@@ -78,6 +95,11 @@ internal sealed unsafe partial class Reactor
                 {
                     Store(connection, have);
                     return;
+                }
+
+                if (mayGoOn && have > 0)
+                {
+                    continue;   // what it kept from being answered is answered now
                 }
             }
 
@@ -151,7 +173,40 @@ internal sealed unsafe partial class Reactor
         }
     }
 
-    protected override bool MayAnswer(HttpConnection connection) => queue.HasRoom || Flush((Connection)connection);
+    protected override bool MayAnswer(HttpConnection connection) => connection.Flow is not { HasBegun: true } && (queue.HasRoom || Flush((Connection)connection));
+
+    protected override Action NewsOf(HttpConnection connection, ResponseFlow flow)
+    {
+        var news = new FlowNews((Connection)connection, flow);
+        return () => Post(news);
+    }
+
+    /// <summary>A range has come, or will not, or there may be room for one; perhaps for a connection that wants it no more.</summary>
+    public void OnNews(Connection connection, ResponseFlow flow)
+    {
+        flow.Hear();
+        if (connection.Flow != flow)
+        {
+            return;
+        }
+
+        if (connection.Pending is not null)
+        {
+            flow.Reach(flow.LastMovedBytes);
+        }
+        else if (flow.HasBegun)
+        {
+            Serve(connection);
+        }
+        else
+        {
+            flow.Reach(unsentBytes: 0);
+            if (flow.First != RangeStatus.Coming && connection.Ticket is DocumentTicket ticket)
+            {
+                OnDocument(ticket, connection, default);
+            }
+        }
+    }
 
     protected override IDocumentWaiter MakeTicket(HttpConnection connection) => new DocumentTicket(this, (Connection)connection);
 
@@ -179,11 +234,60 @@ internal sealed unsafe partial class Reactor
             return false;   // a flush inside this turn has found that out already
         }
 
-        if (queue.IsEmpty)
-        {
-            return true;
-        }
+        return (queue.IsEmpty || SendOrKeep(connection)) && (connection.Flow is not { HasBegun: true } flow || Flow(connection, flow));
+    }
 
+    // Moves ranges into the queue and sends them, as they are here. False when the connection must wait, for one or for the socket or for its turn, or is closed; true when the response has left.
+    private bool Flow(Connection connection, ResponseFlow flow)
+    {
+        for (int moved = 0; ; moved++)
+        {
+            if (moved == RangesPerTurnMax)
+            {
+                MakeReady(connection);   // the others first
+                return false;
+            }
+
+            flow.Reach(unsentBytes: 0);
+            FlowStep step = flow.Move(queue);
+            if (step == FlowStep.Done)
+            {
+                EndFlow(connection);
+            }
+
+            if (step == FlowStep.Failed)
+            {
+                abortedCount++;
+                Reset(connection);
+                return false;
+            }
+
+            if (!queue.IsEmpty && !SendOrKeep(connection))
+            {
+                if (connection.Flow == flow)
+                {
+                    flow.Reach(flow.LastMovedBytes);
+                }
+
+                return false;
+            }
+
+            if (step == FlowStep.Done)
+            {
+                return true;
+            }
+
+            if (step == FlowStep.Waits)
+            {
+                SetDeadline(connection, DeadlineKind.Document, Options.DocumentTimeout);
+                return false;
+            }
+        }
+    }
+
+    // True when all that is queued has been sent; otherwise the connection has it, or is closed.
+    private bool SendOrKeep(Connection connection)
+    {
         if (Send(connection, queue))
         {
             return true;
@@ -317,6 +421,10 @@ internal sealed unsafe partial class Reactor
                 connection.SentBytesAtJudgement = connection.SentBytes;
                 SetDeadline(connection, DeadlineKind.Send, Options.SendTimeout);
                 return;
+            case DeadlineKind.Document when connection.Flow is { HasBegun: true }:
+                timeOutCount++;
+                Reset(connection);
+                return;
             case DeadlineKind.Request or DeadlineKind.Document when connection.Pending is null && connection.BodyBytesToSkip == 0:
                 timeOutCount++;
                 Refuse(connection, connection.Stored.AsSpan(0, connection.StoredBytes), connection.DeadlineKind == DeadlineKind.Request ? 408 : 503);
@@ -337,10 +445,19 @@ internal sealed unsafe partial class Reactor
         }
     }
 
+    // A client that has been promised more than will come is not to take what has come for all.
+    private void Reset(Connection connection)
+    {
+        Libc.Linger atOnce = new() { On = 1, Seconds = 0 };
+        _ = Libc.SetSocketOption(connection.Socket, Libc.SolSocket, Libc.SoLinger, (int*)&atOnce, (uint)sizeof(Libc.Linger));
+        Close(connection);
+    }
+
     private void Close(Connection connection)
     {
         Invariant.Check(connection.Socket >= 0);
         Wheel.Remove(connection);
+        EndFlow(connection);
         _ = Libc.Close(connection.Socket);   // leaves the epoll set with it
         connection.Socket = -1;
         connection.Ticket = null;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Net.Cheetah.Http;
+
 namespace Exo.Net.Cheetah.Sockets;
 
 /// <summary>Work that another thread gives to a reactor.</summary>
@@ -21,6 +23,12 @@ internal sealed class DocumentTicket(Reactor reactor, Connection connection) : R
 
     /// <inheritdoc/>
     public override void Run(Reactor reactor) => reactor.OnDocument(this, connection, result);
+}
+
+/// <summary>There is news of a response whose document is fetched while it is sent. Posted again and again.</summary>
+internal sealed class FlowNews(Connection connection, ResponseFlow flow) : ReactorMessage
+{
+    public override void Run(Reactor reactor) => reactor.OnNews(connection, flow);
 }
 
 /// <summary>Stop accepting, finish what is under way, end by the deadline.</summary>

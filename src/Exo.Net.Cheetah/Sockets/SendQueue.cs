@@ -36,7 +36,7 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
     {
         public int HeadStart;
         public int HeadBytes;
-        public Document? Document;
+        public IPayload? Payload;
         public long OffsetBytes;
         public long LengthBytes;
     }
@@ -54,14 +54,14 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
     /// Adds <paramref name="headBytes"/> bytes that were written into <see cref="Room"/>, and behind them a stretch of a
     /// document, for which a hold passes to the queue.
     /// </summary>
-    public override void Add(int headBytes, Document? document = null, long offsetBytes = 0, long lengthBytes = 0)
+    public override void Add(int headBytes, IPayload? payload = null, long offsetBytes = 0, long lengthBytes = 0)
     {
         Invariant.Check(headBytes <= scratch.Length - scratchUsed);
         items[itemCount++] = new Item
         {
             HeadStart = scratchUsed,
             HeadBytes = headBytes,
-            Document = document,
+            Payload = payload,
             OffsetBytes = offsetBytes,
             LengthBytes = lengthBytes,
         };
@@ -118,8 +118,8 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
         {
             ref Item item = ref items[firstItem];
             scratch.AsSpan(item.HeadStart, item.HeadBytes).CopyTo(other.Room);
-            other.Add(item.HeadBytes, item.Document, item.OffsetBytes, item.LengthBytes);
-            item.Document = null;
+            other.Add(item.HeadBytes, item.Payload, item.OffsetBytes, item.LengthBytes);
+            item.Payload = null;
         }
 
         Reset();
@@ -130,8 +130,8 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
     {
         for (; firstItem < itemCount; firstItem++)
         {
-            items[firstItem].Document?.Release();
-            items[firstItem].Document = null;
+            items[firstItem].Payload?.Release();
+            items[firstItem].Payload = null;
         }
 
         Reset();
@@ -170,7 +170,7 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
                     break;
                 }
 
-                int used = item.Document!.Gather(item.OffsetBytes, item.LengthBytes, vectors[count..], out long gatheredBytes);
+                int used = item.Payload!.Gather(item.OffsetBytes, item.LengthBytes, vectors[count..], out long gatheredBytes);
                 count += used;
                 headEnd = 0;
                 if (gatheredBytes < item.LengthBytes)
@@ -203,8 +203,8 @@ internal sealed unsafe class SendQueue(int scratchBytes, int itemsMax) : Http.Re
                 break;
             }
 
-            item.Document?.Release();
-            item.Document = null;
+            item.Payload?.Release();
+            item.Payload = null;
             firstItem++;
         }
 

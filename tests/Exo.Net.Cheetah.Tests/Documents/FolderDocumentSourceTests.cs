@@ -411,7 +411,7 @@ public sealed class FolderDocumentSourceTests : IDisposable
     public void A_file_that_has_just_changed_could_change_again_without_showing_it()
     {
         DateTimeOffset changed = DateTimeOffset.UnixEpoch.AddDays(20_000);
-        FolderStat stat = new(1, 2, 3, 0x81A4, 4, 0, (changed - DateTimeOffset.UnixEpoch).Ticks * 100);
+        FolderStat stat = new(1, 2, 3, 0x81A4, 4, 0, (changed - DateTimeOffset.UnixEpoch).Ticks * 100, 1);
         TimeSpan rest = TimeSpan.FromMilliseconds(20);
         Assert.Equal(rest, stat.Until(rest, changed));
         Assert.Equal(TimeSpan.FromMilliseconds(1), stat.Until(rest, changed.AddMilliseconds(19.5)));

@@ -12,4 +12,7 @@ public sealed record FolderDocumentOptions
     /// A document that is not watched, or any document while there is a directory that is not, is read anew for each request. Default 262144.
     /// </summary>
     public int WatchesMax { get; init; } = 1 << 18;
+
+    /// <summary>Longest file, in bytes, that is read whole, at least 0; longer ones are read range by range (<see cref="DocumentContent.FromRanges"/>), as shorter ones are when there are no frames. 0 = an eighth of the frame pool. Default 0.</summary>
+    public long WholeDocumentBytesMax { get; init; }
 }

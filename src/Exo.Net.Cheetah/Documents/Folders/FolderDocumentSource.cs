@@ -8,7 +8,7 @@ namespace Exo.Net.Cheetah;
 
 /// <summary>
 /// Documents that are files of a folder of the host, each read once into frames and served from there until the kernel tells that it has changed (inotify): a request for a document at hand
-/// makes no system call.
+/// makes no system call. Files longer than <see cref="FolderDocumentOptions.WholeDocumentBytesMax"/>, of any length, are read range by range while they are sent, and after each range it is looked whether the file is what it was.
 /// <para>What the process may read is served, if it is a regular file. Symbolic links and <c>..</c> are followed inside the folder and never out of it; names that begin with a dot are not served unless
 /// <see cref="FolderDocumentOptions.ServesDotNames"/> says so, but a link may lead to them. The folder stays the one that was opened, also when it is renamed.</para>
 /// <para>A change is seen when the kernel's news of it has been taken in, usually well within a millisecond. A file that is written while it is read is read again, and 503 when it does not come to rest. Changes
@@ -26,6 +26,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
     private readonly FolderRoot root;
     private readonly FolderWatch watch;
     private readonly bool servesDotNames;
+    private readonly long longestWhole;
 
     /// <summary>Opens a folder.</summary>
     /// <param name="path">The folder; symbolic links to it are followed, once.</param>
@@ -38,7 +39,9 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
         ArgumentNullException.ThrowIfNull(frames);
         options ??= new FolderDocumentOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(options.WatchesMax, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegative(options.WholeDocumentBytesMax, nameof(options));
         this.frames = frames;
+        longestWhole = Math.Min(int.MaxValue, options.WholeDocumentBytesMax != 0 ? options.WholeDocumentBytesMax : (long)frames.FrameCount * FramePool.FrameBytes / 8);
         servesDotNames = options.ServesDotNames;
         root = FolderRoot.Open(path);
         watch = new FolderWatch(root, options.WatchesMax);
@@ -86,7 +89,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
     public bool IsCurrent(DocumentContent content)
     {
         ArgumentNullException.ThrowIfNull(content);
-        return content.State is Held held && watch.HasKept(held.Names) && held.File?.Version == held.FileVersion;
+        return content.State is Held held && watch.HasKept(held.Names) && held.Watched?.Version == held.FileVersion;
     }
 
     /// <summary>Closes the folder. Documents under way keep their frames until they are done; none is current any more.</summary>
@@ -130,23 +133,25 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
                 return false;
             }
 
-            runs = stat.LengthBytes <= int.MaxValue ? Document.Allocate(frames, stat.LengthBytes) : [];
-            if (runs is null || stat.LengthBytes > int.MaxValue)
+            runs = stat.LengthBytes <= longestWhole ? Document.Allocate(frames, stat.LengthBytes) : null;
+            if (runs is null)
             {
-                found = runs is null ? DocumentLookup.OutOfFrames(stat.LengthBytes) : new DocumentLookup(DocumentLookupStatus.Unavailable);
+                DocumentContent? ranged = TryRanged(file, stat, ref watched, version, names);
+                found = ranged is null ? new DocumentLookup(DocumentLookupStatus.Unavailable)
+                    : stat.LengthBytes > longestWhole ? DocumentLookup.Found(ranged) : DocumentLookup.OutOfFrames(stat.LengthBytes, ranged);
                 return true;
             }
 
             // The bytes of one and the same version: somebody may be writing.
-            if (!TryRead(file, runs, stat.LengthBytes) || FolderStat.Of(file) != stat || (watched?.Version ?? 0) != version)
+            if (!TryRead(file, runs, 0, stat.LengthBytes) || FolderStat.Of(file) != stat || (watched?.Version ?? 0) != version)
             {
                 return false;
             }
 
-            Held held = new(this, runs, watched, version, watched is null ? -1 : names);
+            Held held = new(this, runs, watched, version, watched is null ? -1 : names, file: null, stat);
             (runs, watched) = (null, null);
             found = DocumentLookup.Found(DocumentContent.FromFrames(
-                held.Runs, 0, stat.LengthBytes, DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100), stat.Version(), held, state: held));
+                held.Runs, 0, stat.LengthBytes, Modified(stat), stat.Version(), held, state: held));
             return true;
         }
         finally
@@ -159,6 +164,21 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
         }
     }
 
+    // The file is read when its ranges are wanted, under a descriptor that is its own; the watch goes with it. Null when there is no descriptor to be had.
+    private DocumentContent? TryRanged(SafeFileHandle file, in FolderStat stat, ref WatchedFile? watched, long version, long names)
+    {
+        if (FolderRoot.TryOpenForReading(file, out _) is not { } own)
+        {
+            return null;
+        }
+
+        Held held = new(this, [], watched, version, watched is null ? -1 : names, own, stat);
+        watched = null;
+        return DocumentContent.FromRanges(held, stat.LengthBytes, Modified(stat), stat.Version(), state: held);
+    }
+
+    private static DateTimeOffset Modified(in FolderStat stat) => DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
+
     private static DocumentLookupStatus StatusOf(int errno) => errno switch
     {
         Errno.EMFILE or Errno.ENFILE or Errno.ENOMEM or Errno.EAGAIN => DocumentLookupStatus.Unavailable,
@@ -166,7 +186,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
         _ => DocumentLookupStatus.NotFound,   // not there, not for us, out of the folder, a name that is none
     };
 
-    private unsafe bool TryRead(SafeFileHandle file, ReadOnlySpan<DocumentRun> runs, long lengthBytes)
+    private unsafe bool TryRead(SafeFileHandle file, ReadOnlySpan<DocumentRun> runs, long offsetBytes, long lengthBytes)
     {
         long done = 0;
         foreach (DocumentRun run in runs)
@@ -175,7 +195,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
             for (long startBytes = done; done < endBytes;)
             {
                 IoVector vector = new() { Base = frames.Address(run.First) + (nint)(done - startBytes), LengthBytes = (nuint)(endBytes - done) };
-                nint count = Libc.ReadVector((int)file.DangerousGetHandle(), &vector, 1, done);
+                nint count = Libc.ReadVector((int)file.DangerousGetHandle(), &vector, 1, offsetBytes + done);
                 if (count == 0)
                 {
                     return false;   // cut short
@@ -193,24 +213,56 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
         return true;
     }
 
-    /// <summary>What a document holds: its frames, and the watch that tells when they are out of date.</summary>
-    private sealed class Held(FolderDocumentSource source, DocumentRun[] runs, WatchedFile? file, long fileVersion, long names) : IDisposable
+    /// <summary>What a document holds: its frames or, of one that is not read whole, its file; and the watch that tells when they are out of date.</summary>
+    private sealed class Held(FolderDocumentSource source, DocumentRun[] runs, WatchedFile? watched, long fileVersion, long names, SafeFileHandle? file, FolderStat stat) : IDocumentRanges
     {
         public DocumentRun[] Runs => runs;
 
-        public WatchedFile? File => file;
+        public WatchedFile? Watched => watched;
 
         public long FileVersion => fileVersion;
 
         public long Names => names;
 
+        public async ValueTask<DocumentRange?> ReadAsync(long offsetBytes, int lengthBytes, CancellationToken cancellationToken)
+        {
+            // Files have no calls that do not block: away from the reactor.
+            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+            if (Document.Allocate(source.frames, lengthBytes) is not { } range)
+            {
+                return DocumentRange.OutOfFrames;
+            }
+
+            bool isRead = false;
+            try
+            {
+                // A file's times are set before its bytes: what was read before an equal look is of the same version.
+                isRead = source.TryRead(file!, range, offsetBytes, lengthBytes) && FolderStat.Of(file!).HasBytesOf(stat);
+            }
+            finally
+            {
+                if (!isRead)
+                {
+                    Document.ReleaseRuns(source.frames, range);
+                }
+            }
+
+            return isRead ? DocumentRange.FromFrames(range, 0, lengthBytes, new ReadRange(source.frames, range)) : null;
+        }
+
         public void Dispose()
         {
+            file?.Dispose();
             Document.ReleaseRuns(source.frames, runs);
-            if (file is not null)
+            if (watched is not null)
             {
-                source.watch.Release(file);
+                source.watch.Release(watched);
             }
         }
+    }
+
+    private sealed class ReadRange(FramePool frames, DocumentRun[] runs) : IDisposable
+    {
+        public void Dispose() => Document.ReleaseRuns(frames, runs);
     }
 }

@@ -7,7 +7,7 @@ using Microsoft.Win32.SafeHandles;
 namespace Exo.Net.Cheetah.Folders;
 
 /// <summary>What tells one version of a file from another. Times are nanoseconds since 1970; nobody can set the last one.</summary>
-internal readonly record struct FolderStat(uint DeviceMajor, uint DeviceMinor, ulong Inode, ushort Mode, long LengthBytes, long ModifyTimeNs, long ChangeTimeNs)
+internal readonly record struct FolderStat(uint DeviceMajor, uint DeviceMinor, ulong Inode, ushort Mode, long LengthBytes, long ModifyTimeNs, long ChangeTimeNs, uint Links)
 {
     private const ushort TypeMask = 0xF000;
 
@@ -27,7 +27,7 @@ internal readonly record struct FolderStat(uint DeviceMajor, uint DeviceMinor, u
 
         return new FolderStat(
             buffer.FileSystemMajor, buffer.FileSystemMinor, buffer.Inode, buffer.Mode, (long)buffer.LengthBytes,
-            (buffer.ModifySeconds * 1_000_000_000) + buffer.ModifyNanoseconds, (buffer.ChangeSeconds * 1_000_000_000) + buffer.ChangeNanoseconds);
+            (buffer.ModifySeconds * 1_000_000_000) + buffer.ModifyNanoseconds, (buffer.ChangeSeconds * 1_000_000_000) + buffer.ChangeNanoseconds, buffer.Links);
     }
 
     /// <summary>How long to wait, in whole milliseconds, until the last change is so old. A time that lies further in the future differs from all that come.</summary>
@@ -36,6 +36,11 @@ internal readonly record struct FolderStat(uint DeviceMajor, uint DeviceMinor, u
         TimeSpan age = now - DateTimeOffset.UnixEpoch.AddTicks(ChangeTimeNs / 100);
         return age.Duration() < rest ? TimeSpan.FromMilliseconds(Math.Ceiling((rest - age).TotalMilliseconds)) : TimeSpan.Zero;
     }
+
+    /// <summary>
+    /// Whether the bytes are still those of an earlier look. Losing its last name changes a file's times as well, and not its bytes: so one that another was renamed over is read to its end.
+    /// </summary>
+    public bool HasBytesOf(in FolderStat earlier) => this == earlier || (Links == 0 && this with { Links = earlier.Links, ChangeTimeNs = earlier.ChangeTimeNs } == earlier);
 
     /// <summary>128 bits for the entity tag.</summary>
     public UInt128 Version()
