@@ -81,6 +81,7 @@ Func<IPeerRow>[] rows =
     () => new PagesRow("pages-cold-placement", fetchesBoth: true),
     () => new ServeRow("serve-1k", 1 << 10),
     () => new ServeRow("serve-100k", 100 << 10),
+    () => new ServeRow("serve-1g", 1 << 30, isLarge: true),
     () => new PacketRow("packets-64", "packet", 64),
     () => new PacketRow("packets-1448", "packet", 1448),
     () => new PacketRow("packets-10k", "packet", 10_000),

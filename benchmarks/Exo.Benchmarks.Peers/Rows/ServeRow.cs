@@ -9,11 +9,15 @@ using Exo.Benchmarks.Peers.Measuring;
 
 namespace Exo.Benchmarks.Peers.Rows;
 
-/// <summary>One file over keep-alive connections: the server on processor 0, wrk on processor 1, both over loopback.</summary>
-internal sealed partial class ServeRow(string name, int lengthBytes) : IPeerRow
+/// <summary>
+/// One file over keep-alive connections: the server on processor 0, wrk on processor 1, both over loopback. A large one is a file of a folder, in the host's page cache for both servers; ours has a pool of a quarter of it, and curl fetches it
+/// again and again.
+/// </summary>
+internal sealed partial class ServeRow(string name, int lengthBytes, bool isLarge = false) : IPeerRow
 {
     private const int Connections = 50;
     private const int Seconds = 5;
+    private const int Fetches = 5;
 
     private readonly List<Process> _servers = [];
     private int _exoPort;
@@ -21,16 +25,16 @@ internal sealed partial class ServeRow(string name, int lengthBytes) : IPeerRow
 
     public string Name => name;
 
-    public string Work => $"a file of {lengthBytes} bytes, {Connections} connections kept alive, server pinned to one processor";
+    public string Work => isLarge ? $"a file of {lengthBytes >> 20} MiB in a folder, frame pool of {lengthBytes >> 22} MiB, one connection, server pinned to one processor" : $"a file of {lengthBytes} bytes, {Connections} connections kept alive, server pinned to one processor";
 
     public string Peer => "nginx, open_file_cache";
 
-    public string Unit => "requests/s";
+    public string Unit => isLarge ? "MB/s" : "requests/s";
 
     public bool MoreIsBetter => true;
 
     public string? Missing() =>
-        Tool.Missing("nginx", "wrk", "taskset") ?? (Environment.ProcessorCount < 2 ? "needs two processors" : null);
+        Tool.Missing("nginx", "wrk", "curl", "taskset") ?? (Environment.ProcessorCount < 2 ? "needs two processors" : null);
 
     public void Prepare(WorkFolder folder)
     {
@@ -40,10 +44,16 @@ internal sealed partial class ServeRow(string name, int lengthBytes) : IPeerRow
         File.WriteAllBytes(Path.Combine(content, "file.bin"), bytes);
         _exoPort = FreePort();
         _nginxPort = FreePort();
-        string image = folder["site.img"];
-        Tool.Run("dotnet", Tool.Exo("mkfs", image, "--size", "64M"));
-        Tool.Run("dotnet", Tool.Exo("import", image, content));
-        Serve(["-c", "0", "dotnet", .. Tool.Exo("serve", image, "--listen", $"127.0.0.1:{_exoPort}")], _exoPort);
+        string[] served = [content, "--cache", $"{lengthBytes >> 22}M"];
+        if (!isLarge)
+        {
+            string image = folder["site.img"];
+            Tool.Run("dotnet", Tool.Exo("mkfs", image, "--size", "64M"));
+            Tool.Run("dotnet", Tool.Exo("import", image, content));
+            served = [image];
+        }
+
+        Serve(["-c", "0", "dotnet", .. Tool.Exo(["serve", .. served, "--listen", $"127.0.0.1:{_exoPort}"])], _exoPort);
 
         // A prefix of its own, so that nothing of the machine's own configuration is read.
         string prefix = Directory.CreateDirectory(folder["nginx"]).FullName;
@@ -117,8 +127,15 @@ internal sealed partial class ServeRow(string name, int lengthBytes) : IPeerRow
         throw new InvalidOperationException($"{string.Join(' ', command)} does not listen");
     }
 
-    private static double Load(int port)
+    private double Load(int port)
     {
+        if (isLarge)
+        {
+            string url = $"http://127.0.0.1:{port}/file.bin";
+            string speeds = Tool.Run("taskset", ["-c", "1", "curl", "-sS", "--fail", "-w", "%{speed_download}\n", .. Enumerable.Repeat((string[])["-o", "/dev/null", url], Fetches).SelectMany(one => one)]);
+            return speeds.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(speed => double.Parse(speed, CultureInfo.InvariantCulture)).Average() / 1e6;
+        }
+
         string output = Tool.Run(
             "taskset", "-c", "1", "wrk", "-t", "1", "-c", $"{Connections}", "-d", $"{Seconds}s", $"http://127.0.0.1:{port}/file.bin");
         if (output.Contains("Non-2xx", StringComparison.Ordinal) || output.Contains("Socket errors", StringComparison.Ordinal))

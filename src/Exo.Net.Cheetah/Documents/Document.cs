@@ -193,7 +193,7 @@ internal sealed class Document : CachedDocument, IPayload
     {
         Variants = [.. variants.OrderBy(variant => variant.LengthBytes).ThenBy(variant => variant.Coding!.Place)];
         Outdated = [.. outdated];
-        CostBytes += Variants.Sum(variant => variant.CostBytes) + Outdated.Sum(content => content.LengthBytes + OverheadBytes);
+        CostBytes += Variants.Sum(variant => variant.CostBytes) + Outdated.Sum(content => (content.Ranges is null ? content.LengthBytes : RangedBytes) + OverheadBytes);
     }
 
     // Frames this document allocated for copied bytes.
