@@ -441,9 +441,10 @@ public class RawServerTests
             return site.AllocatedBytes - before;
         }
 
+        // When the runtime gives the thread new room in between, what was left of the old counts as allocated, up to 8 KiB.
+        long Least(int count) => Enumerable.Range(0, 4).Min(_ => Allocated(count));
         Allocated(2000);
-        Allocated(2000);
-        Assert.Equal(Allocated(10), Allocated(2000));
+        Assert.Equal(Least(10), Least(2000));
     }
 
     [Theory]
