@@ -52,7 +52,8 @@ public sealed class FuseMount : IDisposable
         FuseRing? ring = null;
         _session = new FuseSession(
             volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles, !options.NoAccessTimes,
-            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null);
+            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null,
+            options.AccessControlLists);
         _invalidations = new FuseInvalidations(_session, notifications);
         try
         {

@@ -36,6 +36,12 @@ public sealed record FuseMountOptions
     public bool ExtendedAttributes { get; init; } = true;
 
     /// <summary>
+    /// The mount has POSIX access control lists (<c>acl</c>); by default (<c>noacl</c>) it has none, and what is stored of them on the volume is seen as permission bits only. With them the kernel asks, once for each inode
+    /// that it gets to know, for the list when somebody wants something who is not the owner: a message more for each file that a stranger opens for the first time, none for the owner. Needs <see cref="ExtendedAttributes"/>.
+    /// </summary>
+    public bool AccessControlLists { get; init; }
+
+    /// <summary>
     /// The kernel tells of every opening and closing of a file (<c>handles</c>). By default (<c>nohandles</c>) it does neither, where it can, so that opening a file it knows costs nothing; a file
     /// without a name then lasts until the kernel has forgotten it, which it does with the last one who has it open.
     /// </summary>
@@ -86,6 +92,8 @@ public sealed record FuseMountOptions
                 "noxattr" => options with { ExtendedAttributes = false },
                 "io_uring" => options with { Transport = FuseTransport.IoUring },
                 "noio_uring" => options with { Transport = FuseTransport.Device },
+                "acl" => options with { AccessControlLists = true },
+                "noacl" => options with { AccessControlLists = false },
                 "handles" => options with { FileHandles = true },
                 "nohandles" => options with { FileHandles = false },
                 _ when option.StartsWith("threads=", StringComparison.Ordinal)

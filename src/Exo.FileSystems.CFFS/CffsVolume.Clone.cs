@@ -68,7 +68,7 @@ public sealed partial class CffsVolume
             }
 
             ushort mode = (ushort)(ModeBits.File | (source.Record.Mode & 0x1FF));
-            (Inode target, bool _) = await Core.Names.CreateAsync(parent, name, mode, 0, default, exclusive: true, identity, io).ConfigureAwait(false);
+            (Inode target, bool _) = await Core.Names.CreateAsync(parent, name, mode, 0, default, exclusive: true, identity, io, umask: 0).ConfigureAwait(false);
             try
             {
                 await CloneAsync(Core, source, 0, target, 0, long.MaxValue, io).ConfigureAwait(false);

@@ -221,7 +221,7 @@ public sealed partial class CffsVolume
                 }
 
                 (Inode inode, bool created) = await Core.Names.CreateWithContentsAsync(
-                    parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, contents, exclusive: false, identity, io).ConfigureAwait(false);
+                    parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, contents, exclusive: false, identity, io, umask: 0).ConfigureAwait(false);
                 Core.Inodes.Release(inode);
                 if (created)
                 {

@@ -8,7 +8,8 @@ using Exo.FileSystems.CFFS.Volume;
 namespace Exo.FileSystems.CFFS;
 
 /// <content>
-/// Extended attributes: names in the namespaces <c>user.</c>, <c>trusted.</c> and <c>security.</c> with values of bytes, as xattr(7) describes them. All attributes of an inode share
+/// Extended attributes: names in the namespaces <c>user.</c>, <c>trusted.</c> and <c>security.</c> with values of bytes, as xattr(7) describes them, and the POSIX access control lists of files and directories, <c>system.posix_acl_access</c> and <c>system.posix_acl_default</c>, in the bytes that Linux has for them:
+/// the owner sets them, they change with the permission bits and these with them, what is made in a directory with a default list inherits, and paths of an identity are judged by them. All attributes of an inode share
 /// 4064 bytes (each takes 4 bytes besides its name and value). A change of one is atomic in a crash.
 /// </content>
 public sealed partial class CffsVolume
@@ -179,7 +180,7 @@ public sealed partial class CffsVolume
             RequireThere(inode);
             inode.RequireThawed();
             AttributeNames.RequireWrite(inode, name.Span, identity);
-            await core.Attributes.SetAsync(inode, name, value, when, io).ConfigureAwait(false);
+            await core.Attributes.SetAnyAsync(inode, name, value, when, io).ConfigureAwait(false);
         }
         finally
         {

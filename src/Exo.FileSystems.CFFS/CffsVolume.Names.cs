@@ -325,7 +325,7 @@ public sealed partial class CffsVolume
             }
 
             Permissions.Require(parent, identity, Permissions.Execute);
-            (Inode inode, bool _) = await Core.Names.CreateWithContentsAsync(parent, name, mode, device, target, exclusive: true, identity, io).ConfigureAwait(false);
+            (Inode inode, bool _) = await Core.Names.CreateWithContentsAsync(parent, name, mode, device, target, exclusive: true, identity, io, umask: 0).ConfigureAwait(false);
             Core.Inodes.Release(inode);
         }
         finally

@@ -182,7 +182,7 @@ public sealed partial class CffsVolume
                 {
                     Permissions.Require(parent, identity, Permissions.Execute);
                     (inode, bool created) = await Core.Names.CreateAsync(
-                        parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, default, exclusive, identity, io, opens: true).ConfigureAwait(false);
+                        parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, default, exclusive, identity, io, opens: true, umask: 0).ConfigureAwait(false);
                     if (created)
                     {
                         return new CffsFile(this, inode, mode);

@@ -189,6 +189,11 @@ public sealed partial class CffsVolume
                 await core.Files.SetLengthAsync(inode, size, io).ConfigureAwait(false);
             }
 
+            if (change.Permissions is { } permissions)
+            {
+                await core.Attributes.FollowPermissionsAsync(inode, permissions, io).ConfigureAwait(false);
+            }
+
             lock (core.Metadata)
             {
                 AttributeRules.Apply(ref inode.Record, change, identity, core.Now());

@@ -534,7 +534,7 @@ internal sealed class CffsImage(XnImage xn, BlockOwners owners, Faults faults, s
 
             string attribute = Encoding.Latin1.GetString(entries.Slice(4, entries[0]));
             faults.Expect(
-                names.Add(attribute) && (attribute.StartsWith("user.", StringComparison.Ordinal) || attribute.StartsWith("trusted.", StringComparison.Ordinal) || attribute.StartsWith("security.", StringComparison.Ordinal)),
+                names.Add(attribute) && (attribute.StartsWith("user.", StringComparison.Ordinal) || attribute.StartsWith("trusted.", StringComparison.Ordinal) || attribute.StartsWith("security.", StringComparison.Ordinal) || attribute is "system.posix_acl_access" or "system.posix_acl_default"),
                 $"{path}: an attribute {attribute}");
             entries = entries[(4 + entries[0] + entries.U16(2))..];
         }

@@ -15,6 +15,7 @@ internal sealed partial class FuseSession
         uint room = request.BodyWord(0);
         int at = 8;
         ReadOnlyMemory<byte> name = request.Name(ref at);
+        RequireOffered(name);
         if (_door.GetAttribute(inode, name) is { } value)
         {
             AddValue(value, room, reply);
@@ -32,7 +33,8 @@ internal sealed partial class FuseSession
         List<byte> list = [];
         foreach (byte[] name in _door.ListAttributes(NodeOf(request)))
         {
-            if (isSuperuser || AttributeNames.NamespaceOf(name) != AttributeNamespace.Trusted)
+            AttributeNamespace kind = AttributeNames.NamespaceOf(name);
+            if (kind == AttributeNamespace.Trusted ? isSuperuser : kind != AttributeNamespace.AccessLists || _hasAccessLists)
             {
                 list.AddRange(name);
                 list.Add(0);
@@ -46,11 +48,14 @@ internal sealed partial class FuseSession
     {
         const uint Create = 1;
         const uint Replace = 2;
+        const uint DropSetGroup = 1;
         Inode inode = NodeOf(request);
         uint length = request.BodyWord(0);
         uint flags = request.BodyWord(4);
-        int at = 8;
+        int at = _hasAccessLists ? 16 : 8;
+        bool dropSetGroup = _hasAccessLists && (request.BodyWord(8) & DropSetGroup) != 0;
         ReadOnlyMemory<byte> name = request.Name(ref at);
+        RequireOffered(name);
         if (length > request.Body.Length - at)
         {
             throw new FuseMessageException($"an attribute of {length} bytes with fewer");
@@ -59,14 +64,26 @@ internal sealed partial class FuseSession
         Changed();
         _door.SetAttribute(
             inode, name, request.Body.Slice(at, (int)length),
-            (flags & Create) != 0 ? CffsAttributeSet.Create : (flags & Replace) != 0 ? CffsAttributeSet.Replace : CffsAttributeSet.Always);
+            (flags & Create) != 0 ? CffsAttributeSet.Create : (flags & Replace) != 0 ? CffsAttributeSet.Replace : CffsAttributeSet.Always,
+            dropSetGroup);
     }
 
     private void RemoveExtendedAttribute(in FuseRequest request)
     {
         int at = 0;
+        ReadOnlyMemory<byte> name = request.Name(ref at);
+        RequireOffered(name);
         Changed();
-        _door.SetAttribute(NodeOf(request), request.Name(ref at), null, CffsAttributeSet.Replace);
+        _door.SetAttribute(NodeOf(request), name, null, CffsAttributeSet.Replace);
+    }
+
+    /// <summary>Without <c>acl</c> there are no access control lists, whatever the volume has.</summary>
+    private void RequireOffered(ReadOnlyMemory<byte> name)
+    {
+        if (!_hasAccessLists && AccessList.IsName(name.Span))
+        {
+            throw new CffsException(CffsError.NotSupported, "mounted without access control lists");
+        }
     }
 
     /// <summary>The value, where there is room for it; its length, where no room is given.</summary>

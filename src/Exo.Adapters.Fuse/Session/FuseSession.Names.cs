@@ -75,21 +75,24 @@ internal sealed partial class FuseSession
     {
         int at = 16;
         ushort mode = (ushort)request.BodyWord(0);
-        Make(request, request.Name(ref at), (mode & TypeMask) == 0 ? (ushort)(mode | RegularFile) : mode, request.BodyWord(4), default, reply);
+        Make(request, request.Name(ref at), (mode & TypeMask) == 0 ? (ushort)(mode | RegularFile) : mode, request.BodyWord(4), default, reply, UmaskAt(request, 8));
     }
 
     private void MakeDirectory(in FuseRequest request, FuseReply reply)
     {
         int at = 8;
-        Make(request, request.Name(ref at), (ushort)(Directory | (request.BodyWord(0) & 0xFFF)), 0, default, reply);
+        Make(request, request.Name(ref at), (ushort)(Directory | (request.BodyWord(0) & 0xFFF)), 0, default, reply, UmaskAt(request, 4));
     }
 
-    private void Make(in FuseRequest request, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, FuseReply reply)
+    private void Make(in FuseRequest request, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, FuseReply reply, ushort umask = 0)
     {
         Changed();
-        (Inode inode, bool _) = _door.Create(NodeOf(request), name, mode, device, target, exclusive: true, request.User, request.Group);
+        (Inode inode, bool _) = _door.Create(NodeOf(request), name, mode, device, target, exclusive: true, request.User, request.Group, umask);
         AddEntry(inode, reply);
     }
+
+    /// <summary>The umask that the kernel has left to us; else it has applied it.</summary>
+    private ushort UmaskAt(in FuseRequest request, int offset) => _hasAccessLists ? (ushort)(request.BodyWord(offset) & 0x1FF) : (ushort)0;
 
     private void Create(in FuseRequest request, FuseReply reply)
     {
@@ -100,7 +103,7 @@ internal sealed partial class FuseSession
         ReadOnlyMemory<byte> name = request.Name(ref at);
         Changed();
         (Inode inode, bool created) = _door.Create(
-            NodeOf(request), name, (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), 0, default, (flags & Exclusive) != 0, request.User, request.Group);
+            NodeOf(request), name, (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), 0, default, (flags & Exclusive) != 0, request.User, request.Group, UmaskAt(request, 8));
         if (!_door.TryOpen(inode, truncate: !created && (flags & Truncate) != 0, (request.BodyWord(12) & OpenKillSetId) != 0))
         {
             _door.Release(inode);
@@ -115,7 +118,7 @@ internal sealed partial class FuseSession
     private void CreateUnnamed(in FuseRequest request, FuseReply reply)
     {
         Changed();
-        Inode inode = _door.CreateUnnamed(NodeOf(request), (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), request.User, request.Group);
+        Inode inode = _door.CreateUnnamed(NodeOf(request), (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), request.User, request.Group, UmaskAt(request, 8));
         AddEntry(inode, reply);
         AddOpen(inode, request.BodyWord(0), reply);
     }

@@ -14,13 +14,14 @@ namespace Exo.Adapters.Fuse.Session;
 /// Unless <paramref name="fileHandles"/> is wanted, OPEN, RELEASE and CREATE are refused once and never come again (FUSE_NO_OPEN_SUPPORT): files are named by node only, and whatever the
 /// kernel knows stays in being until it is forgotten, name or no name (<see cref="NodeTable"/>).
 /// </para>
-internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true, bool fileHandles = false, bool notesAccess = true, Func<bool>? wantsRing = null)
+internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache, bool extendedAttributes = true, bool fileHandles = false, bool notesAccess = true, Func<bool>? wantsRing = null, bool accessLists = false)
 {
     private readonly NodeDoor _door = new(volume, notesAccess);
     private readonly HandleTable _handles = new();
     private NodeTable? _nodes;
     private readonly MessageCounts _messages = new();
     private bool _hasHandles = fileHandles;
+    private bool _hasAccessLists;
     private int _changes;
 
     /// <summary>Whether a message waits for others: for a commit that it may share, or for the kernel's own pages.</summary>
@@ -177,6 +178,11 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             | FuseFeatures.MaxPages | FuseFeatures.CacheSymbolicLinks | FuseFeatures.NoOpen | FuseFeatures.NoOpenDirectory | FuseFeatures.HandleKillPrivilegesV2
             | (writebackCache ? FuseFeatures.WritebackCache : FuseFeatures.None);
         FuseFeatures offered = (FuseFeatures)request.BodyWord(12);
+
+        // With access control lists the umask is ours to apply: a default list takes its place. The kernel asks for each inode's list once, for whoever is not its owner.
+        const FuseFeatures Lists = FuseFeatures.AccessLists | FuseFeatures.NoMask | FuseFeatures.SetAttributeExtended;
+        _hasAccessLists = accessLists && extendedAttributes && (offered & Lists) == Lists;
+        wanted |= _hasAccessLists ? Lists : FuseFeatures.None;
         _hasHandles |= (offered & FuseFeatures.NoOpen) == 0;
 
         // Flags 32 to 63.

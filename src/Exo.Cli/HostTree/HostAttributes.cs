@@ -4,11 +4,17 @@ using Exo.Core.Linux;
 
 namespace Exo.Cli.HostTree;
 
-/// <summary>Extended attributes of the namespace <c>user.</c> of a file or directory that is open: those that belong to its contents, and to nobody's rights.</summary>
+/// <summary>
+/// Extended attributes of a file or directory that is open: those of the namespace <c>user.</c>, which belong to its contents, and access control lists, which belong to its permission bits. Set before these, a list has them as its own.
+/// </summary>
 internal static unsafe class HostAttributes
 {
     // XATTR_LIST_MAX and XATTR_SIZE_MAX of the kernel.
     private const int BytesMax = 65536;
+
+    public static bool IsUsers(ReadOnlySpan<byte> name) => name.StartsWith("user."u8);
+
+    public static bool IsAccessList(ReadOnlySpan<byte> name) => name.SequenceEqual("system.posix_acl_access"u8) || name.SequenceEqual("system.posix_acl_default"u8);
 
     /// <summary>Names and values. Where the host keeps none, there are none.</summary>
     public static List<(byte[] Name, byte[] Value)> Read(int fd, byte[] path)
@@ -36,7 +42,7 @@ internal static unsafe class HostAttributes
             int end = names.IndexOf((byte)0);
             ReadOnlySpan<byte> name = names[..(end + 1)];
             names = names[(end + 1)..];
-            if (!name.StartsWith("user."u8))
+            if (!IsUsers(name[..end]) && !IsAccessList(name[..end]))
             {
                 continue;
             }

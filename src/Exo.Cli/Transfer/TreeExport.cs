@@ -151,7 +151,8 @@ internal sealed class TreeExport(CffsVolume volume, StepCounts counts, Cancellat
         }
     }
 
-    private static bool IsKept(byte[] attribute) => attribute.AsSpan().StartsWith("user."u8);
+    /// <summary>A list names users as owners do, and is kept where they are.</summary>
+    private bool IsKept(byte[] attribute) => HostAttributes.IsUsers(attribute) || (_keepOwner && HostAttributes.IsAccessList(attribute));
 
     /// <summary>Where the host keeps no attributes, or not so many, the file is there without.</summary>
     private void SetAttribute(Action set)

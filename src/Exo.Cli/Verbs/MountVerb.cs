@@ -25,7 +25,7 @@ internal static class MountVerb
     {
         Argument<string> image = Symbols.Image();
         Argument<string> directory = new("DIR") { Description = "Directory to mount on" };
-        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
+        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, acl, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
         Option<bool> foreground = new("--foreground") { Description = "Stay in the foreground until Ctrl-C, SIGTERM or an unmount" };
         Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 256M]");
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
@@ -39,7 +39,7 @@ internal static class MountVerb
                 "The command returns when the mount works. 'exo umount DIR', 'umount DIR' or 'fusermount3 -u DIR' ends it.",
                 "Meanwhile 'exo snapshot', 'resize', 'defrag', 'df' and 'xcp' are carried out by the process that has the image mounted, for its user and the superuser.",
                 "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it. As root, -o io_uring switches it on for the machine (/sys/module/fuse/parameters/enable_uring).",
-                "noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
+                "acl brings POSIX access control lists (setfacl, getfacl, rsync -A), for a message for each file that somebody else than its owner opens first; noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
             ],
         };
         command.Add(image);

@@ -20,7 +20,7 @@ internal static class AttributeNames
         bool isKnown = dot > 0 && NamespaceOf(name) != AttributeNamespace.None;
         if (!isKnown || dot == name.Length - 1 || name.Contains((byte)0))
         {
-            throw new CffsException(isKnown ? CffsError.Invalid : CffsError.NotSupported, "extended attributes are user.*, trusted.* and security.*");
+            throw new CffsException(isKnown ? CffsError.Invalid : CffsError.NotSupported, "extended attributes are user.*, trusted.*, security.*, and access control lists");
         }
     }
 
@@ -28,6 +28,7 @@ internal static class AttributeNames
         name.StartsWith("user."u8) ? AttributeNamespace.User
         : name.StartsWith("trusted."u8) ? AttributeNamespace.Trusted
         : name.StartsWith("security."u8) ? AttributeNamespace.Security
+        : AccessList.IsName(name) ? AttributeNamespace.AccessLists
         : AttributeNamespace.None;
 
     /// <summary>Whether an identity sees an attribute at all.</summary>
@@ -42,9 +43,15 @@ internal static class AttributeNames
         }
     }
 
-    /// <summary>Writing a user attribute needs write access, a file or directory, and in a sticky directory its owner; the others are the superuser's.</summary>
+    /// <summary>Writing a user attribute needs write access, a file or directory, and in a sticky directory its owner; access control lists are the owner's; the others are the superuser's.</summary>
     public static void RequireWrite(Inode inode, ReadOnlySpan<byte> name, CffsIdentity identity)
     {
+        if (NamespaceOf(name) == AttributeNamespace.AccessLists)
+        {
+            Permissions.RequireOwner(inode, identity);
+            return;
+        }
+
         if (NamespaceOf(name) != AttributeNamespace.User)
         {
             if (!identity.IsSuperuser)
@@ -76,4 +83,7 @@ internal enum AttributeNamespace
     User,
     Trusted,
     Security,
+
+    /// <summary>The two names of <c>system.</c> that are kept: access control lists.</summary>
+    AccessLists,
 }

@@ -12,7 +12,7 @@ namespace Exo.FileSystems.CFFS.Attributes;
 /// Extended attributes: one block per inode that has any. A change writes a new block and moves the record's pointer to it in one sector write, so that a crash leaves
 /// all of the old attributes or all of the new ones. Methods run under the inode's lock.
 /// </summary>
-internal sealed class AttributeStore(VolumeCore core)
+internal sealed partial class AttributeStore(VolumeCore core)
 {
     /// <summary>The value of an attribute, or null.</summary>
     public async ValueTask<byte[]?> GetAsync(Inode inode, ReadOnlyMemory<byte> name, IoMode mode)
@@ -68,9 +68,9 @@ internal sealed class AttributeStore(VolumeCore core)
         }
     }
 
-    /// <summary>Sets an attribute, or removes it where <paramref name="value"/> is null. The caller has begun writing.</summary>
+    /// <summary>Sets an attribute, or removes it where <paramref name="value"/> is null; with it, where they are given, type and permission bits. The caller has begun writing.</summary>
     /// <exception cref="CffsException">Exists or NoAttribute, as <paramref name="when"/> says; NoSpace: the attributes of an inode share one block, or the volume is full.</exception>
-    public async ValueTask SetAsync(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, IoMode mode)
+    public async ValueTask SetAsync(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, IoMode mode, ushort? permissions = null)
     {
         if (inode.Record.Kind == SlotKind.Special)
         {
@@ -108,7 +108,7 @@ internal sealed class AttributeStore(VolumeCore core)
             await core.Space.RequireAsync(1, mode).ConfigureAwait(false);
         }
 
-        await ReplaceAsync(inode, block, entryBytes, mode).ConfigureAwait(false);
+        await ReplaceAsync(inode, block, entryBytes, mode, permissions: permissions).ConfigureAwait(false);
     }
 
     /// <summary>Gives an inode a copy of all that another has. Under the lock of the other; nobody else knows the one.</summary>
@@ -182,13 +182,13 @@ internal sealed class AttributeStore(VolumeCore core)
         return isNew;
     }
 
-    private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode, bool isChange = true)
+    private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode, bool isChange = true, ushort? permissions = null)
     {
         bool triedCommit = false;
         while (true)
         {
             FrameNumber frame = entryBytes > 0 ? await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false) : default;
-            if (TryReplace(inode, contents, entryBytes, frame, isChange))
+            if (TryReplace(inode, contents, entryBytes, frame, isChange, permissions))
             {
                 return;
             }
@@ -210,7 +210,7 @@ internal sealed class AttributeStore(VolumeCore core)
     }
 
     /// <summary>False when no block is free.</summary>
-    private bool TryReplace(Inode inode, byte[] contents, int entryBytes, FrameNumber frame, bool isChange)
+    private bool TryReplace(Inode inode, byte[] contents, int entryBytes, FrameNumber frame, bool isChange, ushort? permissions)
     {
         lock (core.Metadata)
         {
@@ -229,6 +229,7 @@ internal sealed class AttributeStore(VolumeCore core)
             Record record = inode.Record;
             ulong old = record.Attributes;
             record.Attributes = place.First.Value;
+            record.Mode = permissions ?? record.Mode;
             record.ChangeTime = isChange ? core.Now() : record.ChangeTime;
             int partition = MapLoader.PartitionOf(inode);
             core.Edit.Begin();
@@ -245,7 +246,9 @@ internal sealed class AttributeStore(VolumeCore core)
 
             core.Edit.Apply();
             inode.Record = record;
-            core.NoteNames(changesPaths: false);
+            AccessList? before = inode.Access;
+            inode.Access = entryBytes > 0 ? AccessIn(contents) : null;
+            core.NoteNames(changesPaths: inode.IsDirectory && (before is not { IsNone: true } || inode.Access is { IsNone: false }));
             core.Changes.NoteInode(CffsChangeKind.Attributes, inode);
             if (entryBytes > 0)
             {

@@ -2,6 +2,7 @@
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Allocation;
+using Exo.FileSystems.CFFS.Attributes;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Layout;
 
@@ -15,6 +16,7 @@ namespace Exo.FileSystems.CFFS.Inodes;
 internal sealed class Inode
 {
     private List<FrameNumber>? _nodeFrames;
+    private AccessList? _access;
 
     public Inode(ulong number)
     {
@@ -73,6 +75,16 @@ internal sealed class Inode
 
     /// <summary>Whether there are any.</summary>
     public bool HasNodeFrames => _nodeFrames is { Count: > 0 };
+
+    /// <summary>The access control list; null while nobody has looked (<see cref="AttributeStore.AccessOf"/>). Set under the metadata lock.</summary>
+    public AccessList? Access
+    {
+        get => Volatile.Read(ref _access);
+        set => Volatile.Write(ref _access, value);
+    }
+
+    /// <summary>Where attributes are looked up.</summary>
+    public AttributeStore? Attributes { get; init; }
 
     /// <summary>What is known of a directory's entries; null until loaded, and for everything else.</summary>
     public DirectoryState? Directory { get; set; }

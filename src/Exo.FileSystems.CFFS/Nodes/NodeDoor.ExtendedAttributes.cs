@@ -35,11 +35,11 @@ internal sealed partial class NodeDoor
         }
     }
 
-    /// <summary>Sets an attribute, or removes it where there is no value.</summary>
-    public void SetAttribute(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when)
+    /// <summary>Sets an attribute, or removes it where there is no value. An access control list may take the set-group-id bit away.</summary>
+    public void SetAttribute(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, bool dropSetGroup = false)
     {
         AttributeNames.Check(name.Span);
         inode.RequireThawed();
-        Change(inode, () => core.Attributes.SetAsync(inode, name, value, when, IoMode.Sync));
+        Change(inode, () => core.Attributes.SetAnyAsync(inode, name, value, when, IoMode.Sync, dropSetGroup));
     }
 }

@@ -8,14 +8,14 @@ internal sealed partial class NodeDoor
 {
     /// <summary>Makes an inode with a name, or finds the one that has it where <paramref name="exclusive"/> is false.</summary>
     public (Inode Inode, bool Created) Create(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, bool exclusive, uint user, uint group)
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> target, bool exclusive, uint user, uint group, ushort umask = 0)
     {
         if (target.Length > 4095)
         {
             CffsException.Throw(CffsError.NameTooLong, "a symbolic link's target has 1 to 4095 bytes");
         }
 
-        return core.Names.CreateWithContentsAsync(directory, name, mode, device, target, exclusive, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
+        return core.Names.CreateWithContentsAsync(directory, name, mode, device, target, exclusive, CffsIdentity.Trusted(user, group), IoMode.Sync, umask).Take();
     }
 
     public void Link(Inode inode, Inode directory, ReadOnlyMemory<byte> name) =>
@@ -29,8 +29,8 @@ internal sealed partial class NodeDoor
         core.Names.ExchangeAsync(from, fromName, to, toName, CffsIdentity.Superuser, IoMode.Sync).Take();
 
     /// <summary>A file without a name, opened: the handle holds the inode, too. <see cref="Link"/> gives it a name.</summary>
-    public Inode CreateUnnamed(Inode directory, ushort mode, uint user, uint group) =>
-        core.Names.CreateUnnamedAsync(directory, mode, CffsIdentity.Trusted(user, group), IoMode.Sync).Take();
+    public Inode CreateUnnamed(Inode directory, ushort mode, uint user, uint group, ushort umask = 0) =>
+        core.Names.CreateUnnamedAsync(directory, mode, CffsIdentity.Trusted(user, group), IoMode.Sync, umask).Take();
 
     public void Remove(Inode directory, ReadOnlyMemory<byte> name, bool isDirectory) =>
         core.Names.RemoveAsync(directory, name, isDirectory, CffsIdentity.Superuser, IoMode.Sync).Take();

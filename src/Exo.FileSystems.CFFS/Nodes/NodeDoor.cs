@@ -93,6 +93,11 @@ internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = tru
                 core.Attributes.DropCapabilitiesAsync(inode, IoMode.Sync).Take();
             }
 
+            if (change.Permissions is { } permissions)
+            {
+                core.Attributes.FollowPermissionsAsync(inode, permissions, IoMode.Sync).Take();
+            }
+
             lock (core.Metadata)
             {
                 AttributeRules.Apply(ref inode.Record, change, CffsIdentity.Superuser, core.Now());

@@ -9,16 +9,22 @@ namespace Exo.FileSystems.CFFS.Operations;
 /// <content>New inodes with their names: one sector, one transaction.</content>
 internal sealed partial class NameOperations
 {
-    /// <summary>Creates an inode with a name, and gives it back held; or, when the name exists and <paramref name="exclusive"/> is false, the one that has it.</summary>
+    /// <summary>Creates an inode with a name, and gives it back held; or, when the name exists and <paramref name="exclusive"/> is false, the one that has it. With an <paramref name="umask"/>, which a default access control list of the directory replaces, it inherits; a copy does not.</summary>
     public async ValueTask<(Inode Inode, bool Created)> CreateAsync(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io, bool opens = false)
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, CffsIdentity identity, IoMode io, bool opens = false, ushort? umask = null)
     {
         PathName.CheckNew(name);
         while (true)
         {
-            if (await TryCreateAsync(directory, name, mode, device, inline, exclusive, opens, identity, io).ConfigureAwait(false) is { Inode: { } inode } result)
+            (Inode? inode, bool created, Inheritance inherited) = await TryCreateAsync(directory, name, mode, device, inline, exclusive, opens, umask, identity, io).ConfigureAwait(false);
+            if (inode is not null)
             {
-                return (inode, result.Created);
+                if (created && !inherited.Defaults.IsNone)
+                {
+                    await GiveAsync(inode, directory, name, inherited, opens, io).ConfigureAwait(false);
+                }
+
+                return (inode, created);
             }
 
             RequireClear(await ClearShelfAsync(io).ConfigureAwait(false));
@@ -26,8 +32,8 @@ internal sealed partial class NameOperations
     }
 
     /// <summary>No inode when a dead record of the name stands in the way.</summary>
-    private async ValueTask<(Inode? Inode, bool Created)> TryCreateAsync(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, bool opens, CffsIdentity identity, IoMode io)
+    private async ValueTask<(Inode? Inode, bool Created, Inheritance Inherited)> TryCreateAsync(
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, bool opens, ushort? umask, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
@@ -41,16 +47,17 @@ internal sealed partial class NameOperations
                     throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
                 }
 
-                return (await core.GetInodeAsync(directory, existing, io).ConfigureAwait(false), false);
+                return (await core.GetInodeAsync(directory, existing, io).ConfigureAwait(false), false, Inheritance.None);
             }
 
             RequireWritable(directory, identity);
             if (HasShelved(directory, name))
             {
-                return default;
+                return (null, false, Inheritance.None);
             }
 
-            Record record = NewRecord(directory, name, mode, device, identity);
+            Inheritance inherited = await InheritAsync(directory, mode, umask, io).ConfigureAwait(false);
+            Record record = NewRecord(directory, name, inherited.FirstMode, device, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {
                 if (record.Kind == SlotKind.Directory)
@@ -76,7 +83,7 @@ internal sealed partial class NameOperations
                 _ = Interlocked.Increment(ref inode.Opens);
             }
 
-            return (inode, true);
+            return (inode, true, inherited);
         }
         finally
         {
@@ -86,9 +93,9 @@ internal sealed partial class NameOperations
 
     /// <summary>As <see cref="CreateAsync"/>; contents that the record has no room for go to a block. Where they cannot, the name goes again.</summary>
     public async ValueTask<(Inode Inode, bool Created)> CreateWithContentsAsync(
-        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> contents, bool exclusive, CffsIdentity identity, IoMode io)
+        Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> contents, bool exclusive, CffsIdentity identity, IoMode io, ushort? umask = null)
     {
-        (Inode inode, bool created) = await CreateAsync(directory, name, mode, device, contents, exclusive, identity, io).ConfigureAwait(false);
+        (Inode inode, bool created) = await CreateAsync(directory, name, mode, device, contents, exclusive, identity, io, umask: umask).ConfigureAwait(false);
         if (!created || inode.Record.Size >= (ulong)contents.Length)
         {
             return (inode, created);

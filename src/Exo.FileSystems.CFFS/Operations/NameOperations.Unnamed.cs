@@ -11,9 +11,32 @@ namespace Exo.FileSystems.CFFS.Operations;
 internal sealed partial class NameOperations
 {
     /// <summary>A new file without a name, held and open once. It goes with its last handle unless it is linked before.</summary>
-    public async ValueTask<Inode> CreateUnnamedAsync(Inode directory, ushort mode, CffsIdentity identity, IoMode io)
+    public async ValueTask<Inode> CreateUnnamedAsync(Inode directory, ushort mode, CffsIdentity identity, IoMode io, ushort umask = 0)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
+        Inheritance inherited;
+        await directory.Lock.EnterAsync(io).ConfigureAwait(false);
+        try
+        {
+            inherited = await InheritAsync(directory, mode, umask, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            directory.Lock.Exit();
+        }
+
+        Inode inode = await InsertUnnamedAsync(directory, inherited.FirstMode, identity, io).ConfigureAwait(false);
+        if (!inherited.Defaults.IsNone)
+        {
+            // Without it, it has no more than it should, and goes with its handle.
+            await GiveAsync(inode, inherited, io).ConfigureAwait(false);
+        }
+
+        return inode;
+    }
+
+    private async ValueTask<Inode> InsertUnnamedAsync(Inode directory, ushort mode, CffsIdentity identity, IoMode io)
+    {
         await core.Space.RequireAsync(1, io).ConfigureAwait(false);
         await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
         try

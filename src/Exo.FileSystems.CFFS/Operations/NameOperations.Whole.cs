@@ -47,6 +47,12 @@ internal sealed partial class NameOperations
             }
 
             RequireWritable(directory, identity);
+            if (copied is null && !(await core.Attributes.DefaultOfAsync(directory, io).ConfigureAwait(false)).IsNone)
+            {
+                // What inherits an access control list has an inode.
+                return false;
+            }
+
             Record record = NewRecord(directory, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {

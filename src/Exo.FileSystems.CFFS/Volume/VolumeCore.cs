@@ -548,7 +548,7 @@ internal sealed class VolumeCore
         Inodes.Hold(container);
         return Inodes.Add(new Inode(record.Inode)
         {
-            Record = record, Container = container, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = place.Address, SlotFrame = place.Frame,
+            Record = record, Container = container, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = place.Address, SlotFrame = place.Frame, Attributes = Attributes,
         });
     }
 
@@ -562,7 +562,7 @@ internal sealed class VolumeCore
         }
 
         Cache.Frames.Retain(RootFrame);
-        return Inodes.Add(new Inode(number) { Record = record, SlotBlock = RootBlock, SlotIndex = Superblock.SlotIndex(slot), SlotFrame = RootFrame });
+        return Inodes.Add(new Inode(number) { Record = record, SlotBlock = RootBlock, SlotIndex = Superblock.SlotIndex(slot), SlotFrame = RootFrame, Attributes = Attributes });
     }
 }
 

@@ -104,7 +104,7 @@ public sealed class ExtendedAttributeTests : IDisposable
         Refused(CffsError.Exists, () => _volume.SetExtendedAttribute("/d/f", "user.a", Value, CffsAttributeSet.Create));
         Refused(CffsError.NoAttribute, () => _volume.SetExtendedAttribute("/d/f", "user.b", Value, CffsAttributeSet.Replace));
         Refused(CffsError.NoAttribute, () => _volume.RemoveExtendedAttribute("/d/f", "user.b"));
-        Refused(CffsError.NotSupported, () => _volume.SetExtendedAttribute("/d/f", "system.posix_acl_access", Value));
+        Refused(CffsError.NotSupported, () => _volume.SetExtendedAttribute("/d/f", "system.other", Value));
         Refused(CffsError.NotSupported, () => _volume.GetExtendedAttribute("/d/f", "noNamespace"));
         Refused(CffsError.Invalid, () => _volume.SetExtendedAttribute("/d/f", "user.", Value));
         Refused(CffsError.NameTooLong, () => _volume.SetExtendedAttribute("/d/f", "user." + new string('a', 251), Value));
