@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.IO.Pipelines;
 using Exo.Net.Cheetah.Tcp;
 
 namespace Exo.Net.Cheetah.Pipes;
@@ -6,9 +7,11 @@ namespace Exo.Net.Cheetah.Pipes;
 /// <summary>Passes on what the stack says to the pipes of a connection, which is its tag; a tag that is a task source is a connection being opened.</summary>
 internal sealed class PipeHandler(NetworkStack stack, TcpPipeListener? listener, TcpPipeOptions options) : ITcpHandler
 {
+    private readonly PipeOptions output = TcpPipeConnection.OutputOptions(stack);
+
     public void OnOpened(TcpConnection connection)
     {
-        var pipes = new TcpPipeConnection(stack, options, connection, stack.Tcp.Options.ReceiveWindowBytes);
+        var pipes = new TcpPipeConnection(stack, options, output, connection, stack.Tcp.Options.ReceiveWindowBytes);
         if (connection.Tag is TaskCompletionSource<TcpPipeConnection> opening)
         {
             pipes.Begin(connection);

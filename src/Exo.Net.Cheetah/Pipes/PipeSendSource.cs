@@ -9,16 +9,16 @@ namespace Exo.Net.Cheetah.Pipes;
 /// The bytes an application has flushed, as the send queue of its connection sees them: an offset is a byte of the frame pool. Stretches are released in the
 /// order in which they were queued, which tells how far the pipe has been sent.
 /// </summary>
-internal sealed class PipeSendSource(FramePool frames, Action released) : ISendSource
+internal sealed class PipeSendSource(FramePool frames, TcpPipeConnection owner) : ISendSource
 {
-    private readonly Queue<int> lengths = new();
+    private Queue<int>? lengths;   // of what has been queued; made for the first
 
     /// <summary>Bytes released since they were last taken.</summary>
     public long ReleasedBytes { get; set; }
 
     public void Queue(TcpLayer tcp, TcpConnection connection, long poolOffsetBytes, int lengthBytes)
     {
-        lengths.Enqueue(lengthBytes);
+        (lengths ??= new()).Enqueue(lengthBytes);
         tcp.Queue(connection, this, poolOffsetBytes, lengthBytes);
     }
 
@@ -32,7 +32,7 @@ internal sealed class PipeSendSource(FramePool frames, Action released) : ISendS
                 return false;
             }
 
-            lengths.Enqueue(copied);
+            (lengths ??= new()).Enqueue(copied);
             tcp.Counters.BytesCopied += copied;
             tcp.Queue(connection, new Copied(this, block!), offset, copied);
             bytes = bytes[copied..];
@@ -57,8 +57,8 @@ internal sealed class PipeSendSource(FramePool frames, Action released) : ISendS
 
     public void Release()
     {
-        ReleasedBytes += lengths.Dequeue();
-        released();
+        ReleasedBytes += lengths!.Dequeue();
+        owner.OnReleased();
     }
 
     private static PacketSlice Slice(long offsetBytes, int lengthBytes) => new(

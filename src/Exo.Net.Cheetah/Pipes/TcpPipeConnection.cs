@@ -23,13 +23,19 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     // A pipe holds its writer back by what has not been examined. What is queued to the connection is examined, so that has a bound of its own.
     private const int OutputPauseBytes = 256 * 1024, OutputResumeBytes = 128 * 1024, SentAheadMaxBytes = 512 * 1024;
 
+    // What all connections have in common is there once: most of what one that is idle takes is its pipes.
+    private static readonly PipeOptions InputOptions = new(readerScheduler: PipeScheduler.ThreadPool, writerScheduler: PipeScheduler.Inline, pauseWriterThreshold: 0, useSynchronizationContext: false);
+    private static readonly TaskCompletionSource Over = MakeOver();
+
     private readonly NetworkStack stack;
     private readonly Pipe input, output;
     private readonly InputReader reader;
     private readonly PipeSendSource source;
     private readonly TcpPipeOptions options;
-    private readonly TaskCompletionSource inputEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource<TcpCloseReason> closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ConnectionKey ends;
+    private TaskCompletionSource? inputEnded;               // made when somebody asks, or when it has come
+    private TaskCompletionSource<TcpCloseReason>? closed;   // as well
+    private IPEndPoint? localEndPoint, remoteEndPoint;
     private readonly nint poolAddress;
     private readonly int inputMaxBytes;
     private TcpConnection? connection;
@@ -43,23 +49,29 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     private Exception? failure;
     private Exception? abortReason;
 
-    internal TcpPipeConnection(NetworkStack stack, TcpPipeOptions options, TcpConnection opened, int inputMaxBytes)
+    /// <param name="stack">The stack.</param>
+    /// <param name="options">How the pipes behave.</param>
+    /// <param name="output">Of the pipe that is written to: <see cref="OutputOptions"/>.</param>
+    /// <param name="opened">The connection.</param>
+    /// <param name="inputMaxBytes">What may wait to be read.</param>
+    internal TcpPipeConnection(NetworkStack stack, TcpPipeOptions options, PipeOptions output, TcpConnection opened, int inputMaxBytes)
     {
-        LocalEndPoint = opened.LocalEndPoint;
-        RemoteEndPoint = opened.RemoteEndPoint;
+        ends = opened.Key;
         this.stack = stack;
         this.options = options;
         this.inputMaxBytes = inputMaxBytes;
         FramePool frames = stack.Link.Frames;
         poolAddress = frames.Address(new FrameNumber(0));
-        var scheduler = new StackScheduler(stack);
-        input = new Pipe(new PipeOptions(readerScheduler: PipeScheduler.ThreadPool, writerScheduler: PipeScheduler.Inline, pauseWriterThreshold: 0, useSynchronizationContext: false));
-        output = new Pipe(new PipeOptions(
-            new FrameMemoryPool(frames), readerScheduler: scheduler, writerScheduler: PipeScheduler.ThreadPool,
-            pauseWriterThreshold: OutputPauseBytes, resumeWriterThreshold: OutputResumeBytes, minimumSegmentSize: FrameMemoryPool.BlockBytes, useSynchronizationContext: false));
+        input = new Pipe(InputOptions);
+        this.output = new Pipe(output);
         reader = new InputReader(this, input.Reader);
-        source = new PipeSendSource(frames, OnReleased);
+        source = new PipeSendSource(frames, this);
     }
+
+    /// <summary>Settings of the pipes that are written to, for all connections of a stack.</summary>
+    internal static PipeOptions OutputOptions(NetworkStack stack) => new(
+        new FrameMemoryPool(stack.Link.Frames), readerScheduler: new StackScheduler(stack), writerScheduler: PipeScheduler.ThreadPool,
+        pauseWriterThreshold: OutputPauseBytes, resumeWriterThreshold: OutputResumeBytes, minimumSegmentSize: FrameMemoryPool.BlockBytes, useSynchronizationContext: false);
 
     /// <inheritdoc/>
     public PipeReader Input => reader;
@@ -68,16 +80,16 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     public PipeWriter Output => output.Writer;
 
     /// <summary>This side's address and port.</summary>
-    public IPEndPoint LocalEndPoint { get; }
+    public IPEndPoint LocalEndPoint => localEndPoint ??= new IPEndPoint(ends.Local.ToIPAddress(), ends.LocalPort);
 
     /// <summary>The peer's address and port.</summary>
-    public IPEndPoint RemoteEndPoint { get; }
+    public IPEndPoint RemoteEndPoint => remoteEndPoint ??= new IPEndPoint(ends.Remote.ToIPAddress(), ends.RemotePort);
 
     /// <summary>Completes when nothing more comes in, read or not: the peer has sent its last byte, or the connection is over.</summary>
-    public Task InputEnded => inputEnded.Task;
+    public Task InputEnded => (Volatile.Read(ref inputEnded) ?? MakeInputEnded()).Task;
 
     /// <summary>Completes when the connection is over, with the reason.</summary>
-    public Task<TcpCloseReason> Closed => closed.Task;
+    public Task<TcpCloseReason> Closed => (Volatile.Read(ref closed) ?? MakeClosed()).Task;
 
     /// <summary>Connects by way of a stack that somebody polls.</summary>
     /// <exception cref="TcpConnectionException">The peer refused or does not answer.</exception>
@@ -184,7 +196,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     internal void PeerClosed()
     {
         input.Writer.Complete();
-        inputEnded.TrySetResult();
+        Interlocked.CompareExchange(ref inputEnded, Over, null)?.TrySetResult();
     }
 
     internal void Ended(TcpCloseReason reason)
@@ -192,8 +204,8 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
         Exception? failure = reason == TcpCloseReason.Graceful ? null : abortReason ?? options.Failure(new TcpConnectionException(reason));
         connection = null;
         input.Writer.Complete(failure);
-        inputEnded.TrySetResult();
-        closed.TrySetResult(reason);
+        Interlocked.CompareExchange(ref inputEnded, Over, null)?.TrySetResult();
+        (Volatile.Read(ref closed) ?? MakeClosed()).TrySetResult(reason);
         this.failure ??= failure;
         OnReleased();
     }
@@ -259,7 +271,7 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
     }
 
     // A stretch has been acknowledged or given up, and no packet names it: the pipe may have its memory back.
-    private void OnReleased()
+    internal void OnReleased()
     {
         if (isReading)
         {
@@ -348,6 +360,25 @@ public sealed class TcpPipeConnection : IDuplexPipe, IAsyncDisposable
             connection?.Close();
         }
     });
+
+    private static TaskCompletionSource MakeOver()
+    {
+        var over = new TaskCompletionSource();
+        over.SetResult();
+        return over;
+    }
+
+    private TaskCompletionSource MakeInputEnded()
+    {
+        var made = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        return Interlocked.CompareExchange(ref inputEnded, made, null) ?? made;
+    }
+
+    private TaskCompletionSource<TcpCloseReason> MakeClosed()
+    {
+        var made = new TaskCompletionSource<TcpCloseReason>(TaskCreationOptions.RunContinuationsAsynchronously);
+        return Interlocked.CompareExchange(ref closed, made, null) ?? made;
+    }
 
     // Continuations of the pump run where the stack is polled.
     private sealed class StackScheduler(NetworkStack stack) : PipeScheduler

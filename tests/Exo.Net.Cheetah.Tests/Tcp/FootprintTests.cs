@@ -191,7 +191,7 @@ public class FootprintTests
     }
 
     [Fact]
-    public async Task Twenty_thousand_idle_pipes_take_at_most_three_kibibytes_each()
+    public async Task Twenty_thousand_idle_pipes_take_at_most_two_kibibytes_each()
     {
         long bare = BareBytes();
         using var hosts = new TwoHosts();
@@ -225,7 +225,7 @@ public class FootprintTests
         Assert.Equal(IdleCount + 100, hosts.B.ConnectionCount);
         long each = both - bare;
         TestContext.Current.TestOutputHelper!.WriteLine($"{each} bytes, {bare} of them the stack's");
-        Assert.InRange(each, 1, 3072);
+        Assert.InRange(each, 1, 2048);
     }
 
     [Fact]
