@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
 using Exo.Adapters.Fuse;
+using Exo.Cli.Output;
 using Exo.Core.Blocks;
 using Exo.Core.Blocks.Nbd;
 using Exo.Core.Linux;
@@ -45,6 +46,11 @@ internal static unsafe class MountedImage
 
     /// <summary>What somebody who needs an image for himself can do about its mount.</summary>
     public static string Advice(FuseMountPoint mount) => $"use its files there, or unmount it first (exo umount {mount.Directory})";
+
+    /// <summary>Why something could not be opened, where that is because it is mounted; else null.</summary>
+    public static string? Explain(Exception error) => error is BlockDeviceException { Errno: Errno.EBUSY } busy && Find(busy.Path) is { } mount
+        ? OneLine.Of($"{busy.Path} is mounted on {mount.Directory}; {Advice(mount)}")
+        : null;
 
     /// <summary>An absolute path without symbolic links, with the partition behind it; what is no path as it is.</summary>
     private static string RealName(string image)

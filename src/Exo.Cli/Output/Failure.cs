@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
-using Exo.Cli.Administration;
-using Exo.Core.Blocks;
-using Exo.Core.Linux;
 
 namespace Exo.Cli.Output;
 
@@ -18,7 +15,6 @@ internal static class Failure
     public static string? Describe(Exception error) => error switch
     {
         AggregateException { InnerExceptions: [var only] } => Describe(only),
-        BlockDeviceException { Errno: Errno.EBUSY } busy when MountedImage.Find(busy.Path) is { } mount => OneLine.Of($"{busy.Path} is mounted on {mount.Directory}; {MountedImage.Advice(mount)}"),
         SocketException socket => OneLine.Of(socket.Message),
         IOException or UnauthorizedAccessException => OneLine.Of(error.Message),
         OperationCanceledException => "interrupted",

@@ -2,6 +2,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using Exo.Cli.Administration;
 using Exo.Cli.Output;
 
 namespace Exo.Cli.Verbs;
@@ -34,7 +35,7 @@ internal static class ExoCommand
         {
             return Refuse(command, name, error.Message);
         }
-        catch (Exception error) when (Failure.Describe(error) is { } line)
+        catch (Exception error) when ((MountedImage.Explain(error) ?? Failure.Describe(error)) is { } line)
         {
             Console.Error.WriteLine($"{name}: {line}");
             return command is VerbCommand verb ? verb.FailureExitCode : Failed;
