@@ -184,6 +184,22 @@ public sealed partial class AdministrationTests : IDisposable
     }
 
     [Fact]
+    public void A_strangers_mount_that_calls_itself_by_the_images_name_is_not_taken_for_it()
+    {
+        FuseMountPoint stranger = new("/elsewhere", _image, 4711, 5);
+        Assert.Null(MountedImage.Find(_image, [stranger]));
+        Assert.NotNull(MountedImage.Find("/elsewhere", [stranger]));
+        Assert.Equal(0U, MountedImage.Find(_image, [stranger, stranger with { User = 0 }])?.User);
+        using (Process chown = Process.Start("chown", ["4711", _image]))
+        {
+            chown.WaitForExit();
+        }
+
+        // The image's owner may mount it.
+        Assert.NotNull(MountedImage.Find(_image, [stranger]));
+    }
+
+    [Fact]
     public void Another_user_is_refused()
     {
         string setpriv = Requires.Program("setpriv");

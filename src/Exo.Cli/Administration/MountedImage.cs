@@ -16,9 +16,11 @@ internal static unsafe class MountedImage
     /// or that of the image's owner.
     /// </summary>
     /// <param name="image">As the command line has it.</param>
-    public static FuseMountPoint? Find(string image)
+    public static FuseMountPoint? Find(string image) => Find(image, FuseMount.ListMounts());
+
+    /// <summary>As <see cref="Find(string)"/>, among these mounts.</summary>
+    internal static FuseMountPoint? Find(string image, IReadOnlyList<FuseMountPoint> mounts)
     {
-        IReadOnlyList<FuseMountPoint> mounts = FuseMount.ListMounts();
         if (mounts.Count == 0)
         {
             return null;
