@@ -47,7 +47,8 @@ internal sealed partial class NameOperations
     {
         await _moves.EnterAsync(io).ConfigureAwait(false);
         bool external = replaced.Container == core.Externals;
-        await EnterAsync([directory, replaced, external ? core.Externals : null], io).ConfigureAwait(false);
+        Inode?[] locks = [directory, replaced, external ? core.Externals : null];
+        await EnterAsync(locks, io).ConfigureAwait(false);
         try
         {
             if (external)
@@ -91,7 +92,7 @@ internal sealed partial class NameOperations
         }
         finally
         {
-            Exit([directory, replaced, external ? core.Externals : null]);
+            Exit(locks);
             _moves.Exit();
         }
 

@@ -404,7 +404,8 @@ internal sealed partial class NameOperations
     public async ValueTask<bool> FinishExchangeAsync(Inode from, uint fromAddress, Inode to, uint toAddress, uint nameAddress, uint nameSequence, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
-        await EnterAsync([from, to], io).ConfigureAwait(false);
+        Inode?[] locks = [from, to];
+        await EnterAsync(locks, io).ConfigureAwait(false);
         List<SlotPlace> held = [];
         try
         {
@@ -479,7 +480,7 @@ internal sealed partial class NameOperations
         finally
         {
             held.ForEach(place => core.Cache.Release(place.Frame));
-            Exit([from, to]);
+            Exit(locks);
         }
 
         async ValueTask<SlotPlace> HoldAsync(Inode directory, uint address)

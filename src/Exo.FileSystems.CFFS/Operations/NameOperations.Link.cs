@@ -33,7 +33,8 @@ internal sealed partial class NameOperations
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode? container = inode.Container == core.Externals ? null : inode.Container;
-        await EnterAsync([directory, container, inode], io).ConfigureAwait(false);
+        Inode?[] locks = [directory, container, inode];
+        await EnterAsync(locks, io).ConfigureAwait(false);
         try
         {
             bool isUnnamed = inode is { IsUnlinked: true, IsRemoved: false } && container == core.Orphans;
@@ -71,7 +72,7 @@ internal sealed partial class NameOperations
         }
         finally
         {
-            Exit([directory, container, inode]);
+            Exit(locks);
             _moves.Exit();
         }
     }

@@ -45,7 +45,8 @@ internal sealed partial class NameOperations
             inode = await core.Paths.StepAsync(directory, name, identity, io).ConfigureAwait(false)
                 ?? throw new CffsException(CffsError.NotFound, $"'{PathName.Display(name)}' not found");
             bool external = inode.Container == core.Externals;
-            await EnterAsync([directory, inode, external ? core.Externals : null], io).ConfigureAwait(false);
+            Inode?[] locks = [directory, inode, external ? core.Externals : null];
+            await EnterAsync(locks, io).ConfigureAwait(false);
             try
             {
                 RequireThawed(directory, inode, identity);
@@ -75,7 +76,7 @@ internal sealed partial class NameOperations
             }
             finally
             {
-                Exit([directory, inode, external ? core.Externals : null]);
+                Exit(locks);
             }
         }
         finally
@@ -203,7 +204,8 @@ internal sealed partial class NameOperations
 
         await _moves.EnterAsync(io).ConfigureAwait(false);
         Inode container = inode.Container!;
-        await EnterAsync([container, inode], io).ConfigureAwait(false);
+        Inode?[] locks = [container, inode];
+        await EnterAsync(locks, io).ConfigureAwait(false);
         try
         {
             if (inode is { IsUnlinked: true, IsRemoved: false, Opens: 0 })
@@ -221,7 +223,7 @@ internal sealed partial class NameOperations
         }
         finally
         {
-            Exit([container, inode]);
+            Exit(locks);
             _moves.Exit();
         }
     }

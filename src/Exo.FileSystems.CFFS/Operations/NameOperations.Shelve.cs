@@ -95,7 +95,8 @@ internal sealed partial class NameOperations
             await core.Committer.WaitForTurnAsync(io).ConfigureAwait(false);
             await _moves.EnterAsync(io).ConfigureAwait(false);
             Inode container = inode.Container!;
-            await EnterAsync([container, inode], io).ConfigureAwait(false);
+            Inode?[] locks = [container, inode];
+            await EnterAsync(locks, io).ConfigureAwait(false);
             try
             {
                 if (inode.IsShelved)
@@ -109,7 +110,7 @@ internal sealed partial class NameOperations
             }
             finally
             {
-                Exit([container, inode]);
+                Exit(locks);
                 _moves.Exit();
                 core.Inodes.Release(inode);
             }

@@ -220,7 +220,7 @@ internal sealed partial class NameOperations
 
     private void NoteCreated(Inode directory, in Record record, ReadOnlySpan<byte> name)
     {
-        Touch(directory, changesPaths: false);
+        Touch(directory, record.BirthTime, changesPaths: false);
         core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode, record.Mode);
     }
 

@@ -13,6 +13,8 @@ namespace Exo.FileSystems.CFFS.Operations;
 /// </summary>
 internal sealed partial class NameOperations(VolumeCore core)
 {
+    private static readonly Comparison<Inode?> s_inOrder = static (one, other) => Rank(one).CompareTo(Rank(other));
+
     private readonly NodeLock _moves = new();
 
     /// <summary>What belongs to a snapshot keeps its name; its directories, and the snapshot itself, go as a whole (<see cref="RemoveSnapshotAsync"/>). A file that a repair has found may go.</summary>
@@ -73,34 +75,64 @@ internal sealed partial class NameOperations(VolumeCore core)
             ?? throw new CffsException(CffsError.NotFound, $"'{PathName.Display(name)}' not found");
 
     /// <summary>A directory's entries have changed. Where what goes or moves is itself no directory and no link, paths lead where they led.</summary>
-    private void Touch(Inode directory, bool changesPaths = true)
+    private void Touch(Inode directory, bool changesPaths = true) => Touch(directory, core.Now(), changesPaths);
+
+    private void Touch(Inode directory, long now, bool changesPaths)
     {
-        directory.Record.ModifyTime = directory.Record.ChangeTime = core.Now();
+        directory.Record.ModifyTime = directory.Record.ChangeTime = now;
         core.Advance(ref directory.Version);
         core.NoteNames(changesPaths);
         core.Committer.AddDirty(directory);
     }
 
-    /// <summary>Takes the locks of inodes, each once, in their order.</summary>
-    internal static async ValueTask EnterAsync(Inode?[] inodes, IoMode io)
+    /// <summary>Takes the locks of inodes, each once, in their order, which the array is put into for <see cref="Exit"/>.</summary>
+    internal static ValueTask EnterAsync(Inode?[] inodes, IoMode io)
     {
-        foreach (Inode inode in InOrder(inodes))
+        inodes.AsSpan().Sort(s_inOrder);
+        for (int i = 0; i < inodes.Length; i++)
         {
-            await inode.Lock.EnterAsync(io).ConfigureAwait(false);
+            if (!IsTakenAt(inodes, i) || inodes[i]!.Lock.TryEnter())
+            {
+                continue;
+            }
+
+            if (io == IoMode.Async)
+            {
+                return EnterRestAsync(inodes, i);
+            }
+
+            inodes[i]!.Lock.Enter();
         }
+
+        return default;
     }
 
     internal static void Exit(Inode?[] inodes)
     {
-        foreach (Inode inode in InOrder(inodes).Reverse())
+        for (int i = inodes.Length - 1; i >= 0; i--)
         {
-            inode.Lock.Exit();
+            if (IsTakenAt(inodes, i))
+            {
+                inodes[i]!.Lock.Exit();
+            }
         }
     }
 
-    private static IEnumerable<Inode> InOrder(Inode?[] inodes) => inodes.Where(inode => inode is not null).Distinct().OrderBy(Rank)!;
+    private static async ValueTask EnterRestAsync(Inode?[] inodes, int from)
+    {
+        for (int i = from; i < inodes.Length; i++)
+        {
+            if (IsTakenAt(inodes, i))
+            {
+                await inodes[i]!.Lock.EnterAsync(IoMode.Async).ConfigureAwait(false);
+            }
+        }
+    }
+
+    // There may be gaps, and the same inode more than once.
+    private static bool IsTakenAt(Inode?[] inodes, int at) => inodes[at] is { } inode && (at == 0 || inodes[at - 1] != inode);
 
     // The built-in tables come last: lookups take them while they hold a directory.
     private static ulong Rank(Inode? inode) =>
-        inode!.Number is Superblock.OrphanInode or Superblock.ExternalInode ? ulong.MaxValue - inode.Number : inode.Number;
+        inode is null ? 0 : inode.Number is Superblock.OrphanInode or Superblock.ExternalInode ? ulong.MaxValue - inode.Number : inode.Number;
 }
