@@ -188,14 +188,22 @@ internal sealed partial class AttributeStore(VolumeCore core)
         while (true)
         {
             FrameNumber frame = entryBytes > 0 ? await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false) : default;
-            if (TryReplace(inode, contents, entryBytes, frame, isChange, permissions))
+            bool isDone = false;
+            try
             {
-                return;
+                isDone = TryReplace(inode, contents, entryBytes, frame, isChange, permissions);
+            }
+            finally
+            {
+                if (!isDone && entryBytes > 0)
+                {
+                    core.Cache.Release(frame);
+                }
             }
 
-            if (entryBytes > 0)
+            if (isDone)
             {
-                core.Cache.Release(frame);
+                return;
             }
 
             if (triedCommit || core.Disk.WillFreeBlocks == 0)

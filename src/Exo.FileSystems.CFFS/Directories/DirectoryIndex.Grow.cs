@@ -305,39 +305,38 @@ internal sealed partial class DirectoryIndex
     private async ValueTask<bool> TryAppendAsync(Inode directory, uint incarnation, uint bucket, FrameNumber[] frames, uint count, IoMode mode)
     {
         int done = 0;
-        while (done < frames.Length)
+        try
         {
-            bool mustGrow;
-            lock (core.Metadata)
+            while (done < frames.Length)
             {
-                mustGrow = directory.Record.Depth == 0 || !TryFindEntry(directory, IndexBucket.LogicalOf(incarnation, bucket + (uint)done), out _, out _, out _);
-                if (!mustGrow)
+                bool mustGrow;
+                lock (core.Metadata)
                 {
-                    uint window = Math.Clamp(count / 4, 16, WindowBlocksMax);
-                    if (core.Space.AvailableBlocks < (ulong)(frames.Length - done)
-                        || !core.Allocator.TryTake(ref directory.Directory!.IndexWindow, directory.SlotBlock.Value, (uint)(frames.Length - done), window, out BlockExtent place))
+                    mustGrow = directory.Record.Depth == 0 || !TryFindEntry(directory, IndexBucket.LogicalOf(incarnation, bucket + (uint)done), out _, out _, out _);
+                    if (!mustGrow)
                     {
-                        Array.ForEach(frames[done..], core.Cache.Release);
-                        return false;
+                        uint window = Math.Clamp(count / 4, 16, WindowBlocksMax);
+                        if (core.Space.AvailableBlocks < (ulong)(frames.Length - done)
+                            || !core.Allocator.TryTake(ref directory.Directory!.IndexWindow, directory.SlotBlock.Value, (uint)(frames.Length - done), window, out BlockExtent place))
+                        {
+                            return false;
+                        }
+
+                        Append(directory, IndexBucket.LogicalOf(incarnation, bucket + (uint)done), place, frames.AsSpan(done, (int)place.Count));
+                        done += (int)place.Count;
                     }
-
-                    Append(directory, IndexBucket.LogicalOf(incarnation, bucket + (uint)done), place, frames.AsSpan(done, (int)place.Count));
-                    done += (int)place.Count;
                 }
-            }
 
-            if (mustGrow)
-            {
-                try
+                if (mustGrow)
                 {
                     await core.MapEdits.GrowAsync(directory, mode).ConfigureAwait(false);
                 }
-                catch
-                {
-                    Array.ForEach(frames[done..], core.Cache.Release);
-                    throw;
-                }
             }
+        }
+        finally
+        {
+            // Those that no bucket has got.
+            Array.ForEach(frames[done..], core.Cache.Release);
         }
 
         directory.Directory!.Buckets = CountOf(directory);

@@ -158,13 +158,19 @@ internal sealed partial class DirectoryIndex(VolumeCore core)
             }
 
             FrameNumber frame = await RequireAsync(directory, due[from].Bucket, mode).ConfigureAwait(false);
-            for (int i = from; i < end; i++)
+            try
             {
-                Remove(directory, due[i].Bucket, frame, due[i].Hash, due[i].Address);
-                state.Leaving.Remove(KeyOf(due[i].Hash, due[i].Address));
+                for (int i = from; i < end; i++)
+                {
+                    Remove(directory, due[i].Bucket, frame, due[i].Hash, due[i].Address);
+                    state.Leaving.Remove(KeyOf(due[i].Hash, due[i].Address));
+                }
+            }
+            finally
+            {
+                core.Cache.Release(frame);
             }
 
-            core.Cache.Release(frame);
             from = end;
         }
     }

@@ -59,9 +59,14 @@ internal sealed partial class DirectoryStore
                 continue;
             }
 
-            SlotPlace? found = await FindInAsync(directory, state, bucket, hash, name, mode).ConfigureAwait(false);
-            core.Cache.Release(bucket);
-            return found;
+            try
+            {
+                return await FindInAsync(directory, state, bucket, hash, name, mode).ConfigureAwait(false);
+            }
+            finally
+            {
+                core.Cache.Release(bucket);
+            }
         }
     }
 
@@ -454,8 +459,7 @@ internal sealed partial class DirectoryStore
         foreach (uint address in state.Dead)
         {
             SlotPlace place = await PlaceAsync(directory, address, mode).ConfigureAwait(false);
-            names.Add((RecordAt(directory, place).NameHash, address));
-            core.Cache.Release(place.Frame);
+            names.Add((TakeRecord(directory, place).NameHash, address));
         }
 
         if (!await Index.TryBuildAsync(directory, names, mode).ConfigureAwait(false))
@@ -579,8 +583,7 @@ internal sealed partial class DirectoryStore
                     continue;
                 }
 
-                Record found = RecordAt(directory, other);
-                core.Cache.Release(other.Frame);
+                Record found = TakeRecord(directory, other);
                 uint dead = BuryOneOf(directory, state, address, record, twin, found);
                 if ((dead == address ? record : found).Kind == SlotKind.Directory)
                 {

@@ -223,18 +223,26 @@ internal sealed partial class DirectoryStore
     private async ValueTask CompareUnseenAsync(Inode directory, DirectoryState state, NameIndex names, uint address, uint twin, IoMode mode)
     {
         SlotPlace place = await PlaceAsync(directory, address, mode).ConfigureAwait(false);
-        Record record = RecordAt(directory, place);
-        byte[] name = new byte[record.NameLength];
-        Record.ReadContents(SectorOf(place), place.InSector, 0, name);
-        core.Cache.Release(place.Frame);
+        Record record;
+        byte[] name;
+        try
+        {
+            record = RecordAt(directory, place);
+            name = new byte[record.NameLength];
+            Record.ReadContents(SectorOf(place), place.InSector, 0, name);
+        }
+        finally
+        {
+            core.Cache.Release(place.Frame);
+        }
+
         if (state.Dead.Contains(address) || state.Dead.Contains(twin)
             || await TryPlaceAsync(directory, twin, record.NameHash, name, mode).ConfigureAwait(false) is not { } found)
         {
             return;
         }
 
-        Record other = RecordAt(directory, found);
-        core.Cache.Release(found.Frame);
+        Record other = TakeRecord(directory, found);
         uint dead = BuryOneOf(directory, state, address, record, twin, other);
         names.Remove(record.NameHash, dead);
         state.Subdirectories -= (dead == address ? record : other).Kind == SlotKind.Directory ? 1u : 0;

@@ -65,8 +65,14 @@ internal sealed partial class DirectoryStore(VolumeCore core)
                 for (uint i = 0; i < count; i++)
                 {
                     FrameNumber frame = await GetBlockAsync(directory, extent.Logical + from + i, mode).ConfigureAwait(false);
-                    Enter(directory, state, names, unseen, extent.Logical + from + i, new BlockNumber(extent.Start + from + i), frame);
-                    core.Cache.Release(frame);
+                    try
+                    {
+                        Enter(directory, state, names, unseen, extent.Logical + from + i, new BlockNumber(extent.Start + from + i), frame);
+                    }
+                    finally
+                    {
+                        core.Cache.Release(frame);
+                    }
                 }
             }
         }
@@ -179,23 +185,28 @@ internal sealed partial class DirectoryStore(VolumeCore core)
         {
             MappedExtent last = directory.Map[directory.Map.Count - 1];
             ulong from = last.LogicalEnd - Math.Min(LoadBatchBlocks, last.Count);
-            FrameNumber[] held = new FrameNumber[last.LogicalEnd - from];
+            List<FrameNumber> held = [];
             await ReadAheadAsync(directory, from, LoadBatchBlocks, mode).ConfigureAwait(false);
-            for (int i = 0; i < held.Length; i++)
+            try
             {
-                held[i] = await GetBlockAsync(directory, from + (ulong)i, mode).ConfigureAwait(false);
-            }
+                for (ulong logical = from; logical < last.LogicalEnd; logical++)
+                {
+                    held.Add(await GetBlockAsync(directory, logical, mode).ConfigureAwait(false));
+                }
 
-            lock (core.Metadata)
+                lock (core.Metadata)
+                {
+                    Record record = directory.Record;
+                    record.Size = from * 4096;
+                    core.MapEdits.RemoveFrom(directory, ref record, from);
+                    directory.Record = record;
+                    core.Committer.AddDirty(directory);
+                }
+            }
+            finally
             {
-                Record record = directory.Record;
-                record.Size = from * 4096;
-                core.MapEdits.RemoveFrom(directory, ref record, from);
-                directory.Record = record;
-                core.Committer.AddDirty(directory);
+                held.ForEach(core.Cache.Release);
             }
-
-            Array.ForEach(held, core.Cache.Release);
         }
 
         for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
@@ -208,11 +219,25 @@ internal sealed partial class DirectoryStore(VolumeCore core)
     public ReadOnlySpan<byte> SectorOf(in SlotPlace place) =>
         core.Cache.Bytes(place.Frame).Slice(place.SectorIndex * Sector.SizeBytes, Sector.SizeBytes);
 
-    /// <summary>The record at a place.</summary>
+    /// <summary>The record at a place, whose frame stays the caller's, also when the record is damaged.</summary>
+    /// <exception cref="CffsException">Corrupt: it is no record, although its sector's checksum is right.</exception>
     public Record RecordAt(Inode directory, in SlotPlace place) =>
         Record.TryParse(SectorOf(place), place.InSector, out Record record)
             ? record
             : throw new CffsException(CffsError.Corrupt, $"slot {place.Address} of directory {directory.Number} is damaged");
+
+    /// <summary>As <see cref="RecordAt"/>, for who has done with the place then: gives its frame back, in any case.</summary>
+    public Record TakeRecord(Inode directory, in SlotPlace place)
+    {
+        try
+        {
+            return RecordAt(directory, place);
+        }
+        finally
+        {
+            core.Cache.Release(place.Frame);
+        }
+    }
 
     /// <summary>Stages a record with its name and inline contents at a place. Under the metadata lock, after <see cref="MetadataEdit.Begin"/>.</summary>
     public void Stage(Inode directory, in SlotPlace place, in Record record, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline)

@@ -543,11 +543,23 @@ internal sealed partial class FileStore(VolumeCore core)
         FrameNumber frame = await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false);
         core.Cache.Frames.Bytes(frame).Clear();
         contents.CopyTo(core.Cache.Frames.Bytes(frame));
+        try
+        {
+            MoveOut(inode, frame);
+        }
+        catch
+        {
+            core.Cache.Release(frame);
+            throw;
+        }
+    }
+
+    private void MoveOut(Inode inode, FrameNumber frame)
+    {
         lock (core.Metadata)
         {
             if (!TryPlace(inode, 1, out BlockExtent place))
             {
-                core.Cache.Release(frame);
                 throw core.Space.NoSpace();
             }
 

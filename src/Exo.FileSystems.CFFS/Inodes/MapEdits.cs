@@ -191,6 +191,7 @@ internal sealed partial class MapEdits(VolumeCore core)
 
             if (status != XnStatus.Ok)
             {
+                core.Cache.Release(frame);
                 throw core.Edit.Refused(status);
             }
 

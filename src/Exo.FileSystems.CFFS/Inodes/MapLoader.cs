@@ -60,7 +60,8 @@ internal sealed class MapLoader(VolumeCore core)
 
     private async ValueTask LoadAsync(Inode inode, IoMode mode)
     {
-        inode.Map.Clear();
+        // What an attempt that failed has brought in is given back.
+        core.MapEdits.ForgetMap(inode);
         if (inode.Record.HasTree)
         {
             if (inode.Record.Depth > TreeNode.DepthMax)

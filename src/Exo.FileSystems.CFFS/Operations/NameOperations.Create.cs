@@ -121,13 +121,21 @@ internal sealed partial class NameOperations
     private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
     {
         SlotPlace place = await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false);
-        lock (core.Metadata)
+        try
         {
-            core.Edit.Begin();
-            core.Directories.Stage(directory, place, record, name.Span, inline.Span);
-            core.Edit.Apply();
-            Touch(directory, changesPaths: false);
-            core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode, record.Mode);
+            lock (core.Metadata)
+            {
+                core.Edit.Begin();
+                core.Directories.Stage(directory, place, record, name.Span, inline.Span);
+                core.Edit.Apply();
+                Touch(directory, changesPaths: false);
+                core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode, record.Mode);
+            }
+        }
+        catch
+        {
+            core.Cache.Release(place.Frame);
+            throw;
         }
 
         Inode inode = core.AddInode(directory, place, record);

@@ -84,6 +84,7 @@ internal sealed partial class NameOperations
 
                 if (status != XnStatus.OrderCycle)
                 {
+                    core.Cache.Release(target.Frame);
                     throw new CffsException(CffsError.Corrupt, $"XN refused to move inode {inode.Number} ({status}): {core.Edit.Transaction.LastRefusal}");
                 }
             }

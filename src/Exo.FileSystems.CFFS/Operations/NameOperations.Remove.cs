@@ -180,13 +180,12 @@ internal sealed partial class NameOperations
             next.NameSequence = core.NextNameSequence();
             next.Slots = (byte)Slot.SlotsFor(next.ContentBytes);
             SlotPlace target = await MoveRecordAsync(directory, source, core.Orphans, inode, record, next, name, inline, io).ConfigureAwait(false);
+            core.Cache.Release(target.Frame);
             await core.Directories.AddNameAsync(core.Orphans, next.NameHash, target.Address, isDirectory: false, io).ConfigureAwait(false);
             lock (core.Metadata)
             {
                 inode.IsUnlinked = true;
             }
-
-            core.Cache.Release(target.Frame);
         }
         finally
         {

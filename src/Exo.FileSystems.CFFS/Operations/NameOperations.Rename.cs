@@ -151,16 +151,15 @@ internal sealed partial class NameOperations
         Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
     {
         SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
-        if (core.Directories.RecordAt(from, source).Inode != inode.Number || !await LeadsToAsync(to, toName, replaced, io).ConfigureAwait(false)
-            || from.Directory!.Burials.ContainsKey(source.Address) || HasShelved(to, toName))
-        {
-            core.Cache.Release(source.Frame);
-            return false;
-        }
-
         SlotPlace? victim = null;
         try
         {
+            if (core.Directories.RecordAt(from, source).Inode != inode.Number || !await LeadsToAsync(to, toName, replaced, io).ConfigureAwait(false)
+                || from.Directory!.Burials.ContainsKey(source.Address) || HasShelved(to, toName))
+            {
+                return false;
+            }
+
             await RequireNotJustLeftAsync(to, toName, io).ConfigureAwait(false);
             if (replaced is not null && core.RecentLinks.Has(replaced))
             {
@@ -262,9 +261,7 @@ internal sealed partial class NameOperations
             return inode is null;
         }
 
-        ulong there = core.Directories.RecordAt(directory, place).Inode;
-        core.Cache.Release(place.Frame);
-        return there == inode?.Number;
+        return core.Directories.TakeRecord(directory, place).Inode == inode?.Number;
     }
 
     /// <summary>Rewrites a record's name where it is, if its sector has room: one sector, atomic.</summary>

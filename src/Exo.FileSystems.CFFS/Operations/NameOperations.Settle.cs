@@ -22,50 +22,65 @@ internal sealed partial class NameOperations
     private async ValueTask SettleAsync(Inode directory, uint address, uint? tableAddress, IoMode io)
     {
         SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-        Record record = core.Directories.RecordAt(directory, place);
+        try
+        {
+            await SettleAsync(directory, place, core.Directories.RecordAt(directory, place), tableAddress, io).ConfigureAwait(false);
+        }
+        finally
+        {
+            core.Cache.Release(place.Frame);
+        }
+    }
 
+    private async ValueTask SettleAsync(Inode directory, SlotPlace place, Record record, uint? tableAddress, IoMode io)
+    {
         // Not through the inode table: the number may belong to a living record elsewhere.
         Inode dead = new(record.Inode)
         {
-            Record = record, Container = directory, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = address, SlotFrame = place.Frame,
+            Record = record, Container = directory, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = place.Address, SlotFrame = place.Frame,
         };
         bool isTwiceOwned = record.Count > 0 && core.IsMultiplyOwned(new BlockNumber(record.Start));
-        if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
+        try
         {
-            await core.PrepareFreeAsync(dead, io).ConfigureAwait(false);
-            if (record.Kind == SlotKind.Directory)
+            if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
             {
-                // Only an empty directory is ever replaced.
-                bool isEmpty = await RequireEmptyAsync(dead, io).ConfigureAwait(false);
-                Invariant.Check(isEmpty);
-            }
-        }
-
-        byte[] name = new byte[record.NameLength];
-        Record.ReadContents(core.Directories.SectorOf(place), place.InSector, 0, name);
-        lock (core.Metadata)
-        {
-            core.Edit.Begin();
-            StageClear(dead, isTwiceOwned);
-            if (tableAddress is { } outside)
-            {
-                Record link = LinkRecord(dead, name);
-                link.Start = outside;
-                link.NameSequence = record.NameSequence;
-                core.Directories.Stage(directory, place, link, name, default);
+                await core.PrepareFreeAsync(dead, io).ConfigureAwait(false);
+                if (record.Kind == SlotKind.Directory)
+                {
+                    // Only an empty directory is ever replaced.
+                    bool isEmpty = await RequireEmptyAsync(dead, io).ConfigureAwait(false);
+                    Invariant.Check(isEmpty);
+                }
             }
 
-            core.Edit.Apply();
+            byte[] name = new byte[record.NameLength];
+            Record.ReadContents(core.Directories.SectorOf(place), place.InSector, 0, name);
+            lock (core.Metadata)
+            {
+                core.Edit.Begin();
+                StageClear(dead, isTwiceOwned);
+                if (tableAddress is { } outside)
+                {
+                    Record link = LinkRecord(dead, name);
+                    link.Start = outside;
+                    link.NameSequence = record.NameSequence;
+                    core.Directories.Stage(directory, place, link, name, default);
+                }
+
+                core.Edit.Apply();
+            }
+        }
+        finally
+        {
+            core.MapEdits.ForgetMap(dead);
         }
 
-        core.MapEdits.ForgetMap(dead);
-        core.Cache.Release(place.Frame);
         if (tableAddress is not null)
         {
             return;
         }
 
-        core.Directories.ForgetName(directory, record.NameHash, address);
-        directory.Directory!.Room.Freed(address / Slot.PerBlock);
+        core.Directories.ForgetName(directory, record.NameHash, place.Address);
+        directory.Directory!.Room.Freed(place.Address / Slot.PerBlock);
     }
 }

@@ -85,6 +85,7 @@ internal sealed partial class NameOperations
         byte[] inline = new byte[record.InlineLength];
         Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
         SlotPlace target = await MoveRecordAsync(core.Orphans, source, directory, inode, record, next, name, inline, io).ConfigureAwait(false);
+        core.Cache.Release(target.Frame);
         core.Directories.RemoveName(core.Orphans, record.NameHash, source.Address, isDirectory: false);
         core.Orphans.Directory!.Room.Freed(source.Address / Slot.PerBlock);
         await core.Directories.AddNameAsync(directory, next.NameHash, target.Address, inode.IsDirectory, io).ConfigureAwait(false);
@@ -94,8 +95,6 @@ internal sealed partial class NameOperations
             Touch(directory);
             core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, inode.Number, inode.Record.Mode);
         }
-
-        core.Cache.Release(target.Frame);
     }
 
     private static byte[] OrphanName(ulong inode) => Encoding.ASCII.GetBytes(inode.ToString("x", CultureInfo.InvariantCulture));

@@ -126,23 +126,34 @@ internal sealed partial class NameOperations
         }
 
         FrameNumber frame = await core.Cache.TakeFrameAsync(io).ConfigureAwait(false);
-        lock (core.Metadata)
+        bool isTaken = false;
+        try
         {
-            core.Edit.Begin();
-            core.Directories.Stage(directory, place, record, name.Span, default);
-            Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
-            if (core.Files.TryStagePack(directory, place, sector, slot, frame, contents.Span, out BlockNumber block))
+            lock (core.Metadata)
             {
+                core.Edit.Begin();
+                core.Directories.Stage(directory, place, record, name.Span, default);
+                Span<byte> sector = core.Edit.Sector(place.Block, place.Frame, place.SectorIndex, SectorKind.Slots, directory.Number);
+                if (!core.Files.TryStagePack(directory, place, sector, slot, frame, contents.Span, out BlockNumber block))
+                {
+                    return false;
+                }
+
                 core.Edit.Apply();
+                isTaken = true;
                 core.Cache.Remember(frame, block);
                 core.Files.Small.Add(new BlockExtent(block, 1));
                 NoteCreated(directory, record, name.Span);
                 return true;
             }
         }
-
-        core.Cache.Release(frame);
-        return false;
+        finally
+        {
+            if (!isTaken)
+            {
+                core.Cache.Release(frame);
+            }
+        }
     }
 
     private async ValueTask<bool> TryInsertWithBlocksAsync(Inode directory, SlotPlace place, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> contents, IoMode io)
@@ -173,23 +184,32 @@ internal sealed partial class NameOperations
             block[part.Length..].Clear();
         }
 
-        lock (core.Metadata)
+        bool isTaken = false;
+        try
         {
-            if (core.Allocator.TryTake(ref directory.Window, directory.SlotBlock.Value, record.Count, BlockAllocator.DirectoryWindowBlocks, out BlockExtent extent)
-                && extent.Count == record.Count)
+            lock (core.Metadata)
             {
-                record.Start = extent.First.Value;
-                Insert(directory, place, record, name, default, frames);
-                return true;
+                if (core.Allocator.TryTake(ref directory.Window, directory.SlotBlock.Value, record.Count, BlockAllocator.DirectoryWindowBlocks, out BlockExtent extent)
+                    && extent.Count == record.Count)
+                {
+                    record.Start = extent.First.Value;
+                    Insert(directory, place, record, name, default, frames);
+                    isTaken = true;
+                }
+            }
+        }
+        finally
+        {
+            if (!isTaken)
+            {
+                foreach (FrameNumber frame in frames)
+                {
+                    core.Cache.Release(frame);
+                }
             }
         }
 
-        foreach (FrameNumber frame in frames)
-        {
-            core.Cache.Release(frame);
-        }
-
-        return false;
+        return isTaken;
     }
 
     private void Insert(Inode directory, in SlotPlace place, in Record record, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline, ReadOnlySpan<FrameNumber> frames)

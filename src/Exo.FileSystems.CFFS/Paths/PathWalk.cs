@@ -60,8 +60,7 @@ internal sealed partial class PathWalk(VolumeCore core)
                     throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: not found");
                 }
 
-                Record record = core.Directories.RecordAt(parent, place);
-                core.Cache.Release(place.Frame);
+                Record record = core.Directories.TakeRecord(parent, place);
                 bool isPlain = record.Kind is SlotKind.File or SlotKind.Special || (record.Kind == SlotKind.SymbolicLink && !followLast);
                 return isPlain && !record.HasTree && !core.Inodes.Contains(record.Inode) ? CffsVolume.StatOf(record, record.Links) : null;
             }

@@ -104,9 +104,7 @@ internal sealed partial class CrashRepair
         }
 
         Directories.SlotPlace place = await core.Directories.PlaceAsync(directory, move.FromAddress, io).ConfigureAwait(false);
-        bool isLink = core.Directories.RecordAt(directory, place).Kind == SlotKind.ExternalLink;
-        core.Cache.Release(place.Frame);
-        if (isLink)
+        if (core.Directories.TakeRecord(directory, place).Kind == SlotKind.ExternalLink)
         {
             return true;
         }

@@ -89,8 +89,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
         foreach (uint address in state.Dead)
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-            Record record = core.Directories.RecordAt(directory, place);
-            core.Cache.Release(place.Frame);
+            Record record = core.Directories.TakeRecord(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
                 _links[record.Inode]--;
@@ -162,8 +161,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
         try
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
-            Record record = core.Directories.RecordAt(directory, place);
-            core.Cache.Release(place.Frame);
+            Record record = core.Directories.TakeRecord(directory, place);
             core.Directories.HideName(directory, record.NameHash, address, record.Kind == SlotKind.Directory);
             if (record.Kind == SlotKind.ExternalLink)
             {

@@ -505,28 +505,39 @@ internal sealed class VolumeCore
             return known;
         }
 
-        Record record = Directories.RecordAt(directory, place);
+        Record record;
+        try
+        {
+            record = Directories.RecordAt(directory, place);
+        }
+        catch
+        {
+            Cache.Release(place.Frame);
+            throw;
+        }
+
         return record.Kind == SlotKind.ExternalLink ? null : AddInode(directory, place, record);
     }
 
     private async ValueTask<Inode> GetExternalInodeAsync(Inode directory, SlotPlace place, IoMode mode)
     {
-        Record record = Directories.RecordAt(directory, place);
-        Cache.Release(place.Frame);
-        uint address = checked((uint)record.Start);
+        Record record = Directories.TakeRecord(directory, place);
         await Externals.Lock.EnterAsync(mode).ConfigureAwait(false);
         try
         {
             await Directories.EnsureLoadedAsync(Externals, mode).ConfigureAwait(false);
-            SlotPlace outside = await Directories.PlaceAsync(Externals, address, mode).ConfigureAwait(false);
-            Record external = Directories.RecordAt(Externals, outside);
-            if (external.Inode != record.Inode)
+            if (record.Start <= uint.MaxValue)
             {
+                SlotPlace outside = await Directories.PlaceAsync(Externals, (uint)record.Start, mode).ConfigureAwait(false);
+                if (Record.TryParse(Directories.SectorOf(outside), outside.InSector, out Record external) && external.Inode == record.Inode)
+                {
+                    return AddInode(Externals, outside, external);
+                }
+
                 Cache.Release(outside.Frame);
-                throw new CffsException(CffsError.Corrupt, $"the link in slot {place.Address} of directory {directory.Number} points to another inode");
             }
 
-            return AddInode(Externals, outside, external);
+            throw new CffsException(CffsError.Corrupt, $"the link in slot {place.Address} of directory {directory.Number} does not point to its inode");
         }
         finally
         {

@@ -47,16 +47,24 @@ public sealed class DamagedUseTests
         }
 
         CffsCheckReport report = Verified.Check(disk);
+        int free = frames.FreeCount;
         try
         {
-            if (report.IsClean)
+            try
             {
-                Use(disk);
-                Assert.Empty(Verified.Check(disk).Findings);
+                if (report.IsClean)
+                {
+                    Use(disk);
+                    Assert.Empty(Verified.Check(disk).Findings);
+                }
+                else
+                {
+                    Look(disk);
+                }
             }
-            else
+            finally
             {
-                Look(disk);
+                Assert.Equal(free, frames.FreeCount);
             }
         }
         catch (Exception refused) when (!report.IsClean && refused is CffsException or XnException or XnFormatException or BlockDeviceException)

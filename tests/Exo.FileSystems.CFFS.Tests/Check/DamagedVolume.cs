@@ -166,10 +166,14 @@ internal sealed class DamagedVolume : IDisposable
         throw new InvalidOperationException($"no record '{name}'");
     }
 
+    /// <summary>Whatever was found damaged, no frame is kept for it.</summary>
     public void Dispose()
     {
+        _frames.Release(_frame[0]);
         _disk.Dispose();
+        int lost = _frames.FrameCount - _frames.FreeCount;
         _frames.Dispose();
+        Assert.Equal(0, lost);
     }
 
     private static void ReadAll(CffsVolume volume, string path)

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Layout;
+using Record = Exo.FileSystems.CFFS.Layout.Record;
 
 namespace Exo.FileSystems.CFFS.Tests.Directories;
 
@@ -129,6 +133,103 @@ public sealed class IndexDamageTests : IDisposable
         }
 
         Assert.NotEmpty(volume.ReadDirectory(BigDirectory.Path));
+    }
+
+    /// <summary>The index leads to records without looking at all of them first: those that are none are met one by one, in the midst of every operation.</summary>
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void Records_that_are_none_are_refused_and_keep_no_frame(int seed)
+    {
+        Random random = new(seed);
+        BigDirectory big = Make(random, seed, out _, out ulong checksumSeed, out ulong owner);
+        ForgeRecords(random, checksumSeed, owner);
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
+        using BlockDevice disk = BlockDevice.Open(_image, frames, new BlockDeviceOptions());
+        int free = frames.FreeCount;
+        int refusals = 0;
+        using (CffsVolume volume = CffsVolume.Open(disk, new CffsOpenOptions { IndexFromBlocks = 2, IndexSplitAt = 24 }))
+        {
+            foreach (string name in big.Names.Keys)
+            {
+                string path = $"{BigDirectory.Path}/{name}";
+                Try(() => volume.Stat(path));
+                Try(() => volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.Create).Dispose());
+                switch (random.Next(6))
+                {
+                    case 0:
+                        Try(() => volume.CreateHardLink(path, $"{path}.link"));
+                        break;
+                    case 1:
+                        Try(() => volume.Rename(path, $"{BigDirectory.Path}/{big.Names.Keys.ElementAt(random.Next(big.Names.Count))}"));
+                        break;
+                    case 2:
+                        Try(() => volume.Rename(path, $"/{name}"));
+                        break;
+                    case 3:
+                        Try(() => volume.WriteAllBytes(path, new byte[random.Next(9000)]));
+                        break;
+                    case 4:
+                        Try(() => volume.Exchange(path, $"{BigDirectory.Path}/{big.Names.Keys.ElementAt(random.Next(big.Names.Count))}"));
+                        break;
+                    default:
+                        Try(() => volume.RemoveFile(path));
+                        break;
+                }
+            }
+
+            Try(volume.Sync);
+            volume.Abandon();
+        }
+
+        Assert.True(refusals > 0);
+        Assert.Equal(free, frames.FreeCount);
+
+        void Try(Action what)
+        {
+            try
+            {
+                what();
+            }
+            catch (CffsException refused)
+            {
+                refusals += refused.Error == CffsError.Corrupt ? 1 : 0;
+            }
+        }
+    }
+
+    /// <summary>Changes one field of some records of the directory, and puts the checksums right.</summary>
+    private void ForgeRecords(Random random, ulong checksumSeed, ulong owner)
+    {
+        using FileStream file = File.Open(_image, FileMode.Open);
+        byte[] sector = new byte[Sector.SizeBytes];
+        int forged = 0;
+        for (ulong number = 0; number < (ulong)file.Length / Sector.SizeBytes; number++)
+        {
+            file.Position = (long)number * Sector.SizeBytes;
+            file.ReadExactly(sector);
+            int slot = random.Next(Slot.PerSector);
+            if (!Sector.IsValid(sector, checksumSeed, number, SectorKind.Slots, owner) || !Record.TryParse(sector, slot, out Record record) || random.Next(3) == 0)
+            {
+                continue;
+            }
+
+            if (record.Kind == SlotKind.ExternalLink)
+            {
+                // To no inode, or beyond all addresses.
+                BinaryPrimitives.WriteUInt64LittleEndian(sector.AsSpan((slot * Slot.SizeBytes) + Slot.Start), random.Next(2) == 0 ? 1UL << 40 : 7);
+            }
+            else
+            {
+                sector[(slot * Slot.SizeBytes) + Slot.Slots] ^= 7;
+            }
+
+            Sector.Seal(sector, checksumSeed, number, SectorKind.Slots, owner);
+            file.Position = (long)number * Sector.SizeBytes;
+            file.Write(sector);
+            forged++;
+        }
+
+        Assert.True(forged > 0);
     }
 
     private delegate void Edit(Span<byte> sector, ulong number);
