@@ -51,6 +51,110 @@ public sealed class RepairTests : IDisposable
         Assert.Equal(new byte[100], volume.ReadAllBytes($"/lost+found/#{inode}/inside"));
     }
 
+    /// <summary>Without a free map that can be believed: what shares blocks with files that are there is no file of which others have got the blocks.</summary>
+    [Theory]
+    [InlineData("originals")]
+    [InlineData("clones")]
+    public void Clones_and_snapshots_in_a_directory_that_was_found_are_kept(string lost)
+    {
+        byte[] original = [.. Enumerable.Range(0, 30_000).Select(i => (byte)(i / 77))];
+        byte[] changed = [.. original];
+        changed.AsSpan(5000, 3000).Fill(255);
+        byte[] longer = [.. original, .. original];
+        LeaveUnclean(volume =>
+        {
+            volume.CreateDirectory("originals");
+            volume.CreateDirectory("clones");
+            foreach (string name in (string[])["same", "changed", "longer"])
+            {
+                volume.WriteAllBytes($"originals/{name}", original);
+                volume.CloneFile($"originals/{name}", $"clones/{name}");
+            }
+
+            using CffsFile file = volume.OpenFile("clones/changed", CffsOpenMode.Write);
+            file.Write(5000, changed.AsSpan(5000, 3000));
+
+            // Whatever is lost: the longer one was changed later than what it shares blocks with.
+            using CffsFile appended = volume.OpenFile($"{lost}/longer", CffsOpenMode.Write);
+            appended.Write(original.Length, original);
+        });
+        ulong inode = LoseName(lost);
+        CffsRepairReport report = _volume.Repair();
+        Assert.True(report.IsClean);
+        Assert.DoesNotContain(report.Actions, action => action.Code == "stale");
+        Assert.Empty(_volume.Check().Findings);
+        using CffsVolume repaired = CffsVolume.Open(_volume.Disk);
+        string there = lost == "clones" ? "originals" : "clones";
+        string found = $"/lost+found/#{inode}";
+        Assert.Equal(original, repaired.ReadAllBytes($"{found}/same"));
+        Assert.Equal(original, repaired.ReadAllBytes($"{there}/same"));
+        Assert.Equal(changed, repaired.ReadAllBytes($"{(lost == "clones" ? found : there)}/changed"));
+        Assert.Equal(original, repaired.ReadAllBytes($"{(lost == "clones" ? there : found)}/changed"));
+        Assert.Equal(longer, repaired.ReadAllBytes($"{found}/longer"));
+        using CffsFile shared = repaired.OpenFile($"{found}/same");
+        Assert.True(shared.ReadExtents()[0].IsShared);
+    }
+
+    /// <summary>A snapshot's copies are neither as long as what was changed since nor newer, but they were born at one moment with it.</summary>
+    [Fact]
+    public void A_snapshot_that_has_lost_its_name_is_kept()
+    {
+        byte[] old = [.. Enumerable.Range(0, 28_672).Select(i => (byte)(i / 77))];
+        LeaveUnclean(volume =>
+        {
+            volume.CreateDirectory("now");
+            volume.WriteAllBytes("now/grows", old);
+            volume.CreateSnapshot("now", "then");
+            using CffsFile file = volume.OpenFile("now/grows", CffsOpenMode.Write);
+            file.SetLength(60_000);
+        });
+        ulong inode = LoseName("then");
+        Assert.True(_volume.Repair().IsClean);
+        Assert.Empty(_volume.Check().Findings);
+        using CffsVolume repaired = CffsVolume.Open(_volume.Disk);
+        Assert.Equal(old, repaired.ReadAllBytes($"/lost+found/#{inode}/grows"));
+    }
+
+    [Fact]
+    public void A_file_in_a_directory_that_was_found_whose_blocks_are_another_files_is_gone()
+    {
+        LeaveUnclean(volume =>
+        {
+            volume.CreateDirectory("deleted");
+            volume.WriteAllBytes("deleted/older", new byte[20_000]);
+            volume.WriteAllBytes("deleted/good", new byte[20_000]);
+            volume.WriteAllBytes("newer", new byte[30_000]);
+        });
+        byte[] newer = _volume.ReadRecord("newer");
+        _volume.EditRecord("older", record => newer.AsSpan(Slot.Start, 8).CopyTo(record[Slot.Start..]));
+        ulong inode = LoseName("deleted");
+        CffsRepairReport report = _volume.Repair();
+        Assert.True(report.IsClean);
+        Assert.Single(report.Actions, action => action.Code == "stale");
+        using CffsVolume repaired = CffsVolume.Open(_volume.Disk);
+        Assert.False(repaired.Exists($"/lost+found/#{inode}/older"));
+        Assert.Equal(20_000, repaired.ReadAllBytes($"/lost+found/#{inode}/good").Length);
+    }
+
+    /// <summary>Makes a directory's record none; what else is in its sector stays.</summary>
+    private ulong LoseName(string directory)
+    {
+        ulong inode = Slot.InodeOf(_volume.ReadRecord(directory));
+        _volume.EditRecord(directory, slot => slot[Slot.Kind] = 99);
+        return inode;
+    }
+
+    /// <summary>Changes the volume and leaves it as a crash does, with everything in its place.</summary>
+    private void LeaveUnclean(Action<CffsVolume> change)
+    {
+        CffsVolume volume = CffsVolume.Open(_volume.Disk);
+        change(volume);
+        volume.Sync();
+        volume.Sync();
+        volume.Disk.Checkpoint();
+        volume.Abandon();
+    }
+
     [Fact]
     public void Of_a_pack_that_is_lost_the_files_are_holes()
     {

@@ -59,19 +59,7 @@ internal sealed partial class VolumeRepair
         }
 
         _isSalvaging = false;
-        foreach (RepairRecord record in _records)
-        {
-            if (record.IsSalvaged && record.IsLive && _free is null && record.Now.Kind != SlotKind.Directory && TouchesReached(record))
-            {
-                if (record.Now.Kind == SlotKind.Pack)
-                {
-                    LosePack(record);
-                    continue;
-                }
-
-                Remove(record, "stale", "it was found without a way to it, and its blocks are another's");
-            }
-        }
+        RemoveStale();
     }
 
     private void MarkReached(RepairRecord record)
@@ -98,8 +86,6 @@ internal sealed partial class VolumeRepair
 
         _reached.TryOwn(_superblock, isContents: false);
     }
-
-    private bool TouchesReached(RepairRecord record) => record.Extents.Any(extent => _reached.IsAnyOwned(extent.Start, extent.Count));
 
     /// <summary>Blocks that prove to be slot blocks, by owner; and the directories that lie in them.</summary>
     private Dictionary<ulong, List<ulong>> SearchSlotBlocks(out HashSet<ulong> below)
