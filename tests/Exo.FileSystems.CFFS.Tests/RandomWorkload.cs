@@ -7,6 +7,9 @@ namespace Exo.FileSystems.CFFS.Tests;
 /// </summary>
 internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random random, string below = "")
 {
+    // A long run does not outgrow its disk.
+    private const int FilesMax = 200;
+
     public int Refused { get; private set; }
 
     public void Step()
@@ -27,6 +30,12 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
         List<string> directories = model.Paths(node => node.Entries is not null);
         string directory = directories[random.Next(directories.Count)];
         string fresh = $"{directory}/{Name()}";
+        if (files.Count > FilesMax)
+        {
+            Remove(files[random.Next(files.Count)]);
+            return;
+        }
+
         switch (choice)
         {
             case < 25 when !model.Has(fresh):

@@ -42,6 +42,9 @@ internal sealed class BlockCache
     /// <summary>Brings everything home, so that frames can be let go; set once by the volume.</summary>
     public Func<IoMode, ValueTask>? WriteBack { get; set; }
 
+    /// <summary>Lets go of inodes that nobody uses, with the frames that they keep; set once by the volume.</summary>
+    public Action? GiveUpInodes { get; set; }
+
     public FramePool Frames => _frames;
 
     /// <summary>The frame of a block that is in core, retained for the caller, who looks at it from <paramref name="fromByte"/> on.</summary>
@@ -133,6 +136,7 @@ internal sealed class BlockCache
     /// The caller owns them (count 1 each). Contiguous where the pool allows: adjacent blocks then move in one segment.
     /// <para>Who finds too few gets in line. Only the first in line writes back, and who comes meanwhile goes behind the others: else those who make contents at once would take away what each has
     /// freed, or keep a part each, and some would find nothing however often they tried. A commit takes no frames here, so none waits for the line.</para>
+    /// <para>When that is not enough, inodes that nobody uses go: each keeps the frame of the block that its record lies in.</para>
     /// </summary>
     /// <exception cref="CffsException">Busy: so many frames cannot be had, whatever is written back.</exception>
     public async ValueTask TakeFramesAsync(Memory<FrameNumber> into, IoMode mode)
@@ -157,6 +161,11 @@ internal sealed class BlockCache
                     }
 
                     await WriteBack!(mode).ConfigureAwait(false);
+                    if (attempt > 1)
+                    {
+                        // What is written back can still not be let go: it is kept.
+                        GiveUpInodes!();
+                    }
 
                     // What others have taken and not filled yet nobody can write back: they are let run.
                     if (mode == IoMode.Sync)

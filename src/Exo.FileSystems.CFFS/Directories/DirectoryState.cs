@@ -95,6 +95,21 @@ internal sealed class DirectoryState
         return _left.Contains(hash);
     }
 
+    /// <summary>The last stamp of what is remembered here until it is durable; -1: nothing is.</summary>
+    public long ChangedLast
+    {
+        get
+        {
+            long last = Math.Max(LastRemoval, _left.Count > 0 ? _leftStamp : -1);
+            foreach (long stamp in SplitStamps.Values)
+            {
+                last = Math.Max(last, stamp);
+            }
+
+            return last;
+        }
+    }
+
     /// <summary>
     /// The stamp of the last removal of a record, or -1. Until it is durable the disk may still show the record: a directory that another is to replace must not look full then.
     /// </summary>

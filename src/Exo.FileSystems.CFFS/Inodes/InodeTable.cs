@@ -4,11 +4,13 @@ using Exo.FileSystems.CFFS.Cache;
 namespace Exo.FileSystems.CFFS.Inodes;
 
 /// <summary>
-/// The inodes in memory, by number. An inode stays while somebody holds it or it is dirty; others go when the table is over its limit.
+/// The inodes in memory, by number. An inode stays while somebody holds it or it is dirty; others go when the table is over its limit, or when frames run short: each keeps that of its record, and those of its tree.
 /// <para>Thread-safe; its lock is a leaf. That an inode is not in memory is told without the lock: who asks has the lock of its container, so that nobody brings it in, or builds it next, and <see cref="Add"/>
 /// decides. An inode also stays while somebody has its own lock: who has entered one of which it then says that it is not forgotten needs no hold (two atomic operations where a hold is four more).</para>
 /// </summary>
-internal sealed class InodeTable(BlockCache cache)
+/// <param name="cache">Whose frames they keep.</param>
+/// <param name="isDurable">Whether everything is durable that was changed when a stamp was taken; takes no lock.</param>
+internal sealed class InodeTable(BlockCache cache, Func<long, bool> isDurable)
 {
     // Inodes kept although nobody holds them.
     private const int InodesMax = 32768;
@@ -88,7 +90,8 @@ internal sealed class InodeTable(BlockCache cache)
                 _inodes.Add(built);
                 if (_inodes.Count > _sweepAt)
                 {
-                    Sweep();
+                    Sweep(InodesMax / 2);
+                    _sweepAt = Math.Max(InodesMax, _inodes.Count + (InodesMax / 4));
                 }
 
                 return built;
@@ -147,20 +150,27 @@ internal sealed class InodeTable(BlockCache cache)
         }
     }
 
+    /// <summary>Somebody finds no frames: half of the inodes go, as far as nobody uses them. What is still dirty stays, so this comes after a commit.</summary>
+    public void GiveUpHalf()
+    {
+        lock (_lock)
+        {
+            Sweep(_inodes.Count / 2);
+        }
+    }
+
     // Children before parents: removing a child releases its hold on the parent, which the same sweep may then remove.
-    private void Sweep()
+    private void Sweep(int downTo)
     {
         bool again = true;
-        while (again && _inodes.Count > InodesMax / 2)
+        while (again && _inodes.Count > downTo)
         {
             again = false;
             foreach (Inode inode in _inodes.ToList())
             {
-                again |= !inode.IsForgotten && TryForget(inode);
+                again |= !inode.IsForgotten && _inodes.Count > downTo && TryForget(inode);
             }
         }
-
-        _sweepAt = Math.Max(InodesMax, _inodes.Count + (InodesMax / 4));
     }
 
     private bool TryForget(Inode inode)
@@ -170,9 +180,15 @@ internal sealed class InodeTable(BlockCache cache)
             return false;
         }
 
-        Forget(inode);
+        // What a directory knows of changes that a crash would undo is nowhere else.
+        bool goes = inode.Directory is not { } state || isDurable(state.ChangedLast);
+        if (goes)
+        {
+            Forget(inode);
+        }
+
         inode.Lock.Exit();
-        return true;
+        return goes;
     }
 
     // One that is removed goes even when somebody has its lock: he looks whether it is.

@@ -52,7 +52,7 @@ internal sealed class VolumeCore
         Time = time;
         IsReadOnly = isReadOnly;
         Cache = new BlockCache(disk, key, frames);
-        Inodes = new InodeTable(Cache);
+        Inodes = new InodeTable(Cache, stamp => Committer!.IsDurable(stamp));
         Allocator = new BlockAllocator(disk);
         Space = new SpaceReserve(this);
         Edit = new MetadataEdit(this);
@@ -71,6 +71,7 @@ internal sealed class VolumeCore
         Names = new NameOperations(this);
         Changes = new ChangeFeed(this);
         Cache.WriteBack = MakeRoomAsync;
+        Cache.GiveUpInodes = Inodes.GiveUpHalf;
     }
 
     public XnVolume Disk { get; }

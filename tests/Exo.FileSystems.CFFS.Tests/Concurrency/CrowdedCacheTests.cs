@@ -44,4 +44,34 @@ public sealed class CrowdedCacheTests : IDisposable
 
         Assert.Empty(Verified.Check(_image).Findings);
     }
+
+    /// <summary>
+    /// Each inode in memory keeps the block of its record in the cache. Nobody has them open any more, and there are more of them than frames: they go when somebody needs the frames, those with tree nodes too.
+    /// </summary>
+    [Fact]
+    public void Inodes_that_nobody_uses_let_their_blocks_go()
+    {
+        const int Directories = 1500;
+        using CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 64 << 20, Seed = 1, Open = new CffsOpenOptions { CacheBytes = 4 << 20 } });
+        for (int i = 0; i < Directories; i++)
+        {
+            volume.CreateDirectory($"/{i}");
+            using CffsFile file = volume.OpenFile($"/{i}/file", CffsOpenMode.Write | CffsOpenMode.Create);
+            file.Write(0, new byte[10]);
+            if (i % 10 == 0)
+            {
+                file.Write(1 << 20, new byte[10]);
+            }
+        }
+
+        volume.Sync();
+        volume.WriteAllBytes("/large", new byte[2 << 20]);
+        for (int i = 0; i < Directories; i++)
+        {
+            using CffsFile file = volume.OpenFile($"/{i}/file");
+            Assert.Equal(10, file.Read(0, new byte[10]));
+        }
+
+        Assert.Equal(2 << 20, volume.ReadAllBytes("/large").Length);
+    }
 }
