@@ -71,7 +71,7 @@ public sealed partial class CffsVolume
             (Inode target, bool _) = await Core.Names.CreateAsync(parent, name, mode, 0, default, exclusive: true, identity, io, umask: 0).ConfigureAwait(false);
             try
             {
-                await CloneAsync(Core, source, 0, target, 0, long.MaxValue, io).ConfigureAwait(false);
+                await CloneAsync(Core, source, 0, target, 0, long.MaxValue, keepsSetId: null, io).ConfigureAwait(false);
             }
             catch (CffsException)
             {
@@ -94,9 +94,10 @@ public sealed partial class CffsVolume
     }
 
     /// <summary>
-    /// Clones a range under the locks of both files; <see cref="long.MaxValue"/> means up to the source's end. Returns its length. Writing has begun.
+    /// Clones a range under the locks of both files; <see cref="long.MaxValue"/> means up to the source's end. Returns its length. Writing has begun. Whether the target keeps its set-id bits is null where it has just been made.
     /// </summary>
-    internal static async ValueTask<long> CloneAsync(VolumeCore core, Inode source, long sourceOffset, Inode target, long targetOffset, long length, IoMode io)
+    internal static async ValueTask<long> CloneAsync(
+        VolumeCore core, Inode source, long sourceOffset, Inode target, long targetOffset, long length, bool? keepsSetId, IoMode io)
     {
         target.RequireThawed();
         await core.Names.Pairs.EnterAsync(io).ConfigureAwait(false);
@@ -131,6 +132,11 @@ public sealed partial class CffsVolume
             if (target.IsRemoved || source.IsRemoved)
             {
                 throw new CffsException(CffsError.NotFound, "the file has been removed");
+            }
+
+            if (keepsSetId is { } mayKeep)
+            {
+                await core.Attributes.DropPrivilegesAsync(target, mayKeep, io).ConfigureAwait(false);
             }
 
             await core.Files.CloneAsync(source, sourceOffset, target, targetOffset, length, io).ConfigureAwait(false);

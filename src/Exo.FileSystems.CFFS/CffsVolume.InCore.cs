@@ -52,7 +52,7 @@ public sealed partial class CffsVolume
         // Whoever takes the file's one name away holds the directory's lock, as we do.
         _ = Interlocked.Increment(ref inode.Opens);
 
-        return new CffsFile(this, inode, mode);
+        return new CffsFile(this, inode, mode, identity);
     }
 
     /// <summary>

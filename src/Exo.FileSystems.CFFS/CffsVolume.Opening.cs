@@ -185,7 +185,7 @@ public sealed partial class CffsVolume
                         parent, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, default, exclusive, identity, io, opens: true, umask: 0).ConfigureAwait(false);
                     if (created)
                     {
-                        return new CffsFile(this, inode, mode);
+                        return new CffsFile(this, inode, mode, identity);
                     }
                 }
             }
@@ -245,9 +245,13 @@ public sealed partial class CffsVolume
             try
             {
                 isGone = inode.IsRemoved;
-                if (!isGone && truncates && inode.Record.Size > 0)
+                if (!isGone && truncates)
                 {
-                    await Core.Files.SetLengthAsync(inode, 0, io).ConfigureAwait(false);
+                    await Core.Attributes.DropPrivilegesAsync(inode, identity.IsSuperuser, io).ConfigureAwait(false);
+                    if (inode.Record.Size > 0)
+                    {
+                        await Core.Files.SetLengthAsync(inode, 0, io).ConfigureAwait(false);
+                    }
                 }
 
                 if (!isGone)
@@ -262,7 +266,7 @@ public sealed partial class CffsVolume
 
             if (!isGone)
             {
-                return new CffsFile(this, inode, mode);
+                return new CffsFile(this, inode, mode, identity);
             }
         }
         catch
@@ -330,7 +334,7 @@ public sealed partial class CffsVolume
             ushort mode = (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask));
             Inode inode = await Core.Names.CreateUnnamedAsync(directory, mode, identity, io).ConfigureAwait(false);
             Core.Inodes.Release(inode);
-            return new CffsFile(this, inode, CffsOpenMode.ReadWrite);
+            return new CffsFile(this, inode, CffsOpenMode.ReadWrite, identity);
         }
         finally
         {

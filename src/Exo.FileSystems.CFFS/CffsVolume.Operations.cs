@@ -51,7 +51,11 @@ public sealed partial class CffsVolume
         return ExistsCoreAsync(path, identity, IoMode.Async);
     }
 
-    /// <summary>Changes attributes. The owner may change permissions and times, the superuser everything.</summary>
+    /// <summary>
+    /// Changes attributes. The owner may change permissions and times, the superuser everything. As with chown(2), truncate(2) and chmod(2): a file that gets another owner, or group, loses its set-id bits (the group's only
+    /// where the group may execute) unless the same change says its permissions, and so does one of which another than the superuser changes the length; who sets permissions and is not in the file's group gets no
+    /// set-group-id bit.
+    /// </summary>
     /// <exception cref="CffsException">NotFound, NotPermitted, AccessDenied, ReadOnly, IsDirectory (a size).</exception>
     public void SetAttributes(string path, in CffsAttributeChange change, bool followSymbolicLink = true, CffsIdentity? identity = null) =>
         SetAttributes(PathName.Encode(path), change, followSymbolicLink, identity);
@@ -179,6 +183,11 @@ public sealed partial class CffsVolume
             RequireThere(inode);
             inode.RequireThawed();
             AttributeRules.Check(inode, change, identity);
+            if (change.Size is not null || change.User is not null || change.Group is not null)
+            {
+                await core.Attributes.DropCapabilitiesAsync(inode, io).ConfigureAwait(false);
+            }
+
             if (change.Size is { } size)
             {
                 if (inode.Record.Kind != SlotKind.File)

@@ -138,6 +138,31 @@ internal sealed partial class AttributeStore(VolumeCore core)
         }
     }
 
+    /// <summary>
+    /// What a change of contents takes from a program: its capabilities, and the set-id bits unless the superuser makes the change. Before the change, so that one that fails half-way leaves nothing that is half another's.
+    /// </summary>
+    /// <param name="inode">The file, under its lock; writing has begun.</param>
+    /// <param name="keepsSetId">Whoever makes the change may keep the bits.</param>
+    /// <param name="mode">The door.</param>
+    public async ValueTask DropPrivilegesAsync(Inode inode, bool keepsSetId, IoMode mode)
+    {
+        inode.RequireThawed();
+        if (inode.Record.Attributes != 0)
+        {
+            await DropCapabilitiesAsync(inode, mode).ConfigureAwait(false);
+        }
+
+        ushort bits = keepsSetId ? inode.Record.Mode : ModeBits.WithoutSetId(inode.Record.Mode);
+        if (bits != inode.Record.Mode)
+        {
+            lock (core.Metadata)
+            {
+                inode.Record.Mode = bits;
+                core.Committer.AddDirty(inode);
+            }
+        }
+    }
+
     /// <summary>Writes the attributes to another block, unchanged. May use the reserve.</summary>
     public async ValueTask MoveAsync(Inode inode, IoMode mode)
     {

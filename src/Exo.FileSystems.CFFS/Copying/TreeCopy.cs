@@ -273,7 +273,7 @@ internal sealed class TreeCopy(VolumeCore from, VolumeCore to, bool sharesConten
             return;
         }
 
-        _sharedBytes += CffsVolume.CloneAsync(to, source, 0, target, 0, long.MaxValue, IoMode.Sync).Take();
+        _sharedBytes += CffsVolume.CloneAsync(to, source, 0, target, 0, long.MaxValue, keepsSetId: null, IoMode.Sync).Take();
     }
 
     private void CopyRange(long offset, int lengthBytes)

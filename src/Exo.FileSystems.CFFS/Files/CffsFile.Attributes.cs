@@ -27,7 +27,7 @@ public sealed partial class CffsFile
         return CffsVolume.StatInodeAsync(_core, _inode, IoMode.Async);
     }
 
-    /// <summary>Changes attributes. The owner may change permissions and times, the superuser everything.</summary>
+    /// <summary>Changes attributes, and the set-id bits with them, as <see cref="CffsVolume.SetAttributes(string, in CffsAttributeChange, bool, CffsIdentity?)"/> does. The owner may change permissions and times, the superuser everything.</summary>
     /// <param name="change">What; null leaves an attribute as it is.</param>
     /// <param name="identity">Who asks; null is the superuser.</param>
     /// <exception cref="CffsException">BadHandle, NotPermitted, AccessDenied, ReadOnly.</exception>

@@ -74,6 +74,7 @@ public sealed partial class CffsFile
         await EnterForRangeAsync(offset, lengthBytes, mode).ConfigureAwait(false);
         try
         {
+            await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
             await _core.Files.AllocateAsync(_inode, offset, lengthBytes, keepLength, mode).ConfigureAwait(false);
         }
         finally
@@ -87,6 +88,7 @@ public sealed partial class CffsFile
         await EnterForRangeAsync(offset, lengthBytes, mode).ConfigureAwait(false);
         try
         {
+            await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
             await _core.Files.PunchAsync(_inode, offset, lengthBytes, mode).ConfigureAwait(false);
         }
         finally
@@ -100,6 +102,7 @@ public sealed partial class CffsFile
         await EnterForRangeAsync(offset, lengthBytes, mode).ConfigureAwait(false);
         try
         {
+            await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
             await _core.Files.ZeroAsync(_inode, offset, lengthBytes, keepLength, mode).ConfigureAwait(false);
         }
         finally

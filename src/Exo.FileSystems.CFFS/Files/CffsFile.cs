@@ -11,6 +11,8 @@ namespace Exo.FileSystems.CFFS;
 /// <summary>
 /// An open file. Thread-safe: reads and writes at offsets from many threads are each atomic with respect to one another. A file that is removed while open
 /// stays readable and writable until its last handle is closed. Writing returns when the change is in the cache; <see cref="Sync"/> makes it durable.
+/// <para>Whatever changes contents or length takes away what a program could do beyond its caller, as the kernel does: the extended attribute <c>security.capability</c>, and the set-user-id and set-group-id bits (the group's
+/// only where the group may execute), these unless the identity that opened the file is the superuser (who is meant where none is given).</para>
 /// </summary>
 public sealed partial class CffsFile : IDisposable, IAsyncDisposable
 {
@@ -18,10 +20,12 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
     private readonly VolumeCore _core;
     private readonly Inode _inode;
     private readonly CffsOpenMode _mode;
+    private readonly bool _keepsSetId;
     private int _closed;
 
-    internal CffsFile(CffsVolume volume, Inode inode, CffsOpenMode mode)
+    internal CffsFile(CffsVolume volume, Inode inode, CffsOpenMode mode, CffsIdentity identity)
     {
+        _keepsSetId = identity.IsSuperuser;
         _volume = volume;
         _core = volume.Core;
         _inode = inode;
@@ -362,6 +366,11 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
                 offset = (long)_inode.Record.Size;
             }
 
+            if (source.Length > 0)
+            {
+                await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
+            }
+
             await _core.Files.WriteAsync(_inode, offset, source, mode).ConfigureAwait(false);
         }
         finally
@@ -453,6 +462,11 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
         try
         {
             offset = append ? (long)_inode.Record.Size : offset;
+            if (sources.Any(source => source.Length > 0))
+            {
+                await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
+            }
+
             foreach (ReadOnlyMemory<byte> source in sources)
             {
                 await _core.Files.WriteAsync(_inode, offset, source, mode).ConfigureAwait(false);
@@ -480,7 +494,7 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
 
         CffsVolume.RequireSharing(_core);
         await _core.BeginWritingAsync(mode).ConfigureAwait(false);
-        _ = await CffsVolume.CloneAsync(_core, source._inode, sourceOffset, _inode, offset, Math.Min(lengthBytes, long.MaxValue - 1), mode).ConfigureAwait(false);
+        _ = await CffsVolume.CloneAsync(_core, source._inode, sourceOffset, _inode, offset, Math.Min(lengthBytes, long.MaxValue - 1), _keepsSetId, mode).ConfigureAwait(false);
     }
 
     private async ValueTask<IReadOnlyList<CffsExtent>> ReadExtentsCoreAsync(IoMode mode)
@@ -504,6 +518,7 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         try
         {
+            await _core.Attributes.DropPrivilegesAsync(_inode, _keepsSetId, mode).ConfigureAwait(false);
             await _core.Files.SetLengthAsync(_inode, lengthBytes, mode).ConfigureAwait(false);
         }
         finally

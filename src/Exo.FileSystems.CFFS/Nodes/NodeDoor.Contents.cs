@@ -33,8 +33,8 @@ internal sealed partial class NodeDoor
 
             if (truncate)
             {
+                DropPrivileges(inode, dropSetId);
                 core.Files.SetLengthAsync(inode, 0, IoMode.Sync).Take();
-                DropSetId(inode, dropSetId);
             }
 
             _ = Interlocked.Increment(ref inode.Opens);
@@ -194,8 +194,8 @@ internal sealed partial class NodeDoor
         try
         {
             RequireThere(inode);
+            DropPrivileges(inode, dropSetId);
             core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
-            DropSetId(inode, dropSetId);
         }
         finally
         {
@@ -282,25 +282,13 @@ internal sealed partial class NodeDoor
         core.BeginWritingAsync(IoMode.Sync).Take();
         try
         {
-            length = CffsVolume.CloneAsync(core, from, fromOffset, to, toOffset, length, IoMode.Sync).Take();
+            return (int)CffsVolume.CloneAsync(core, from, fromOffset, to, toOffset, length, keepsSetId: false, IoMode.Sync).Take();
         }
         catch (CffsException changed) when (changed.Error == CffsError.Invalid)
         {
             // The files have other lengths by now.
             return 0;
         }
-
-        to.Lock.Enter();
-        try
-        {
-            DropSetId(to, dropSetId: true);
-        }
-        finally
-        {
-            to.Lock.Exit();
-        }
-
-        return (int)length;
     }
 
     private void Change(Inode inode, Func<ValueTask> change)
@@ -336,16 +324,5 @@ internal sealed partial class NodeDoor
         }
     }
 
-    private void DropSetId(Inode inode, bool dropSetId)
-    {
-        core.Attributes.DropCapabilitiesAsync(inode, IoMode.Sync).Take();
-        if (dropSetId)
-        {
-            lock (core.Metadata)
-            {
-                inode.Record.Mode = WithoutSetId(inode.Record.Mode);
-                core.Committer.AddDirty(inode);
-            }
-        }
-    }
+    private void DropPrivileges(Inode inode, bool dropSetId) => core.Attributes.DropPrivilegesAsync(inode, keepsSetId: !dropSetId, IoMode.Sync).Take();
 }

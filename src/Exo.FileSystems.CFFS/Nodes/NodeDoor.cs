@@ -101,9 +101,9 @@ internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = tru
             lock (core.Metadata)
             {
                 AttributeRules.Apply(ref inode.Record, change, CffsIdentity.Superuser, core.Now());
-                if ((dropSetId || change.User is not null || change.Group is not null) && !inode.IsDirectory && change.Permissions is null)
+                if (dropSetId && !inode.IsDirectory && change.Permissions is null)
                 {
-                    inode.Record.Mode = WithoutSetId(inode.Record.Mode);
+                    inode.Record.Mode = ModeBits.WithoutSetId(inode.Record.Mode);
                 }
 
                 inode.Record.ChangeTime = changeTimeNs ?? inode.Record.ChangeTime;
@@ -134,12 +134,5 @@ internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = tru
         {
             directory.Lock.Exit();
         }
-    }
-
-    private static ushort WithoutSetId(ushort mode)
-    {
-        const ushort GroupExecute = 8;
-        mode &= unchecked((ushort)~ModeBits.SetUser);
-        return (mode & GroupExecute) != 0 ? (ushort)(mode & ~ModeBits.SetGroup) : mode;
     }
 }

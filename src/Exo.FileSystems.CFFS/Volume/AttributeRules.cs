@@ -41,19 +41,19 @@ internal static class AttributeRules
 
     public static void Apply(ref Record record, in CffsAttributeChange change, CffsIdentity identity, long now)
     {
-        if (change.User is not null || change.Group is not null)
-        {
-            record.User = change.User ?? record.User;
-            record.Group = change.Group ?? record.Group;
-            if (!identity.IsSuperuser)
-            {
-                record.Mode &= unchecked((ushort)~(ModeBits.SetUser | ModeBits.SetGroup));
-            }
-        }
-
+        record.User = change.User ?? record.User;
+        record.Group = change.Group ?? record.Group;
         if (change.Permissions is { } permissions)
         {
             record.Mode = (ushort)((record.Mode & ModeBits.TypeMask) | (permissions & ModeBits.PermissionMask));
+            if (!identity.IsSuperuser && !identity.IsInGroup(record.Group))
+            {
+                record.Mode &= unchecked((ushort)~ModeBits.SetGroup);
+            }
+        }
+        else if (record.Kind != SlotKind.Directory && (change.User is not null || change.Group is not null || (change.Size is not null && !identity.IsSuperuser)))
+        {
+            record.Mode = ModeBits.WithoutSetId(record.Mode);
         }
 
         record.AccessTime = change.AccessTimeNs ?? record.AccessTime;

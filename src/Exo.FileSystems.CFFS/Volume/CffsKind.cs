@@ -42,6 +42,14 @@ internal static class ModeBits
     public const ushort SetGroup = 0x0400;
     public const ushort Sticky = 0x0200;
 
+    /// <summary>The mode without what lets a program run as its owner or group. Where the group may not execute, its bit means mandatory locking and stays.</summary>
+    public static ushort WithoutSetId(ushort mode)
+    {
+        const ushort GroupExecute = 8;
+        mode &= unchecked((ushort)~SetUser);
+        return (mode & GroupExecute) != 0 ? (ushort)(mode & ~SetGroup) : mode;
+    }
+
     public static CffsKind KindOf(ushort mode) => (mode & TypeMask) switch
     {
         Directory => CffsKind.Directory,
