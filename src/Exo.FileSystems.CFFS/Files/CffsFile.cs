@@ -53,6 +53,11 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ThrowIfClosed(CffsOpenMode.Read);
+        if (destination.Length > _core.Files.ApartBytesMax && TryReadInParts(offset, destination, out int all))
+        {
+            return all;
+        }
+
         for (int apart = 0; ; apart++)
         {
             if (TryRead(offset, destination, mayFetch: apart >= FileStore.ApartMax, out int read))
@@ -106,6 +111,11 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         cancellationToken.ThrowIfCancellationRequested();
         ThrowIfClosed(CffsOpenMode.Read);
+        if (destination.Length > _core.Files.ApartBytesMax && await TryReadInPartsAsync(offset, [destination], IoMode.Async).ConfigureAwait(false) is { } all)
+        {
+            return (int)all;
+        }
+
         _ = await FetchApartAsync(offset, destination.Length, cached: 0, IoMode.Async).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(IoMode.Async).ConfigureAwait(false);
         try
@@ -316,6 +326,12 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
 
             if (!_core.Files.TryLease(_inode, 0, (int)length, out lease))
             {
+                if (length > _core.Files.ApartBytesMax)
+                {
+                    // It would drive out its own beginning.
+                    return false;
+                }
+
                 const int Step = FileStore.StepBlocks * FramePool.FrameBytes;
                 for (long at = 0; at < length; at += Step)
                 {
@@ -426,7 +442,13 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentNullException.ThrowIfNull(destinations);
         ThrowIfClosed(CffsOpenMode.Read);
-        _ = await FetchApartAsync(offset, destinations.Sum(destination => (long)destination.Length), cached: 0, mode).ConfigureAwait(false);
+        long wanted = destinations.Sum(destination => (long)destination.Length);
+        if (wanted > _core.Files.ApartBytesMax && await TryReadInPartsAsync(offset, destinations, mode).ConfigureAwait(false) is { } all)
+        {
+            return all;
+        }
+
+        _ = await FetchApartAsync(offset, wanted, cached: 0, mode).ConfigureAwait(false);
         await _inode.Lock.EnterAsync(mode).ConfigureAwait(false);
         try
         {

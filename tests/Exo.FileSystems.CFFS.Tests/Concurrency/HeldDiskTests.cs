@@ -211,6 +211,50 @@ public sealed class HeldDiskTests : IDisposable
         Assert.Equal(s_page.AsSpan(0, 4096), again.AsSpan(4096, 4096));
     }
 
+    /// <summary>A read of more than half of the cache, whose end is missing: nobody waits for it, and what it gives back is of one moment although the file is changed meanwhile.</summary>
+    [Theory]
+    [InlineData("span")]
+    [InlineData("memory")]
+    [InlineData("buffers")]
+    [InlineData("buffers, asynchronous")]
+    public async Task A_hit_does_not_wait_for_a_read_that_is_longer_than_half_of_the_cache(string how)
+    {
+        const int Length = 12 << 20;
+        byte[] tail = new byte[300_000];
+        new Random(1).NextBytes(tail);
+        using (CffsFile made = _volume.OpenFile("/cold/sparse", CffsOpenMode.Create | CffsOpenMode.Write))
+        {
+            made.Write(0, new byte[65_536]);
+            made.Write(Length - tail.Length, tail.AsMemory());
+        }
+
+        // Everything is home, and nothing of it in the cache.
+        _volume.Dispose();
+        using CffsVolume volume = CffsVolume.Open(_disk);
+        using CffsFile file = volume.OpenFile("/cold/sparse", CffsOpenMode.ReadWrite);
+        byte[] start = new byte[65_536];
+        Assert.Equal(start.Length, file.Read(0, start.AsSpan()));
+        _disk.Close((operation, _) => operation == BlockOperation.Read);
+        byte[] all = new byte[Length + 10];
+        Task<long> miss = how switch
+        {
+            "span" => Start(() => (long)file.Read(0, all.AsSpan())),
+            "memory" => Task.Run(async () => (long)await file.ReadAsync(0, all.AsMemory()), Cancelled),
+            "buffers" => Start(() => file.Read(0, [all.AsMemory(0, 10), Memory<byte>.Empty, all.AsMemory(10, 9 << 20), all.AsMemory(10 + (9 << 20))])),
+            _ => Task.Run(async () => await file.ReadAsync(0, [all.AsMemory(0, 10), all.AsMemory(10, 9 << 20), all.AsMemory(10 + (9 << 20))]), Cancelled),
+        };
+        _disk.WaitForHeld(Cancelled);
+        await Start(() => Assert.Equal(start.Length, file.Read(0, start.AsSpan()))).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        await Start(() => file.Write(4096, s_page.AsMemory(0, 4096))).WaitAsync(TimeSpan.FromSeconds(60), Cancelled);
+        Assert.False(miss.IsCompleted);
+        _disk.Open();
+        Assert.Equal(Length, await miss);
+        byte[] expected = new byte[Length + 10];
+        s_page.AsSpan(0, 4096).CopyTo(expected.AsSpan(4096));
+        tail.CopyTo(expected, Length - tail.Length);
+        Assert.Equal(expected, all);
+    }
+
     /// <summary>The blocks that are being read are not the file's any more when they come: the reader begins anew.</summary>
     [Theory]
     [InlineData("cut off")]
