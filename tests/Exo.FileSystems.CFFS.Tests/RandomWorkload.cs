@@ -9,6 +9,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
 {
     // A long run does not outgrow its disk.
     private const int FilesMax = 200;
+    private const int DirectoriesMax = 100;
 
     public int Refused { get; private set; }
 
@@ -43,7 +44,7 @@ internal sealed class RandomWorkload(CffsVolume volume, TreeModel model, Random 
                 volume.WriteAllBytes(below + fresh, contents);
                 Put(fresh, new TreeModel.Node { Contents = contents });
                 break;
-            case < 32 when !model.Has(fresh) && directory.Count(c => c == '/') < 6:
+            case < 32 when directories.Count < DirectoriesMax && !model.Has(fresh) && directory.Count(c => c == '/') < 6:
                 volume.CreateDirectory(below + fresh);
                 Put(fresh, new TreeModel.Node { Entries = new(StringComparer.Ordinal) });
                 break;
