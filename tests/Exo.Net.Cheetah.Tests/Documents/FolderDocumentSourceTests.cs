@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
+using System.Threading.Channels;
 using CsCheck;
 using Exo.Core.Memory;
 using Exo.Net.Cheetah.Folders;
@@ -28,6 +29,14 @@ public sealed class FolderDocumentSourceTests : IDisposable
     private string At(string name) => Path.Combine(_folder, name);
 
     private void Put(string name, byte[] bytes) => File.WriteAllBytes(At(name), bytes);
+
+    /// <summary>A file that has not changed for as long as one must not have that nobody has open for writing.</summary>
+    private static void WaitUntilAtRest(string path)
+    {
+        using FileStream file = File.OpenRead(path);
+        using ReadLease lease = ReadLease.Take(file.SafeFileHandle);
+        Assert.True(SpinWait.SpinUntil(() => FolderStat.Of(file.SafeFileHandle).Until(lease.Rest, DateTimeOffset.UtcNow) == TimeSpan.Zero, TimeSpan.FromSeconds(30)));
+    }
 
     private static byte[] Text(string text) => Encoding.UTF8.GetBytes(text);
 
@@ -78,6 +87,24 @@ public sealed class FolderDocumentSourceTests : IDisposable
         }
 
         public void WaitUntilWatched() => Assert.True(SpinWait.SpinUntil(() => Source.IsWatched, TimeSpan.FromSeconds(30)));
+
+        /// <summary>
+        /// News comes in order, so what was there before a file was written has been taken in when the file is heard of. Several times: the first may be told of an overflow, and the next with it, before it is clear what has become of the
+        /// names; who hears of one written after that has done with them.
+        /// </summary>
+        public void WaitUntilAllIsHeard(string path)
+        {
+            using FileStream file = new(path, FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
+            WatchedFile watched = Source.Watch.Watch(file.SafeFileHandle)!;
+            for (int i = 0; i < 4; i++)
+            {
+                long before = watched.Version;
+                file.WriteByte(1);
+                Assert.True(SpinWait.SpinUntil(() => watched.Version != before, TimeSpan.FromSeconds(30)));
+            }
+
+            Source.Watch.Release(watched);
+        }
 
         public async ValueTask DisposeAsync()
         {
@@ -344,6 +371,7 @@ public sealed class FolderDocumentSourceTests : IDisposable
         Put("page", Version(0));
         await using Site site = new(_folder, new FolderDocumentOptions { WatchesMax = watchesMax });
         using CancellationTokenSource done = new();
+        Channel<byte> served = Channel.CreateUnbounded<byte>();
         Task writer = Task.Run(
             async () =>
             {
@@ -360,7 +388,12 @@ public sealed class FolderDocumentSourceTests : IDisposable
                         page.Write(Version(round));
                     }
 
-                    await Task.Delay(20 + (round % 30));   // long enough for the file to come to rest
+                    // Every third version is replaced before it has come to rest, the others as soon as somebody has seen them.
+                    bool isSeen = round % 3 == 0;
+                    while (!isSeen && !done.IsCancellationRequested)
+                    {
+                        isSeen = await served.Reader.WaitToReadAsync() is false || (served.Reader.TryRead(out byte version) && version == (byte)round);
+                    }
                 }
             },
             TestContext.Current.CancellationToken);
@@ -375,11 +408,13 @@ public sealed class FolderDocumentSourceTests : IDisposable
                 byte[] got = await response.Content.ReadAsByteArrayAsync(TestContext.Current.CancellationToken);
                 Assert.Equal(lengthBytes, got.Length);
                 Assert.False(got.AsSpan().ContainsAnyExcept(got[0]));
+                served.Writer.TryWrite(got[0]);
                 whole += seen.Add(got[0]) || watchesMax == 0 ? 1 : 0;
             }
         }
 
         await done.CancelAsync();
+        served.Writer.Complete();
         await writer;
         Assert.True(seen.Count > 1);
         await site.Shows("/page", File.ReadAllBytes(At("page")));
@@ -467,14 +502,8 @@ public sealed class FolderDocumentSourceTests : IDisposable
             Put("unheard/page", Text("1"));
         }
 
-        long seen;
-        do
-        {
-            seen = site.Source.Watch.Names;
-            await Task.Delay(200);   // old news would hide that there is none of what follows
-        }
-        while (seen != site.Source.Watch.Names);
-
+        // Old news would hide that there is none of what follows.
+        site.WaitUntilAllIsHeard(Path.Combine(_outside, "heard last"));
         await site.Shows("/page", Text("new"));
         await site.Shows("/unheard/page", Text("1"));
         File.Delete(At("unheard/page"));
@@ -499,7 +528,11 @@ public sealed class FolderDocumentSourceTests : IDisposable
 
         await using Site site = new(_folder);
         site.WaitUntilWatched();
-        await Task.Delay(50);   // so that the files have come to rest
+        foreach (int i in looked)
+        {
+            WaitUntilAtRest(Path.Combine(large, $"{i}/page"));
+        }
+
         long before = site.Source.Watch.Names;
         Directory.Move(large, At("large"));
         Assert.True(SpinWait.SpinUntil(() => site.Source.Watch.Names != before, TimeSpan.FromSeconds(30)));

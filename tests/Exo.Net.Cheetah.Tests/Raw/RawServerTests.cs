@@ -369,6 +369,12 @@ public class RawServerTests
         Assert.Equal(Environment.CurrentManagedThreadId, thread);
     }
 
+    /// <summary>
+    /// What each of many passes allocates. A garbage collection, whoever causes it, counts what is left of the thread's allocation area (up to 8 KiB) as allocated, which one pass in four meets; and tables of connections grow at the
+    /// 16th, 32nd, 64th. What a request allocates is in every pass.
+    /// </summary>
+    private static long Least(Func<long> allocated) => Enumerable.Range(0, 20).Min(_ => allocated());
+
     [Fact]
     public void Requests_on_one_connection_allocate_nothing_whoever_answers()
     {
@@ -387,7 +393,7 @@ public class RawServerTests
 
         Allocated(2000);
         Allocated(2000);
-        Assert.Equal(Allocated(10), Allocated(2000));
+        Assert.Equal(Least(() => Allocated(10)), Least(() => Allocated(2000)));
     }
 
     [Theory]
@@ -441,10 +447,9 @@ public class RawServerTests
             return site.AllocatedBytes - before;
         }
 
-        // When the runtime gives the thread new room in between, what was left of the old counts as allocated, up to 8 KiB.
-        long Least(int count) => Enumerable.Range(0, 4).Min(_ => Allocated(count));
         Allocated(2000);
-        Assert.Equal(Least(10), Least(2000));
+        Allocated(2000);
+        Assert.Equal(Least(() => Allocated(10)), Least(() => Allocated(2000)));
     }
 
     [Theory]
