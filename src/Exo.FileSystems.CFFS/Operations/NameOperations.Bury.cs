@@ -78,8 +78,7 @@ internal sealed partial class NameOperations
             }
             else if (!replaced.IsRemoved)
             {
-                await core.PrepareFreeAsync(replaced, io).ConfigureAwait(false);
-                RemoveRecord(replaced);
+                await RemoveRecordAsync(replaced, io).ConfigureAwait(false);
             }
 
             core.Directories.ForgetName(directory, hash, address);

@@ -175,8 +175,7 @@ internal sealed partial class NameOperations
                 if (isDone)
                 {
                     await core.Directories.ShrinkEmptyAsync(directory, io).ConfigureAwait(false);
-                    await core.PrepareFreeAsync(directory, io).ConfigureAwait(false);
-                    RemoveRecord(directory);
+                    await RemoveRecordAsync(directory, io).ConfigureAwait(false);
                 }
             }
             finally

@@ -112,8 +112,7 @@ internal sealed partial class NameOperations
             }
             else
             {
-                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-                RemoveRecord(inode);
+                await RemoveRecordAsync(inode, io).ConfigureAwait(false);
             }
 
             if (!inode.IsShelved)
@@ -149,8 +148,7 @@ internal sealed partial class NameOperations
             await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
             try
             {
-                await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-                RemoveRecord(inode);
+                await RemoveRecordAsync(inode, io).ConfigureAwait(false);
             }
             finally
             {
@@ -215,8 +213,7 @@ internal sealed partial class NameOperations
                 }
                 else
                 {
-                    await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-                    RemoveRecord(inode);
+                    await RemoveRecordAsync(inode, io).ConfigureAwait(false);
                 }
             }
         }
@@ -227,11 +224,20 @@ internal sealed partial class NameOperations
         }
     }
 
-    private void RemoveRecord(Inode inode)
+    private async ValueTask RemoveRecordAsync(Inode inode, IoMode io)
     {
-        lock (core.Metadata)
+        await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
+        List<FrameNumber> held = await HoldBlocksAsync(inode, io).ConfigureAwait(false);
+        try
         {
-            RemoveRecordLocked(inode);
+            lock (core.Metadata)
+            {
+                RemoveRecordLocked(inode);
+            }
+        }
+        finally
+        {
+            held.ForEach(core.Cache.Release);
         }
     }
 

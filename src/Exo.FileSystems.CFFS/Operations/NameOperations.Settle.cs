@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -40,6 +41,7 @@ internal sealed partial class NameOperations
             Record = record, Container = directory, SlotBlock = place.Block, SlotIndex = place.Index, SlotAddress = place.Address, SlotFrame = place.Frame,
         };
         bool isTwiceOwned = record.Count > 0 && core.IsMultiplyOwned(new BlockNumber(record.Start));
+        List<FrameNumber> held = [];
         try
         {
             if (record.Kind != SlotKind.ExternalLink && record.Kind != SlotKind.Special && !isTwiceOwned)
@@ -50,6 +52,7 @@ internal sealed partial class NameOperations
                     // Only an empty directory is ever replaced.
                     bool isEmpty = await RequireEmptyAsync(dead, io).ConfigureAwait(false);
                     Invariant.Check(isEmpty);
+                    held = await HoldBlocksAsync(dead, io).ConfigureAwait(false);
                 }
             }
 
@@ -72,6 +75,7 @@ internal sealed partial class NameOperations
         }
         finally
         {
+            held.ForEach(core.Cache.Release);
             core.MapEdits.ForgetMap(dead);
         }
 

@@ -133,8 +133,7 @@ internal sealed partial class NameOperations
         uint address = inode.SlotAddress;
         if (inode.Opens == 0)
         {
-            await core.PrepareFreeAsync(inode, io).ConfigureAwait(false);
-            RemoveRecord(inode);
+            await RemoveRecordAsync(inode, io).ConfigureAwait(false);
         }
         else
         {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -55,19 +56,32 @@ internal sealed partial class NameOperations(VolumeCore core)
             throw new CffsException(CffsError.NotEmpty, $"directory {directory.Number} is not empty");
         }
 
-        if (state.Dead.Count > 0)
+        return state.Dead.Count == 0;
+    }
+
+    /// <summary>The frames of a directory's blocks, retained: they are freed with it, and must be in core then for XN to see that they own nothing. Of anything else none.</summary>
+    private async ValueTask<List<FrameNumber>> HoldBlocksAsync(Inode inode, IoMode io)
+    {
+        List<FrameNumber> held = [];
+        if (!inode.IsDirectory)
         {
-            return false;
+            return held;
         }
 
-        // The blocks are freed with the directory: they must be in core for XN to see that they own nothing.
-        await core.Maps.EnsureAsync(directory, io).ConfigureAwait(false);
-        for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
+        try
         {
-            core.Cache.Release(await core.Directories.GetBlockAsync(directory, logical, io).ConfigureAwait(false));
-        }
+            for (ulong logical = inode.Map.NextMapped(0); logical != ulong.MaxValue; logical = inode.Map.NextMapped(logical + 1))
+            {
+                held.Add(await core.Directories.GetBlockAsync(inode, logical, io).ConfigureAwait(false));
+            }
 
-        return true;
+            return held;
+        }
+        catch
+        {
+            held.ForEach(core.Cache.Release);
+            throw;
+        }
     }
 
     private async ValueTask<SlotPlace> RequireAsync(Inode directory, ReadOnlyMemory<byte> name, IoMode io) =>

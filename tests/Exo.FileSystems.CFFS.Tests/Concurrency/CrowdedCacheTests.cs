@@ -74,4 +74,33 @@ public sealed class CrowdedCacheTests : IDisposable
 
         Assert.Equal(2 << 20, volume.ReadAllBytes("/large").Length);
     }
+
+    /// <summary>Between the look whether it is empty and its removal, which waits for a commit, others have the frames.</summary>
+    [Fact]
+    public void A_directory_that_was_replaced_goes_although_its_blocks_have_left_the_cache()
+    {
+        using (CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 64 << 20, Seed = 1, Open = new CffsOpenOptions { CacheBytes = 2 << 20 } }))
+        {
+            volume.WriteAllBytes("/large", new byte[8 << 20]);
+            volume.CreateDirectory("/new");
+            volume.CreateDirectory("/old");
+            for (int i = 0; i < 200; i++)
+            {
+                volume.WriteAllBytes($"/old/{i}", new byte[10]);
+            }
+
+            for (int i = 0; i < 200; i++)
+            {
+                volume.RemoveFile($"/old/{i}");
+            }
+
+            volume.Sync();
+            volume.Rename("/new", "/old");
+            Assert.Equal(8 << 20, volume.ReadAllBytes("/large").Length);
+            volume.Sync();
+            Assert.Empty(volume.ReadDirectory("/old"));
+        }
+
+        Assert.Empty(Verified.Check(_image).Findings);
+    }
 }
