@@ -52,9 +52,9 @@ public sealed partial class CffsVolume
     }
 
     /// <summary>
-    /// Changes attributes. The owner may change permissions and times, the superuser everything. As with chown(2), truncate(2) and chmod(2): a file that gets another owner, or group, loses its set-id bits (the group's only
-    /// where the group may execute) unless the same change says its permissions, and so does one of which another than the superuser changes the length; who sets permissions and is not in the file's group gets no
-    /// set-group-id bit.
+    /// Changes attributes. The owner may change permissions and times, the superuser everything. Where another than the superuser gives a file another group or length, it loses its set-id bits (the group's only where the group
+    /// may execute), as with chown(2) and truncate(2), unless the same change says its permissions; and where he sets permissions of what is of a group that he is not in, its set-group-id bit, as with chmod(2). File capabilities
+    /// (<c>security.capability</c>) go with another owner, group or length, whoever gives it.
     /// </summary>
     /// <exception cref="CffsException">NotFound, NotPermitted, AccessDenied, ReadOnly, IsDirectory (a size).</exception>
     public void SetAttributes(string path, in CffsAttributeChange change, bool followSymbolicLink = true, CffsIdentity? identity = null) =>

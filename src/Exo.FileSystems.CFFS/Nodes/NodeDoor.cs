@@ -101,7 +101,7 @@ internal sealed partial class NodeDoor(CffsVolume volume, bool notesAccess = tru
             lock (core.Metadata)
             {
                 AttributeRules.Apply(ref inode.Record, change, CffsIdentity.Superuser, core.Now());
-                if (dropSetId && !inode.IsDirectory && change.Permissions is null)
+                if ((dropSetId || change.User is not null || change.Group is not null) && !inode.IsDirectory && change.Permissions is null)
                 {
                     inode.Record.Mode = ModeBits.WithoutSetId(inode.Record.Mode);
                 }

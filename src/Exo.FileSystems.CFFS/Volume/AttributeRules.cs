@@ -51,7 +51,7 @@ internal static class AttributeRules
                 record.Mode &= unchecked((ushort)~ModeBits.SetGroup);
             }
         }
-        else if (record.Kind != SlotKind.Directory && (change.User is not null || change.Group is not null || (change.Size is not null && !identity.IsSuperuser)))
+        else if (!identity.IsSuperuser && record.Kind != SlotKind.Directory && (change.User is not null || change.Group is not null || change.Size is not null))
         {
             record.Mode = ModeBits.WithoutSetId(record.Mode);
         }

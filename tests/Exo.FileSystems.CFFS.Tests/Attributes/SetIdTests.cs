@@ -93,11 +93,11 @@ public sealed class SetIdTests : IDisposable
     }
 
     [Fact]
-    public void A_new_owner_or_group_takes_them_away_whoever_gives_it()
+    public void A_new_group_takes_them_away_unless_the_superuser_gives_it()
     {
         Make("6777");
-        _volume.SetAttributes("/f", new CffsAttributeChange { User = 1001 });
-        Expect("777", hasCapability: false);
+        _volume.SetAttributes("/f", new CffsAttributeChange { User = 1001, Group = 7 });
+        Expect("6777", hasCapability: false);
         Make("6777");
         _volume.SetAttributes("/f", new CffsAttributeChange { Group = 100 }, identity: s_user);
         Expect("777", hasCapability: false);
@@ -107,7 +107,7 @@ public sealed class SetIdTests : IDisposable
 
         // Unless the permissions are said with it.
         Make("0777");
-        _volume.SetAttributes("/f", new CffsAttributeChange { User = 1001, Group = 5, Permissions = Octal("6755") });
+        _volume.SetAttributes("/f", new CffsAttributeChange { Group = 100, Permissions = Octal("6755") }, identity: s_user);
         Expect("6755", hasCapability: false);
     }
 
