@@ -98,7 +98,7 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
                     }
                     catch (CffsException busy) when (busy.Error == CffsError.Busy && stat.Size > Ranges.DocumentWindows.CellBytes && file.Version == version)
                     {
-                        return Ranged(ref file, stat, version, names, isColdPage);   // all frames are in use: a few of them at a time may do
+                        return Ranged(ref file, stat, version, names, isColdPage) with { IsMakeshift = true };   // all frames are in use: a few of them at a time may do
                     }
 
                     if (lease.Version == version && lease.LengthBytes == stat.Size)

@@ -332,7 +332,7 @@ internal sealed class DocumentCache : IDisposable
             DocumentLookup found = await FindAsync(path).ConfigureAwait(false);
             return found.Status switch
             {
-                DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content, await FindVariantsAsync(path, found.Content).ConfigureAwait(false)),
+                DocumentLookupStatus.Found when found.Content is not null => TakeIn(path, found.Content, await FindVariantsAsync(path, found.Content).ConfigureAwait(false), isKept: !found.IsMakeshift),
                 DocumentLookupStatus.NotFound => new DocumentResult(DocumentResultStatus.NotFound),
                 DocumentLookupStatus.Folder => new DocumentResult(DocumentResultStatus.Folder),
                 DocumentLookupStatus.Unavailable => new DocumentResult(DocumentResultStatus.Unavailable),
@@ -380,7 +380,7 @@ internal sealed class DocumentCache : IDisposable
                     }
                 }
 
-                found.IsIncomplete |= one.Status == DocumentLookupStatus.Unavailable;
+                found.IsIncomplete |= one.Status == DocumentLookupStatus.Unavailable || one.IsMakeshift;
             }
             catch (Exception failure) when (failure is not InvariantException)
             {
@@ -391,7 +391,7 @@ internal sealed class DocumentCache : IDisposable
         return found;
     }
 
-    private DocumentResult TakeIn(byte[] path, DocumentContent content, FoundVariants found)
+    private DocumentResult TakeIn(byte[] path, DocumentContent content, FoundVariants found, bool isKept)
     {
         List<Document> variants = [];
         Document? document = null;
@@ -435,7 +435,7 @@ internal sealed class DocumentCache : IDisposable
 
         lock (gate)
         {
-            if (!found.IsIncomplete)
+            if (isKept && !found.IsIncomplete)
             {
                 Keep(path, document);
             }

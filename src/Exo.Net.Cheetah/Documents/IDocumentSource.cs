@@ -63,6 +63,9 @@ public readonly record struct DocumentLookup(DocumentLookupStatus Status, Docume
     /// <summary>Bytes for which a source found no frames in the pool; the cache makes room if it can, and asks again. If it cannot, the document that may be here is taken.</summary>
     internal long WantedBytes { get; private init; }
 
+    /// <summary>For want of frames it is not given in the way it should be: it is served and not kept.</summary>
+    internal bool IsMakeshift { get; init; }
+
     internal static DocumentLookup OutOfFrames(long lengthBytes, DocumentContent? otherwise = null) =>
-        new(otherwise is null ? DocumentLookupStatus.Unavailable : DocumentLookupStatus.Found, otherwise) { WantedBytes = lengthBytes };
+        new(otherwise is null ? DocumentLookupStatus.Unavailable : DocumentLookupStatus.Found, otherwise) { WantedBytes = lengthBytes, IsMakeshift = true };
 }

@@ -117,6 +117,12 @@ internal sealed class ResponseFlow(DocumentWindows windows, byte[] room, bool cl
     /// <param name="unsentBytes">What the transport holds of it.</param>
     public void Reach(long unsentBytes)
     {
+        if (ahead.TryPeek(out Ahead first) && first.Range.IsStarving)
+        {
+            Retreat();
+            return;
+        }
+
         // Of a range that is acknowledged in part all is still held: so there is room for one more than is counted.
         long windowBytes = windows.WindowBytes - (2 * windows.RangeBytes);
         while (askedPart < parts.Count && (aheadBytes + unsentBytes == 0 || aheadBytes + unsentBytes <= windowBytes))
@@ -140,6 +146,27 @@ internal sealed class ResponseFlow(DocumentWindows windows, byte[] room, bool cl
             aheadBytes += take;
             askedBytes += take;
         }
+    }
+
+    // The first range finds no frames: those behind it, which cannot be sent before it, may have them. They are asked for again when it is here.
+    private void Retreat()
+    {
+        Ahead first = ahead.Dequeue();
+        while (ahead.TryDequeue(out Ahead behind))
+        {
+            aheadBytes -= behind.LengthBytes;
+            behind.Range.Release();
+        }
+
+        ahead.Enqueue(first);
+        askedPart = movedPart;
+        askedBytes = movedBytes;
+        for (; askedBytes == parts[askedPart].LengthBytes; askedBytes = 0)
+        {
+            askedPart++;
+        }
+
+        askedBytes += first.LengthBytes;
     }
 
     /// <summary>Queues the next range, if it is here, with what stands before it.</summary>

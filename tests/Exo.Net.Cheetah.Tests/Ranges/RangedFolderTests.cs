@@ -114,6 +114,35 @@ public sealed class RangedFolderTests : IAsyncLifetime
         Assert.Equal(0, _server.Counters.PayloadBytesCopied);
     }
 
+    [Fact]
+    public void A_file_for_which_there_are_no_frames_is_read_through_a_window_until_there_are()
+    {
+        Put("file", 1_500_000);
+        List<FrameNumber> taken = [];
+        while (_frames.FreeCount > 64 && _frames.TryAllocate(_frames.RootCredential, out FrameNumber frame))
+        {
+            taken.Add(frame);
+        }
+
+        using RawClient client = new(_server.EndPoint);
+        void GetsIt()
+        {
+            client.Send("GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
+            byte[] body = client.ReadResponse().Body;
+            Assert.Equal(1_500_000, body.Length);
+            LargeSource.Check(body, 0);
+        }
+
+        GetsIt();
+        long ranges = _server.Counters.RangesRead;
+        Assert.InRange(ranges, 6, 200);
+        Assert.Equal(0, _server.Cache.DocumentCount);
+        taken.ForEach(_frames.Release);
+        GetsIt();
+        Assert.Equal(ranges, _server.Counters.RangesRead);
+        Assert.Equal(1, _server.Cache.DocumentCount);
+    }
+
     // What is under way has been promised and sent in part when something is done to its file.
     private byte[] Interrupted(Action change)
     {

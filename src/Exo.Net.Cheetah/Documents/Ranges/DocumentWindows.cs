@@ -13,7 +13,7 @@ namespace Exo.Net.Cheetah.Ranges;
 /// another                            |here|coming|                what both want at a time is read and held once
 /// </code>
 /// All windows together hold no more than <see cref="BudgetBytes"/>, a quarter of the pool, however many responses there are and however slow their clients: windows become smaller with the number of responses, and a response for which
-/// nothing is left waits in line. It holds nothing that it could not send meanwhile, so nobody waits for anybody who waits.
+/// nothing is left waits in line. It holds nothing that it could not send meanwhile, so nobody waits for anybody who waits; where it is frames that are missing, a response whose next range finds none gives up what it holds behind that.
 /// <para>Ranges are asked for on the reactors' threads and read wherever the source does; who waits is told by his reactor's own means (<see cref="ResponseFlow.Wake"/>), once.</para>
 /// </summary>
 internal sealed class DocumentWindows(FramePool frames, long windowBytes, DocumentCache cache, TimeSpan patience, CancellationToken stopping)
@@ -244,8 +244,25 @@ internal sealed class DocumentWindows(FramePool frames, long windowBytes, Docume
                     return RangeStatus.Failed;
                 }
 
+                Starve(range);
                 await Task.Delay(RetryAfter, stopping).ConfigureAwait(false);   // what is being sent now makes room
             }
+        }
+    }
+
+    // Once: those who wait for it hear of it, and those who come look.
+    private void Starve(HeldRange range)
+    {
+        ResponseFlow[] waiting;
+        lock (gate)
+        {
+            waiting = range.IsStarving ? [] : [.. range.Waiting];
+            range.IsStarving = true;
+        }
+
+        foreach (ResponseFlow flow in waiting)
+        {
+            flow.Wake();
         }
     }
 

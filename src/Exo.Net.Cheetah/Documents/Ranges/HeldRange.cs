@@ -14,6 +14,7 @@ internal sealed class HeldRange(DocumentWindows windows, Document document, long
     private int holders = 1;
     private int status;
     private FramePieces pieces;
+    private volatile bool isStarving;
 
     /// <summary>The document's.</summary>
     public Document Document => document;
@@ -28,6 +29,13 @@ internal sealed class HeldRange(DocumentWindows windows, Document document, long
     public long EndBytes => startBytes + lengthBytes;
 
     public RangeStatus Status => (RangeStatus)Volatile.Read(ref status);
+
+    /// <summary>It is coming, and there were no frames for it: who waits for it first gives up what he holds behind it.</summary>
+    public bool IsStarving
+    {
+        get => isStarving && Status == RangeStatus.Coming;
+        set => isStarving = value;
+    }
 
     /// <summary>Only who reads it still wants it.</summary>
     public bool IsForsaken => Volatile.Read(ref holders) == 1;
