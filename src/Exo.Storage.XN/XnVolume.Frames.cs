@@ -305,7 +305,12 @@ public sealed partial class XnVolume
     /// Takes a clean block out of the registry and gives its frame back. XN never does this by itself. It is for those who may write the block, and for those whose frame it is.
     /// </summary>
     /// <returns>Ok; NotRegistered, AccessDenied, Dirty, Busy, NotDurable (its last write is not flushed or only in the commit log, its pointer is not durable, or blocks below wait for it).</returns>
-    public XnStatus Unbind(Credential credential, BlockNumber block)
+    public XnStatus Unbind(Credential credential, BlockNumber block) => UnbindCore(credential, block, onlyIdle: false);
+
+    /// <summary>As <see cref="Unbind(Credential, BlockNumber)"/>; Busy also when anybody but the registry holds the frame. Who finds a frame without the lock has retained it before this looks, or finds that the registry has changed.</summary>
+    internal XnStatus UnbindIdle(Credential credential, BlockNumber block) => UnbindCore(credential, block, onlyIdle: true);
+
+    private XnStatus UnbindCore(Credential credential, BlockNumber block, bool onlyIdle)
     {
         ArgumentNullException.ThrowIfNull(credential);
         using (new Changing(this))
@@ -328,7 +333,8 @@ public sealed partial class XnVolume
                 return XnStatus.Dirty;
             }
 
-            if (entry.Has(EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Dropped))
+            if (entry.Has(EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Dropped)
+                || (onlyIdle && entry.Has(EntryFlags.Framed) && _frames.ReferenceCount(new FrameNumber(entry.Frame)) > 1))
             {
                 return XnStatus.Busy;
             }

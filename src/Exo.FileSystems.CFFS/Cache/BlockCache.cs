@@ -408,7 +408,7 @@ internal sealed class BlockCache
                 {
                     _blockOf[hand] = 0;
                 }
-                else if (idle && _disk.Unbind(_key, block) == XnStatus.Ok)
+                else if (idle && _disk.UnbindIdle(_key, block) == XnStatus.Ok)
                 {
                     _blockOf[hand] = 0;
                     evicted++;

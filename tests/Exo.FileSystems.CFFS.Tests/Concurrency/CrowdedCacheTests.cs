@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.Storage.XN;
+
 namespace Exo.FileSystems.CFFS.Tests.Concurrency;
 
 /// <summary>Threads that make more contents than the cache holds, all at once.</summary>
@@ -102,5 +106,20 @@ public sealed class CrowdedCacheTests : IDisposable
         }
 
         Assert.Empty(Verified.Check(_image).Findings);
+    }
+
+    /// <summary>Who looks for a block holds its frame before he knows that it is still the block's: whoever lets blocks go asks whether it is held within the change that takes it out, not before.</summary>
+    [Fact]
+    public void A_block_whose_frame_somebody_holds_does_not_leave_the_registry()
+    {
+        using CffsVolume volume = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 16 << 20, Seed = 1, LogBlocks = 0 });
+        volume.WriteAllBytes("/file", new byte[9000]);
+        volume.Sync();
+        BlockNumber block = volume.MapBlocks().Single(run => run.Kind == CffsBlockKind.Data).Extent.First;
+        Assert.True(volume.Core.Cache.TryGet(block, out FrameNumber held));
+        Assert.Equal(XnStatus.Busy, volume.Core.Disk.UnbindIdle(volume.Core.Key, block));
+        volume.Core.Cache.Release(held);
+        Assert.Equal(XnStatus.Ok, volume.Core.Disk.UnbindIdle(volume.Core.Key, block));
+        Assert.Equal(9000, volume.ReadAllBytes("/file").Length);
     }
 }
