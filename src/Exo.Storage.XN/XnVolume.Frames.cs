@@ -310,6 +310,13 @@ public sealed partial class XnVolume
     /// <summary>As <see cref="Unbind(Credential, BlockNumber)"/>; Busy also when anybody but the registry holds the frame. Who finds a frame without the lock has retained it before this looks, or finds that the registry has changed.</summary>
     internal XnStatus UnbindIdle(Credential credential, BlockNumber block) => UnbindCore(credential, block, onlyIdle: true);
 
+    // That there is a change must be seen before the count is looked at (a store and a load of other memory, which processors exchange): who retains a frame and sees no change then has been counted.
+    private bool IsHeld(in RegistryEntry entry)
+    {
+        Interlocked.MemoryBarrier();
+        return entry.Has(EntryFlags.Framed) && _frames.ReferenceCount(new FrameNumber(entry.Frame)) > 1;
+    }
+
     private XnStatus UnbindCore(Credential credential, BlockNumber block, bool onlyIdle)
     {
         ArgumentNullException.ThrowIfNull(credential);
@@ -333,8 +340,7 @@ public sealed partial class XnVolume
                 return XnStatus.Dirty;
             }
 
-            if (entry.Has(EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Dropped)
-                || (onlyIdle && entry.Has(EntryFlags.Framed) && _frames.ReferenceCount(new FrameNumber(entry.Frame)) > 1))
+            if (entry.Has(EntryFlags.Reading | EntryFlags.Writing | EntryFlags.Dropped) || (onlyIdle && IsHeld(entry)))
             {
                 return XnStatus.Busy;
             }

@@ -173,6 +173,59 @@ public sealed class BlockRegistryTests
         Assert.True(seen >= 1000);
     }
 
+    [Fact]
+    public async Task A_block_whose_frame_somebody_holds_does_not_leave_though_it_was_found_without_the_lock()
+    {
+        using StampedDisk disk = new(blockCount: 2048);
+        StampedTree.Item item = disk.AddData(disk.A, 0);
+        disk.Tree.Sync();
+        FramePool frames = disk.Device.Frames;
+        using CancellationTokenSource stop = new();
+        long held = 0;
+        Task[] holders =
+        [
+            .. Enumerable.Range(0, 2).Select(_ => Task.Run(() =>
+            {
+                while (!stop.IsCancellationRequested)
+                {
+                    if (disk.Disk.TryGetFrame(disk.Tree.Key, item.Block, out FrameNumber frame))
+                    {
+                        Assert.True(disk.Disk.TryGetEntry(item.Block, out RegistryEntryInfo entry) && entry.HasFrame);
+                        frames.Release(frame);
+                        Interlocked.Increment(ref held);
+                    }
+                }
+            })),
+        ];
+
+        int left = 0;
+        for (int round = 0; (round < 20_000 || left < 100 || Interlocked.Read(ref held) < 1000) && !holders.Any(holder => holder.IsCompleted); round++)
+        {
+            if (!disk.Disk.TryGetFrame(disk.Tree.Key, item.Block, out FrameNumber frame))
+            {
+                FrameNumber given = disk.Frame();
+                disk.Disk.Read(disk.Tree.Key, [new XnReadRequest(disk.A.Block, item.Entry, item.Extent)], new[] { given }, out int unused);
+                Assert.Equal(0, unused);
+                continue;
+            }
+
+            frames.Release(frame);
+            left += disk.Disk.UnbindIdle(disk.Tree.Key, item.Block) == XnStatus.Ok ? 1 : 0;
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(holders);
+        if (!disk.Disk.TryGetEntry(item.Block, out _))
+        {
+            disk.Disk.Read(disk.Tree.Key, [new XnReadRequest(disk.A.Block, item.Entry, item.Extent)], new[] { disk.Frame() }, out _);
+        }
+
+        Assert.True(disk.Disk.TryGetFrame(disk.Tree.Key, item.Block, out FrameNumber last));
+        Assert.Equal(XnStatus.Busy, disk.Disk.UnbindIdle(disk.Tree.Key, item.Block));
+        frames.Release(last);
+        Assert.Equal(XnStatus.Ok, disk.Disk.UnbindIdle(disk.Tree.Key, item.Block));
+    }
+
     private static TemplateCatalogue Templates(StampedDisk disk)
     {
         XnSuperblockPair superblock = new(disk.Device);
