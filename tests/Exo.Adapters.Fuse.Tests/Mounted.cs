@@ -19,7 +19,7 @@ internal sealed class Mounted : IDisposable
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
     private readonly TimeSpan _limit;
 
-    public Mounted(FuseMountOptions? options = null, long sizeBytes = 256 << 20, TimeSpan? limit = null)
+    public Mounted(FuseMountOptions? options = null, long sizeBytes = 256 << 20, TimeSpan? limit = null, CffsOpenOptions? open = null)
     {
         _limit = limit ?? Limit;
         Requires.File("/dev/fuse");
@@ -28,7 +28,7 @@ internal sealed class Mounted : IDisposable
         Image = _folder["disk.img"];
         Directory = _folder["mnt"];
         System.IO.Directory.CreateDirectory(Directory);
-        _volume = CffsVolume.Create(Image, new CffsCreateOptions { SizeBytes = sizeBytes });
+        _volume = CffsVolume.Create(Image, new CffsCreateOptions { SizeBytes = sizeBytes, Open = open ?? new CffsOpenOptions() });
         try
         {
             _mount = FuseMount.Start(_volume, Directory, options);

@@ -8,7 +8,7 @@ namespace Exo.Adapters.Fuse.Mounting;
 
 /// <summary>
 /// What changes in the volume without the kernel's doing, noted as it happens and told to the kernel by a thread of its own (<see cref="Serve"/>): telling can wait for the kernel's locks,
-/// whose owners wait for answers of this mount. What has been noted and not told yet is a set, so that many changes of one thing are told once.
+/// whose owners wait for answers of this mount. What has been noted and not told yet is a set, so that many changes of one thing are told once. So it is asked to forget when what it remembers keeps too many frames.
 /// </summary>
 internal sealed class FuseInvalidations(FuseSession session, FuseNotifications notifications) : IChangeObserver
 {
@@ -20,6 +20,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
     private HashSet<(ulong Directory, string Name)> _names = [];
     private Dictionary<ulong, bool> _inodes = [];
     private bool _isTelling;
+    private bool _isCrowded;
     private bool _hasEnded;
 
     public void NameChanged(Inode directory, ReadOnlySpan<byte> name, ulong inode)
@@ -61,7 +62,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
     /// <summary>Tells until <see cref="End"/>.</summary>
     public void Serve()
     {
-        while (TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes))
+        while (TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes, out bool isCrowded))
         {
             foreach ((ulong directory, string name) in names)
             {
@@ -82,13 +83,57 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
                     }
                 }
 
-                lock (_lock)
-                {
-                    if (inodes.Count > 0 && !_hasEnded)
-                    {
-                        Monitor.Wait(_lock, RoundTime);
-                    }
-                }
+                WaitARound(() => inodes.Count > 0);
+            }
+
+            if (isCrowded)
+            {
+                Thin();
+            }
+        }
+    }
+
+    /// <summary>The kernel may remember too much. From any thread.</summary>
+    public void NoteCrowd()
+    {
+        lock (_lock)
+        {
+            _isCrowded = true;
+            Monitor.PulseAll(_lock);
+        }
+    }
+
+    // What is below a directory goes before the directory, and its FORGET comes when the kernel likes: so in rounds, as long as they help.
+    private void Thin()
+    {
+        while (session.TakeCrowd() is { Length: > 0 } crowd)
+        {
+            int before = session.NodeCount;
+            if (!notifications.Prune(crowd))
+            {
+                session.Crowded = null;
+                return;
+            }
+
+            for (int round = 0; round < RoundsMax && session.NodeCount > before - (crowd.Length / 2); round++)
+            {
+                WaitARound(static () => true);
+            }
+
+            if (session.NodeCount >= before)
+            {
+                return;   // all of it is in use
+            }
+        }
+    }
+
+    private void WaitARound(Func<bool> isNeeded)
+    {
+        lock (_lock)
+        {
+            if (isNeeded() && !_hasEnded)
+            {
+                Monitor.Wait(_lock, RoundTime);
             }
         }
     }
@@ -103,19 +148,19 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
         }
     }
 
-    private bool TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes)
+    private bool TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes, out bool isCrowded)
     {
         lock (_lock)
         {
             _isTelling = false;
-            while (_names.Count + _inodes.Count == 0 && !_hasEnded)
+            while (_names.Count + _inodes.Count == 0 && !_isCrowded && !_hasEnded)
             {
                 Monitor.PulseAll(_lock);
                 Monitor.Wait(_lock);
             }
 
-            (names, inodes) = (_names, _inodes);
-            (_names, _inodes) = ([], []);
+            (names, inodes, isCrowded) = (_names, _inodes, _isCrowded);
+            (_names, _inodes, _isCrowded) = ([], [], false);
             _isTelling = true;
             return !_hasEnded;
         }

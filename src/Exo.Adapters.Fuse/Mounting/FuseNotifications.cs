@@ -10,6 +10,9 @@ internal sealed unsafe class FuseNotifications(int connection)
 {
     private const int InvalidateInode = 2;
     private const int InvalidateEntry = 3;
+    private const int PruneInodes = 9;
+    private const int PruneBytes = FuseReply.HeaderBytes + 16;
+    private const int PruneMax = 512;
     private const int InodeBytes = FuseReply.HeaderBytes + 24;
     private const int EntryBytes = FuseReply.HeaderBytes + 16;
     private const int NameBytesMax = 255;
@@ -36,6 +39,32 @@ internal sealed unsafe class FuseNotifications(int connection)
         Send(notification, InvalidateEntry);
     }
 
+    /// <summary>The kernel drops what it remembers of inodes that nobody uses, and says so with FORGET messages; it waits for nobody. False when it does not know this (before Linux 6.18).</summary>
+    public bool Prune(ReadOnlySpan<ulong> nodes)
+    {
+        Span<byte> notification = stackalloc byte[PruneBytes + (PruneMax * sizeof(ulong))];
+        while (!nodes.IsEmpty)
+        {
+            int count = Math.Min(nodes.Length, PruneMax);
+            Span<byte> some = notification[..(PruneBytes + (count * sizeof(ulong)))];
+            some[..PruneBytes].Clear();
+            BinaryPrimitives.WriteInt32LittleEndian(some[FuseReply.HeaderBytes..], count);
+            for (int i = 0; i < count; i++)
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(some[(PruneBytes + (i * sizeof(ulong)))..], nodes[i]);
+            }
+
+            if (!TrySend(some, PruneInodes))
+            {
+                return false;
+            }
+
+            nodes = nodes[count..];
+        }
+
+        return true;
+    }
+
     private bool SendInode(ulong node, long offset)
     {
         Span<byte> notification = stackalloc byte[InodeBytes];
@@ -45,13 +74,15 @@ internal sealed unsafe class FuseNotifications(int connection)
         return Send(notification, InvalidateInode);
     }
 
-    private bool Send(Span<byte> notification, int kind)
+    private bool Send(Span<byte> notification, int kind) => TrySend(notification, kind) || Errno.Last != Errno.ENOENT;
+
+    private bool TrySend(Span<byte> notification, int kind)
     {
         BinaryPrimitives.WriteInt32LittleEndian(notification, notification.Length);
         BinaryPrimitives.WriteInt32LittleEndian(notification[4..], kind);
         fixed (byte* bytes = notification)
         {
-            return Libc.Write(connection, bytes, (nuint)notification.Length) >= 0 || Errno.Last != Errno.ENOENT;
+            return Libc.Write(connection, bytes, (nuint)notification.Length) >= 0;
         }
     }
 }

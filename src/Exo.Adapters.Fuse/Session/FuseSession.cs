@@ -45,6 +45,19 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
 
     private NodeTable Nodes => _nodes ??= new NodeTable(_door, () => !_hasHandles);
 
+    /// <inheritdoc cref="NodeTable.Crowded"/>
+    public Action? Crowded
+    {
+        get => Nodes.Crowded;
+        set => Nodes.Crowded = value;
+    }
+
+    /// <summary>Inodes that the kernel knows.</summary>
+    public int NodeCount => Nodes.Count;
+
+    /// <inheritdoc cref="NodeTable.TakeCrowd"/>
+    public ulong[] TakeCrowd() => Nodes.TakeCrowd();
+
     /// <summary>The kernel's name for an inode, if it has been told of it and has not forgotten; else 0.</summary>
     public ulong NodeNumberOf(ulong inode) => inode == _door.Root.Number ? NodeTable.RootNode : Nodes.Find(inode) is null ? 0 : inode;
 

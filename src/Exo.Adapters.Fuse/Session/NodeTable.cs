@@ -8,6 +8,7 @@ namespace Exo.Adapters.Fuse.Session;
 /// <summary>
 /// The inodes that the kernel knows, and how often it was told of each: until it has forgotten as often, the inode stays in memory. Where the kernel does not tell what it has open
 /// (<paramref name="keepsFiles"/>), a file that it knows may be open and so survives its last name, too. A node's number is its inode's; the root is 1, as the protocol wants it. Thread-safe.
+/// <para>Each inode keeps the frame of the block that its record lies in, so what the kernel remembers is bounded by the frames: with more than half of them kept it is asked to forget (<see cref="TakeCrowd"/>).</para>
 /// </summary>
 internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
 {
@@ -16,7 +17,13 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
     private readonly Dictionary<ulong, Known> _known = [];
     private readonly Lock _lock = new();
 
+    // With so many nodes more than half of the frames may be kept.
+    private int _lookAt = door.Frames.FrameCount / 2;
+
     public int Count => _known.Count;
+
+    /// <summary>Told, on a thread that holds locks of the file system's or the kernel's, when it is time to look for a crowd.</summary>
+    public Action? Crowded { get; set; }
 
     public ulong NumberOf(Inode inode) => inode == door.Root ? RootNode : inode.Number;
 
@@ -37,23 +44,58 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
     /// <summary>The kernel is about to be told of an inode; takes the caller's hold over. Before its attributes are read, so that none of their changes is missed (<see cref="NodeDoor.Tell"/>).</summary>
     public void Tell(Inode inode)
     {
-        if (inode != door.Root)
+        if (inode == door.Root)
         {
-            lock (_lock)
+            door.Release(inode);
+            return;
+        }
+
+        bool isNew, isCrowded;
+        lock (_lock)
+        {
+            ref Known known = ref CollectionsMarshal.GetValueRefOrAddDefault(_known, inode.Number, out bool wasKnown);
+            known.Times++;
+            isNew = !wasKnown;
+            if (isNew)
             {
-                ref Known known = ref CollectionsMarshal.GetValueRefOrAddDefault(_known, inode.Number, out bool wasKnown);
-                known.Times++;
-                if (!wasKnown)
-                {
-                    NodeDoor.Tell(inode);
-                    known.Inode = inode;
-                    known.IsKept = keepsFiles() && door.Keep(inode);
-                    return;
-                }
+                NodeDoor.Tell(inode);
+                known.Inode = inode;
+                known.IsKept = keepsFiles() && door.Keep(inode);
+            }
+
+            isCrowded = _known.Count >= _lookAt;
+            if (isCrowded)
+            {
+                _lookAt = int.MaxValue;
             }
         }
 
-        door.Release(inode);
+        if (!isNew)
+        {
+            door.Release(inode);
+        }
+
+        if (isCrowded)
+        {
+            Crowded?.Invoke();
+        }
+    }
+
+    /// <summary>The nodes that the kernel should forget, those told of last first (what it has below a directory before the directory); none when no more than half of the frames are kept.</summary>
+    public ulong[] TakeCrowd()
+    {
+        lock (_lock)
+        {
+            int half = door.Frames.FrameCount / 2;
+            HashSet<uint> kept = [];
+            foreach (Known known in _known.Values)
+            {
+                kept.Add(known.Inode.SlotFrame.Value);
+            }
+
+            _lookAt = _known.Count + Math.Max(half / 8, half - kept.Count);
+            return kept.Count <= half ? [] : [.. _known.Keys.Take(_known.Count - (_known.Count / 4)).Reverse()];
+        }
     }
 
     /// <summary>The kernel forgets.</summary>

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+using Exo.Adapters.Fuse;
+using Exo.FileSystems.CFFS;
+using Exo.Tests;
+
+namespace Exo.Adapters.Fuse.Tests;
+
+/// <summary>The kernel remembers whatever it has seen, until it is asked not to: that must not take all frames of the cache.</summary>
+public sealed class CrowdTests
+{
+    // A block of records for each directory: more than there are frames. Kernels before 6.18 cannot be asked.
+    private static readonly int s_directories = Environment.OSVersion.Version >= new Version(6, 18) ? 3000 : 300;
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Who_looks_at_more_directories_than_the_cache_has_frames_is_answered(bool handles)
+    {
+        using Mounted at = new(new FuseMountOptions { FileHandles = handles }, open: new CffsOpenOptions { CacheBytes = 4 << 20 });
+        for (int i = 0; i < s_directories; i++)
+        {
+            at.Volume.CreateDirectory($"/d{i:d4}");
+            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
+        }
+
+        for (int pass = 0; pass < 2; pass++)
+        {
+            Assert.Equal(s_directories, int.Parse(at.Shell("find . -type f -size 1 | wc -l")));
+            at.Shell("dd if=/dev/zero of=large bs=1M count=8 conv=fsync 2>/dev/null");
+        }
+
+        // What is in use is not forgotten: a working directory, an open file.
+        string there = at.Shell("cd d0001; exec 3<file; find .. -type f >/dev/null; pwd -P; cat <&3 | od -An -tx1; ls");
+        Assert.Equal([at["d0001"], " 01 02 03", "file"], there.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+    }
+}
