@@ -118,7 +118,7 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
 
             Held held = new(file, lease, lease.Version, names, isColdPage);
             DocumentContent content = DocumentContent.FromFrames(
-                [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))], lease.FirstByteOffset, lease.LengthBytes, Modified(stat), held.Entity(stat), held, null, held);
+                RunsOf(lease), lease.FirstByteOffset, lease.LengthBytes, Modified(stat), held.Entity(stat), held, null, held);
             (file, lease) = (null, null);
             return DocumentLookup.Found(content);
         }
@@ -149,7 +149,7 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
         return content.State is Held held && held.NamesVersion == volume.NamesVersion && held.File.Version == held.Version;
     }
 
-    private long LongestWhole => Math.Min(int.MaxValue, WholeDocumentBytesMax != 0 ? WholeDocumentBytesMax : (long)volume.Frames.FrameCount * FramePool.FrameBytes / 8);
+    private long LongestWhole => Document.LongestWhole(volume.Frames, WholeDocumentBytesMax);
 
     // The file goes with it.
     private static DocumentLookup Ranged(ref CffsFile? file, in CffsStat stat, long version, long names, bool isColdPage)
@@ -158,6 +158,8 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
         file = null;
         return DocumentLookup.Found(DocumentContent.FromRanges(held, stat.Size, Modified(stat), held.Entity(stat), null, held));
     }
+
+    private static DocumentRun[] RunsOf(CffsLease lease) => [.. lease.Runs.Select(run => new DocumentRun(run.First, run.Count))];
 
     private static DateTimeOffset Modified(in CffsStat stat) => DateTimeOffset.UnixEpoch.AddTicks(stat.ModifyTimeNs / 100);
 
@@ -193,7 +195,7 @@ public sealed partial class CffsDocumentSource(CffsVolume volume, string root = 
                 return null;
             }
 
-            return DocumentRange.FromFrames([.. range.Runs.Select(run => new DocumentRun(run.First, run.Count))], range.FirstByteOffset, lengthBytes, range);
+            return DocumentRange.FromFrames(RunsOf(range), range.FirstByteOffset, lengthBytes, range);
         }
 
         public void Dispose()

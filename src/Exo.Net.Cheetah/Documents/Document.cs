@@ -43,7 +43,7 @@ internal sealed class Document : CachedDocument, IPayload
     private readonly FramePieces pieces;
     private ushort[]? prefixSums;
     private readonly byte[] entityTag;
-    private int holders = 1;
+    private HoldCount holders = new();
 
     private Document(FramePool frames, DocumentContent content, FramePieces pieces, string contentType, ContentCoding? coding, DocumentTraits traits, DocumentFields fields)
     {
@@ -134,7 +134,7 @@ internal sealed class Document : CachedDocument, IPayload
     internal bool HasSums => Volatile.Read(ref prefixSums) is not null;
 
     /// <summary>The cache and the responses in flight that hold it.</summary>
-    internal int Holders => Volatile.Read(ref holders);
+    internal int Holders => holders.Value;
 
     /// <summary>Somebody beside the cache holds it or one of its variants.</summary>
     public override bool IsInUse => Holders > 1 || Array.Exists(Variants, static variant => variant.Holders > 1);
@@ -200,29 +200,12 @@ internal sealed class Document : CachedDocument, IPayload
     private DocumentRun[] OwnRuns { get; init; } = [];
 
     /// <summary>Adds a holder unless the last has gone.</summary>
-    internal bool TryRetain()
-    {
-        int seen = Volatile.Read(ref holders);
-        while (seen > 0)
-        {
-            int before = Interlocked.CompareExchange(ref holders, seen + 1, seen);
-            if (before == seen)
-            {
-                return true;
-            }
-
-            seen = before;
-        }
-
-        return false;
-    }
+    internal bool TryRetain() => holders.TryAdd();
 
     /// <summary>Takes a holder away; the last gives the frames back.</summary>
     internal void Release()
     {
-        int left = Interlocked.Decrement(ref holders);
-        Invariant.Check(left >= 0);
-        if (left > 0)
+        if (!holders.Remove())
         {
             return;
         }
@@ -318,6 +301,9 @@ internal sealed class Document : CachedDocument, IPayload
 
         return sums;
     }
+
+    /// <summary>The longest document, in bytes, that a source brings in whole: what its user has said, or, where that is 0, an eighth of the pool.</summary>
+    internal static long LongestWhole(FramePool frames, long said) => Math.Min(int.MaxValue, said != 0 ? said : (long)frames.FrameCount * FramePool.FrameBytes / 8);
 
     /// <summary>New frames for so many bytes: one run if there is one, else frames as they come. Null when there are too few.</summary>
     internal static DocumentRun[]? Allocate(FramePool frames, long lengthBytes)

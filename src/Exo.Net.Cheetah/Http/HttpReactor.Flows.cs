@@ -25,11 +25,14 @@ internal abstract partial class HttpReactor
         connection.Flow = null;
     }
 
-    private ResponseFlow NewFlow(bool closes) => new(Cache.Windows, flowRoom ??= new byte[ResponseQueue.HeadBytesMax], closes);
+    // What the response with a document is written to that is not at hand; null: to the queue.
+    private ResponseFlow? FlowFor(Document? document, bool isHead, bool closes) =>
+        document is { IsRanged: true } && !isHead ? new(Cache.Windows, flowRoom ??= new byte[ResponseQueue.HeadBytesMax], closes) : null;
 
     // Whether the response can be queued, or is already. If not the connection waits for its first range.
-    private bool TryAnswer(HttpConnection connection, ResponseFlow flow)
+    private bool TryAnswer(HttpConnection connection, ResponseFlow flow, ResponseOutcome outcome)
     {
+        flow.Outcome = outcome;
         if (flow.Document is null)
         {
             flow.CopyTo(Responses);

@@ -165,6 +165,7 @@ internal abstract partial class HttpReactor
         if (status == 0)
         {
             DocumentResult found = default;
+            ResponseFlow? flowing = null;
             status = connection.Flow is { } flow ? StatusOf(connection, flow) : 0;
             if (status == 200)
             {
@@ -187,19 +188,8 @@ internal abstract partial class HttpReactor
                         found.Document!.Release();
                     }
 
-                    if (document.IsRanged && !isHead)
-                    {
-                        ResponseFlow flowing = NewFlow(closes);
-                        flowing.Outcome = outcome = Responder.Document(flowing, head, request, document, closes, saysKeepAlive);
-                        if (!TryAnswer(connection, flowing))
-                        {
-                            return false;
-                        }
-
-                        break;
-                    }
-
-                    outcome = Responder.Document(Responses, head, request, document, closes, saysKeepAlive);
+                    flowing = FlowFor(document, isHead, closes);
+                    outcome = Responder.Document(flowing ?? Responses, head, request, document, closes, saysKeepAlive);
                     break;
                 case 308 when Responder.TryRedirectToFolder(Responses, head, path, head.Query.In(request), closes, saysKeepAlive, out outcome):
                     break;
@@ -209,23 +199,17 @@ internal abstract partial class HttpReactor
                         return false;
                     }
 
-                    if (of is { IsRanged: true } && !isHead)
-                    {
-                        ResponseFlow flowing = NewFlow(closes);
-                        flowing.Outcome = outcome = Responder.ErrorPage(flowing, status, of, isHead, closes, saysKeepAlive);
-                        if (!TryAnswer(connection, flowing))
-                        {
-                            return false;
-                        }
-
-                        break;
-                    }
-
-                    outcome = of is null ? Responder.Page(Responses, status, isHead, closes, saysKeepAlive) : Responder.ErrorPage(Responses, status, of, isHead, closes, saysKeepAlive);
+                    flowing = FlowFor(of, isHead, closes);
+                    outcome = of is null ? Responder.Page(Responses, status, isHead, closes, saysKeepAlive) : Responder.ErrorPage(flowing ?? Responses, status, of, isHead, closes, saysKeepAlive);
                     break;
                 default:
                     outcome = Responder.Page(Responses, status == 308 ? 414 : status, isHead, closes, saysKeepAlive);
                     break;
+            }
+
+            if (flowing is not null && !TryAnswer(connection, flowing, outcome))
+            {
+                return false;
             }
         }
         else

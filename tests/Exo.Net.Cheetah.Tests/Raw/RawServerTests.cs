@@ -92,13 +92,7 @@ public class RawServerTests
                     continue;
                 }
 
-                TimeSpan step = TimeSpan.FromMilliseconds(10);
-                if (wire.NextArrival is { } arrival && arrival - wire.Elapsed < step)
-                {
-                    step = arrival - wire.Elapsed;
-                }
-
-                Time.Advance(step > TimeSpan.Zero ? step : TimeSpan.FromTicks(1));
+                Time.PassTo(wire);
             }
 
             return holds;

@@ -41,7 +41,7 @@ public sealed class FolderDocumentSource : IDocumentSource, IAnnouncedSource, ID
         ArgumentOutOfRangeException.ThrowIfNegative(options.WatchesMax, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegative(options.WholeDocumentBytesMax, nameof(options));
         this.frames = frames;
-        longestWhole = Math.Min(int.MaxValue, options.WholeDocumentBytesMax != 0 ? options.WholeDocumentBytesMax : (long)frames.FrameCount * FramePool.FrameBytes / 8);
+        longestWhole = Document.LongestWhole(frames, options.WholeDocumentBytesMax);
         servesDotNames = options.ServesDotNames;
         root = FolderRoot.Open(path);
         watch = new FolderWatch(root, options.WatchesMax);

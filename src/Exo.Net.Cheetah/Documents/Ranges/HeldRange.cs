@@ -11,7 +11,7 @@ namespace Exo.Net.Cheetah.Ranges;
 /// </summary>
 internal sealed class HeldRange(DocumentWindows windows, Document document, long startBytes, int lengthBytes) : IPayload
 {
-    private int holders = 1;
+    private HoldCount holders = new();
     private int status;
     private FramePieces pieces;
     private volatile bool isStarving;
@@ -38,7 +38,7 @@ internal sealed class HeldRange(DocumentWindows windows, Document document, long
     }
 
     /// <summary>Only who reads it still wants it.</summary>
-    public bool IsForsaken => Volatile.Read(ref holders) == 1;
+    public bool IsForsaken => holders.Value == 1;
 
     /// <summary>Responses to be told when it is here, or will not come. Under the windows' lock.</summary>
     public List<ResponseFlow> Waiting { get; } = [];
@@ -56,29 +56,12 @@ internal sealed class HeldRange(DocumentWindows windows, Document document, long
 
     public void Settle(RangeStatus to) => Volatile.Write(ref status, (int)to);
 
-    public bool TryRetain()
-    {
-        int seen = Volatile.Read(ref holders);
-        while (seen > 0)
-        {
-            int before = Interlocked.CompareExchange(ref holders, seen + 1, seen);
-            if (before == seen)
-            {
-                return true;
-            }
-
-            seen = before;
-        }
-
-        return false;
-    }
+    public bool TryRetain() => holders.TryAdd();
 
     /// <inheritdoc cref="ISendSource.Release"/>
     public void Release()
     {
-        int left = Interlocked.Decrement(ref holders);
-        Invariant.Check(left >= 0);
-        if (left == 0)
+        if (holders.Remove())
         {
             windows.GiveBack(this);
         }
