@@ -17,7 +17,6 @@ internal sealed partial class AttributeStore
     /// <exception cref="CffsException">Invalid: it is no list; AccessDenied: a default list of what is no directory; NotSupported: a list of a link, a device, a FIFO or a socket.</exception>
     public async ValueTask SetAnyAsync(Inode inode, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte>? value, CffsAttributeSet when, IoMode mode, bool dropSetGroup = false)
     {
-        AccessList list = AccessList.None;
         bool isAccess = name.Span.SequenceEqual(AccessList.AccessName);
         if ((!isAccess && !name.Span.SequenceEqual(AccessList.DefaultName)) || value is null)
         {
@@ -25,7 +24,7 @@ internal sealed partial class AttributeStore
             return;
         }
 
-        if (!AccessList.TryParse(value.Value.Span, out list))
+        if (!AccessList.TryParse(value.Value.Span, out AccessList list))
         {
             throw new CffsException(CffsError.Invalid, "this is no access control list of version 2 whose entries are whole and in order");
         }
@@ -142,17 +141,6 @@ internal sealed partial class AttributeStore
         return inode.Access ?? AccessList.None;
     }
 
-    private static AccessList AccessIn(ReadOnlySpan<byte> block)
-    {
-        ReadOnlySpan<byte> rest = AttributeBlock.Entries(block);
-        while (AttributeBlock.TryNext(ref rest, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value))
-        {
-            if (name.SequenceEqual(AccessList.AccessName) && AccessList.TryParse(value, out AccessList list))
-            {
-                return list;
-            }
-        }
-
-        return AccessList.None;
-    }
+    private static AccessList AccessIn(ReadOnlySpan<byte> block) =>
+        AttributeBlock.TryFind(block, AccessList.AccessName, out ReadOnlySpan<byte> value) && AccessList.TryParse(value, out AccessList list) ? list : AccessList.None;
 }

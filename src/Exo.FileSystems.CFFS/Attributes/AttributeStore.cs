@@ -25,16 +25,7 @@ internal sealed partial class AttributeStore(VolumeCore core)
         FrameNumber frame = await BlockAsync(inode, mode).ConfigureAwait(false);
         try
         {
-            ReadOnlySpan<byte> rest = AttributeBlock.Entries(core.Cache.Bytes(frame));
-            while (AttributeBlock.TryNext(ref rest, out ReadOnlySpan<byte> found, out ReadOnlySpan<byte> value))
-            {
-                if (found.SequenceEqual(name.Span))
-                {
-                    return value.ToArray();
-                }
-            }
-
-            return null;
+            return AttributeBlock.TryFind(core.Cache.Bytes(frame), name.Span, out ReadOnlySpan<byte> value) ? value.ToArray() : null;
         }
         finally
         {

@@ -71,7 +71,7 @@ internal static class AttributeBlock
         block.Slice(HeaderBytes, BinaryPrimitives.ReadUInt16LittleEndian(block[EntryBytes..]));
 
     /// <summary>Takes the first entry off. False at the end, and, with bytes left over, where the entries contradict themselves.</summary>
-    public static bool TryNext(ref ReadOnlySpan<byte> entries, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
+    public static bool TryNext(scoped ref ReadOnlySpan<byte> entries, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
     {
         name = value = default;
         if (entries.Length < EntryHeaderBytes)
@@ -90,6 +90,21 @@ internal static class AttributeBlock
         value = entries.Slice(EntryHeaderBytes + nameLength, valueLength);
         entries = entries[(EntryHeaderBytes + nameLength + valueLength)..];
         return true;
+    }
+
+    /// <summary>The value of a name. False when the block has no such entry.</summary>
+    public static bool TryFind(ReadOnlySpan<byte> block, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
+    {
+        ReadOnlySpan<byte> rest = Entries(block);
+        while (TryNext(ref rest, out ReadOnlySpan<byte> found, out value))
+        {
+            if (found.SequenceEqual(name))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Appends an entry at <paramref name="entryBytes"/>, which moves behind it. False when there is no room.</summary>

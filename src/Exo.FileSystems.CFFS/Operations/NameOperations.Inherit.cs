@@ -39,15 +39,15 @@ internal sealed partial class NameOperations
         }
 
         AccessList access = defaults.Inherited(ref mode);
+        ushort safe = (ushort)((mode & ~0x38) | (access.OwningGroupPermissions << 3));
         if (kind is not (CffsKind.File or CffsKind.Directory))
         {
-            // What has no attributes has the bits that are safe.
-            ushort bits = (ushort)((mode & ~0x38) | (access.OwningGroupPermissions << 3));
-            return Inheritance.Of(bits);
+            // What has no attributes stays with the bits that are safe.
+            return Inheritance.Of(safe);
         }
 
         await core.Space.RequireAsync(1, io).ConfigureAwait(false);
-        return new Inheritance(access, defaults, (ushort)((mode & ~0x38) | (access.OwningGroupPermissions << 3)), mode);
+        return new Inheritance(access, defaults, safe, mode);
     }
 
     /// <summary>Gives a new inode what it inherits; where that cannot be, the name goes again.</summary>
