@@ -83,7 +83,10 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
                     }
                 }
 
-                WaitARound(() => inodes.Count > 0);
+                if (inodes.Count > 0)
+                {
+                    WaitARound();
+                }
             }
 
             if (isCrowded)
@@ -117,7 +120,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
 
             for (int round = 0; round < RoundsMax && session.NodeCount > before - (crowd.Length / 2); round++)
             {
-                WaitARound(static () => true);
+                WaitARound();
             }
 
             if (session.NodeCount >= before)
@@ -127,11 +130,11 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
         }
     }
 
-    private void WaitARound(Func<bool> isNeeded)
+    private void WaitARound()
     {
         lock (_lock)
         {
-            if (isNeeded() && !_hasEnded)
+            if (!_hasEnded)
             {
                 Monitor.Wait(_lock, RoundTime);
             }

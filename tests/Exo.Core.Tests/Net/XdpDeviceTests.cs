@@ -132,13 +132,7 @@ public sealed class XdpDeviceTests : IDisposable
             Assert.True(KernelHears(sender, echo));
             child.Kill();
             await child.WaitForExitAsync();
-            long start = Stopwatch.GetTimestamp();
-            while (Link().Contains("xdp", StringComparison.Ordinal))
-            {
-                Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), Link());
-                Thread.Sleep(20);
-            }
-
+            Assert.True(SpinWait.SpinUntil(() => !Link().Contains("xdp", StringComparison.Ordinal), TimeSpan.FromSeconds(20)), Link());
             Assert.True(KernelHears(sender, echo));
         }
         finally
