@@ -19,4 +19,7 @@ public readonly record struct NetworkDeviceCounters(
     /// has 0 (TAP, AF_XDP, a packet socket's packets that do not fit into its ring, the simulated wire).
     /// </summary>
     public long TransmitCopiedBytes { get; init; }
+
+    /// <summary>Of the packets accepted, how many went nowhere because they were said to come from what is not their sender's (<see cref="EnvironmentDevice"/>).</summary>
+    public long TransmitRefused { get; init; }
 }

@@ -197,8 +197,8 @@ public sealed class InterfacePortsTests : IDisposable
         Assert.True(mail.Ports.TryBind(Tcp, 25, null, out PortBinding? smtp).IsBound);
 
         // The device gives back what it is given.
-        Assert.Equal(2, Transmit(web, 25, 80));
-        Assert.Equal(2, Transmit(mail, 80, 443, 25));
+        Assert.Equal(2, Transmit(web, 80, 25, 80));
+        Assert.Equal(2, Transmit(mail, 25, 80, 443, 25));
         Assert.Equal(NetworkEvents.None, mail.Wait(NetworkEvents.Receivable | NetworkEvents.Transmittable, TimeSpan.Zero));
         while (shared.Poll() > 0)
         {
@@ -214,7 +214,7 @@ public sealed class InterfacePortsTests : IDisposable
 
         // Who waits is told, by whoever polls.
         Task<NetworkEvents> waits = Task.Run(() => web.Wait(NetworkEvents.Receivable, TimeSpan.FromSeconds(60)));
-        Transmit(mail, 80);
+        Transmit(mail, 25, 80);
         Assert.True(SpinWait.SpinUntil(() => shared.Poll() >= 0 && waits.IsCompleted, TimeSpan.FromSeconds(60)));
         Assert.Equal(NetworkEvents.Receivable, await waits & NetworkEvents.Receivable);
 
@@ -223,7 +223,7 @@ public sealed class InterfacePortsTests : IDisposable
         shared.Poll();
         Assert.False(smtp!.IsValid);
         Assert.Throws<NetworkDeviceException>(() => mail.Receive(batch));
-        Assert.Throws<NetworkDeviceException>(() => Transmit(mail, 80));
+        Assert.Throws<NetworkDeviceException>(() => Transmit(mail, 25, 80));
         Assert.Equal([80], Receive(web, batch));
     }
 
@@ -243,8 +243,8 @@ public sealed class InterfacePortsTests : IDisposable
         }
     }
 
-    // Segments to ports of the first address.
-    private int Transmit(NetworkDevice device, params int[] ports)
+    // Segments from a port of the first address to ports of it.
+    private int Transmit(NetworkDevice device, byte from, params int[] ports)
     {
         TransmitBatch batch = new();
         List<FrameNumber> frames = [];
@@ -253,7 +253,8 @@ public sealed class InterfacePortsTests : IDisposable
             Assert.True(_frames.TryAllocate(_frames.RootCredential, out FrameNumber frame));
             Span<byte> bytes = _frames.Bytes(frame)[..54];
             bytes.Clear();
-            (bytes[12], bytes[14], bytes[23], bytes[37]) = (8, 0x45, Tcp, (byte)port);
+            (bytes[12], bytes[14], bytes[17], bytes[23], bytes[35], bytes[37], bytes[46]) = (8, 0x45, 40, Tcp, from, (byte)port, 0x50);
+            s_addresses[0].GetAddressBytes().CopyTo(bytes[26..]);
             s_addresses[0].GetAddressBytes().CopyTo(bytes[30..]);
             bytes[36] = (byte)(port >> 8);
             Assert.True(batch.TryAdd(new PacketSlice(frame, 0, 54), []));

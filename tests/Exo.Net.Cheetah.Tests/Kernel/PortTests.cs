@@ -10,6 +10,7 @@ using Exo.Core.Net;
 using Exo.Core.PacketFilters;
 using Exo.Net.Cheetah.Ip;
 using Exo.Net.Cheetah.Pipes;
+using Exo.Net.Cheetah.Tcp;
 using Exo.Net.Cheetah.Wire;
 using Exo.Tests;
 
@@ -158,6 +159,99 @@ public sealed class PortTests : IDisposable
         stopping.Cancel();
         thread.Join();
         Assert.Null(fault);
+    }
+
+    [Fact]
+    public async Task Nobody_resets_a_connection_or_speaks_from_a_port_that_is_anothers()
+    {
+        shared.Ports.Grant(root.Credential, 80, 80, web.Name);
+        shared.Ports.Grant(root.Credential, 25, 25, mail.Name);
+        EnvironmentDevice webDevice = Open(web), hostile = Open(mail);
+        using MemoryDocumentSource site = Site("web");
+        await using CheetahServer server = Start(webDevice, 80, site);
+        Assert.True(InServer(() => hostile.Ports.TryBind(ProtocolFilters.Tcp, 25, null, out _)).IsBound);
+        using Socket kernels = InServer(() => Listen(22));
+        using NetworkDevice watch = InClient(() => PacketSocketDevice.Open(TwoNamespaces.ClientLink, frames));
+        using NetworkDevice unguarded = InServer(() => PacketSocketDevice.Open(TwoNamespaces.ServerLink, frames));
+        Assert.True(frames.TryAllocate(frames.RootCredential, out FrameNumber frame));
+        IPAddress address = TwoNamespaces.ServerAddresses[0];
+        long refused = 0;
+        foreach (int port in (int[])[80, 22])
+        {
+            using Socket victim = InClient(() =>
+            {
+                Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 60_000 };
+                socket.Connect(address, port);
+                return socket;
+            });
+            using Socket? accepted = port == 22 ? kernels.Accept() : null;
+            byte[] bytes = new byte[4096];
+            void Ask()
+            {
+                victim.Send(port == 80 ? "GET / HTTP/1.1\r\nHost: x\r\n\r\n"u8 : "x"u8);
+                accepted?.Send(Encoding.ASCII.GetBytes("web"));
+                string text = "";
+                while (!text.EndsWith("web", StringComparison.Ordinal))
+                {
+                    int count = victim.Receive(bytes);
+                    Assert.True(count > 0);
+                    text += Encoding.ASCII.GetString(bytes, 0, count);
+                }
+            }
+
+            Ask();
+            int clientPort = ((IPEndPoint)victim.LocalEndPoint!).Port;
+            uint next = NextFrom(watch, port, clientPort);
+            PacketSlice reset = Segment(frame, watch.Features.Address, port, clientPort, next, TcpFlags.Rst), fin = Segment(frame, watch.Features.Address, port, clientPort, next, TcpFlags.Fin | TcpFlags.Ack);
+            PacketSlice honest = Segment(frame, watch.Features.Address, 25, clientPort, next, TcpFlags.Rst);
+            Assert.Equal(3, hostile.Transmit([new TransmitPacket(reset), new TransmitPacket(fin), new TransmitPacket(honest)], []));
+            Assert.Equal(refused += 2, hostile.RefusedFor(PacketRefusal.Port));
+            Assert.True(SpinWait.SpinUntil(() => hostile.TransmitsInFlight == 0, TimeSpan.FromSeconds(60)));
+            Ask();
+
+            // What was refused would have been the end of it.
+            next = NextFrom(watch, port, clientPort);
+            Assert.Equal(1, unguarded.Transmit([new TransmitPacket(Segment(frame, watch.Features.Address, port, clientPort, next, TcpFlags.Rst))], []));
+            Assert.Equal(SocketError.ConnectionReset, Assert.Throws<SocketException>(() => victim.Receive(bytes)).SocketErrorCode);
+        }
+
+        Assert.Equal(0, webDevice.Counters.TransmitRefused);
+        Assert.Equal((refused, PacketRefusal.Port), (hostile.Counters.TransmitRefused, hostile.LastRefusal));
+        frames.Release(frame);
+    }
+
+    // The number that the client expects next from a port of the server's, as the wire tells.
+    private uint NextFrom(NetworkDevice watch, int port, int clientPort)
+    {
+        using ReceiveBatch batch = new(frames);
+        uint? next = null;
+        while (watch.Receive(batch) > 0 || next is null)
+        {
+            for (int i = 0; i < batch.Count; i++)
+            {
+                if (EthernetFrame.TryParse(batch.Head(i), out EthernetFrame ethernet, out ReadOnlySpan<byte> rest) && ethernet.Type == EtherType.Ipv4
+                    && Ipv4Packet.TryParse(rest, out Ipv4Packet ip, out rest) && ip.Protocol == IpProtocol.Tcp && TcpSegment.TryParse(rest, out TcpSegment segment, out ReadOnlySpan<byte> payload)
+                    && segment.SourcePort == port && segment.DestinationPort == clientPort)
+                {
+                    uint end = segment.Sequence + (uint)payload.Length + ((segment.Flags & TcpFlags.Syn) != 0 ? 1u : 0);
+                    next = next is { } known && SequenceNumber.IsAfter(known, end) ? known : end;
+                }
+            }
+        }
+
+        return next.Value;
+    }
+
+    private PacketSlice Segment(FrameNumber frame, MacAddress to, int port, int clientPort, uint sequence, TcpFlags flags)
+    {
+        InternetAddress local = InternetAddress.From(TwoNamespaces.ServerAddresses[0]), remote = InternetAddress.Parse("10.78.0.2");
+        PacketSlice slice = new(frame, 256 * ((int)flags & 1) + (port == 25 ? 1024 : 0), 54);
+        Span<byte> bytes = slice.Bytes(frames), tcp = bytes[34..];
+        new EthernetFrame(to, device.Features.Address, EtherType.Ipv4).Emit(bytes);
+        new Ipv4Packet(local, remote, IpProtocol.Tcp, 20).Emit(bytes[14..]);
+        new TcpSegment((ushort)port, (ushort)clientPort, sequence, 0, flags, 0, default).Emit(tcp);
+        TcpSegment.Seal(local, remote, tcp, 0, 0);
+        return slice;
     }
 
     // The stack looks once a second, when something happens.

@@ -2,6 +2,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using Exo.Capabilities;
 using Exo.Core.Environments;
 using Exo.Core.Linux;
@@ -17,7 +18,8 @@ namespace Exo.Core.Net;
 /// </code>
 /// <para><b>Invariants.</b> A port has at most one binding. A binding has, for each address, a filter for packets to the port and filters for the ICMP errors that quote packets from it. Where the
 /// addresses are the kernel's too, it also has a socket of the kernel's bound to the port: the kernel gives it to no program, and none that has it is robbed of it. So at each moment
-/// a port's packets go to one: the owner of its binding, or, without one, the kernel.</para>
+/// a port's packets go to one: the owner of its binding, or, without one, the kernel. From a port only that owner sends through an <see cref="EnvironmentDevice"/>, without a binding none does
+/// (<see cref="SourceGuard"/>): an owner's bit is set before the bit that says the port has one, and cleared after it, so a port that is one's own is never taken for another's.</para>
 /// <para>Thread-safe. Order of locks: this one's, then those of environments and of the filters' tree.</para>
 /// </summary>
 public sealed unsafe class InterfacePorts : IRevocable
@@ -32,6 +34,8 @@ public sealed unsafe class InterfacePorts : IRevocable
     private readonly Lock _lock = new();
     private readonly List<(ushort First, ushort Last, AccessControlList Guard)> _granted = [];
     private readonly Dictionary<(byte Protocol, ushort Port), PortBinding> _bindings = [];
+    private readonly PortSet _bound = new();
+    private readonly ConditionalWeakTable<ExoEnvironment, PortSet> _boundBy = [];
     private ulong _lastNumber;
 
     /// <summary>All ports belong to one environment at first, which may grant them to others.</summary>
@@ -156,10 +160,16 @@ public sealed unsafe class InterfacePorts : IRevocable
             }
 
             _lastNumber++;
+            int bit = PortSet.IndexOf(protocol, port);
+            BoundBy(owner).Set(bit, true);
+            _bound.Set(bit, true);
             binding = candidate;
             return verdict;
         }
     }
+
+    /// <summary>What an environment may send.</summary>
+    internal SourceGuard GuardFor(ExoEnvironment owner) => new(_device, _addresses, _areKernels, BoundBy(owner), _bound);
 
     internal void GiveBack(PortBinding binding)
     {
@@ -168,6 +178,8 @@ public sealed unsafe class InterfacePorts : IRevocable
             TakeOut(binding);
         }
     }
+
+    private PortSet BoundBy(ExoEnvironment owner) => _boundBy.GetValue(owner, static _ => new PortSet());
 
     private AccessRefusal Check(Credential by, ushort port)
     {
@@ -241,6 +253,9 @@ public sealed unsafe class InterfacePorts : IRevocable
         lock (_lock)
         {
             _bindings.Remove((binding.Protocol, binding.Port));
+            int bit = PortSet.IndexOf(binding.Protocol, binding.Port);
+            _bound.Set(bit, false);
+            BoundBy(binding.Owner).Set(bit, false);
             foreach (InstalledFilter filter in binding.Filters)
             {
                 filter.Dispose();

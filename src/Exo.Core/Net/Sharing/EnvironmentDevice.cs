@@ -5,8 +5,9 @@ using Exo.Core.Environments;
 namespace Exo.Core.Net;
 
 /// <summary>
-/// An environment's part of an interface (<see cref="SharedInterface"/>) as a device: what comes in is what its filters accept, what goes out waits for its turn. A stack runs on it as on a device
-/// of its own; its ports come from <see cref="Ports"/>.
+/// An environment's part of an interface (<see cref="SharedInterface"/>) as a device: what comes in is what its filters accept, what goes out comes from its ports
+/// and waits for its turn. A stack runs on it as on a device of its own; its ports come from <see cref="Ports"/>. A packet that is said to come from elsewhere is accepted, as any device accepts what will be
+/// lost, and goes nowhere: a stack whose port has just been taken from it is not to fail for that. It is counted (<see cref="NetworkDeviceCounters.TransmitRefused"/>), by reasons too.
 /// </summary>
 public sealed class EnvironmentDevice : NetworkDevice
 {
@@ -16,6 +17,7 @@ public sealed class EnvironmentDevice : NetworkDevice
     private readonly DeviceWait _wait = new();
     private Snapshot _features;
     private DeviceTally _tally;
+    private int _lastRefusal;
     private int _sleepsFor;
     private int _isClosed;
 
@@ -62,15 +64,31 @@ public sealed class EnvironmentDevice : NetworkDevice
         get
         {
             NetworkDeviceCounters counters = _tally.Read();
-            return counters with { ReceiveDropped = counters.ReceiveDropped + Ring.Lost };
+            long refused = 0;
+            for (PacketRefusal reason = PacketRefusal.Malformed; reason <= PacketRefusal.Message; reason++)
+            {
+                refused += _share.RefusedFor(reason);
+            }
+
+            return counters with { ReceiveDropped = counters.ReceiveDropped + Ring.Lost, TransmitRefused = refused };
         }
     }
+
+    /// <summary>Why the last packet of those handed over that was refused was; <see cref="PacketRefusal.None"/>: none was.</summary>
+    public PacketRefusal LastRefusal => (PacketRefusal)Volatile.Read(ref _lastRefusal);
 
     /// <summary>Packets that wait for their turn.</summary>
     public override int TransmitsInFlight => _share.Count;
 
     /// <inheritdoc/>
     public override NetworkDeviceRings RingFill => new(Ring.Count, Ring.Capacity, _share.Count, _packetsMax);
+
+    /// <summary>Packets that were refused for a reason, those included whose port had got another owner while they waited (<see cref="PacketRefusal.Port"/>).</summary>
+    public long RefusedFor(PacketRefusal reason)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((byte)reason, (byte)PacketRefusal.Message, nameof(reason));
+        return _share.RefusedFor(reason);
+    }
 
     /// <inheritdoc/>
     public override NetworkEvents Wait(NetworkEvents wanted, TimeSpan timeout)
@@ -171,7 +189,17 @@ public sealed class EnvironmentDevice : NetworkDevice
     {
         try
         {
-            return _share.TrySend(packet.Header, slices.Slice(packet.FirstSlice, packet.SliceCount), packet.Offload);
+            bool isTaken = _share.TrySend(packet.Header, slices.Slice(packet.FirstSlice, packet.SliceCount), packet.Offload, out PacketRefusal refusal);
+            if (refusal != PacketRefusal.None)
+            {
+                Volatile.Write(ref _lastRefusal, (int)refusal);
+            }
+            else if (isTaken)
+            {
+                _tally.TransmitCopiedBytes += packet.Header.LengthBytes;
+            }
+
+            return isTaken;
         }
         catch (ArgumentException)
         {
@@ -188,7 +216,7 @@ public sealed class EnvironmentDevice : NetworkDevice
         }
 
         NetworkEvents happened = Ring.Count > 0 ? NetworkEvents.Receivable : NetworkEvents.None;
-        return (_share.Count < _packetsMax ? happened | NetworkEvents.Transmittable : happened) & wanted;
+        return (_share.HasRoom ? happened | NetworkEvents.Transmittable : happened) & wanted;
     }
 
     private NetworkDeviceException Gone() => new(0, Name, $"The part of {Owner} in {Name} is closed.");

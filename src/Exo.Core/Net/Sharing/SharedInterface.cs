@@ -8,7 +8,7 @@ namespace Exo.Core.Net;
 
 /// <summary>
 /// One interface for several environments, each with a network stack of its own: packets come to who has the port by a secure binding (<see cref="InterfacePorts"/>, <see cref="PacketDemultiplexer"/>), and
-/// leave by weight (<see cref="TransmitShares"/>).
+/// leave by weight (<see cref="TransmitShares"/>), if they come from a port that their sender has (<see cref="PacketRefusal"/>): nobody speaks for another's port, or the kernel's.
 /// <code>
 ///   device --filters--> ring of A --> A's device, A's stack --> A's queue --\
 ///      \-----filters--> ring of B --> B's device, B's stack --> B's queue ----> by weight --> device
@@ -20,6 +20,7 @@ public sealed class SharedInterface : IDisposable
     private readonly PacketDemultiplexer _rings;
     private readonly TransmitShares _shares;
     private readonly Lock _lock = new();
+    private readonly int _inFlight;
     private EnvironmentDevice[] _devices = [];
     private int _pollerWaits;
 
@@ -36,6 +37,7 @@ public sealed class SharedInterface : IDisposable
         Ports = new InterfacePorts(device, filters, owner, addresses, areKernels);
         _rings = new PacketDemultiplexer(device, filters.Authority, filters);
         _shares = new TransmitShares(device);
+        _inFlight = device.Features.TransmitsFromFrames ? device.RingFill.TransmitCapacity : 0;
     }
 
     /// <summary>The device that is shared.</summary>
@@ -47,7 +49,7 @@ public sealed class SharedInterface : IDisposable
     /// <summary>Packets that came up and that nobody's filter wanted.</summary>
     public long Unclaimed => _rings.Unclaimed;
 
-    /// <summary>Opens an environment's part: two frames for counters and the ring's slots are charged to it. Refused, nothing is changed.</summary>
+    /// <summary>Opens an environment's part: two frames for counters and the ring's slots are charged to it; frames for copies of headers are the interface's own. Refused, nothing is changed.</summary>
     /// <param name="owner">Whose it is.</param>
     /// <param name="device">Its device. Disposed with the environment.</param>
     /// <param name="options">How much room, and which part of what is sent; null: the defaults.</param>
@@ -65,7 +67,7 @@ public sealed class SharedInterface : IDisposable
         TransmitShare? share = null;
         try
         {
-            verdict = _shares.TryAdd(owner, options.Weight, options.TransmitPacketsMax, out share);
+            verdict = _shares.TryAdd(owner, options.Weight, options.TransmitPacketsMax, Ports.GuardFor(owner), _inFlight, out share);
         }
         finally
         {

@@ -22,6 +22,8 @@ internal sealed class TransmitFlow(int weight, int packetsMax) : ShareFlow(weigh
 
     public int Count { get; private set; }
 
+    public bool IsFull => Count == _entries.Length;
+
     /// <summary>Packets that ever were queued.</summary>
     public long Queued { get; private set; }
 
@@ -42,9 +44,12 @@ internal sealed class TransmitFlow(int weight, int packetsMax) : ShareFlow(weigh
         }
     }
 
-    public bool TryAdd(in TransmitPacket packet, ReadOnlySpan<PacketSlice> payload)
+    /// <summary>The port that the first was let through for (<see cref="PortSet.IndexOf"/>); 0: none.</summary>
+    public int HeadSource => _entries[At(0)].Source;
+
+    public bool TryAdd(in TransmitPacket packet, ReadOnlySpan<PacketSlice> payload, int source = 0)
     {
-        if (Count == _entries.Length)
+        if (IsFull)
         {
             return false;
         }
@@ -58,6 +63,7 @@ internal sealed class TransmitFlow(int weight, int packetsMax) : ShareFlow(weigh
         payload.CopyTo(entry.Payload);
         entry.Header = packet.Header;
         entry.PayloadCount = payload.Length;
+        entry.Source = source;
         entry.Offload = packet.Offload;
         entry.LengthBytes = packet.Header.LengthBytes;
         foreach (PacketSlice slice in payload)
@@ -92,6 +98,7 @@ internal sealed class TransmitFlow(int weight, int packetsMax) : ShareFlow(weigh
         public PacketSlice[] Payload;
         public int PayloadCount;
         public int LengthBytes;
+        public int Source;
         public PacketOffload Offload;
     }
 }

@@ -11,6 +11,7 @@ namespace Exo.Core.Net;
 /// <code>
 ///   CounterFrame   word 0: packets queued | word 1: packets that have had their turn | word 2: bytes of these      to be read without a call
 /// </code>
+/// Of an environment that may not send everything (<see cref="SourceGuard"/>) the header is copied, looked at, and sent from the copy; payload is sent from where it lies.
 /// Who finds it full sleeps until word 1 has changed (<see cref="Predicates.WakeupPredicate"/> over the frame). For any thread.
 /// </summary>
 public sealed class TransmitShare : IDisposable
@@ -18,12 +19,18 @@ public sealed class TransmitShare : IDisposable
     private readonly TransmitShares _shares;
     private readonly TransmitFlow _flow;
     private readonly FrameNumber _counterFrame;
+    private readonly SourceGuard? _guard;
+    private readonly HeaderCopies? _headers;
+    private readonly long[] _refused = new long[(int)PacketRefusal.Message + 1];
 
-    internal TransmitShare(TransmitShares shares, ExoEnvironment owner, TransmitFlow flow, FrameNumber counterFrame)
+    // With a guard there is room for copies.
+    internal TransmitShare(TransmitShares shares, ExoEnvironment owner, TransmitFlow flow, FrameNumber counterFrame, SourceGuard? guard, HeaderCopies? headers)
     {
         _shares = shares;
         _flow = flow;
         _counterFrame = counterFrame;
+        _guard = guard;
+        _headers = headers;
         flow.Owner = this;
         Owner = owner;
     }
@@ -49,6 +56,18 @@ public sealed class TransmitShare : IDisposable
         }
     }
 
+    /// <summary>A packet would find room now.</summary>
+    internal bool HasRoom
+    {
+        get
+        {
+            lock (_shares.Lock)
+            {
+                return !_flow.IsFull && _headers?.HasRoom != false;
+            }
+        }
+    }
+
     /// <summary>Bytes of packets that have had their turn.</summary>
     public long BytesSent
     {
@@ -70,8 +89,12 @@ public sealed class TransmitShare : IDisposable
     /// <returns>False: the queue is full.</returns>
     /// <exception cref="ArgumentException">The device does not take such a packet.</exception>
     /// <exception cref="ObjectDisposedException">The share is closed, or its environment has ended.</exception>
-    public bool TrySend(PacketSlice header, ReadOnlySpan<PacketSlice> payload = default, PacketOffload offload = default)
+    public bool TrySend(PacketSlice header, ReadOnlySpan<PacketSlice> payload = default, PacketOffload offload = default) => TrySend(header, payload, offload, out _);
+
+    /// <summary>The same, and why the packet went nowhere although it was taken.</summary>
+    internal bool TrySend(PacketSlice header, ReadOnlySpan<PacketSlice> payload, PacketOffload offload, out PacketRefusal refusal)
     {
+        refusal = PacketRefusal.None;
         ObjectDisposedException.ThrowIf(Owner.HasEnded, this);
         if (payload.Length > TransmitShares.SlicesMax)
         {
@@ -84,12 +107,46 @@ public sealed class TransmitShare : IDisposable
         lock (_shares.Lock)
         {
             ObjectDisposedException.ThrowIf(_flow.IsClosed, this);
-            if (!_flow.TryAdd(in packet, payload))
+            int source = 0;
+            if (_guard is not null)
+            {
+                // The sender may write to his frames at any time, also from another thread or process, so nothing is decided by what lies there: the header is copied first, the copy is looked at, and
+                // the copy is what the device gets (as a header that is repeated before segments too; checksums that it completes are in it). What stays in the sender's frames is payload, which says
+                // nothing about who sends: how long it is stands in the slices, which are copied with the packet.
+                if (_flow.IsFull)
+                {
+                    return false;
+                }
+
+                if (header.LengthBytes > FramePool.FrameBytes)
+                {
+                    refusal = PacketRefusal.Malformed;
+                }
+                else if (!_headers!.TryCopy(header, out PacketSlice copy))
+                {
+                    return false;
+                }
+                else
+                {
+                    packet = packet with { Header = copy };
+                    refusal = _guard.Check(copy.Bytes(frames), TransmitLength.Of(packet, payload), offload, out source);
+                }
+
+                if (refusal != PacketRefusal.None)
+                {
+                    Refuse(refusal);
+                    return true;
+                }
+
+                _headers!.Keep(packet.Header);
+            }
+
+            if (!_flow.TryAdd(in packet, payload, source))
             {
                 return false;
             }
 
-            TransmitFrames.Retain(frames, header, payload);
+            TransmitFrames.Retain(frames, packet.Header, payload);
             _shares.Activate(_flow);
             Publish();
             return true;
@@ -114,6 +171,8 @@ public sealed class TransmitShare : IDisposable
                 TransmitFrames.Release(frames, header, payload.AsSpan(0, count));
                 _flow.RemoveHead();
             }
+
+            _headers?.Release();
         }
 
         _shares.Remove(this);
@@ -123,11 +182,23 @@ public sealed class TransmitShare : IDisposable
         frames.Release(_counterFrame);
     }
 
-    /// <summary>Under the lock, in its turn: the first packet goes into the batch, with its references. False: there is no room.</summary>
+    /// <summary>Packets that went nowhere for a reason.</summary>
+    internal long RefusedFor(PacketRefusal reason) => Volatile.Read(ref _refused[(int)reason]);
+
+    /// <summary>Under the lock, in its turn: the first packet goes into the batch, with its references, unless its port is somebody else's by now. False: there is no room.</summary>
     internal bool TryTake(TransmitBatch batch)
     {
         (PacketSlice header, PacketSlice[] payload, int count, PacketOffload offload) = _flow.Head;
         long cost = _flow.HeadCost;
+        if (_guard?.IsAnothers(_flow.HeadSource) == true)
+        {
+            TransmitFrames.Release(_shares.Device.Frames, header, payload.AsSpan(0, count));
+            _flow.Taken(0);
+            Refuse(PacketRefusal.Port);
+            Publish();
+            return true;
+        }
+
         if (!batch.TryAdd(header, payload.AsSpan(0, count), offload))
         {
             return false;
@@ -147,6 +218,9 @@ public sealed class TransmitShare : IDisposable
             _shares.Device.Frames.Ring(_counterFrame);
         }
     }
+
+    // Under the lock.
+    private void Refuse(PacketRefusal reason) => Volatile.Write(ref _refused[(int)reason], _refused[(int)reason] + 1);
 
     // The share holds a reference to the counters' frame of its own, so it is there even when the owner lost his.
     private void Publish()

@@ -14,7 +14,8 @@ namespace Exo.Core.Net;
 ///                                                   Poll --> the device, as much as it takes
 ///   environment --TrySend--> | queue, weight 1 | --/
 /// </code>
-/// What one does not send the others may. A packet that breaks the device's rules is refused to who sends it, so that nobody else is held up by it.
+/// What one does not send the others may. A packet that breaks the device's rules is refused to who sends it, so that nobody else is held up by it. Whose addresses and ports it names is looked at
+/// where ports are bound: <see cref="SharedInterface"/>.
 /// <para><b>Threads.</b> <see cref="Poll"/> and <see cref="Dispose"/> are for the thread that uses the device; everything else for any.</para>
 /// </summary>
 public sealed class TransmitShares : IDisposable
@@ -54,7 +55,16 @@ public sealed class TransmitShares : IDisposable
     /// <param name="packetsMax">Packets that wait in it at most, 1 to 65,536.</param>
     /// <param name="share">The share.</param>
     /// <exception cref="Exo.Capabilities.AccessDeniedException">The environment's capability is of another authority than the pool's, or revoked.</exception>
-    public QuotaVerdict TryAdd(ExoEnvironment owner, int weight, int packetsMax, [NotNullWhen(true)] out TransmitShare? share)
+    public QuotaVerdict TryAdd(ExoEnvironment owner, int weight, int packetsMax, [NotNullWhen(true)] out TransmitShare? share) => TryAdd(owner, weight, packetsMax, null, 0, out share);
+
+    /// <summary>The same for one who may send only what a guard lets through.</summary>
+    /// <param name="owner">Whose it is.</param>
+    /// <param name="weight">Its part of what is sent.</param>
+    /// <param name="packetsMax">Packets that wait in it at most.</param>
+    /// <param name="guard">The guard; null: it may send everything.</param>
+    /// <param name="inFlight">Packets that the device holds beside those at most.</param>
+    /// <param name="share">The share.</param>
+    internal QuotaVerdict TryAdd(ExoEnvironment owner, int weight, int packetsMax, SourceGuard? guard, int inFlight, [NotNullWhen(true)] out TransmitShare? share)
     {
         ArgumentNullException.ThrowIfNull(owner);
         ArgumentOutOfRangeException.ThrowIfLessThan(packetsMax, 1);
@@ -67,9 +77,16 @@ public sealed class TransmitShares : IDisposable
             return verdict;
         }
 
+        HeaderCopies? headers = guard is null ? null : HeaderCopies.TryMake(Device.Frames, packetsMax + NetworkDevice.BatchPacketsMax + inFlight);
+        if (guard is not null && headers is null)
+        {
+            owner.TryReleaseFrame(Device.Frames, counters);
+            return new QuotaVerdict(QuotaRefusal.NoneFree, owner);
+        }
+
         Device.Frames.Retain(counters);
         Device.Frames.Bytes(counters).Clear();
-        TransmitShare made = new(this, owner, flow, counters);
+        TransmitShare made = new(this, owner, flow, counters, guard, headers);
         bool isDisposed;
         lock (_lock)
         {
@@ -97,9 +114,18 @@ public sealed class TransmitShares : IDisposable
             lock (_lock)
             {
                 _firstBatched = 0;
-                while (_wheel.Next() is TransmitFlow flow && flow.Owner!.TryTake(_batch))
+                while (_wheel.Next() is TransmitFlow { Owner: { } share })
                 {
-                    _batched[_batch.Count - 1] = flow.Owner;
+                    int count = _batch.Count;
+                    if (!share.TryTake(_batch))
+                    {
+                        break;
+                    }
+
+                    if (_batch.Count > count)
+                    {
+                        _batched[count] = share;
+                    }
                 }
             }
         }
