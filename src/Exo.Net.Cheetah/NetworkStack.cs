@@ -35,6 +35,7 @@ public sealed class NetworkStack : IDisposable
     private readonly ConcurrentQueue<Action> posted = new();
     private readonly BoundPorts? ports;
     private ulong randomState;
+    private ulong? secretState;   // null: secrets come from the system
     private bool isDisposed;
     private long refreshUs;
     private int pollingThread;
@@ -56,6 +57,7 @@ public sealed class NetworkStack : IDisposable
         if (options.Seed is { } seed)
         {
             randomState = seed;
+            secretState = ~seed;
             for (int i = 0; i < 3; i++)
             {
                 BinaryPrimitives.WriteUInt64LittleEndian(secret[(8 * i)..], NextRandom());
@@ -112,6 +114,11 @@ public sealed class NetworkStack : IDisposable
             }
 
             long nextUs = Math.Min(Math.Min(Tcp.Wheel.NextUs, Tcp.TimeWaits.NextEndUs), Math.Min(link.Neighbors.NextUs, input.Reassembly.NextUs));
+            if (Tcp.Cookies.AreMadeElsewhere)
+            {
+                nextUs = Math.Min(nextUs, Tcp.Cookies.Secrets.DueUs);   // a stack that sleeps because handlers do all there is to do
+            }
+
             if (nextUs == long.MaxValue)
             {
                 return Timeout.InfiniteTimeSpan;
@@ -130,6 +137,7 @@ public sealed class NetworkStack : IDisposable
         ObjectDisposedException.ThrowIf(isDisposed, this);
         Volatile.Write(ref pollingThread, Environment.CurrentManagedThreadId);
         SetTime();
+        Tcp.Cookies.Secrets.Rotate(NowUs);
         link.Begin();
         if (link.IsFull)
         {
@@ -376,6 +384,7 @@ public sealed class NetworkStack : IDisposable
         isDisposed = true;
         handshakes.RemoveAll();
         SetTime();
+        Tcp.Cookies.Secrets.Rotate(NowUs);
         link.Begin();
         Tcp.Dispose();
         link.Flush();
@@ -391,11 +400,28 @@ public sealed class NetworkStack : IDisposable
         ports?.Dispose();
     }
 
-    // splitmix64.
-    internal ulong NextRandom()
+    /// <summary>A key that nobody can guess; with a seed, a sequence of its own.</summary>
+    internal SipHash NextSecret()
     {
-        randomState += 0x9E37_79B9_7F4A_7C15;
-        ulong z = randomState;
+        if (secretState is { } state)
+        {
+            SipHash drawn = new(Next(ref state), Next(ref state));
+            secretState = state;
+            return drawn;
+        }
+
+        Span<byte> key = stackalloc byte[16];
+        RandomNumberGenerator.Fill(key);
+        return new SipHash(BinaryPrimitives.ReadUInt64LittleEndian(key), BinaryPrimitives.ReadUInt64LittleEndian(key[8..]));
+    }
+
+    internal ulong NextRandom() => Next(ref randomState);
+
+    // splitmix64.
+    private static ulong Next(ref ulong state)
+    {
+        state += 0x9E37_79B9_7F4A_7C15;
+        ulong z = state;
         z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9;
         z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB;
         return z ^ (z >> 31);

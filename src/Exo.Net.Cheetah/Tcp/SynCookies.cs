@@ -10,7 +10,7 @@ namespace Exo.Net.Cheetah.Tcp;
 /// timestamp         | clock ........................................| SACK, 1 | window scale or 15, 4 |   when the peer uses timestamps
 /// </code>
 /// </summary>
-internal sealed class SynCookies(SipHash hash)
+internal sealed class SynCookies(CookieSecrets secrets)
 {
     public const long TickUs = 64_000_000;
     public const int TicksValid = 2;
@@ -20,7 +20,7 @@ internal sealed class SynCookies(SipHash hash)
     private long lastMadeTick = -100;
 
     /// <summary>What they are made with.</summary>
-    public SipHash Hash => hash;
+    public CookieSecrets Secrets => secrets;
 
     /// <summary>Others make them too, so that nobody knows here when one was made lately.</summary>
     public bool AreMadeElsewhere { get; set; }
@@ -73,5 +73,5 @@ internal sealed class SynCookies(SipHash hash)
 
     private uint Assemble(in ConnectionKey key, uint peerSequence, long tick, int index) =>
         ((uint)(tick & 31) << 27) | ((uint)index << 24)
-        | (uint)(hash.Of(key, (ulong)peerSequence | ((ulong)(tick & 0xFFFF_FFF) << 35) | ((ulong)index << 32)) & 0xFF_FFFF);
+        | (uint)(secrets.Of(tick).Of(key, (ulong)peerSequence | ((ulong)(tick & 0xFFFF_FFF) << 35) | ((ulong)index << 32)) & 0xFF_FFFF);
 }

@@ -32,7 +32,7 @@ internal sealed partial class TcpLayer : IDisposable
         hash = new SipHash(key0, key1);
         Table = new ConnectionTable(key0 ^ 0x9E37_79B9_7F4A_7C15, key1 | 1);
         TimeWaits = new TimeWaitTable(options.TimeWaitMax, Table);
-        Cookies = new SynCookies(new SipHash(key1, key0));
+        Cookies = new SynCookies(new CookieSecrets(stack.NextSecret));
         Wheel = new TimerWheel(stack.NowUs);
         arena = new SendArena(link.Frames);
         challenges = new TokenBucket(options.ChallengeAcksPerSecond, stack.NowUs);

@@ -92,12 +92,17 @@ internal sealed class HandshakeDownload(NetworkDevice device, TcpLayer tcp, IRea
         }
 
         // The table stays when there is no handler: connections have slots in it.
-        tcp.Farewells ??= new FarewellTable(device.Name);
+        if (tcp.Farewells is null)
+        {
+            tcp.Farewells = new FarewellTable(device.Name);
+            tcp.Cookies.Secrets.ShareWith(tcp.Farewells);
+        }
+
         hardware = tcp.Link.Hardware;
         mtuBytes = tcp.Link.MtuBytes;
         InterfaceAddress[] own = [.. AddressesOf(points.First())];
         HandshakeAnswer answer = new(
-            [.. points.Select(point => point.Port).Distinct()], own, hardware, tcp.Cookies.Hash, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale, tcp.WholeWindow(tcp.WindowScale),
+            [.. points.Select(point => point.Port).Distinct()], own, hardware, tcp.Hash, originNs, (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), tcp.WindowScale, tcp.WholeWindow(tcp.WindowScale),
             tcp.OwnSegmentBytes(v4: true), tcp.OwnSegmentBytes(v4: false), tcp.Farewells.Descriptor, tcp.Answers?.Descriptor ?? 0, tcp.Answers?.Key ?? 0);
         tcp.Cookies.AreMadeElsewhere = true;
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));

@@ -126,7 +126,7 @@ internal sealed partial class HandshakeProgram
         code.JumpIf(Opcodes.JumpGreater, 2, SynCookies.TicksValid + 1, 1, pass);
         code.AluRegister(Opcodes.Subtract, 0, 2);
         code.Alu(Opcodes.And, 0, 0xFFF_FFFF);
-        code.Alu(Opcodes.ShiftLeft, 0, 35);
+        code.Alu(Opcodes.ShiftLeft, 0, TickShift);
         code.AluRegister(Opcodes.Move, 1, Made);
         code.Alu(Opcodes.ShiftRight, 1, 24);
         code.Alu(Opcodes.And, 1, 7);
@@ -137,7 +137,7 @@ internal sealed partial class HandshakeProgram
         Keep32(1);
         code.AluRegister(Opcodes.Or, 0, 1);
         code.Store(Frame, Words + 40, 0, 8);
-        Hash(answer.Cookies);
+        HashCookie();
         code.Alu(Opcodes.And, 0, 0xFF_FFFF);
         code.Alu(Opcodes.And, Made, 0xFF_FFFF);
         code.JumpIfRegister(Opcodes.JumpNotEqual, 0, Made, pass);

@@ -9,7 +9,7 @@ namespace Exo.Net.Cheetah.Tcp.Handshake;
 
 /// <summary>
 /// A SYN that brings timestamps, answered where it comes in with a cookie (<see cref="SynCookies"/>), as a program: an application-specific handler as the exokernel downloads them.
-/// It remembers nothing. The SYN becomes its answer in place: what the answer says fits into what the SYN says, for it carries no option that the SYN does not. In the same way the last
+/// It remembers nothing; the secret of cookies, which changes, it reads in memory that it shares with the stack. The SYN becomes its answer in place: what the answer says fits into what the SYN says, for it carries no option that the SYN does not. In the same way the last
 /// FIN of a connection becomes its acknowledgment, where the stack allows it (<see cref="FarewellTable"/>); the stack gets that FIN too. Requests are in HandshakeProgram.Requests.cs.
 /// <code>
 ///   load headers -> a whole SYN without payload for one of our addresses and the port? -> walk its options -> with timestamps?      any no: the packet goes its way
@@ -31,6 +31,7 @@ internal sealed partial class HandshakeProgram
     private const int EthernetV4 = -74, EthernetV6 = -94, IpV4 = -60, IpV6 = -80, Tcp = -40, Options = -160, Words = -208;
     private const int SegmentBytes = -212, Scale = -220, Sack = -228, Stamp = -236, HasStamps = -244, Length = -252, Cookie = -264, OwnStamp = -272, OldSum = -280;
     private const int Table = -288;
+    private const int TickShift = 35;   // in the last word that a cookie is the hash of, as SynCookies has it
     private const int OptionsRoom = 56;
 
     private const int HeadersV4 = EthernetFrame.SizeBytes + Ipv4Packet.SizeBytes + TcpSegment.FixedBytes;
@@ -470,13 +471,13 @@ internal sealed partial class HandshakeProgram
         code.Alu(Opcodes.ShiftLeft, 2, 24);
         code.AluRegister(Opcodes.Or, 1, 2);
         code.Store(Frame, Cookie, 1, 8);
-        code.Alu(Opcodes.ShiftLeft, 0, 35);
+        code.Alu(Opcodes.ShiftLeft, 0, TickShift);
         code.Alu(Opcodes.ShiftLeft, Next, 32);
         code.AluRegister(Opcodes.Or, 0, Next);
         code.LoadBigEndian(1, Frame, Tcp + 4, 4);
         code.AluRegister(Opcodes.Or, 0, 1);
         code.Store(Frame, Words + 40, 0, 8);
-        Hash(answer.Cookies);
+        HashCookie();
         code.Alu(Opcodes.And, 0, 0xFF_FFFF);
         code.Load(1, Frame, Cookie, 8);
         code.AluRegister(Opcodes.Or, 0, 1);
@@ -543,15 +544,7 @@ internal sealed partial class HandshakeProgram
         code.Alu(Opcodes.ShiftRight, 1, 32);
         code.Alu(Opcodes.And, 1, FarewellTable.Slots - 1);
         code.Alu(Opcodes.Multiply, 1, FarewellTable.SlotBytes);
-        if (place == Place.Own)
-        {
-            code.Load(2, Frame, Table, 8);
-        }
-        else
-        {
-            code.Wide(2, (uint)answer.Farewells, PseudoMapValue);
-        }
-
+        FarewellsAddress(2);
         code.AluRegister(Opcodes.Add, 2, 1);
         code.Alu(Opcodes.Or, 0, 3);
         code.Load(3, 2, 0, 8);
@@ -598,6 +591,46 @@ internal sealed partial class HandshakeProgram
         code.Wide(1, hash.Key1 ^ SipHash.Initial1);
         code.Wide(2, hash.Key0 ^ SipHash.Initial2);
         code.Wide(3, hash.Key1 ^ SipHash.Initial3);
+        HashWords();
+    }
+
+    // The same by the secret that the tick in the last word says (CookieSecrets).
+    private void HashCookie()
+    {
+        FarewellsAddress(4);
+        code.Load(5, Frame, Words + 40, 8);
+        code.Alu(Opcodes.ShiftRight, 5, TickShift + CookieSecrets.TickBits);
+        code.Alu(Opcodes.And, 5, CookieSecrets.Places - 1);
+        code.Alu(Opcodes.Multiply, 5, FarewellTable.SecretBytes);
+        code.AluRegister(Opcodes.Add, 4, 5);
+        code.Alu(Opcodes.Add, 4, FarewellTable.SecretsAt);
+        code.Load(0, 4, 0, 8);
+        code.Load(1, 4, 8, 8);
+        code.AluRegister(Opcodes.Move, 2, 0);
+        code.AluRegister(Opcodes.Move, 3, 1);
+        foreach ((int register, ulong initial) in (ReadOnlySpan<(int, ulong)>)[(0, SipHash.Initial0), (1, SipHash.Initial1), (2, SipHash.Initial2), (3, SipHash.Initial3)])
+        {
+            code.Wide(5, initial);
+            code.AluRegister(Opcodes.Xor, register, 5);
+        }
+
+        HashWords();
+    }
+
+    private void FarewellsAddress(int register)
+    {
+        if (place == Place.Own)
+        {
+            code.Load(register, Frame, Table, 8);
+        }
+        else
+        {
+            code.Wide(register, (uint)answer.Farewells, PseudoMapValue);
+        }
+    }
+
+    private void HashWords()
+    {
         for (int word = 0; word <= 6; word++)
         {
             if (word < 6)

@@ -34,7 +34,7 @@ public sealed class AnswerRaceTests : IDisposable
         answer = table.PlaceOf(Request);
         place = table.PlaceOf(Key);
         program = IngressHook.Load("race", BpfAbi.PROG_TYPE_SCHED_CLS, HandshakeProgram.ForIngress(new HandshakeAnswer(
-            [80], [InterfaceAddress.Parse("10.9.0.2/24")], Hardware, new SipHash(1, 2), new SipHash(3, 4), 0, 65_535, 3, 8_192, 1460, 1440, farewells.Descriptor, table.Descriptor, table.Key)));
+            [80], [InterfaceAddress.Parse("10.9.0.2/24")], Hardware, new SipHash(3, 4), 0, 65_535, 3, 8_192, 1460, 1440, farewells.Descriptor, table.Descriptor, table.Key)));
         Write((byte)'a');
     }
 

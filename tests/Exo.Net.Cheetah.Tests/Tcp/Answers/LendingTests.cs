@@ -42,13 +42,14 @@ public sealed class LendingTests : IDisposable
         stack.Link.Neighbors.Learn(Peer, PeerHardware, mayAdd: true, stack.NowUs);
         stack.Listen(Port, service);
         stack.Tcp.Farewells = new FarewellTable("script");
+        stack.Tcp.Cookies.Secrets.ShareWith(stack.Tcp.Farewells);
         stack.Tcp.Answers = table = new AnswerTable("script", 5);
         new Random(3).NextBytes(response);
         HttpDate.Format(1_700_000_000, response.AsSpan(33));
         table.SetTime(1_700_000_000);
         table.Write(table.PlaceOf(Request), Request, response, 33, 5, table.Epoch);
         program = IngressHook.Load("script", BpfAbi.PROG_TYPE_SCHED_CLS, HandshakeProgram.ForIngress(new HandshakeAnswer(
-            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Cookies.Hash, stack.Tcp.Hash, startNs - 1_000_000_000, 65_535, 3, 8_192, 1460, 1440,
+            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Hash, startNs - 1_000_000_000, 65_535, 3, 8_192, 1460, 1440,
             stack.Tcp.Farewells.Descriptor, table.Descriptor, table.Key)));
 
         // A handshake, one request that the stack answers itself, and it is lent.

@@ -25,7 +25,8 @@ public sealed class BriefProgramTests : IDisposable
     private const int Stays = 3;   // the answer that does not end a connection
 
     private static readonly byte[][] Requests = RequestProgramTests.Requests;
-    private static readonly SipHash Cookies = new(1, 2), Offsets = new(3, 4);
+    private static readonly SipHash Offsets = new(3, 4);
+    private static readonly CookieSecrets Secrets = HandshakeProgramTests.Numbered();
 
     private readonly AnswerTable table;
     private readonly FarewellTable farewells;
@@ -39,6 +40,8 @@ public sealed class BriefProgramTests : IDisposable
         Requires.Root();
         table = new AnswerTable("test", 0x1234_5678_9ABC_DEF1);
         farewells = new FarewellTable("test");
+        Secrets.ShareWith(farewells);
+        HandshakeProgramTests.WithSecrets(context, Secrets);
         table.SetTime(RequestProgramTests.Seconds);
         for (int i = 0; i < Requests.Length; i++)
         {
@@ -48,7 +51,7 @@ public sealed class BriefProgramTests : IDisposable
         }
 
         var answer = new HandshakeAnswer(
-            [80], RequestProgramTests.Own, RequestProgramTests.Hardware, Cookies, Offsets, RequestProgramTests.OriginNs, 65_535, 3, 8_192, 1460, 1440, farewells.Descriptor, table.Descriptor, table.Key);
+            [80], RequestProgramTests.Own, RequestProgramTests.Hardware, Offsets, RequestProgramTests.OriginNs, 65_535, 3, 8_192, 1460, 1440, farewells.Descriptor, table.Descriptor, table.Key);
         own = Verifier.Verify(HandshakeProgram.ForOwnMachine(answer), HandshakeProgram.OwnContract).Require();
         ingress = IngressHook.Load("test", BpfAbi.PROG_TYPE_SCHED_CLS, HandshakeProgram.ForIngress(answer));
         receive = IngressHook.Load("test", BpfAbi.PROG_TYPE_SOCKET_FILTER, HandshakeProgram.ForReceive(answer));
@@ -377,7 +380,7 @@ public sealed class BriefProgramTests : IDisposable
     // The first segment behind a handshake whose SYN came a while ago.
     private static TcpSegment SegmentOf(Draw draw, long nowUs)
     {
-        uint cookie = new SynCookies(Cookies).Make(draw.Key, draw.Isn, SynCookies.SegmentSizes[draw.Size], nowUs - draw.AgeUs);
+        uint cookie = new SynCookies(Secrets).Make(draw.Key, draw.Isn, SynCookies.SegmentSizes[draw.Size], nowUs - draw.AgeUs);
         ushort window = draw.Fault == Fault.Window
             ? (ushort)((draw.ResponseBytes - 1) >> draw.PeerScale) : (ushort)Math.Max((draw.ResponseBytes + (1 << draw.PeerScale) - 1) >> draw.PeerScale, draw.Salt % 65536);
         TcpFlags flags = draw.Fault == Fault.Flags

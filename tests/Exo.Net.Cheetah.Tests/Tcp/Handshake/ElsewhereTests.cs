@@ -70,7 +70,7 @@ public sealed class ElsewhereTests : IDisposable
     // The cookie that the handler would have given to a SYN, and its timestamp.
     private (uint Cookie, uint Stamp) Answer(uint sequence)
     {
-        SynCookies cookies = new(stack.Tcp.Cookies.Hash);
+        SynCookies cookies = new(stack.Tcp.Cookies.Secrets);
         uint stamp = SynCookies.Stamp(
             (uint)(stack.NowUs / 1000) + stack.Tcp.TimestampOffsetOf(Key), new TcpOptions(HasWindowScale: true, WindowScale: 7, SackPermitted: true));
         return (cookies.Make(Key, sequence, 1460, stack.NowUs), stamp);
@@ -185,11 +185,62 @@ public sealed class ElsewhereTests : IDisposable
     [InlineData(31, false)]
     public void A_cookie_is_good_for_some_minutes_and_may_be_of_a_clock_that_is_a_little_ahead(int ticks, bool isGood)
     {
-        SynCookies cookies = new(stack.Tcp.Cookies.Hash) { AreMadeElsewhere = true };
+        SynCookies cookies = new(stack.Tcp.Cookies.Secrets) { AreMadeElsewhere = true };
         long nowUs = 1000 * SynCookies.TickUs;
         uint cookie = cookies.Make(Key, 5, 1460, nowUs - (ticks * SynCookies.TickUs));
         Assert.Equal(isGood, cookies.TryRead(Key, 5, cookie, nowUs, out ushort segmentBytes));
         Assert.Equal(1460, segmentBytes);
+    }
+
+    [Fact]
+    public void No_connection_is_lost_when_the_secret_changes()
+    {
+        // A handshake begins every 13 s, for an hour and a half, and ends up to two minutes later; the stack looks when something comes.
+        List<(TimeSpan At, uint Sequence, uint Cookie, uint Stamp)> underWay = [];
+        TimeSpan now = TimeSpan.Zero;
+        for (uint i = 1; i <= 420; i++)
+        {
+            ConnectionKey key = Key with { RemotePort = (ushort)(4000 + i) };
+            long nowUs = 1_000_000 + (long)now.TotalMicroseconds;
+            underWay.Add((now + TimeSpan.FromSeconds(i * 37 % 64 * 2), i, new SynCookies(stack.Tcp.Cookies.Secrets).Make(key, 1000, 1460, nowUs), SynCookies.Stamp((uint)(nowUs / 1000) + stack.Tcp.TimestampOffsetOf(key), default)));
+            time.Advance(TimeSpan.FromSeconds(13));
+            now += TimeSpan.FromSeconds(13);
+            foreach ((_, uint number, uint cookie, uint stamp) in underWay.Where(one => one.At <= now))
+            {
+                int before = service.Opened.Count;
+                device.Arrive(From((ushort)(4000 + number), 1001, cookie + 1, 5, stamp));
+                stack.Poll();
+                Assert.Equal(before + 1, service.Opened.Count);
+                stack.Tcp.Close(service.Opened[^1], TcpCloseReason.Reset);
+                stack.Poll();
+            }
+
+            underWay.RemoveAll(one => one.At <= now);
+        }
+
+        Assert.True(service.Opened.Count > 400);
+    }
+
+    [Fact]
+    public void A_cookie_of_a_secret_that_is_gone_opens_nothing()
+    {
+        (uint cookie, uint stamp) = Answer(1000);
+        for (int i = 0; i < 3 * 16; i++)
+        {
+            time.Advance(TimeSpan.FromMicroseconds(SynCookies.TickUs));
+            stack.Poll();
+        }
+
+        Arrive(1001, cookie + 1, 5, stamp);
+        Assert.Empty(service.Opened);
+    }
+
+    private static byte[] From(ushort port, uint sequence, uint acknowledgment, uint stamp, uint echo)
+    {
+        byte[] frame = Frame(sequence, acknowledgment, stamp, echo, 0, TcpFlags.Ack);
+        frame[34] = (byte)(port >> 8);
+        frame[35] = (byte)port;
+        return frame;
     }
 
     // A connection whose FIN is on its way, and what the kernel makes of the peer's when the handler is there.
@@ -198,7 +249,7 @@ public sealed class ElsewhereTests : IDisposable
         Requires.Root();
         stack.Tcp.Farewells = new FarewellTable("script");
         HandshakeAnswer answer = new(
-            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Cookies.Hash, stack.Tcp.Hash, 0, 65_535, 3, 8_192, 1460, 1440, stack.Tcp.Farewells.Descriptor);
+            [Port], [InterfaceAddress.Parse("10.0.0.1/24")], OwnHardware, stack.Tcp.Hash, 0, 65_535, 3, 8_192, 1460, 1440, stack.Tcp.Farewells.Descriptor);
         PacketHandler handler = new(HandshakeProgram.ForIngress(answer), HandshakeProgram.ForReceive(answer));
         TcpConnection c = Open(1000, stamp: 50);
         c.CloseSend();

@@ -26,7 +26,10 @@ public class HandshakeProgramTests
     private static readonly MacAddress Peer = MacAddress.Parse("02:00:5e:10:00:01");
 
     private static readonly HandshakeAnswer Answer = new(
-        [80, 60_443], Own, Hardware, new SipHash(0x0706_0504_0302_0100, 0xFF0E_0D0C_0B0A_0908), new SipHash(0xDEAD_BEEF_0000_0001, 42), OriginNs, 65_535, 3, 8_192, 1460, 1440, 0);
+        [80, 60_443], Own, Hardware, new SipHash(0xDEAD_BEEF_0000_0001, 42), OriginNs, 65_535, 3, 8_192, 1460, 1440, 0);
+
+    // Two that differ: which of them a cookie is made with is for the time to say.
+    private static readonly CookieSecrets Secrets = Numbered();
 
     /// <summary>What a peer may say in a SYN.</summary>
     private sealed record Offer(bool V4, int To, ushort Port, ushort FromPort, uint Sequence, byte Flags, int Shape, ushort Segment, byte Scale, uint Stamp, ulong From, int Damage);
@@ -60,7 +63,7 @@ public class HandshakeProgramTests
     {
         VerifyResult verified = Verifier.Verify(HandshakeProgram.ForOwnMachine(Answer), HandshakeProgram.OwnContract);
         Assert.True(verified.IsAccepted, verified.Rejection?.ToString());
-        using var tables = new ThreadLocal<byte[]>(() => new byte[HandshakeProgram.OwnTableBytes]);
+        using var tables = new ThreadLocal<byte[]>(() => WithSecrets(new byte[HandshakeProgram.OwnTableBytes], Secrets));
         int answered = 0, passed = 0;
         Gen.Select(Offers, Gen.Long[0, 1L << 50]).Sample(
             (offer, nowUs) =>
@@ -101,6 +104,7 @@ public class HandshakeProgramTests
 
         // Time stands still: a clock that began when the machine did, so that ticks of 64 s are far apart from the test's length, is read from both sides.
         using var table = new FarewellTable("test");
+        Secrets.ShareWith(table);
         HandshakeAnswer now = Answer with { OriginNs = 0, Farewells = table.Descriptor };
         PacketHandler handler = new(HandshakeProgram.ForIngress(now), HandshakeProgram.ForReceive(now));
         Offers.Sample(
@@ -155,6 +159,7 @@ public class HandshakeProgramTests
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 4 << 20 });
         using var device = new ScriptedDevice(frames);
         using var table = new FarewellTable("test");
+        Secrets.ShareWith(table);
         HandshakeAnswer now = Answer with { OriginNs = 0, Farewells = table.Descriptor };
         PacketHandler handler = new(HandshakeProgram.ForIngress(now), HandshakeProgram.ForReceive(now));
         VerifiedProgram own = Verifier.Verify(HandshakeProgram.ForOwnMachine(Answer), HandshakeProgram.OwnContract).Require();
@@ -215,6 +220,26 @@ public class HandshakeProgramTests
             },
             iter: 120, threads: 1);
         Assert.True(acknowledged > 0 && passed > 10, $"{acknowledged} acknowledged, {passed} not");
+    }
+
+    /// <summary>Secrets that are the same each time.</summary>
+    internal static CookieSecrets Numbered()
+    {
+        ulong drawn = 0x0706_0504_0302_0100;
+        return new CookieSecrets(() => new SipHash(drawn += 0x9E37_79B9_7F4A_7C15, drawn * 3));
+    }
+
+    /// <summary>Puts secrets where a program on our own machine reads them.</summary>
+    internal static byte[] WithSecrets(byte[] tables, CookieSecrets secrets)
+    {
+        for (int place = 0; place < CookieSecrets.Places; place++)
+        {
+            SipHash secret = secrets.Of((long)place << CookieSecrets.TickBits);
+            BinaryPrimitives.WriteUInt64LittleEndian(tables.AsSpan(FarewellTable.SecretsAt + (place * FarewellTable.SecretBytes)), secret.Key0);
+            BinaryPrimitives.WriteUInt64LittleEndian(tables.AsSpan(FarewellTable.SecretsAt + (place * FarewellTable.SecretBytes) + 8), secret.Key1);
+        }
+
+        return tables;
     }
 
     private static byte[] Fin(Farewell farewell, in ConnectionKey key)
@@ -313,7 +338,7 @@ public class HandshakeProgramTests
 
         var key = new ConnectionKey(destination, segment.DestinationPort, source, segment.SourcePort);
         TcpOptions options = segment.Options;
-        var cookies = new SynCookies(Answer.Cookies);
+        var cookies = new SynCookies(Secrets);
         var tcp = new TcpSegment(
             key.LocalPort, key.RemotePort, cookies.Make(key, segment.Sequence, options.MaximumSegmentBytes, nowUs), segment.Sequence + 1, TcpFlags.Syn | TcpFlags.Ack, Answer.WindowBytes,
             new TcpOptions(

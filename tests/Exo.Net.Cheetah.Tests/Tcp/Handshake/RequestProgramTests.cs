@@ -108,7 +108,7 @@ public class RequestProgramTests
     }
 
     private static HandshakeAnswer Answer(AnswerTable table, int farewells) => new(
-        [80], Own, Hardware, new SipHash(1, 2), new SipHash(3, 4), OriginNs, 65_535, 3, 8_192, 1460, 1440, farewells, table.Descriptor, table.Key);
+        [80], Own, Hardware, new SipHash(3, 4), OriginNs, 65_535, 3, 8_192, 1460, 1440, farewells, table.Descriptor, table.Key);
 
     [Fact]
     public void Our_machine_answers_as_the_stack_would()
