@@ -4,14 +4,17 @@ using System.Diagnostics;
 namespace Exo.FileSystems.CFFS.Commit;
 
 /// <summary>
-/// Whom the next commit waits for, and until when: those whom the last one served and those who were waiting already. Programs that make things durable do so again and again, and the time between is short
-/// beside a commit's; those who are let go together would otherwise fall into two groups, each of which waits while the other is written.
+/// Whom the next commit waits for, and until when: those whom the last one served and those who were waiting already. Programs that make things durable do so again and again; where the time between is short
+/// beside a commit's, those who are let go together would otherwise fall into two groups, each of which waits while the other is written.
 /// <para>The wait ends when nobody has come for twice as long as the last commit took (10 ms at most: a disk may have been stuck), whoever is missing. When it is in vain again and again it is left out for a while, longer each time, so that it costs
-/// next to nothing where callers do something else first. Guarded by the lock of the turns.</para>
+/// next to nothing where callers do something else first. Where commits are quick nobody is waited for: callers are not back before the next one could be over. Guarded by the lock of the turns.</para>
 /// </summary>
 internal sealed class CommitGathering
 {
     private const int FailuresMax = 6;
+
+    // A commit of less than that, as a mean of the last ones, is over before sixteen callers have done what they do between two.
+    private static readonly long s_quick = Stopwatch.Frequency / 1000;
 
     private static readonly long s_patienceMax = Stopwatch.Frequency / 100;
 
@@ -23,6 +26,12 @@ internal sealed class CommitGathering
     // Waits in vain, one after the other, and how many commits nobody waits for because of that.
     private int _failures;
     private int _pauses;
+
+    // How long a commit takes, a sliding mean.
+    private long _typical;
+
+    /// <summary>Commits take so little that nobody is worth waiting for.</summary>
+    private bool IsQuick => _typical < s_quick;
 
     /// <summary>A caller has come, as one of so many.</summary>
     /// <returns>Nobody is missing, or nobody is waited for at this moment.</returns>
@@ -47,6 +56,8 @@ internal sealed class CommitGathering
     /// <param name="now">This moment.</param>
     public void Ended(int served, int waiting, long began, long now)
     {
+        long took = Math.Min(now - began, s_patienceMax);
+        _typical = _typical == 0 ? took : _typical + ((took - _typical) / 8);
         if (_pauses > 0)
         {
             _pauses--;
@@ -61,7 +72,7 @@ internal sealed class CommitGathering
             _failures = Math.Min(_failures + 1, FailuresMax);
         }
 
-        _expected = _pauses > 0 ? 0 : served + waiting;
+        _expected = _pauses > 0 || IsQuick ? 0 : served + waiting;
         _patience = Math.Min(2 * (now - began), s_patienceMax);
         _until = now + _patience;
     }

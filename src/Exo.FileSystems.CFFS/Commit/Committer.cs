@@ -10,9 +10,10 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Commit;
 
 /// <summary>
-/// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit).
-/// All that it has served are let go at once, and as a rule are soon back with the next change: so the next commit waits a moment for them (<see cref="CommitGathering"/>), since one for all takes as long as one for the first.
-/// Whoever comes last leads it, without waking anybody; if somebody stays away, whoever came first.
+/// Makes everything durable that has been changed. One commit at a time; callers that come while one runs are served together by the next (group commit). Where commits are quick it begins as soon as the last one has ended, so that the
+/// disk has work while those who were served do theirs; where they take long it waits a moment for them (<see cref="CommitGathering"/>), since one for all takes as long as one for the first.
+/// <para>A commit is led by one of its callers: by who came last, without waking anybody, when nothing is waited for any more; else by who came first, who is called before those wake whom the last commit has served: behind them
+/// he would wait for a processor, and the disk for him.</para>
 /// <para>A commit is one transaction of XN's commit log: one write. What is too much for the log, and everything on a volume without one, is written in place: { list what XN lets be written, write it, flush } is
 /// repeated until nothing is dirty: file data and new metadata go in the first round, pointers to them in the second.</para>
 /// <para>While a transaction is on its way to the log, changes go on: they belong to the next one. While blocks are written in place, new changes wait at their start, so that it ends. So they do, too, when moves or new links are
@@ -145,7 +146,6 @@ internal sealed class Committer(VolumeCore core)
         }
 
         Turn turn;
-        Turn? before;
         bool isFirst;
         bool leads;
         lock (_turns)
@@ -154,8 +154,7 @@ internal sealed class Committer(VolumeCore core)
             turn = _gathering ??= new Turn();
             turn.Callers++;
             turn.Stops |= stops;
-            before = _running;
-            leads = _expected.IsWholeWith(turn.Callers, Stopwatch.GetTimestamp()) && before is null;
+            leads = _running is null && _expected.IsWholeWith(turn.Callers, Stopwatch.GetTimestamp());
             if (leads)
             {
                 Lead(turn);
@@ -164,11 +163,6 @@ internal sealed class Committer(VolumeCore core)
 
         if (isFirst && !leads)
         {
-            if (before is not null)
-            {
-                await before.WaitAsync(mode).ConfigureAwait(false);
-            }
-
             leads = await GatherAsync(turn, mode).ConfigureAwait(false);
         }
 
@@ -179,17 +173,10 @@ internal sealed class Committer(VolumeCore core)
             return;
         }
 
-        long began = Stopwatch.GetTimestamp();
         Exception? thrown = null;
         try
         {
-            long number;
-            lock (core.Metadata)
-            {
-                number = ++_started;
-                core.Files.Small.Begin();
-            }
-
+            long number = Begin(turn);
             await RunAsync(turn, mode).ConfigureAwait(false);
             Volatile.Write(ref _completed, number);
             _failure = null;
@@ -203,13 +190,7 @@ internal sealed class Committer(VolumeCore core)
         }
         finally
         {
-            lock (_turns)
-            {
-                _expected.Ended(turn.Callers, _gathering?.Callers ?? 0, began, Stopwatch.GetTimestamp());
-                _running = _stopping = null;
-            }
-
-            turn.End(thrown);
+            End(turn, thrown);
         }
     }
 
@@ -234,14 +215,16 @@ internal sealed class Committer(VolumeCore core)
         Invariant.Check(_running is null && _gathering == turn);
         _gathering = null;
         _running = turn;
+        turn.Began = Stopwatch.GetTimestamp();
     }
 
     /// <summary>The first caller waits until the last one has come and leads, or for as long as that is worth it.</summary>
     /// <returns>He leads himself.</returns>
     private async ValueTask<bool> GatherAsync(Turn turn, IoMode mode)
     {
-        for (int yields = 0; ; yields++)
+        for (int yields = 0; ;)
         {
+            bool isTurn;
             TimeSpan left;
             lock (_turns)
             {
@@ -250,35 +233,80 @@ internal sealed class Committer(VolumeCore core)
                     return false;
                 }
 
+                isTurn = _running is null;
                 left = _expected.Left(turn.Callers, Stopwatch.GetTimestamp());
-                if (left <= TimeSpan.Zero || yields == YieldsMax)
+                if (isTurn && (left <= TimeSpan.Zero || yields == YieldsMax))
                 {
                     Lead(turn);
                     return true;
                 }
+
+                if (!isTurn)
+                {
+                    turn.AwaitCall();
+                }
             }
 
-            if (mode == IoMode.Sync)
+            if (!isTurn)
+            {
+                await turn.WaitForCallAsync(mode).ConfigureAwait(false);
+            }
+            else if (mode == IoMode.Sync)
             {
                 turn.TryWait(left);
             }
             else
             {
+                yields++;
                 await Task.Yield();
             }
         }
     }
 
-    private async ValueTask RunAsync(Turn turn, IoMode mode)
+    /// <summary>A commit has ended. Who may lead the next is called before those wake whom this one has served.</summary>
+    private void End(Turn turn, Exception? thrown)
     {
-        bool stops;
-        lock (core.Metadata)
+        Turn? next;
+        lock (_turns)
         {
-            stops = turn.Stops || !core.Intents.IsEmpty || !core.RecentLinks.IsEmpty;
+            next = _gathering;
+            _expected.Ended(turn.Callers, next?.Callers ?? 0, turn.Began, Stopwatch.GetTimestamp());
+            _running = _stopping = null;
         }
 
-        _stopping = stops ? turn : null;
-        StageInodes();
+        next?.Call();
+        turn.End(thrown);
+    }
+
+    /// <summary>What has changed so far belongs to this commit: it is counted, and records of inodes are staged.</summary>
+    /// <returns>Its number.</returns>
+    private long Begin(Turn turn)
+    {
+        long number;
+        List<Inode> dirty;
+        lock (core.Metadata)
+        {
+            number = ++_started;
+            core.Files.Small.Begin();
+            if (turn.Stops || !core.Intents.IsEmpty || !core.RecentLinks.IsEmpty)
+            {
+                _stopping = turn;
+            }
+
+            dirty = StageInodes();
+        }
+
+        foreach (Inode inode in dirty)
+        {
+            core.Inodes.Release(inode);
+        }
+
+        return number;
+    }
+
+    private async ValueTask RunAsync(Turn turn, IoMode mode)
+    {
+        bool stops = _stopping == turn;
         while (true)
         {
             // What has been handed to the disk is neither dirty nor written yet, and what points to it waits for it.
@@ -360,26 +388,21 @@ internal sealed class Committer(VolumeCore core)
         }
     }
 
-    private void StageInodes()
+    /// <summary>Stages the records of all dirty inodes. Under the metadata lock.</summary>
+    /// <returns>These inodes, which are still held for having been dirty.</returns>
+    private List<Inode> StageInodes()
     {
-        List<Inode> dirty;
-        lock (core.Metadata)
-        {
-            dirty = _dirty;
-            _dirty = [];
+        List<Inode> dirty = _dirty;
+        _dirty = [];
 
-            // The records of one block in one change: each sector is sealed once, and the block checked once.
-            dirty.Sort(static (a, b) => a.SlotBlock != b.SlotBlock ? a.SlotBlock.Value.CompareTo(b.SlotBlock.Value) : a.SlotIndex.CompareTo(b.SlotIndex));
-            for (int from = 0; from < dirty.Count;)
-            {
-                from = StageBlock(dirty, from);
-            }
+        // The records of one block in one change: each sector is sealed once, and the block checked once.
+        dirty.Sort(static (a, b) => a.SlotBlock != b.SlotBlock ? a.SlotBlock.Value.CompareTo(b.SlotBlock.Value) : a.SlotIndex.CompareTo(b.SlotIndex));
+        for (int from = 0; from < dirty.Count;)
+        {
+            from = StageBlock(dirty, from);
         }
 
-        foreach (Inode inode in dirty)
-        {
-            core.Inodes.Release(inode);
-        }
+        return dirty;
     }
 
     /// <summary>Stages the records of those dirty inodes that lie in one block; where the next block's begin.</summary>
@@ -411,8 +434,8 @@ internal sealed class Committer(VolumeCore core)
     /// <summary>One commit, and those who wait for its end.</summary>
     private sealed class Turn
     {
-        private readonly ThreadLatch _ended = new();
-        private TaskCompletionSource? _endedAsync;
+        private readonly Signal _ended = new();
+        private readonly Signal _called = new();
         private Exception? _thrown;
 
         /// <summary>Callers that this commit serves. Changed under the lock of the turns.</summary>
@@ -421,32 +444,30 @@ internal sealed class Committer(VolumeCore core)
         /// <summary>One of them wants changes to wait. Changed under the lock of the turns.</summary>
         public bool Stops;
 
+        /// <summary>When it began, by the stopwatch. Under the lock of the turns.</summary>
+        public long Began;
+
         public void End(Exception? thrown)
         {
             _thrown = thrown;
-            _ended.Open();
-            lock (_ended)
-            {
-                _endedAsync?.SetResult();
-            }
+            _ended.Set();
+
+            // Who came first may sleep there, when somebody who came later has led.
+            _called.Set();
         }
 
         /// <summary>Waits for its end on the calling thread, for so long at most.</summary>
         public void TryWait(TimeSpan atMost) => _ended.TryWait(atMost);
 
-        public ValueTask WaitAsync(IoMode mode)
-        {
-            if (mode == IoMode.Sync)
-            {
-                _ended.Wait();
-                return default;
-            }
+        public ValueTask WaitAsync(IoMode mode) => _ended.WaitAsync(mode);
 
-            lock (_ended)
-            {
-                return _ended.IsOpen ? default : new ValueTask((_endedAsync ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task);
-            }
-        }
+        /// <summary>The first caller is told that it may lead, if it does not sleep for another reason. Others may have been faster.</summary>
+        public void Call() => _called.Set();
+
+        /// <summary>Calls from now on are waited for. Under the lock of the turns.</summary>
+        public void AwaitCall() => _called.Reset();
+
+        public ValueTask WaitForCallAsync(IoMode mode) => _called.WaitAsync(mode);
 
         /// <summary>The leader's error, for those it led.</summary>
         public void ThrowIfFailed()
@@ -454,6 +475,48 @@ internal sealed class Committer(VolumeCore core)
             if (_thrown is not null)
             {
                 ExceptionDispatchInfo.Throw(_thrown);
+            }
+        }
+    }
+
+    /// <summary>What threads sleep at, and tasks await.</summary>
+    private sealed class Signal
+    {
+        private readonly ThreadLatch _latch = new();
+        private TaskCompletionSource? _awaited;
+
+        public void Set()
+        {
+            _latch.Open();
+            lock (_latch)
+            {
+                _awaited?.TrySetResult();
+            }
+        }
+
+        /// <summary>Only by the one that waits.</summary>
+        public void Reset()
+        {
+            _latch.Close();
+            lock (_latch)
+            {
+                _awaited = null;
+            }
+        }
+
+        public void TryWait(TimeSpan atMost) => _latch.TryWait(atMost);
+
+        public ValueTask WaitAsync(IoMode mode)
+        {
+            if (mode == IoMode.Sync)
+            {
+                _latch.Wait();
+                return default;
+            }
+
+            lock (_latch)
+            {
+                return _latch.IsOpen ? default : new ValueTask((_awaited ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task);
             }
         }
     }

@@ -7,8 +7,8 @@ namespace Exo.FileSystems.CFFS.Tests.Concurrency;
 /// <summary>Whom a commit waits for, by a clock of the test's own.</summary>
 public class CommitGatheringTests
 {
-    // What a commit takes here, and a small part of it.
-    private static readonly long Took = Stopwatch.Frequency / 1_000;
+    // What a commit takes here, on a disk that is not quick; and a small part of it.
+    private static readonly long Took = Stopwatch.Frequency / 250;
     private static readonly long Moment = Stopwatch.Frequency / 100_000;
 
     private readonly CommitGathering _gathering = new();
@@ -85,6 +85,32 @@ public class CommitGatheringTests
     {
         Commit(served: 2, waiting: 0, took: 30 * Stopwatch.Frequency);
         Assert.InRange(_gathering.Left(1, _now), TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(10));
+    }
+
+    [Fact]
+    public void Where_commits_are_quick_nobody_is_waited_for_and_one_that_was_not_changes_nothing()
+    {
+        long quick = Stopwatch.Frequency / 5_000;
+        for (int i = 0; i < 10; i++)
+        {
+            Commit(served: 8, waiting: 8, quick);
+            Assert.True(_gathering.IsWholeWith(1, _now));
+        }
+
+        Commit(served: 8, waiting: 8, Took);
+        Assert.True(_gathering.IsWholeWith(1, _now));
+        for (int i = 0; i < 10; i++)
+        {
+            Commit(served: 16, waiting: 0, Took);
+        }
+
+        Assert.False(_gathering.IsWholeWith(15, _now));
+        for (int i = 0; i < 20; i++)
+        {
+            Commit(served: 16, waiting: 0, quick);
+        }
+
+        Assert.True(_gathering.IsWholeWith(1, _now));
     }
 
     private void Commit(int served, int waiting, long? took = null)
