@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 using Exo.FileSystems.CFFS.Volume;
@@ -76,22 +77,23 @@ internal sealed partial class AttributeStore
     public async ValueTask<AccessList> DefaultOfAsync(Inode directory, IoMode mode) =>
         directory.Record.Attributes != 0 && await GetAsync(directory, AccessList.DefaultName, mode).ConfigureAwait(false) is { } bytes && AccessList.TryParse(bytes, out AccessList list) ? list : AccessList.None;
 
-    /// <summary>Gives something new the lists that it has inherited, and the permission bits that go with them. Under its lock.</summary>
-    public async ValueTask GiveAsync(Inode inode, AccessList access, AccessList defaults, ushort permissions, IoMode mode)
+    /// <summary>Claims a block for the lists that something new begins with, in the change that makes its record. Under <see cref="VolumeCore.Metadata"/>; false when no block is free.</summary>
+    /// <param name="lists">The lists.</param>
+    /// <param name="record">The new record: it is made to point to them.</param>
+    /// <param name="slot">Where it will be.</param>
+    /// <param name="frame">The frame of the block; the cache takes it over when the change is made.</param>
+    public bool TryClaim(InheritedLists lists, ref Record record, in SlotPlace slot, FrameNumber frame)
     {
-        byte[] block = new byte[AttributeBlock.SizeBytes];
-        int entryBytes = 0;
-        bool fits = (!access.IsExtended || AttributeBlock.TryAppend(block, ref entryBytes, AccessList.AccessName, access.ToBytes()))
-            && (!inode.IsDirectory || AttributeBlock.TryAppend(block, ref entryBytes, AccessList.DefaultName, defaults.ToBytes()));
-        if (!fits)
+        if (!core.Allocator.TryFind(slot.Block.Value, 1, out BlockExtent place))
         {
-            throw Full();
+            return false;
         }
 
-        if (entryBytes > 0)
-        {
-            await ReplaceAsync(inode, block, entryBytes, mode, permissions: permissions).ConfigureAwait(false);
-        }
+        AttributeBlock.Seal(lists.Block, lists.EntryBytes, record.Inode, core.Seed, place.First.Value);
+        lists.Block.CopyTo(core.Cache.Frames.Bytes(frame));
+        record.Attributes = place.First.Value;
+        core.Edit.Transaction.ClaimAllocate(place, core.Templates.Attributes, slot.Block, slot.Index, [frame]);
+        return true;
     }
 
     /// <summary>

@@ -305,5 +305,5 @@ internal sealed partial class AttributeStore(VolumeCore core)
         return frame;
     }
 
-    private static CffsException Full() => new(CffsError.NoSpace, $"the extended attributes of one inode have {AttributeBlock.EntriesBytesMax} bytes");
+    internal static CffsException Full() => new(CffsError.NoSpace, $"the extended attributes of one inode have {AttributeBlock.EntriesBytesMax} bytes");
 }

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Attributes;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -16,14 +19,9 @@ internal sealed partial class NameOperations
         PathName.CheckNew(name);
         while (true)
         {
-            (Inode? inode, bool created, Inheritance inherited) = await TryCreateAsync(directory, name, mode, device, inline, exclusive, opens, umask, identity, io).ConfigureAwait(false);
+            (Inode? inode, bool created) = await TryCreateAsync(directory, name, mode, device, inline, exclusive, opens, umask, identity, io).ConfigureAwait(false);
             if (inode is not null)
             {
-                if (created && !inherited.Defaults.IsNone)
-                {
-                    await GiveAsync(inode, directory, name, inherited, opens, io).ConfigureAwait(false);
-                }
-
                 return (inode, created);
             }
 
@@ -32,7 +30,7 @@ internal sealed partial class NameOperations
     }
 
     /// <summary>No inode when a dead record of the name stands in the way.</summary>
-    private async ValueTask<(Inode? Inode, bool Created, Inheritance Inherited)> TryCreateAsync(
+    private async ValueTask<(Inode? Inode, bool Created)> TryCreateAsync(
         Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, ReadOnlyMemory<byte> inline, bool exclusive, bool opens, ushort? umask, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
@@ -47,17 +45,17 @@ internal sealed partial class NameOperations
                     throw new CffsException(CffsError.Exists, $"'{PathName.Display(name)}' exists");
                 }
 
-                return (await core.GetInodeAsync(directory, existing, io).ConfigureAwait(false), false, Inheritance.None);
+                return (await core.GetInodeAsync(directory, existing, io).ConfigureAwait(false), false);
             }
 
             RequireWritable(directory, identity);
             if (HasShelved(directory, name))
             {
-                return (null, false, Inheritance.None);
+                return (null, false);
             }
 
             Inheritance inherited = await InheritAsync(directory, mode, umask, io).ConfigureAwait(false);
-            Record record = NewRecord(directory, name, inherited.FirstMode, device, identity);
+            Record record = NewRecord(directory, name, inherited.Mode, device, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {
                 if (record.Kind == SlotKind.Directory)
@@ -76,14 +74,14 @@ internal sealed partial class NameOperations
             record.InlineLength = (ushort)contents.Length;
             record.Size = (ulong)contents.Length;
             record.Slots = (byte)Slot.SlotsFor(record.ContentBytes);
-            Inode inode = await InsertAsync(directory, record, name, contents, io).ConfigureAwait(false);
+            Inode inode = await InsertAsync(directory, record, name, contents, io, inherited.Lists).ConfigureAwait(false);
             if (opens)
             {
                 // Whoever takes the name away needs the directory's lock, which we have: he finds the file open.
                 _ = Interlocked.Increment(ref inode.Opens);
             }
 
-            return (inode, true, inherited);
+            return (inode, true);
         }
         finally
         {
@@ -118,30 +116,68 @@ internal sealed partial class NameOperations
         return (inode, created);
     }
 
-    private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
+    private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io, InheritedLists? lists = null)
     {
-        SlotPlace place = await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false);
+        for (bool triedCommit = false; ; triedCommit = true)
+        {
+            (SlotPlace place, FrameNumber frame) = await MakeRoomAsync(directory, record, lists, io).ConfigureAwait(false);
+            if (TryInsert(directory, ref record, place, name.Span, inline.Span, lists, frame))
+            {
+                Inode inode = core.AddInode(directory, place, record);
+                inode.IsMapLoaded = true;
+                await core.Directories.AddNameAsync(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory, io).ConfigureAwait(false);
+                return inode;
+            }
+
+            if (triedCommit || core.Disk.WillFreeBlocks == 0)
+            {
+                throw core.Space.NoSpace();
+            }
+
+            // Blocks freed lately become free when their removal is durable.
+            await core.Committer.CommitHomeAsync(io).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>False when no block is free for the lists; then the place and their frame are given back, as they are where it throws.</summary>
+    private bool TryInsert(
+        Inode directory, ref Record record, in SlotPlace place, ReadOnlySpan<byte> name, ReadOnlySpan<byte> inline, InheritedLists? lists, FrameNumber frame)
+    {
+        bool isDone = false;
         try
         {
             lock (core.Metadata)
             {
                 core.Edit.Begin();
-                core.Directories.Stage(directory, place, record, name.Span, inline.Span);
+                if (lists is not null && !core.Attributes.TryClaim(lists, ref record, place, frame))
+                {
+                    return false;
+                }
+
+                core.Directories.Stage(directory, place, record, name, inline);
                 core.Edit.Apply();
+                isDone = true;
+                if (lists is not null)
+                {
+                    core.Cache.Remember(frame, new BlockNumber(record.Attributes));
+                }
+
                 Touch(directory, changesPaths: false);
-                core.Changes.NoteName(CffsChangeKind.Created, directory, name.Span, record.Inode, record.Mode);
+                core.Changes.NoteName(CffsChangeKind.Created, directory, name, record.Inode, record.Mode);
+                return true;
             }
         }
-        catch
+        finally
         {
-            core.Cache.Release(place.Frame);
-            throw;
+            if (!isDone)
+            {
+                core.Cache.Release(place.Frame);
+                if (lists is not null)
+                {
+                    core.Cache.Release(frame);
+                }
+            }
         }
-
-        Inode inode = core.AddInode(directory, place, record);
-        inode.IsMapLoaded = true;
-        await core.Directories.AddNameAsync(directory, record.NameHash, place.Address, record.Kind == SlotKind.Directory, io).ConfigureAwait(false);
-        return inode;
     }
 
     private Record NewRecord(Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, CffsIdentity identity)

@@ -1,87 +1,70 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Attributes;
+using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
 
 namespace Exo.FileSystems.CFFS.Operations;
 
 /// <content>
-/// Access control lists that new inodes inherit from their directory. The record comes first, with no more for the owning group than the list will leave it; list and final permission bits follow in one change, so that a
-/// crash between leaves nothing that somebody may use who must not.
+/// Access control lists that new inodes inherit from their directory. They come with the record, in one transaction: a crash leaves both or neither. A directory without its default list would
+/// give all that is made in it later to others than the list says.
 /// </content>
 internal sealed partial class NameOperations
 {
     /// <summary>What a new inode inherits.</summary>
-    /// <param name="Access">Its access list; one that is not extended is its mode.</param>
-    /// <param name="Defaults">The directory's default list; none: it inherits nothing.</param>
-    /// <param name="FirstMode">The mode of its record until it has the list.</param>
     /// <param name="Mode">Its mode.</param>
-    private readonly record struct Inheritance(AccessList Access, AccessList Defaults, ushort FirstMode, ushort Mode)
-    {
-        public static Inheritance None { get; } = Of(0);
+    /// <param name="Lists">Its access control lists, as the block of its attributes has them; null: it has none.</param>
+    private readonly record struct Inheritance(ushort Mode, InheritedLists? Lists);
 
-        public static Inheritance Of(ushort mode) => new(AccessList.None, AccessList.None, mode, mode);
-    }
-
-    /// <summary>Under the directory's lock. Refuses where there is no room for the list.</summary>
+    /// <summary>Under the directory's lock. Refuses where there is no room for the lists.</summary>
     private async ValueTask<Inheritance> InheritAsync(Inode directory, ushort mode, ushort? umask, IoMode io)
     {
         CffsKind kind = ModeBits.KindOf(mode);
         if (umask is not { } masked || kind == CffsKind.SymbolicLink)
         {
-            return Inheritance.Of(mode);
+            return new Inheritance(mode, null);
         }
 
         AccessList defaults = await core.Attributes.DefaultOfAsync(directory, io).ConfigureAwait(false);
         if (defaults.IsNone)
         {
-            return Inheritance.Of((ushort)(mode & ~(masked & 0x1FF)));
+            return new Inheritance((ushort)(mode & ~(masked & 0x1FF)), null);
         }
 
         AccessList access = defaults.Inherited(ref mode);
-        ushort safe = (ushort)((mode & ~0x38) | (access.OwningGroupPermissions << 3));
         if (kind is not (CffsKind.File or CffsKind.Directory))
         {
-            // What has no attributes stays with the bits that are safe.
-            return Inheritance.Of(safe);
+            // What has no attributes has no more for the owning group than the list would leave it.
+            return new Inheritance((ushort)((mode & ~0x38) | (access.OwningGroupPermissions << 3)), null);
         }
 
-        await core.Space.RequireAsync(1, io).ConfigureAwait(false);
-        return new Inheritance(access, defaults, safe, mode);
+        InheritedLists? lists = InheritedLists.Of(access, kind == CffsKind.Directory ? defaults : AccessList.None);
+        if (lists is not null)
+        {
+            await core.Space.RequireAsync(1, io).ConfigureAwait(false);
+        }
+
+        return new Inheritance(mode, lists);
     }
 
-    /// <summary>Gives a new inode what it inherits; where that cannot be, the name goes again.</summary>
-    private async ValueTask GiveAsync(Inode inode, Inode directory, ReadOnlyMemory<byte> name, Inheritance inherited, bool opens, IoMode io)
+    /// <summary>Room for a record and, where it has lists, a frame for them: both are the caller's.</summary>
+    private async ValueTask<(SlotPlace Place, FrameNumber Lists)> MakeRoomAsync(Inode directory, Record record, InheritedLists? lists, IoMode io)
     {
+        FrameNumber frame = lists is null ? default : await core.Cache.TakeFrameAsync(io).ConfigureAwait(false);
         try
         {
-            await GiveAsync(inode, inherited, io).ConfigureAwait(false);
+            return (await core.Directories.MakeRoomAsync(directory, record.Slots, default, io).ConfigureAwait(false), frame);
         }
         catch
         {
-            bool isDirectory = inode.IsDirectory;
-            if (opens)
+            if (lists is not null)
             {
-                _ = Interlocked.Decrement(ref inode.Opens);
+                core.Cache.Release(frame);
             }
 
-            core.Inodes.Release(inode);
-            await RemoveAsync(directory, name, isDirectory, CffsIdentity.Superuser, io).ConfigureAwait(false);
             throw;
-        }
-    }
-
-    private async ValueTask GiveAsync(Inode inode, Inheritance inherited, IoMode io)
-    {
-        await inode.Lock.EnterAsync(io).ConfigureAwait(false);
-        try
-        {
-            ushort mode = (ushort)((inode.Record.Mode & ~0x1FF) | (inherited.Mode & 0x1FF));
-            await core.Attributes.GiveAsync(inode, inherited.Access, inherited.Defaults, mode, io).ConfigureAwait(false);
-        }
-        finally
-        {
-            inode.Lock.Exit();
         }
     }
 }

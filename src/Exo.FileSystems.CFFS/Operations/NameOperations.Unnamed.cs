@@ -25,17 +25,10 @@ internal sealed partial class NameOperations
             directory.Lock.Exit();
         }
 
-        Inode inode = await InsertUnnamedAsync(directory, inherited.FirstMode, identity, io).ConfigureAwait(false);
-        if (!inherited.Defaults.IsNone)
-        {
-            // Without it, it has no more than it should, and goes with its handle.
-            await GiveAsync(inode, inherited, io).ConfigureAwait(false);
-        }
-
-        return inode;
+        return await InsertUnnamedAsync(directory, inherited, identity, io).ConfigureAwait(false);
     }
 
-    private async ValueTask<Inode> InsertUnnamedAsync(Inode directory, ushort mode, CffsIdentity identity, IoMode io)
+    private async ValueTask<Inode> InsertUnnamedAsync(Inode directory, Inheritance inherited, CffsIdentity identity, IoMode io)
     {
         await core.Space.RequireAsync(1, io).ConfigureAwait(false);
         await core.Orphans.Lock.EnterAsync(io).ConfigureAwait(false);
@@ -43,11 +36,11 @@ internal sealed partial class NameOperations
         {
             RequireWritable(directory, identity);
             await core.Directories.EnsureLoadedAsync(core.Orphans, io).ConfigureAwait(false);
-            Record record = NewRecord(directory, default, mode, 0, identity);
+            Record record = NewRecord(directory, default, inherited.Mode, 0, identity);
             byte[] name = OrphanName(record.Inode);
             record.NameLength = (byte)name.Length;
             record.NameHash = NameHash.Compute(name, core.Guard.HashSeed);
-            Inode inode = await InsertAsync(core.Orphans, record, name, default, io).ConfigureAwait(false);
+            Inode inode = await InsertAsync(core.Orphans, record, name, default, io, inherited.Lists).ConfigureAwait(false);
             lock (core.Metadata)
             {
                 _ = Interlocked.Increment(ref inode.Opens);

@@ -44,6 +44,12 @@ internal static class BlockCensus
             {
                 await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
                 MarkMap(kinds, directory, CffsBlockKind.Slots);
+                if (directory.Container is null && directory.Record.Attributes != 0)
+                {
+                    // The root's: no slot of a directory has its record.
+                    Mark(kinds, new BlockExtent(new BlockNumber(directory.Record.Attributes), 1), CffsBlockKind.Attributes);
+                }
+
                 for (ulong logical = directory.Map.NextMapped(0); logical != ulong.MaxValue; logical = directory.Map.NextMapped(logical + 1))
                 {
                     await VisitBlockAsync(core, directory, logical, kinds, directories, io).ConfigureAwait(false);

@@ -115,6 +115,18 @@ public sealed class AccessListTests : IDisposable
         Assert.Equal("", May("/d/f", new CffsIdentity(1002, 1002)));
     }
 
+    /// <summary>Found by the power cuts: no slot of a directory has the root's record, and its list was a block of nobody's in a census.</summary>
+    [Fact]
+    public void The_roots_list_is_somebodys()
+    {
+        _volume.SetExtendedAttribute("/", Default, List((1, 7, 0), (2, 7, 1001), (4, 5, 0), (16, 7, 0), (32, 0, 0)));
+        _volume.Sync();
+        Assert.Equal(1U, _volume.MapBlocks().Single(run => run.Kind == CffsBlockKind.Attributes).Extent.Count);
+        _volume.SetExtendedAttribute("/", Default, List());
+        _volume.Sync();
+        Assert.DoesNotContain(_volume.MapBlocks(), run => run.Kind == CffsBlockKind.Attributes);
+    }
+
     [Fact]
     public void What_is_no_list_or_belongs_nowhere_is_refused()
     {

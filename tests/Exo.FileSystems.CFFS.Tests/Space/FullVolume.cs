@@ -3,6 +3,7 @@ using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Nodes;
 using Exo.FileSystems.CFFS.Tests.Crashes;
+using Exo.FileSystems.CFFS.Tests.Crashes.Promise;
 using Exo.Simulation.Disks;
 
 namespace Exo.FileSystems.CFFS.Tests.Space;
@@ -115,6 +116,14 @@ internal sealed class FullVolume : IDisposable
                 volume.WriteAllBytes($"/full/{i:00}", Array.Empty<byte>());
             }
 
+            // Where what is made inherits an access control list: a block for the name, and one for the list.
+            volume.CreateDirectory("/listed");
+            for (int i = 0; i < NamesInBlock; i++)
+            {
+                volume.WriteAllBytes($"/listed/{i:00}", Array.Empty<byte>());
+            }
+
+            volume.SetExtendedAttribute("/listed", PromisedAccess.Default, PromisedAccess.Bytes(PromisedAccess.Of(7, 7, 4, 5, 7, 1)));
             volume.CreateDirectory("/indexed");
             for (int i = 0; i < 8 * NamesInBlock; i++)
             {

@@ -19,6 +19,27 @@ public sealed class NoSpaceTests
         ["create inline"] = (volume, _) => volume.WriteAllBytes("/full/new", new byte[300]),
         ["create node"] = (volume, _) => volume.CreateNode("/full/new"u8.ToArray(), 0x11A4),
         ["mkdir"] = (volume, _) => volume.CreateDirectory("/full/new"),
+        ["create with a list"] = (volume, _) => volume.WriteAllBytes("/listed/new", new byte[300]),
+        ["mkdir with lists"] = (volume, _) => volume.CreateDirectory("/listed/new"),
+        ["unnamed file with a list"] = (_, door) =>
+        {
+            Inode listed = door.Lookup(door.Root, "listed"u8.ToArray())!;
+            Inode? file = null;
+            try
+            {
+                file = door.CreateUnnamed(listed, 0x81A4, 0, 0);
+                door.Link(file, listed, "new"u8.ToArray());
+            }
+            finally
+            {
+                if (file is not null)
+                {
+                    door.Close(file);
+                }
+
+                door.Release(listed);
+            }
+        },
         ["symlink short"] = (volume, _) => volume.CreateSymbolicLink("/full/new", "target"),
         ["symlink long"] = (volume, _) => volume.CreateSymbolicLink("/full/new", new string('t', 2000)),
         ["symlink by inode"] = (_, door) =>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.FileSystems.CFFS.Tests.Crashes.Promise;
 using static Exo.FileSystems.CFFS.Tests.Crashes.Ace.AceOperation;
 
 namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
@@ -20,6 +21,10 @@ internal static class AceAlphabet
     // Renames and exchanges of directories: beside, up, down, into each other.
     private static readonly (string From, string To)[] s_moves =
         [("A", "B/bar"), ("A", "bar"), ("A/C", "bar"), ("A/C", "B/bar"), ("A/C", "A/bar"), ("B", "A/bar"), ("B", "A/C/bar"), ("B", "bar"), ("A/bar", "A/C"), ("bar", "B")];
+
+    // Two lists of which neither grants all that the other does, each with fewer bits for the owning group than the mask has.
+    private static readonly PromisedAccess.Entry[] s_wide = PromisedAccess.Of(7, 7, 4, 5, 7, 1);
+    private static readonly PromisedAccess.Entry[] s_narrow = PromisedAccess.Of(7, 4, 1, 6, 6, 0);
 
     // Ranges that files share: at the beginning, at the end of both, into a hole, behind the end, within one file.
     private static readonly AceOperation[] s_shares =
@@ -89,11 +94,32 @@ internal static class AceAlphabet
         Exchange("A/C", "B"), Exchange("A", "B"), Exchange("A/bar", "A/C"),
     ];
 
+    /// <summary>For access control lists: what is made where a default list is, the lists of each shape of file, and what moves or copies inodes that have some.</summary>
+    public static AceOperation[] Access { get; } =
+    [
+        Create("A/bar"), MakeDirectory("A/bar"), Unnamed("A/bar"), SymbolicLink("A/bar"), CloneFile("A/foo", "A/bar"), CloneFile("B/foo", "A/bar"), Create("A/bar/new"), MakeDirectory("A/bar/new"),
+        Create("A/C/bar"), MakeDirectory("A/C/bar"), Unnamed("A/C/bar"), Create("B/bar"),
+        .. s_foos.SelectMany(foo => new[] { SetAccess(foo, s_wide), SetAccess(foo, s_narrow) }), SetAccess("A/foo", PromisedAccess.Of(6, 0, 0)), SetAccess("B/foo", PromisedAccess.Of(6, 0, 0)),
+        SetAccess("A/bar", s_wide), SetAccess("A", s_narrow), SetAccess("B", s_wide),
+        SetDefault("A", s_narrow), SetDefault("A", []), SetDefault("A/C", s_wide), SetDefault("", s_narrow),
+        ChangeMode("A/foo", 0x1A0), ChangeMode("B/foo", 0x180), ChangeMode("B/foo", 0x1B6), ChangeMode("A/bar", 0x180), ChangeMode("A", 0x1C0), ChangeMode("A/C/foo", 0x180),
+        SetAttribute("B/foo", 30), SetAttribute("A/bar", 600), SetAttribute("A", 30), RemoveAttribute("A/foo"),
+        Rename("B/foo", "A/bar"), Rename("A/bar", "B/bar"), Rename("A/bar", "A/foo"), Rename("A/C", "B/bar"), Exchange("A/foo", "B/foo"), Exchange("A/C", "B"), Link("B/foo", "A/bar"), Link("A/bar", "B/bar"),
+        Unlink("A/bar"), Unlink("B/foo"), RemoveDirectory("A/bar"), Write("A/bar", -1, 100), Write("A/bar", -1, 5000), Write("A/C/foo", -1, 300),
+        CopyTree("A", "B/bar", isSnapshot: false), CopyTree("A", "bar", isSnapshot: true),
+    ];
+
     /// <summary>The tree at the start: each <c>foo</c> of another shape.</summary>
     public static AceOperation[] Start { get; } =
     [
         MakeDirectory("A"), MakeDirectory("B"), MakeDirectory("A/C"), .. s_foos.Select(Create),
         Write("foo", 0, 100), Write("A/foo", 0, 9000), SetAttribute("A/foo", 30), Write("B/foo", 0, 4096), Write("B/foo", 20_480, 4096), Write("A/C/foo", 0, 1500),
+    ];
+
+    /// <summary>The same, with lists: <c>A</c> and <c>A/C</c> have default lists, files of each shape access lists.</summary>
+    public static AceOperation[] AccessStart { get; } =
+    [
+        .. Start, SetDefault("A", s_wide), SetDefault("A/C", s_narrow), SetAccess("A/C", s_wide), SetAccess("B/foo", s_wide), SetAccess("A/C/foo", s_narrow), SetAccess("foo", s_narrow),
     ];
 
     /// <summary>What changes a file's contents: within a block, across, beyond the end, into a hole; from the entry to blocks, from one extent to a tree and back.</summary>

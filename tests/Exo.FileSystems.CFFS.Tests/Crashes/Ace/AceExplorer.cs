@@ -24,10 +24,10 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
         // What contents of the disk lead to, by fingerprint. A failure is not kept: it ends the exploration.
         private readonly ConcurrentDictionary<UInt128, FoundTree> _known = new();
 
-        public Shared(int logBlocks = 0)
+        public Shared(int logBlocks = 0, AceOperation[]? start = null)
         {
             using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
-            Start = AceRun.Base.Make(frames, logBlocks);
+            Start = AceRun.Base.Make(frames, logBlocks, start);
         }
 
         public AceRun.Base Start { get; }

@@ -22,12 +22,12 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
 
     public static AceOperation Create(string path) => new(
         $"creat {path}", path,
-        (tree, _) => tree.Create(path, new PromisedNode(CffsKind.File)),
+        (tree, _) => tree.Make(path, new PromisedNode(CffsKind.File)),
         (volume, _) => volume.Volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew, FilePermissions).Dispose());
 
     public static AceOperation MakeDirectory(string path) => new(
         $"mkdir {path}", path,
-        (tree, _) => tree.Create(path, new PromisedNode(CffsKind.Directory) { Permissions = 0x1ED }),
+        (tree, _) => tree.Make(path, new PromisedNode(CffsKind.Directory) { Permissions = 0x1ED }),
         (volume, _) => volume.Volume.CreateDirectory(path));
 
     public static AceOperation SymbolicLink(string path) => new(
@@ -37,7 +37,7 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
 
     public static AceOperation Unnamed(string path) => new(
         $"tmpfile+link {path}", path,
-        (tree, at) => tree.Create(path, new PromisedNode(CffsKind.File) { Contents = Bytes(at, 0, 5000) }),
+        (tree, at) => tree.Make(path, new PromisedNode(CffsKind.File) { Contents = Bytes(at, 0, 5000) }),
         (volume, at) => volume.CreateUnnamed(path, Bytes(at, 0, 5000)));
 
     public static AceOperation Link(string existing, string path) => new(
@@ -72,6 +72,24 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
         $"chmod {path}", path,
         (tree, at) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : node with { Permissions = (ushort)(0x180 + at) }),
         (volume, at) => volume.Volume.SetAttributes(path, new CffsAttributeChange { Permissions = (ushort)(0x180 + at) }));
+
+    /// <summary>chmod of what may have a list: it follows.</summary>
+    public static AceOperation ChangeMode(string path, ushort permissions) => new(
+        $"chmod {Convert.ToString(permissions, 8)} {path}", path,
+        (tree, _) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : PromisedAccess.WithPermissions(node, permissions)),
+        (volume, _) => volume.Volume.SetAttributes(path, new CffsAttributeChange { Permissions = permissions }));
+
+    /// <summary>setfacl.</summary>
+    public static AceOperation SetAccess(string path, PromisedAccess.Entry[] list) => new(
+        $"setfacl {path} {Entries(list)}", path,
+        (tree, _) => tree.Change(path, node => node.Kind == CffsKind.SymbolicLink ? null : PromisedAccess.WithList(node, list)),
+        (volume, _) => volume.Volume.SetExtendedAttribute(path, PromisedAccess.Access, PromisedAccess.Bytes(list)));
+
+    /// <summary>setfacl -d; no entries: -k.</summary>
+    public static AceOperation SetDefault(string path, PromisedAccess.Entry[] list) => new(
+        $"setfacl -d {path} {Entries(list)}", path,
+        (tree, _) => tree.Change(path, node => node.Kind == CffsKind.Directory ? PromisedAccess.WithDefault(node, list) : null),
+        (volume, _) => volume.Volume.SetExtendedAttribute(path, PromisedAccess.Default, PromisedAccess.Bytes(list)));
 
     public static AceOperation SetTime(string path) => new(
         $"utimens {path}", path,
@@ -142,10 +160,12 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
             }
         });
 
+    private static string Entries(PromisedAccess.Entry[] list) => string.Join(',', list.Select(entry => $"{entry.Tag}:{entry.Permissions}"));
+
     private static byte[]? Contents(PromisedTree tree, string path) => tree.Find(path) is { } node && tree.Node(node) is { Kind: CffsKind.File } file ? file.Contents : null;
 
     private static PromisedTree? Cloned(PromisedTree tree, string existing, string path, bool isDone) => tree.Find(existing) is { } node && tree.Node(node) is { Kind: CffsKind.File } file
-        ? tree.Create(path, new PromisedNode(CffsKind.File) { Permissions = file.Permissions, Contents = isDone ? file.Contents : [] })
+        ? tree.Make(path, new PromisedNode(CffsKind.File) { Permissions = file.Permissions, Contents = isDone ? file.Contents : [] })
         : null;
 
     private static PromisedTree? CopiedTree(PromisedTree tree, string directory, string path)

@@ -35,18 +35,19 @@ internal sealed class AceRun
         // The smallest disk that a volume is made on.
         private const int Blocks = 512;
 
-        public static Base Make(FramePool frames, int logBlocks)
+        public static Base Make(FramePool frames, int logBlocks, AceOperation[]? start = null)
         {
             using SimulatedBlockDevice disk = new(frames, DiskContents.Zeroes(Blocks + logBlocks));
             VirtualTime time = new();
             using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1, LogBlocks = logBlocks, Open = new CffsOpenOptions { Time = time } });
             AceVolume target = new(volume);
             PromisedTree tree = PromisedTree.Empty;
-            for (int i = 0; i < AceAlphabet.Start.Length; i++)
+            start ??= AceAlphabet.Start;
+            for (int i = 0; i < start.Length; i++)
             {
                 time.Advance(TimeSpan.FromMilliseconds(1));
-                AceAlphabet.Start[i].Run(target, 100 + i);
-                tree = AceAlphabet.Start[i].Model(tree, 100 + i) ?? throw new InvalidOperationException(AceAlphabet.Start[i].Text);
+                start[i].Run(target, 100 + i);
+                tree = start[i].Model(tree, 100 + i) ?? throw new InvalidOperationException(start[i].Text);
             }
 
             (int, ulong)[] inodes = [.. Enumerable.Range(0, tree.NodeCount).Select(node => (node, volume.Stat(tree.PathOf(node)!).Inode))];

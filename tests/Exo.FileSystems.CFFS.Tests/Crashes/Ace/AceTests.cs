@@ -30,6 +30,13 @@ public sealed class AceTests
     [Fact]
     public void Triples_of_directories() => Explore("seq-3-nested", workloads: 210_912);
 
+    /// <summary>Access control lists: inherited, set, and after chmod; with the permission bits beside them they are always those of one moment.</summary>
+    [Fact]
+    public void Single_operations_with_access_lists() => Explore("seq-1-access", workloads: 275);
+
+    [Fact]
+    public void Pairs_with_access_lists() => Explore("seq-2-access", workloads: 45_375);
+
     /// <summary>What spans several sectors is what recovery has to finish: here the power fails again at every moment of every recovery.</summary>
     [Theory]
     [InlineData("rename B/foo foo")]
@@ -117,7 +124,7 @@ public sealed class AceTests
         int[] indexes = Choose(kind, out bool isSlice);
 
         // On a volume without a commit log, on one with it, and on one where contents are written early: in a slice by turns, else all.
-        AceExplorer.Shared[] volumes = [new(), new(logBlocks: 32), new(logBlocks: 32) { BehindFromBytes = 4096 }];
+        AceExplorer.Shared[] volumes = [new(start: kind.Start), new(logBlocks: 32, kind.Start), new(logBlocks: 32, kind.Start) { BehindFromBytes = 4096 }];
         string[] names = ["without a commit log", "with a commit log", "with a commit log, contents written early"];
         (int Index, int Volume)[] work = isSlice
             ? [.. indexes.Select((index, i) => (index, i % volumes.Length))]

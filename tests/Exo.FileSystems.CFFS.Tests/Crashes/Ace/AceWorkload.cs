@@ -40,7 +40,12 @@ internal sealed record AceClass(string Name, int Length, AceOperation[] Alphabet
         new("seq-3-names", 3, AceAlphabet.Names, [AcePersistence.None, AcePersistence.Path], [AcePersistence.Path, AcePersistence.Directory, AcePersistence.Close]),
         new("seq-3-contents", 3, AceAlphabet.Contents, [AcePersistence.None, AcePersistence.Path], [AcePersistence.Path, AcePersistence.Close]),
         new("seq-3-nested", 3, AceAlphabet.Nested, [AcePersistence.None, AcePersistence.Sync], [AcePersistence.Path, AcePersistence.Directory, AcePersistence.Close]),
+        new("seq-1-access", 1, AceAlphabet.Access, [], s_end) { Start = AceAlphabet.AccessStart },
+        new("seq-2-access", 2, AceAlphabet.Access, [AcePersistence.None, AcePersistence.Path, AcePersistence.Sync], s_end) { Start = AceAlphabet.AccessStart },
     ];
+
+    /// <summary>What makes the tree that they start from.</summary>
+    public AceOperation[] Start { get; init; } = AceAlphabet.Start;
 
     /// <summary>How many there are, those among them whose operations fail.</summary>
     public int Count => checked((int)(Math.Pow(Alphabet.Length, Length) * Math.Pow(Between.Length, Length - 1) * AtTheEnd.Length));

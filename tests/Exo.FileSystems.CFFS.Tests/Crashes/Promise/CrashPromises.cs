@@ -122,6 +122,13 @@ internal sealed class CrashPromises(PromisedTree start)
             return $"rule 4: node {number} has permissions {node.Stat.Permissions:x}";
         }
 
+        // Access is what both say together: the bits of one version beside the list of another would let in whom neither does.
+        string? access = node.Attributes.GetValueOrDefault(PromisedAccess.Access);
+        if (!versions.Any(version => version.Permissions == node.Stat.Permissions && version.Attributes.GetValueOrDefault(PromisedAccess.Access) == access))
+        {
+            return $"rule 4: node {number} has permissions {node.Stat.Permissions:x} beside the access control list {access ?? "of nobody"}";
+        }
+
         if (versions.All(version => version.ModifyTimeNs is not null) && !versions.Any(version => version.ModifyTimeNs == node.Stat.ModifyTimeNs))
         {
             return $"rule 4: node {number} was modified at {node.Stat.ModifyTimeNs}, not at {string.Join(" or ", versions.Select(version => version.ModifyTimeNs))}";

@@ -92,6 +92,37 @@ public sealed class CrashPromisesTests : IDisposable
         Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 1, returned: 0));
     }
 
+    [Fact]
+    public void A_list_beside_the_bits_of_another_is_noticed_and_so_is_what_has_not_inherited()
+    {
+        PromisedAccess.Entry[] list = PromisedAccess.Of(6, 6, 0, 4, 6, 0);
+        CrashPromises promises = Promises();
+        promises.Add(AceOperation.SetAccess("A/foo", list).Model(_start.Tree, 0)!);
+        promises.Add(AceOperation.ChangeMode("A/foo", 0x180).Model(promises.Last, 0)!);
+        promises.Add(AceOperation.SetDefault("A", list).Model(promises.Last, 0)!);
+        int made = promises.Last.NodeCount;
+        promises.Add(AceOperation.MakeDirectory("A/bar").Model(promises.Last, 0)!);
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0));
+        _volume.SetExtendedAttribute("/A/foo", PromisedAccess.Access, PromisedAccess.Bytes(list));
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0));
+
+        // The list as it was set, and the bits of chmod: each was so at some time.
+        _volume.SetAttributes("/A/foo", new CffsAttributeChange { Permissions = 0x180 });
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0));
+        _volume.RemoveExtendedAttribute("/A/foo", PromisedAccess.Access);
+        Assert.StartsWith("rule 4", promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0), StringComparison.Ordinal);
+        _volume.SetExtendedAttribute("/A/foo", PromisedAccess.Access, PromisedAccess.Bytes(list));
+
+        _volume.CreateDirectory("/A/bar", 0x1E8);
+        promises.Identify(made, _volume.Stat("/A/bar").Inode);
+        Assert.StartsWith("rule 4", promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0), StringComparison.Ordinal);
+        _volume.RemoveDirectory("/A/bar");
+        _volume.SetExtendedAttribute("/A", PromisedAccess.Default, PromisedAccess.Bytes(list));
+        _volume.CreateDirectory("/A/bar");
+        promises.Identify(made, _volume.Stat("/A/bar").Inode);
+        Assert.Null(promises.Violation(FoundTree.Of(_volume), begun: 4, returned: 0));
+    }
+
     [Theory]
     [InlineData("/A/foo", "/B/foo", "rule 5")]
     [InlineData("/foo", "/A/C/foo", "rule 5")]

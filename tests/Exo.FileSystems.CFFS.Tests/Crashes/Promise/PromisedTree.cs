@@ -106,6 +106,9 @@ internal sealed class PromisedTree
         return directory is { } at && Entry(at, name) is null ? Put(at, name, NodeCount, _nodes.Add(NodeCount, node), NodeCount + 1) : null;
     }
 
+    /// <summary>As <see cref="Create"/>, and what is made inherits access control lists; copies do not.</summary>
+    public PromisedTree? Make(string path, PromisedNode node) => Create(path, Split(path).Directory is { } directory ? PromisedAccess.Inherited(Node(directory)!, node) : node);
+
     public PromisedTree? Link(string existing, string path)
     {
         (int? directory, string name) = Split(path);
