@@ -9,6 +9,18 @@ namespace Exo.FileSystems.CFFS;
 /// <param name="CopiedInodes">Of them, those that have been copied.</param>
 public readonly record struct CffsSnapshotProgress(long LockedInodes, long CopiedInodes);
 
+/// <summary>What has become of a snapshot that was removed. It is gone either way, durably.</summary>
+public enum CffsSnapshotRemoval
+{
+    /// <summary>All of it has been given up.</summary>
+    Complete,
+
+    /// <summary>
+    /// The removal was cancelled when the snapshot was gone already. What is left of it, nobody sees, and it takes room until the next removal of a snapshot goes on with it, or the next opening of the volume for writing does.
+    /// </summary>
+    RemainsLeft,
+}
+
 /// <content>Snapshots.</content>
 public sealed partial class CffsVolume
 {
@@ -50,24 +62,29 @@ public sealed partial class CffsVolume
         CancellationToken cancellationToken = default) => SnapshotCoreAsync(source, destination, identity, progress, IoMode.Async, cancellationToken);
 
     /// <summary>
-    /// Removes a snapshot. It is gone, durably, before the first of its blocks is given up; that happens name by name, others get their turn, and a mount after a crash goes on with it.
+    /// Removes a snapshot. It is gone, durably, before the first of its blocks is given up; that happens name by name, others get their turn, and a mount after a crash goes on with it. It goes on with what a
+    /// cancelled removal has left, too.
     /// </summary>
+    /// <param name="path">The snapshot.</param>
+    /// <param name="identity">Who asks; null is the superuser, and only the superuser may.</param>
+    /// <param name="cancellationToken">Ends it: before the snapshot is gone, and it is whole as it was; or between two names, and the rest is removed later.</param>
+    /// <returns>Whether all of it has been given up.</returns>
+    /// <exception cref="OperationCanceledException">It was cancelled, and the snapshot is there, whole.</exception>
     /// <exception cref="CffsException">NotPermitted, NotFound, Invalid (no snapshot), ReadOnly.</exception>
-    public void DeleteSnapshot(string path, CffsIdentity? identity = null) => DeleteSnapshot(PathName.Encode(path), identity);
+    public CffsSnapshotRemoval DeleteSnapshot(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        DeleteSnapshot(PathName.Encode(path), identity, cancellationToken);
 
-    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
-    public void DeleteSnapshot(ReadOnlyMemory<byte> path, CffsIdentity? identity = null) => DeleteSnapshotCoreAsync(path, identity, IoMode.Sync).Take();
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?, CancellationToken)"/>
+    public CffsSnapshotRemoval DeleteSnapshot(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        DeleteSnapshotCoreAsync(path, identity, IoMode.Sync, cancellationToken).Take();
 
-    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
-    public ValueTask DeleteSnapshotAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?, CancellationToken)"/>
+    public ValueTask<CffsSnapshotRemoval> DeleteSnapshotAsync(string path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
         DeleteSnapshotAsync(PathName.Encode(path), identity, cancellationToken);
 
-    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?)"/>
-    public ValueTask DeleteSnapshotAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        return DeleteSnapshotCoreAsync(path, identity, IoMode.Async);
-    }
+    /// <inheritdoc cref="DeleteSnapshot(string, CffsIdentity?, CancellationToken)"/>
+    public ValueTask<CffsSnapshotRemoval> DeleteSnapshotAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        DeleteSnapshotCoreAsync(path, identity, IoMode.Async, cancellationToken);
 
     private async ValueTask SnapshotCoreAsync(
         ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellationToken)
@@ -103,8 +120,9 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    private async ValueTask<CffsSnapshotRemoval> DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         CheckOpen();
         CffsIdentity who = RequireSuperuser(identity, "makes and removes snapshots");
         (Inode parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(path, who, io).ConfigureAwait(false);
@@ -115,7 +133,7 @@ public sealed partial class CffsVolume
                 throw new CffsException(CffsError.Invalid, "the root is no snapshot");
             }
 
-            await Core.Names.RemoveSnapshotAsync(parent, name, who, io).ConfigureAwait(false);
+            return await Core.Names.RemoveSnapshotAsync(parent, name, who, io, cancellationToken).ConfigureAwait(false);
         }
         finally
         {

@@ -184,7 +184,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     /// <summary>Space on the disk. The numbers are in memory: nothing is waited for.</summary>
     public CffsSpace GetSpace() => new(Core.Disk.BlockCount, Core.Disk.FreeBlocks, Core.Disk.WillFreeBlocks, Core.Space.AvailableBlocks);
 
-    /// <summary>Writes everything, marks the volume clean and closes it. If the device fails the volume stays as a crash would leave it, and the error is thrown.</summary>
+    /// <summary>Writes everything, marks the volume clean unless a removal of a snapshot that was cancelled has left remains, and closes it. If the device fails the volume stays as a crash would leave it, and the error is thrown.</summary>
     public void Dispose() => CloseVolumeAsync(IoMode.Sync).Take();
 
     /// <summary>Writes everything, marks the volume clean and closes it.</summary>
@@ -282,7 +282,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             core.LoadSuperblock();
             core.LoadIntentLog();
             CrashRepair? repair = observer?.Take(root.Block);
-            if (disk.Recovery is not null && core.State.Clean == 0 && repair is null && !isReadOnly)
+            if (disk.Recovery is not null && core.State is { Clean: 0, HasRemains: false } && repair is null && !isReadOnly)
             {
                 throw new CffsException(
                     CffsError.Invalid, $"a crash has interrupted the file system '{rootName}': attach its disk with a {nameof(CffsCrashObserver)}, and open it with that");
@@ -291,6 +291,10 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             if (disk.Recovery is not null && repair is not null && !isReadOnly)
             {
                 Recover(core, repair);
+            }
+            else if (core.State.HasRemains && !isReadOnly)
+            {
+                RemoveRemains(core);
             }
         }
         catch
@@ -312,6 +316,20 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         SyncUntilIdle(core);
         core.EndRecovery();
         SyncUntilIdle(core);
+    }
+
+    /// <summary>Goes on with removals that were cancelled. Where that cannot be the volume opens all the same, and stays as it is.</summary>
+    private static void RemoveRemains(VolumeCore core)
+    {
+        try
+        {
+            CrashRepair.EmptyOrphansAsync(core, IoMode.Sync).Take();
+            SyncUntilIdle(core);
+        }
+        catch (CffsException failed) when (failed.Error is CffsError.Corrupt or CffsError.NoSpace)
+        {
+            core.Names.KeepRemains();
+        }
     }
 
     private static void SyncUntilIdle(VolumeCore core)
@@ -375,13 +393,14 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
                 foreach (Inode inode in Core.Inodes.Snapshot())
                 {
-                    if (inode is { IsUnlinked: true, IsRemoved: false, Container: not null })
+                    // A directory is what is left of a tree.
+                    if (inode is { IsUnlinked: true, IsRemoved: false, Container: not null, IsDirectory: false })
                     {
                         await Core.Names.DropOrphanAsync(inode, mode).ConfigureAwait(false);
                     }
                 }
 
-                Core.StageClean();
+                Core.StageClosed(Core.Names.HasRemains);
                 while (!Core.Committer.IsIdle)
                 {
                     await Core.Committer.SyncAsync(mode).ConfigureAwait(false);

@@ -248,6 +248,92 @@ public sealed partial class AdministrationTests : IDisposable
         Assert.Equal("exo defrag: interrupted", last.Wait().Refused(1));
     }
 
+    /// <summary>A signal, or the end of who asks, ends the removal of a snapshot: it is whole or gone, the verb says which of the two, and the room comes back.</summary>
+    [Theory]
+    [InlineData("INT", 0)]
+    [InlineData("INT", 10)]
+    [InlineData("TERM", 20)]
+    [InlineData("KILL", 10)]
+    public void The_removal_of_a_snapshot_can_be_ended(string signal, int looks)
+    {
+        HeldClock clock = new();
+        using (CffsVolume volume = CffsVolume.Open(_image, new CffsOpenOptions { Time = clock }))
+        {
+            volume.CreateDirectory("/d");
+            for (int i = 0; i < 40; i++)
+            {
+                volume.WriteAllBytes($"/d/{i}", new byte[9000]);
+            }
+
+            volume.CreateDirectory("/.snapshots");
+            volume.CreateSnapshot("/d", "/.snapshots/s", cancellationToken: TestContext.Current.CancellationToken);
+            using FuseMount mount = FuseMount.Start(volume, _directory, new FuseMountOptions { Source = _image });
+            int number = FuseMount.ListMounts().Single(point => point.Directory == mount.Directory).ConnectionNumber;
+            using SemaphoreSlim begun = new(0);
+            using MountAdministration administration = new(number, (request, counts, token) =>
+            {
+                clock.Hold(looks, () =>
+                {
+                    begun.Release();
+                    token.WaitHandle.WaitOne();
+                });
+                return request.CarryOut(volume, counts, token);
+            });
+            using ExoProcess client = ExoProcess.Start("exo.dll", "snapshot", _image, "delete", "s");
+            Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
+            if (signal == "KILL")
+            {
+                client.Kill();
+            }
+            else
+            {
+                client.Signal(signal);
+                Assert.Contains(looks == 0 ? "interrupted: 's' is still there, whole" : "interrupted: 's' is gone; some of its room is given back", client.Wait().Refused(1), StringComparison.Ordinal);
+            }
+
+            administration.Dispose();
+            Assert.Equal(looks == 0, volume.Exists("/.snapshots/s"));
+        }
+
+        string found = ExoProcess.Exo("fsck", "--verbose", _image).Succeeded().Output;
+        Assert.Equal(looks != 0, found.Contains("a removal of a snapshot was cancelled", StringComparison.Ordinal));
+        Assert.Equal(looks == 0, ExoProcess.Exo("snapshot", _image).Succeeded().Output.Contains("  s", StringComparison.Ordinal));
+        Mount();
+        Unmount();
+        found = ExoProcess.Exo("fsck", "--verbose", _image).Succeeded().Output;
+        Assert.DoesNotContain("cancelled", found, StringComparison.Ordinal);
+    }
+
+    /// <summary>Stops whoever looks at it at a certain time.</summary>
+    private sealed class HeldClock : TimeProvider
+    {
+        private volatile int _left = -1;
+        private Action? _then;
+
+        /// <summary>At the look that is so many from now; 0: now.</summary>
+        public void Hold(int looks, Action then)
+        {
+            _then = then;
+            if (looks == 0)
+            {
+                then();
+                return;
+            }
+
+            Interlocked.Exchange(ref _left, looks);
+        }
+
+        public override DateTimeOffset GetUtcNow()
+        {
+            if (_left > 0 && Interlocked.Decrement(ref _left) == 0)
+            {
+                _then?.Invoke();
+            }
+
+            return base.GetUtcNow();
+        }
+    }
+
     private static NothingResult UntilCancelled(SemaphoreSlim begun, CancellationToken token)
     {
         begun.Release();

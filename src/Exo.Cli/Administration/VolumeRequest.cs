@@ -54,6 +54,7 @@ internal abstract record VolumeRequest<TResult> : VolumeRequest
 [JsonDerivedType(typeof(SpaceResult), "space")]
 [JsonDerivedType(typeof(DefragmentResult), "layouts")]
 [JsonDerivedType(typeof(SnapshotListResult), "snapshots")]
+[JsonDerivedType(typeof(SnapshotDeleteResult), "deleted")]
 [JsonDerivedType(typeof(CopyTreeResult), "copied")]
 internal abstract record VolumeResult;
 
@@ -78,6 +79,10 @@ internal sealed record SnapshotEntry(byte[] Name, long CreatedNs, ulong Inode);
 
 /// <summary>The snapshots, the oldest first.</summary>
 internal sealed record SnapshotListResult(IReadOnlyList<SnapshotEntry> Snapshots) : VolumeResult;
+
+/// <summary>The snapshot is gone.</summary>
+/// <param name="LeavesRemains">It was interrupted: some of its room is given back later.</param>
+internal sealed record SnapshotDeleteResult(bool LeavesRemains) : VolumeResult;
 
 /// <summary>What was copied.</summary>
 internal sealed record CopyTreeResult(CffsCopyReport Report) : VolumeResult;
@@ -170,17 +175,14 @@ internal sealed record SnapshotCreateRequest(byte[] Source, byte[] Name) : Volum
 
 /// <summary>A snapshot is removed.</summary>
 /// <param name="Name">Its name among the snapshots.</param>
-internal sealed record SnapshotDeleteRequest(byte[] Name) : VolumeRequest<NothingResult>
+internal sealed record SnapshotDeleteRequest(byte[] Name) : VolumeRequest<SnapshotDeleteResult>
 {
     public override bool IsChange => true;
 
     public override bool IsWellFormed => IsName(Name);
 
-    public override VolumeResult CarryOut(CffsVolume volume, StepCounts counts, CancellationToken cancellationToken)
-    {
-        volume.DeleteSnapshot(Symbols.Join(SnapshotListRequest.Home, Name));
-        return new NothingResult();
-    }
+    public override VolumeResult CarryOut(CffsVolume volume, StepCounts counts, CancellationToken cancellationToken) =>
+        new SnapshotDeleteResult(volume.DeleteSnapshot(Symbols.Join(SnapshotListRequest.Home, Name), cancellationToken: cancellationToken) == CffsSnapshotRemoval.RemainsLeft);
 }
 
 /// <summary>A tree is copied within the volume.</summary>

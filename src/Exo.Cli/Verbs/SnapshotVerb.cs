@@ -55,7 +55,7 @@ internal static class SnapshotVerb
 
         if (action == "delete")
         {
-            AnyVolume.Run(image, new SnapshotDeleteRequest(last), "deleting a snapshot");
+            Delete(image, last);
         }
         else
         {
@@ -63,6 +63,25 @@ internal static class SnapshotVerb
         }
 
         return 0;
+    }
+
+    /// <summary>An interruption leaves the snapshot whole, or gone: which of the two, is said.</summary>
+    private static void Delete(string image, byte[] name)
+    {
+        bool leavesRemains;
+        try
+        {
+            leavesRemains = AnyVolume.Run(image, new SnapshotDeleteRequest(name), "deleting a snapshot").LeavesRemains;
+        }
+        catch (OperationCanceledException)
+        {
+            throw new IOException($"interrupted: '{ByteText.Escape(name)}' is still there, whole");
+        }
+
+        if (leavesRemains)
+        {
+            throw new IOException($"interrupted: '{ByteText.Escape(name)}' is gone; some of its room is given back when the next snapshot is deleted or the image is next mounted");
+        }
     }
 
     private static int List(string image, bool asJson)

@@ -229,7 +229,7 @@ internal sealed partial class VolumeCheck
 
         if (directory.Inode == Superblock.OrphanInode)
         {
-            Find(_isUnclean ? CffsSeverity.Info : CffsSeverity.Error, "orphan", $"{path}: unlinked while open", record.Inode, block);
+            Find(_isUnclean ? CffsSeverity.Info : CffsSeverity.Error, "orphan", record.Kind == SlotKind.Directory ? $"{path}: a tree that was being made or removed" : $"{path}: unlinked while open", record.Inode, block);
         }
 
         if (!_inodes.Add(record.Inode))

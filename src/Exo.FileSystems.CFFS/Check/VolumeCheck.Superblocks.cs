@@ -199,7 +199,8 @@ internal sealed partial class VolumeCheck
         _isUnclean |= _state.Clean == 0;
         if (_isUnclean)
         {
-            Find(CffsSeverity.Info, "unclean", "the volume was not unmounted; the next mount recovers it", 0, number);
+            bool hasRemains = _state.HasRemains && _xn.Clean != 0;
+            Find(CffsSeverity.Info, "unclean", hasRemains ? "a removal of a snapshot was cancelled; the next mount goes on with it" : "the volume was not unmounted; the next mount recovers it", 0, number);
         }
 
         return true;

@@ -94,6 +94,9 @@ internal struct VolumeState
     public uint IndexedSequence;
     public uint IndexTrust;
 
+    /// <summary>It was closed, everything written, with remains of trees in the orphan directory: no crash, but not clean. A volume that is open has name sequence numbers ahead.</summary>
+    public readonly bool HasRemains => Clean == 0 && IndexedSequence == NameSequence;
+
     /// <summary>The eight bytes that begin a state sector.</summary>
     public static ReadOnlySpan<byte> Signature => "EXOCFFS1"u8;
 

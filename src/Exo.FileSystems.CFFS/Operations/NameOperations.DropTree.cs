@@ -6,33 +6,118 @@ using Exo.FileSystems.CFFS.Paths;
 
 namespace Exo.FileSystems.CFFS.Operations;
 
-/// <content>Trees that go: out of sight in one step, into the orphan directory, and from there name by name, so that others get their turn. What a crash leaves there the next mount removes.</content>
+/// <content>
+/// Trees that go: out of sight in one step, into the orphan directory, and from there name by name, so that others get their turn. What a crash leaves there the next mount removes, and so it does with the
+/// remains of a removal that was cancelled or has failed, unless the next removal of a snapshot has done so before (<see cref="HasRemains"/>).
+/// </content>
 internal sealed partial class NameOperations
 {
     private const int DropBatch = 256;
 
-    /// <summary>Removes a snapshot. It is durably out of sight before the first of its names goes.</summary>
-    public async ValueTask RemoveSnapshotAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    // Roots of trees of the orphan directory that nobody removes at the moment, held. Guarded by itself.
+    private readonly List<Inode> _remains = [];
+    private bool _keepsRemains;
+
+    /// <summary>There is something left of trees that went: the volume must not be called clean.</summary>
+    public bool HasRemains
+    {
+        get
+        {
+            lock (_remains)
+            {
+                return _keepsRemains || _remains.Count > 0;
+            }
+        }
+    }
+
+    /// <summary>What an earlier mount has left cannot be removed in this one.</summary>
+    public void KeepRemains()
+    {
+        lock (_remains)
+        {
+            _keepsRemains = true;
+        }
+    }
+
+    /// <summary>
+    /// Removes a snapshot, and what earlier removals have left. It is durably out of sight before the first of its names goes: until then a cancellation leaves it whole, and is thrown; from then on it leaves
+    /// remains, and this says so.
+    /// </summary>
+    public async ValueTask<CffsSnapshotRemoval> RemoveSnapshotAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io, CancellationToken cancellation)
     {
         Inode? root;
-        while ((root = await TryHideAsync(directory, name, identity, io).ConfigureAwait(false)) is null)
+        while ((root = await TryHideAsync(directory, name, identity, io, cancellation).ConfigureAwait(false)) is null)
         {
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
 
+        bool isDurable = false;
         try
         {
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
-            await DropTreeAsync(root, io).ConfigureAwait(false);
+            isDurable = true;
+            return await DropTreeAsync(root, io, cancellation).ConfigureAwait(false) && await DropRemainsAsync(io, cancellation).ConfigureAwait(false)
+                ? CffsSnapshotRemoval.Complete
+                : CffsSnapshotRemoval.RemainsLeft;
         }
         finally
         {
-            core.Inodes.Release(root);
+            if (isDurable)
+            {
+                core.Inodes.Release(root);
+            }
+            else
+            {
+                LeaveRemains(root);
+            }
+        }
+    }
+
+    /// <summary>Takes over a held tree of the orphan directory.</summary>
+    private void LeaveRemains(Inode root)
+    {
+        lock (_remains)
+        {
+            _remains.Add(root);
+        }
+    }
+
+    /// <summary>Removes the trees that others have left; false when that was cancelled. Two may do so at a time, each has a tree of its own.</summary>
+    private async ValueTask<bool> DropRemainsAsync(IoMode io, CancellationToken cancellation)
+    {
+        while (true)
+        {
+            Inode root;
+            lock (_remains)
+            {
+                if (_remains.Count == 0)
+                {
+                    return true;
+                }
+
+                root = _remains[^1];
+                _remains.RemoveAt(_remains.Count - 1);
+            }
+
+            bool isGone;
+            try
+            {
+                isGone = await DropTreeAsync(root, io, cancellation).ConfigureAwait(false);
+            }
+            finally
+            {
+                core.Inodes.Release(root);
+            }
+
+            if (!isGone)
+            {
+                return false;
+            }
         }
     }
 
     /// <summary>Moves a snapshot to the orphan directory, and gives it back held. Null when its record must keep its name for now: see <see cref="DirectoryState.Burials"/>.</summary>
-    private async ValueTask<Inode?> TryHideAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io)
+    private async ValueTask<Inode?> TryHideAsync(Inode directory, ReadOnlyMemory<byte> name, CffsIdentity identity, IoMode io, CancellationToken cancellation)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
@@ -54,6 +139,8 @@ internal sealed partial class NameOperations
                 SlotPlace place = await RequireAsync(directory, name, io).ConfigureAwait(false);
                 try
                 {
+                    // The last moment at which nothing has happened.
+                    cancellation.ThrowIfCancellationRequested();
                     if (!directory.Directory!.Burials.ContainsKey(place.Address))
                     {
                         uint hash = inode.Record.NameHash;
@@ -93,8 +180,25 @@ internal sealed partial class NameOperations
         }
     }
 
-    /// <summary>Removes a tree of the orphan directory, from its leaves up. The caller holds its root, and no lock.</summary>
-    public async ValueTask DropTreeAsync(Inode root, IoMode io)
+    /// <summary>Removes a tree of the orphan directory, from its leaves up. The caller holds its root, and no lock. False when that was cancelled: what is left is among the remains then, and so it is when this throws.</summary>
+    public async ValueTask<bool> DropTreeAsync(Inode root, IoMode io, CancellationToken cancellation = default)
+    {
+        bool isGone = false;
+        try
+        {
+            return isGone = await TryDropTreeAsync(root, io, cancellation).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (!isGone)
+            {
+                core.Inodes.Hold(root);
+                LeaveRemains(root);
+            }
+        }
+    }
+
+    private async ValueTask<bool> TryDropTreeAsync(Inode root, IoMode io, CancellationToken cancellation)
     {
         Stack<(Inode Directory, ReadOnlyMemory<byte> Name)> path = new([(root, default)]);
         core.Inodes.Hold(root);
@@ -102,6 +206,11 @@ internal sealed partial class NameOperations
         {
             while (path.TryPeek(out (Inode Directory, ReadOnlyMemory<byte> Name) at))
             {
+                if (cancellation.IsCancellationRequested)
+                {
+                    return false;
+                }
+
                 List<CffsDirectoryEntry> entries = [];
                 await at.Directory.Lock.EnterAsync(io).ConfigureAwait(false);
                 try
@@ -120,6 +229,11 @@ internal sealed partial class NameOperations
                     {
                         below = entry.Name;
                         break;
+                    }
+
+                    if (cancellation.IsCancellationRequested)
+                    {
+                        return false;
                     }
 
                     await RemoveAsync(at.Directory, entry.Name, isDirectory: false, CffsIdentity.Collector, io).ConfigureAwait(false);
@@ -150,6 +264,8 @@ internal sealed partial class NameOperations
                     }
                 }
             }
+
+            return true;
         }
         finally
         {

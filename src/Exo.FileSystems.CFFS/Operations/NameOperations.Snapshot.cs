@@ -78,7 +78,7 @@ internal sealed partial class NameOperations
         {
             if (root.Container == core.Orphans)
             {
-                await DropTreeAsync(root, io).ConfigureAwait(false);
+                await DropTreeAsync(root, io, CancellationToken.None).ConfigureAwait(false);
                 await core.Committer.SyncAsync(io).ConfigureAwait(false);
             }
 

@@ -303,7 +303,8 @@ internal sealed partial class CrashRepair(uint indexedSequence)
         }
     }
 
-    private static async ValueTask EmptyOrphansAsync(VolumeCore core, IoMode io)
+    /// <summary>Removes what the orphan directory has: files that were deleted while they were open, and trees on whose removal nobody went on.</summary>
+    public static async ValueTask EmptyOrphansAsync(VolumeCore core, IoMode io)
     {
         Inode orphans = core.Orphans;
         await core.Directories.EnsureLoadedAsync(orphans, io).ConfigureAwait(false);

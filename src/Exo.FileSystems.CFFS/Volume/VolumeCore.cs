@@ -229,7 +229,7 @@ internal sealed class VolumeCore
         _nextNameSequence = (found.NameSequence + 1) & ~1u;
 
         // After a crash nobody knows what an index lacks, until recovery says so (BelieveIndexes).
-        IndexTrust = found.Clean == 1 ? found.IndexTrust : _nextNameSequence;
+        IndexTrust = found.Clean == 1 || found.HasRemains ? found.IndexTrust : _nextNameSequence;
         Root = BuiltIn(block, Superblock.RootSlot, Superblock.RootInode);
         Orphans = BuiltIn(block, Superblock.OrphanSlot, Superblock.OrphanInode);
         Externals = BuiltIn(block, Superblock.ExternalSlot, Superblock.ExternalInode);
@@ -425,12 +425,13 @@ internal sealed class VolumeCore
     }
 
     /// <summary>Marks the volume clean in its own superblock; the last change before an unmount.</summary>
-    public void StageClean()
+    /// <param name="hasRemains">The orphan directory has trees that the next opening removes (<see cref="VolumeState.HasRemains"/>).</param>
+    public void StageClosed(bool hasRemains)
     {
         if (_writing)
         {
             VolumeState state = State;
-            state.Clean = 1;
+            state.Clean = hasRemains ? 0U : 1U;
             state.InodeLimit = _nextInode;
             state.NameSequence = _nextNameSequence;
             state.IndexedSequence = _nextNameSequence;
