@@ -14,8 +14,10 @@ internal sealed partial class NameOperations
 {
     private const int DropBatch = 256;
 
-    // Roots of trees of the orphan directory that nobody removes at the moment, held. Guarded by itself.
+    // Roots of trees of the orphan directory whose removal was cancelled, held. Guarded by itself.
     private readonly List<Inode> _remains = [];
+
+    // Others are there that could not be removed: the next mount tries it again, this one does not.
     private bool _keepsRemains;
 
     /// <summary>There is something left of trees that went: the volume must not be called clean.</summary>
@@ -30,7 +32,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    /// <summary>What an earlier mount has left cannot be removed in this one.</summary>
+    /// <summary>A tree of the orphan directory cannot be removed in this mount.</summary>
     public void KeepRemains()
     {
         lock (_remains)
@@ -51,34 +53,29 @@ internal sealed partial class NameOperations
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
 
-        bool isDurable = false;
         try
         {
-            await core.Committer.SyncAsync(io).ConfigureAwait(false);
-            isDurable = true;
+            await SyncHiddenAsync(io).ConfigureAwait(false);
             return await DropTreeAsync(root, io, cancellation).ConfigureAwait(false) && await DropRemainsAsync(io, cancellation).ConfigureAwait(false)
                 ? CffsSnapshotRemoval.Complete
                 : CffsSnapshotRemoval.RemainsLeft;
         }
         finally
         {
-            if (isDurable)
-            {
-                core.Inodes.Release(root);
-            }
-            else
-            {
-                LeaveRemains(root);
-            }
+            core.Inodes.Release(root);
         }
     }
 
-    /// <summary>Takes over a held tree of the orphan directory.</summary>
-    private void LeaveRemains(Inode root)
+    private async ValueTask SyncHiddenAsync(IoMode io)
     {
-        lock (_remains)
+        try
         {
-            _remains.Add(root);
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+        }
+        catch
+        {
+            KeepRemains();
+            throw;
         }
     }
 
@@ -99,19 +96,20 @@ internal sealed partial class NameOperations
                 _remains.RemoveAt(_remains.Count - 1);
             }
 
-            bool isGone;
             try
             {
-                isGone = await DropTreeAsync(root, io, cancellation).ConfigureAwait(false);
+                if (!await DropTreeAsync(root, io, cancellation).ConfigureAwait(false))
+                {
+                    return false;
+                }
+            }
+            catch (CffsException failed) when (failed.Error is CffsError.Corrupt or CffsError.NoSpace)
+            {
+                // It is another's, and noted: who removes his own does not hear of it.
             }
             finally
             {
                 core.Inodes.Release(root);
-            }
-
-            if (!isGone)
-            {
-                return false;
             }
         }
     }
@@ -180,22 +178,29 @@ internal sealed partial class NameOperations
         }
     }
 
-    /// <summary>Removes a tree of the orphan directory, from its leaves up. The caller holds its root, and no lock. False when that was cancelled: what is left is among the remains then, and so it is when this throws.</summary>
+    /// <summary>Removes a tree of the orphan directory, from its leaves up. The caller holds its root, and no lock. False when that was cancelled: what is left is noted then, and so it is when this throws.</summary>
     public async ValueTask<bool> DropTreeAsync(Inode root, IoMode io, CancellationToken cancellation = default)
     {
-        bool isGone = false;
         try
         {
-            return isGone = await TryDropTreeAsync(root, io, cancellation).ConfigureAwait(false);
-        }
-        finally
-        {
-            if (!isGone)
+            if (await TryDropTreeAsync(root, io, cancellation).ConfigureAwait(false))
             {
-                core.Inodes.Hold(root);
-                LeaveRemains(root);
+                return true;
             }
         }
+        catch
+        {
+            KeepRemains();
+            throw;
+        }
+
+        core.Inodes.Hold(root);
+        lock (_remains)
+        {
+            _remains.Add(root);
+        }
+
+        return false;
     }
 
     private async ValueTask<bool> TryDropTreeAsync(Inode root, IoMode io, CancellationToken cancellation)

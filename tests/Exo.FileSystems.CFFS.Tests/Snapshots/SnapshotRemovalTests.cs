@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Blocks;
 using Exo.Core.Memory;
+using Exo.FileSystems.CFFS.Tests.Space;
 using Exo.Simulation.Crashes;
 using Exo.Simulation.Disks;
 using Exo.Storage.XN;
@@ -194,6 +196,57 @@ public sealed class SnapshotRemovalTests : IDisposable
         AssertClean(device, wasUnmounted: true);
     }
 
+    /// <summary>A request of the removal fails: before, such a volume was called clean with the rest of the tree in its orphan directory.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(64)]
+    public void A_removal_that_fails_is_gone_on_with(int logBlocks)
+    {
+        (DiskContents contents, _, ulong free) = Start(logBlocks);
+        int failed = 0;
+        int left = 0;
+        for (int request = 1; ; request++)
+        {
+            using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 2 << 20 });
+            using SimulatedBlockDevice disk = new(frames, contents);
+            using NthFaultDevice device = new(disk);
+            using (CffsVolume volume = CffsVolume.Open(device))
+            {
+                device.FailAt = device.Requests + request;
+                try
+                {
+                    volume.DeleteSnapshot(Snapshot, cancellationToken: TestContext.Current.CancellationToken);
+                }
+                catch (BlockDeviceException)
+                {
+                    failed++;
+                }
+
+                device.FailAt = 0;
+            }
+
+            CffsCheckReport report = Verified.Check(disk);
+            Assert.True(report.IsClean, string.Join("; ", report.Findings));
+            left += report.WasUnmounted ? 0 : 1;
+            using (CffsVolume volume = CffsVolume.Open(disk))
+            {
+                if (volume.Exists(Snapshot))
+                {
+                    volume.DeleteSnapshot(Snapshot, cancellationToken: TestContext.Current.CancellationToken);
+                }
+            }
+
+            AssertClean(disk, wasUnmounted: true);
+            Assert.Equal(free, FreeBlocks(disk));
+            if (device.Faults == 0)
+            {
+                TestContext.Current.TestOutputHelper?.WriteLine($"{request} requests, {failed} failed the removal, {left} left something");
+                Assert.True(left > 0, $"{failed} failed, {left} left something");
+                return;
+            }
+        }
+    }
+
     /// <summary>What cannot be removed keeps nobody from the rest; the volume is not called clean, and a repair takes it away.</summary>
     [Fact]
     public void Remains_that_are_damaged_stay_and_the_volume_opens()
@@ -218,6 +271,8 @@ public sealed class SnapshotRemovalTests : IDisposable
             {
                 Assert.False(volume.Exists(Snapshot));
                 volume.WriteAllBytes($"/{i}", new byte[5000]);
+                volume.CreateSnapshot("/d", "/.t", cancellationToken: TestContext.Current.CancellationToken);
+                Assert.Equal(CffsSnapshotRemoval.Complete, volume.DeleteSnapshot("/.t", cancellationToken: TestContext.Current.CancellationToken));
             }
 
             CffsCheckReport report = Verified.Check(disk);
