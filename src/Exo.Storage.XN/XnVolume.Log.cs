@@ -10,7 +10,7 @@ namespace Exo.Storage.XN;
 /// that it needs none of them; what is in it counts as durable, and is brought home later, all at once (<see cref="Checkpoint"/>). The log is filled from its beginning and then begins anew: it never wraps.
 /// <code>
 /// commit:      dirty blocks → images of their changed sectors → one write of the log, durable by itself → their versions are durable, the blocks are live (LiveImages)
-/// checkpoint:  live blocks → their places, in any order → flush → an empty transaction at the log's beginning, durable → nothing is live
+/// checkpoint:  live blocks → their places, in any order, many of them ahead (<see cref="BringHomeAhead"/>) → flush → an empty transaction at the log's beginning, durable → nothing is live
 /// replay:      images of all transactions → their places → flush; what comes next in the volume's life begins with another log epoch in the superblock
 /// </code>
 /// One commit, checkpoint or write in place at a time: what one of them finds under its turn the others cannot change.
@@ -94,6 +94,10 @@ public sealed partial class XnVolume
                     {
                         RunCheckpoint();
                     }
+                    else
+                    {
+                        BringHomeAhead();
+                    }
 
                     return plan.IsAll ? CommitOutcome.All : CommitOutcome.Part;
                 }
@@ -147,6 +151,10 @@ public sealed partial class XnVolume
                     if (EndCommit(plan, succeeded: true))
                     {
                         await RunCheckpointAsync().ConfigureAwait(false);
+                    }
+                    else
+                    {
+                        BringHomeAhead();
                     }
 
                     return plan.IsAll ? CommitOutcome.All : CommitOutcome.Part;
@@ -620,6 +628,7 @@ public sealed partial class XnVolume
 
     private void RunCheckpoint()
     {
+        _homeAhead.Wait();
         if (LiveBlocks() is not { } blocks)
         {
             return;
@@ -648,6 +657,7 @@ public sealed partial class XnVolume
 
     private async ValueTask RunCheckpointAsync()
     {
+        await _homeAhead.ConfigureAwait(false);
         if (LiveBlocks() is not { } blocks)
         {
             return;
@@ -676,7 +686,7 @@ public sealed partial class XnVolume
 
     private readonly record struct HomePlan(BlockRequest[] Requests, List<FrameNumber> Held);
 
-    /// <summary>Takes the next live blocks, as many as there are frames to copy metadata to. Blocks that no durable pointer leads to stay as they are.</summary>
+    /// <summary>Takes the next live blocks, as many as there are frames to copy metadata to. Blocks that no durable pointer leads to stay as they are, and so do those that are home already.</summary>
     private HomePlan BeginHome(ulong[] blocks, ref int from)
     {
         List<(BlockNumber, FrameNumber)> writing = [];
@@ -687,7 +697,7 @@ public sealed partial class XnVolume
             {
                 LiveImage live = _live.Find(blocks[from])!;
                 int index = _registry.Find(blocks[from]);
-                if (!live.IsDurable || (index < 0 && live.Kept is null))
+                if (!live.IsDurable || live.IsHome || (index < 0 && live.Kept is null))
                 {
                     continue;
                 }

@@ -387,6 +387,8 @@ public sealed partial class XnVolume : IDisposable
     /// <summary>Closes the volume without writing anything, as a crash would. After <see cref="Unmount"/> nothing is lost. Never throws.</summary>
     public void Dispose()
     {
+        // Whatever becomes of it: it reads from frames.
+        Task.WhenAny(_homeAhead).Wait();
         using (new Changing(this))
         {
             if (_closed)

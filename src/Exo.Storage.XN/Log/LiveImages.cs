@@ -14,6 +14,10 @@ internal sealed class LiveImages
     private readonly Stack<LiveImage> _spare = [];
     private readonly List<ulong> _freed = [];
 
+    // In the order in which they became live, and how far they have been looked at to be brought home ahead.
+    private readonly List<ulong> _entered = [];
+    private int _ahead;
+
     /// <summary>Live blocks.</summary>
     public int Count => _byBlock.Count;
 
@@ -32,10 +36,17 @@ internal sealed class LiveImages
         {
             image = _spare.TryPop(out LiveImage? spare) ? spare : new LiveImage();
             _byBlock.Add(block, image);
+            _entered.Add(block);
         }
 
         return image;
     }
+
+    /// <summary>Live blocks that have not been looked at to be brought home ahead.</summary>
+    public int NotLookedAt => _entered.Count - _ahead;
+
+    /// <summary>The block that became live first of those.</summary>
+    public ulong NextAhead() => _entered[_ahead++];
 
     /// <summary>No pointer to a block is durable any more: what the log has of it need not be brought home.</summary>
     public void NoteFreed(ulong block, FramePool frames)
@@ -65,6 +76,8 @@ internal sealed class LiveImages
         }
 
         _byBlock.Clear();
+        _entered.Clear();
+        _ahead = 0;
         freed.AddRange(_freed);
         _freed.Clear();
     }
@@ -82,13 +95,24 @@ internal sealed class LiveImage
     /// <summary>The transaction that is being written has one.</summary>
     public bool IsOnItsWay { get; private set; }
 
+    /// <summary>What the log has of the block lies in its place too, once a flush has made that durable.</summary>
+    public bool IsHome { get; set; }
+
+    /// <summary>Transactions that have had an image of the block.</summary>
+    public int Writes { get; private set; }
+
     /// <summary>Metadata that has changed since it was logged: what was logged. Null: what is in core was.</summary>
     public ReadOnlySpan<byte> Logged => _logged is null ? default : _logged.AsSpan(0, LogRecord.BlockBytes);
 
     /// <summary>The frame of a block that has left the registry: freed, and the removal of the last pointer is not durable; or shared.</summary>
     public FrameNumber? Kept { get; set; }
 
-    public void Begin() => IsOnItsWay = true;
+    public void Begin()
+    {
+        IsOnItsWay = true;
+        IsHome = false;
+        Writes++;
+    }
 
     /// <summary>The block is about to change in core.</summary>
     public void Preserve(ReadOnlySpan<byte> present)
@@ -127,6 +151,7 @@ internal sealed class LiveImage
     {
         Invariant.Check(!IsOnItsWay);
         IsDurable = false;
+        IsHome = false;
         Forget();
         ReleaseKept(frames);
     }
