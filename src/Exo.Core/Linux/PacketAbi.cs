@@ -17,6 +17,7 @@ internal static class PacketAbi
     public const int SO_RCVBUF = 8;
     public const int SO_ATTACH_BPF = 50;
     public const int SO_DETACH_FILTER = 27;
+    public const int SO_ERROR = 4;
 
     public const int SOL_PACKET = 263;
     public const int PACKET_ADD_MEMBERSHIP = 1;

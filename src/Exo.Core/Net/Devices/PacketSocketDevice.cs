@@ -354,16 +354,27 @@ public sealed unsafe class PacketSocketDevice : NetworkDevice
                 ring.Advance(slot);
             }
 
-            if (batch.Count > 0 || !_mayHaveFailed)
+            if (batch.Count == 0 && _mayHaveFailed)
             {
-                return batch.Count;
+                // A wait ended and nothing has come: the socket knows what happened to the interface. The queue would tell, too, but a packet that comes just now would be taken from it before those ahead of it in the ring.
+                _mayHaveFailed = false;
+                ThrowIfGone(TakeError());
             }
+
+            return batch.Count;
         }
 
-        // Without a ring, and when a wait ended and nothing has come: the queue is where the kernel tells what happened to the interface.
-        _mayHaveFailed = false;
-        ReceiveQueued(batch, _ring is null ? batch.Capacity : 1);
+        ReceiveQueued(batch, batch.Capacity);
         return batch.Count;
+    }
+
+    // ENETDOWN is told once when the interface is switched off; it may come back.
+    private int TakeError()
+    {
+        int error = 0;
+        uint lengthBytes = sizeof(int);
+        _tally.SystemCalls++;
+        return Libc.GetSocketOption(Descriptor, Libc.SolSocket, PacketAbi.SO_ERROR, &error, &lengthBytes) == 0 ? error : 0;
     }
 
     // Whether a packet lies in the ring, or comes while it is worth looking.
