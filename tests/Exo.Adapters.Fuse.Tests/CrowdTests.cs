@@ -25,12 +25,17 @@ public sealed class CrowdTests
 
         for (int pass = 0; pass < 2; pass++)
         {
-            Assert.Equal(s_directories, int.Parse(at.Shell("find . -type f -size 1 | wc -l")));
+            // The kernel forgets on a thread of ours, which may not get a processor in time: then a look is answered EBUSY, and the next one is not.
+            for (int looks = 1; int.Parse(at.Shell("find . -type f -size 1 2>/dev/null | wc -l")) is int found && found != s_directories; looks++)
+            {
+                Assert.True(looks < 5, $"{found} of {s_directories} found");
+            }
+
             at.Shell("dd if=/dev/zero of=large bs=1M count=8 conv=fsync 2>/dev/null");
         }
 
         // What is in use is not forgotten: a working directory, an open file.
-        string there = at.Shell("cd d0001; exec 3<file; find .. -type f >/dev/null; pwd -P; cat <&3 | od -An -tx1; ls");
+        string there = at.Shell("cd d0001; exec 3<file; find .. -type f >/dev/null 2>&1 || true; pwd -P; cat <&3 | od -An -tx1; ls");
         Assert.Equal([at["d0001"], " 01 02 03", "file"], there.Split('\n', StringSplitOptions.RemoveEmptyEntries));
     }
 }
