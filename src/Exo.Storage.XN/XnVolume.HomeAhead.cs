@@ -72,7 +72,6 @@ public sealed partial class XnVolume
 
     private async Task BringHomeAsync(List<AheadItem> items)
     {
-        items.Sort(static (a, b) => a.Block.CompareTo(b.Block));
         BlockRequest[] requests = BlockRuns.Build(BlockOperation.Write, [.. items.Select(static item => (new BlockNumber(item.Block), item.Frame))]);
         bool isWritten = false;
         try

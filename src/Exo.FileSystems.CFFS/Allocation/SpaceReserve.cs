@@ -33,6 +33,12 @@ internal sealed class SpaceReserve(VolumeCore core)
     /// <exception cref="CffsException">NoSpace.</exception>
     public ValueTask RequireAsync(ulong blocks, IoMode mode) => blocks <= AvailableBlocks ? default : CommitAndRequireAsync(blocks, mode);
 
+    /// <summary>
+    /// No block was found. Blocks freed lately become free when their removal is durable: where there are such everything is committed, and it is worth trying again, once. May be called with inode locks held.
+    /// </summary>
+    /// <exception cref="CffsException">NoSpace.</exception>
+    public ValueTask AwaitFreedAsync(bool hasTried, IoMode mode) => hasTried || core.Disk.WillFreeBlocks == 0 ? throw NoSpace() : core.Committer.CommitHomeAsync(mode);
+
     public CffsException NoSpace() => new(CffsError.NoSpace, $"no space left: {AvailableBlocks} blocks available, {core.Disk.FreeBlocks} free");
 
     private async ValueTask CommitAndRequireAsync(ulong blocks, IoMode mode)

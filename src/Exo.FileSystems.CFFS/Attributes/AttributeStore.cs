@@ -200,8 +200,7 @@ internal sealed partial class AttributeStore(VolumeCore core)
 
     private async ValueTask ReplaceAsync(Inode inode, byte[] contents, int entryBytes, IoMode mode, bool isChange = true, ushort? permissions = null)
     {
-        bool triedCommit = false;
-        while (true)
+        for (bool hasTried = false; ; hasTried = true)
         {
             FrameNumber frame = entryBytes > 0 ? await core.Cache.TakeFrameAsync(mode).ConfigureAwait(false) : default;
             bool isDone = false;
@@ -222,14 +221,7 @@ internal sealed partial class AttributeStore(VolumeCore core)
                 return;
             }
 
-            if (triedCommit || core.Disk.WillFreeBlocks == 0)
-            {
-                throw core.Space.NoSpace();
-            }
-
-            // Blocks freed lately become free when their removal is durable.
-            triedCommit = true;
-            await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
+            await core.Space.AwaitFreedAsync(hasTried, mode).ConfigureAwait(false);
         }
     }
 

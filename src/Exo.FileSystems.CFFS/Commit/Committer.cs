@@ -222,7 +222,8 @@ internal sealed class Committer(VolumeCore core)
     /// <returns>He leads himself.</returns>
     private async ValueTask<bool> GatherAsync(Turn turn, IoMode mode)
     {
-        for (int yields = 0; ;)
+        int yields = 0;
+        while (true)
         {
             bool isTurn;
             TimeSpan left;

@@ -627,7 +627,7 @@ internal sealed partial class FileStore(VolumeCore core)
         }
 
         uint used = 0;
-        bool triedCommit = false;
+        bool hasTried = false;
         try
         {
             while (used == 0)
@@ -658,14 +658,8 @@ internal sealed partial class FileStore(VolumeCore core)
 
                 if (isFull)
                 {
-                    if (triedCommit || core.Disk.WillFreeBlocks == 0)
-                    {
-                        throw core.Space.NoSpace();
-                    }
-
-                    // Blocks freed lately become free when their removal is durable.
-                    triedCommit = true;
-                    await core.Committer.CommitHomeAsync(mode).ConfigureAwait(false);
+                    await core.Space.AwaitFreedAsync(hasTried, mode).ConfigureAwait(false);
+                    hasTried = true;
                 }
                 else if (used == 0 && wanted > 1)
                 {

@@ -118,7 +118,7 @@ internal sealed partial class NameOperations
 
     private async ValueTask<Inode> InsertAsync(Inode directory, Record record, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io, InheritedLists? lists = null)
     {
-        for (bool triedCommit = false; ; triedCommit = true)
+        for (bool hasTried = false; ; hasTried = true)
         {
             (SlotPlace place, FrameNumber frame) = await MakeRoomAsync(directory, record, lists, io).ConfigureAwait(false);
             if (TryInsert(directory, ref record, place, name.Span, inline.Span, lists, frame))
@@ -129,13 +129,7 @@ internal sealed partial class NameOperations
                 return inode;
             }
 
-            if (triedCommit || core.Disk.WillFreeBlocks == 0)
-            {
-                throw core.Space.NoSpace();
-            }
-
-            // Blocks freed lately become free when their removal is durable.
-            await core.Committer.CommitHomeAsync(io).ConfigureAwait(false);
+            await core.Space.AwaitFreedAsync(hasTried, io).ConfigureAwait(false);
         }
     }
 

@@ -55,27 +55,19 @@ internal sealed partial class NameOperations
 
         try
         {
-            await SyncHiddenAsync(io).ConfigureAwait(false);
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
             return await DropTreeAsync(root, io, cancellation).ConfigureAwait(false) && await DropRemainsAsync(io, cancellation).ConfigureAwait(false)
                 ? CffsSnapshotRemoval.Complete
                 : CffsSnapshotRemoval.RemainsLeft;
-        }
-        finally
-        {
-            core.Inodes.Release(root);
-        }
-    }
-
-    private async ValueTask SyncHiddenAsync(IoMode io)
-    {
-        try
-        {
-            await core.Committer.SyncAsync(io).ConfigureAwait(false);
         }
         catch
         {
             KeepRemains();
             throw;
+        }
+        finally
+        {
+            core.Inodes.Release(root);
         }
     }
 

@@ -9,41 +9,19 @@ using Exo.Storage.XN.Tests.Stamped;
 namespace Exo.Storage.XN.Tests.Log;
 
 /// <summary>Data that is brought home while commits go on. The log has 32 blocks: the four youngest live blocks are left alone, and up to four go home behind a commit. The eldest is the node, which is metadata.</summary>
-public sealed class HomeAheadTests : IDisposable
+public sealed class HomeAheadTests : LoggedTreeTests
 {
     private const int Youngest = 4;
     private const int Batch = 4;
 
-    private readonly FramePool _frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
-    private readonly SimulatedBlockDevice _memory;
-    private readonly FaultyBlockDevice _faulty;
-    private readonly GatedBlockDevice _device;
-    private readonly StampedTree _tree;
     private readonly StampedTree.Item _node;
 
     public HomeAheadTests()
     {
-        _memory = new SimulatedBlockDevice(_frames, DiskContents.Zeroes(640), recorded: true);
-        _faulty = new FaultyBlockDevice(_memory, new FaultOptions { Seed = 1, WriteError = 1 }) { IsFailing = false };
-        _device = new GatedBlockDevice(_faulty);
-        _tree = StampedTree.Format(_device, logBlocks: 32);
-        _tree.UsesLog = true;
-        Assert.Equal(XnStatus.Ok, _tree.AddNode(_tree.Root, 0, _tree.FindFree(0, 1)!.Value.First, out StampedTree.Item? node));
+        Assert.Equal(XnStatus.Ok, Tree.AddNode(Tree.Root, 0, Tree.FindFree(0, 1)!.Value.First, out StampedTree.Item? node));
         _node = node!;
-        _tree.Sync();
+        Tree.Sync();
         Disk.Checkpoint();
-    }
-
-    private XnVolume Disk => _tree.Disk;
-
-    public void Dispose()
-    {
-        _device.Open();
-        Disk.Dispose();
-        _device.Dispose();
-        _faulty.Dispose();
-        _memory.Dispose();
-        _frames.Dispose();
     }
 
     [Fact]
@@ -52,11 +30,11 @@ public sealed class HomeAheadTests : IDisposable
         StampedTree.Item[] items = CommitEach(Youngest + Batch);
         Assert.All(items[..(Batch - 1)], item => Assert.True(IsHome(item)));
         Assert.All(items[Batch..], item => Assert.False(IsHome(item)));
-        int before = _memory.Recording!.Requests.Count;
+        int before = Memory.Recording!.Requests.Count;
         Disk.Checkpoint();
         Assert.All(items, item => Assert.True(IsHome(item)));
         Assert.Equal(0, Disk.BlocksInLog);
-        BlockNumber[] written = [.. _memory.Recording.Requests.Skip(before).Where(request => request.Operation == BlockOperation.Write)
+        BlockNumber[] written = [.. Memory.Recording.Requests.Skip(before).Where(request => request.Operation == BlockOperation.Write)
             .SelectMany(request => Enumerable.Range(0, request.BlockCount).Select(i => request.FirstBlock + (ulong)i))];
         Assert.DoesNotContain(items[0].Block, written);
         Assert.Contains(items[^1].Block, written);
@@ -68,10 +46,10 @@ public sealed class HomeAheadTests : IDisposable
         StampedTree.Item[] items = CommitEach(Youngest + Batch);
         Assert.True(IsHome(items[0]));
         Mark(items[0], 77);
-        Assert.True(Disk.TryCommit(_tree.Key));
-        Assert.NotEqual(77, _memory.Snapshot()[items[0].Block.Value][1000]);
+        Assert.True(Disk.TryCommit(Tree.Key));
+        Assert.NotEqual(77, Memory.Snapshot()[items[0].Block.Value][1000]);
         Disk.Checkpoint();
-        Assert.Equal(77, _memory.Snapshot()[items[0].Block.Value][1000]);
+        Assert.Equal(77, Memory.Snapshot()[items[0].Block.Value][1000]);
     }
 
     [Theory]
@@ -79,38 +57,38 @@ public sealed class HomeAheadTests : IDisposable
     [InlineData(true)]
     public async Task What_changes_on_its_way_home_counts_as_not_there(bool isLogged)
     {
-        _device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
+        Device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
         StampedTree.Item[] items = CommitEach(Youngest + Batch);
-        _device.WaitForHeld();
+        Device.WaitForHeld();
         Mark(items[0], 77);
         if (isLogged)
         {
-            Assert.True(Disk.TryCommit(_tree.Key));
+            Assert.True(Disk.TryCommit(Tree.Key));
         }
 
         Task checkpoint = Task.Run(Disk.Checkpoint);
-        _device.Open();
+        Device.Open();
         await checkpoint;
-        Assert.Equal(77, _memory.Snapshot()[items[0].Block.Value][1000]);
+        Assert.Equal(77, Memory.Snapshot()[items[0].Block.Value][1000]);
         Assert.Equal(0, Disk.BlocksInLog);
     }
 
     [Fact]
     public async Task A_block_that_is_freed_on_its_way_home_is_nobodys_before_it_has_arrived()
     {
-        _device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
+        Device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
         StampedTree.Item[] items = CommitEach(Youngest + Batch);
-        _device.WaitForHeld();
-        Assert.Equal(XnStatus.Ok, _tree.Remove(items[0]));
-        Assert.True(Disk.TryCommit(_tree.Key));
+        Device.WaitForHeld();
+        Assert.Equal(XnStatus.Ok, Tree.Remove(items[0]));
+        Assert.True(Disk.TryCommit(Tree.Key));
         Task checkpoint = Task.Run(Disk.Checkpoint);
 
         // The checkpoint cannot end before, and until it has the block is not free.
-        Assert.False(IsFree(items[0].Block));
+        Assert.False(Tree.IsFree(items[0].Block.Value));
         Assert.True(Disk.BlocksInLog > 0);
-        _device.Open();
+        Device.Open();
         await checkpoint;
-        Assert.True(IsFree(items[0].Block));
+        Assert.True(Tree.IsFree(items[0].Block.Value));
     }
 
     [Fact]
@@ -119,16 +97,16 @@ public sealed class HomeAheadTests : IDisposable
         StampedTree.Item[] items = CommitEach(Youngest + Batch - 2);
         Assert.False(IsHome(items[0]));
         StampedTree.Item last = AddData(Youngest + Batch - 2);
-        _device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
-        Assert.True(Disk.TryCommit(_tree.Key));
-        _device.WaitForHeld();
-        _faulty.IsFailing = true;
-        _device.Open();
+        Device.Close((operation, block) => operation == BlockOperation.Write && block >= Disk.DataStart);
+        Assert.True(Disk.TryCommit(Tree.Key));
+        Device.WaitForHeld();
+        Faulty.IsFailing = true;
+        Device.Open();
 
         // Who is told is whoever needs it.
         Assert.Throws<BlockDeviceException>(Disk.Checkpoint);
         Assert.NotEqual(0, Disk.BlocksInLog);
-        _faulty.IsFailing = false;
+        Faulty.IsFailing = false;
         Disk.Checkpoint();
         Assert.All([.. items, last], item => Assert.True(IsHome(item)));
     }
@@ -138,8 +116,8 @@ public sealed class HomeAheadTests : IDisposable
     {
         StampedTree.Item[] items = CommitEach(Youngest + Batch);
         Mark(items[0], 77);
-        Assert.True(Disk.TryCommit(_tree.Key));
-        using SimulatedBlockDevice disk = new(_frames, _memory.Snapshot());
+        Assert.True(Disk.TryCommit(Tree.Key));
+        using SimulatedBlockDevice disk = new(Frames, Memory.Snapshot());
         XnVolume.Attach(disk).Dispose();
         Assert.Equal(77, disk.Snapshot()[items[0].Block.Value][1000]);
         Assert.All(items, item => Assert.Equal(item.Serial, BinaryPrimitives.ReadUInt64LittleEndian(disk.Snapshot()[item.Block.Value])));
@@ -151,7 +129,7 @@ public sealed class HomeAheadTests : IDisposable
         for (int i = 0; i < count; i++)
         {
             items[i] = AddData(i);
-            Assert.True(Disk.TryCommit(_tree.Key));
+            Assert.True(Disk.TryCommit(Tree.Key));
         }
 
         return items;
@@ -159,19 +137,17 @@ public sealed class HomeAheadTests : IDisposable
 
     private StampedTree.Item AddData(int entry)
     {
-        Assert.Equal(XnStatus.Ok, _tree.AddData(_node, entry, _tree.FindFree(0, 1)!.Value, out StampedTree.Item? item));
+        Assert.Equal(XnStatus.Ok, Tree.AddData(_node, entry, Tree.FindFree(0, 1)!.Value, out StampedTree.Item? item));
         return item!;
     }
 
     private void Mark(StampedTree.Item item, byte value)
     {
-        Assert.Equal(XnStatus.Ok, Disk.MarkDirty(_tree.Key, item.Block, 1));
-        Assert.True(Disk.TryGetFrame(_tree.Key, item.Block, out FrameNumber frame));
-        _frames.Bytes(frame)[1000] = value;
-        _frames.Release(frame);
+        Assert.Equal(XnStatus.Ok, Disk.MarkDirty(Tree.Key, item.Block, 1));
+        Assert.True(Disk.TryGetFrame(Tree.Key, item.Block, out FrameNumber frame));
+        Frames.Bytes(frame)[1000] = value;
+        Frames.Release(frame);
     }
 
-    private bool IsHome(StampedTree.Item item) => BinaryPrimitives.ReadUInt64LittleEndian(_memory.Snapshot()[item.Block.Value]) == item.Serial;
-
-    private bool IsFree(BlockNumber block) => (Disk.FreeMap[(int)(block.Value / 64)] >> (int)(block.Value % 64) & 1) != 0;
+    private bool IsHome(StampedTree.Item item) => BinaryPrimitives.ReadUInt64LittleEndian(Memory.Snapshot()[item.Block.Value]) == item.Serial;
 }

@@ -183,9 +183,10 @@ internal sealed class SourceGuard
         return PacketRefusal.None;
     }
 
-    private PacketRefusal CheckIcmpV4(ReadOnlySpan<byte> header, Transport transport, PacketOffload offload, out int source)
+    // What of a message of ICMP lies in the first piece. The device does nothing to one.
+    private static PacketRefusal TakeMessage(ReadOnlySpan<byte> header, Transport transport, PacketOffload offload, out ReadOnlySpan<byte> message)
     {
-        source = 0;
+        message = default;
         if (offload.NeedsChecksum || offload.IsSuperPacket)
         {
             return PacketRefusal.Offload;
@@ -196,8 +197,19 @@ internal sealed class SourceGuard
             return PacketRefusal.Malformed;
         }
 
-        ReadOnlySpan<byte> message = header[transport.At..];
+        message = header[transport.At..];
         message = message[..Math.Min(message.Length, transport.LengthBytes)];
+        return PacketRefusal.None;
+    }
+
+    private PacketRefusal CheckIcmpV4(ReadOnlySpan<byte> header, Transport transport, PacketOffload offload, out int source)
+    {
+        source = 0;
+        if (TakeMessage(header, transport, offload, out ReadOnlySpan<byte> message) is var refusal and not PacketRefusal.None)
+        {
+            return refusal;
+        }
+
         switch (message[0], message[1])
         {
             case (EchoReplyV4, 0):
@@ -218,18 +230,11 @@ internal sealed class SourceGuard
     private PacketRefusal CheckIcmpV6(ReadOnlySpan<byte> header, Transport transport, PacketOffload offload, out int source)
     {
         source = 0;
-        if (offload.NeedsChecksum || offload.IsSuperPacket)
+        if (TakeMessage(header, transport, offload, out ReadOnlySpan<byte> message) is var refusal and not PacketRefusal.None)
         {
-            return PacketRefusal.Offload;
+            return refusal;
         }
 
-        if (header.Length < transport.At + IcmpBytes || transport.LengthBytes < IcmpBytes)
-        {
-            return PacketRefusal.Malformed;
-        }
-
-        ReadOnlySpan<byte> message = header[transport.At..];
-        message = message[..Math.Min(message.Length, transport.LengthBytes)];
         switch (message[0], message[1])
         {
             case (EchoReplyV6, 0):
