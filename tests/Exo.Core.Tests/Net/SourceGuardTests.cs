@@ -411,14 +411,15 @@ public sealed class SourceGuardTests : IDisposable
             Once();
         }
 
+        // So few that the queue has room for all passes.
         Poll();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 100; i++)
+        Assert.Equal(0, Allocations.Least(() =>
         {
-            Once();
-        }
-
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            for (int i = 0; i < 12; i++)
+            {
+                Once();
+            }
+        }));
     }
 
     // What a receiver and the switches before it take from a packet: every claim must be so. Written after the standards, and not after the guard: it steps over all that a receiver may step over.
