@@ -10,9 +10,9 @@ internal sealed class VarmailRow : IPeerRow
 {
     private const int Threads = 16;
     private const int FilesEach = 62;
-    private const int Loops = 60;
+    private const int Loops = 300;
     private const int LengthBytes = 16 << 10;
-    private const int WarmUps = 10;
+    private const int WarmUps = 20;
 
     private static readonly byte[] Contents = Enumerable.Range(0, LengthBytes).Select(i => (byte)(i * 7 / 3 | 1)).ToArray();
     private WorkFolder _folder = null!;

@@ -55,33 +55,8 @@ internal sealed class Template
     /// <exception cref="XnException">What is wrong with it.</exception>
     public static Template Verify(TemplateId id, TemplateSource source, TemplateId[] children)
     {
+        List<ushort> offsets = CheckShape(source);
         Template template = new(id, source, children);
-        int nameBytes = System.Text.Encoding.UTF8.GetByteCount(source.Name);
-        Require(source, nameBytes is >= 1 and <= 63 && !source.Name.Contains('\0', StringComparison.Ordinal), "its name must have 1 to 63 bytes");
-        Require(source, source.ReadSetBytes is >= 0 and <= BlockBytes, "its read set is larger than a block");
-        Require(source, (source.Owns is null) == (source.Partitions.Count == 0), "owns and partitions go together");
-        Require(source, source.Owns is null || source.ReadSetBytes > 0, "owns needs a read set");
-        Require(source, (source.Flags & ~(TemplateFlags.InitialiseFirst | TemplateFlags.Counted)) == 0, "a flag is not known");
-        Require(source, source.Owns is null || (source.Flags & TemplateFlags.Counted) == 0, "only data can be counted");
-
-        Require(source, source.Approve is null || source.Owns is not null, "approve is for metadata");
-        Require(source, source.Approve is null ? source.ApproveUnitBytes == 0 : source.ApproveUnitBytes is 512 or 1024 or 2048 or 4096, "approve judges 512, 1024, 2048 or 4096 bytes at a time");
-
-        List<ushort> offsets = [];
-        foreach (PartitionGroup group in source.Partitions)
-        {
-            Require(source, group.Count > 0 && group.OffsetBytes >= 0 && group.StrideBytes >= 0, "a partition group is empty or negative");
-            Require(source, group.Count == 1 || group.StrideBytes >= source.ReadSetBytes, "the read sets of a partition group overlap");
-            Require(
-                source,
-                group.Count <= BlockBytes && group.OffsetBytes + ((long)(group.Count - 1) * group.StrideBytes) + source.ReadSetBytes <= BlockBytes,
-                "a partition leaves the block");
-            for (int i = 0; i < group.Count; i++)
-            {
-                offsets.Add((ushort)(group.OffsetBytes + (i * group.StrideBytes)));
-            }
-        }
-
         template.Offsets = [.. offsets];
         template.ByOffset = [.. Enumerable.Range(0, offsets.Count).OrderBy(i => offsets[i]).Select(i => (ushort)i)];
         for (int i = 1; i < template.ByOffset.Length; i++)
@@ -114,6 +89,39 @@ internal sealed class Template
         }
 
         return template;
+    }
+
+    /// <summary>What a template must be like, whatever its functions do; the offsets of its partitions. What has passed has room in the fields of a catalogue block, except that it may be longer than one.</summary>
+    /// <exception cref="XnException">What is wrong with it.</exception>
+    public static List<ushort> CheckShape(TemplateSource source)
+    {
+        int nameBytes = System.Text.Encoding.UTF8.GetByteCount(source.Name);
+        Require(source, nameBytes is >= 1 and <= 63 && !source.Name.Contains('\0', StringComparison.Ordinal), "its name must have 1 to 63 bytes");
+        Require(source, source.ReadSetBytes is >= 0 and <= BlockBytes, "its read set is larger than a block");
+        Require(source, (source.Owns is null) == (source.Partitions.Count == 0), "owns and partitions go together");
+        Require(source, source.Owns is null || source.ReadSetBytes > 0, "owns needs a read set");
+        Require(source, (source.Flags & ~(TemplateFlags.InitialiseFirst | TemplateFlags.Counted)) == 0, "a flag is not known");
+        Require(source, source.Owns is null || (source.Flags & TemplateFlags.Counted) == 0, "only data can be counted");
+
+        Require(source, source.Approve is null || source.Owns is not null, "approve is for metadata");
+        Require(source, source.Approve is null ? source.ApproveUnitBytes == 0 : source.ApproveUnitBytes is 512 or 1024 or 2048 or 4096, "approve judges 512, 1024, 2048 or 4096 bytes at a time");
+
+        List<ushort> offsets = [];
+        foreach (PartitionGroup group in source.Partitions)
+        {
+            Require(source, group.Count > 0 && group.OffsetBytes >= 0 && group.StrideBytes >= 0, "a partition group is empty or negative");
+            Require(source, group.Count == 1 || group.StrideBytes >= source.ReadSetBytes, "the read sets of a partition group overlap");
+            Require(
+                source,
+                group.Count <= BlockBytes && group.OffsetBytes + ((long)(group.Count - 1) * group.StrideBytes) + source.ReadSetBytes <= BlockBytes,
+                "a partition leaves the block");
+            for (int i = 0; i < group.Count; i++)
+            {
+                offsets.Add((ushort)(group.OffsetBytes + (i * group.StrideBytes)));
+            }
+        }
+
+        return offsets;
     }
 
     private static VerifiedProgram? Check(TemplateSource source, Program? program, string function, ProgramContract? contract)

@@ -77,6 +77,11 @@ internal sealed class TemplateCatalogue(BlockDevice device, ulong start, ulong s
     /// <exception cref="XnException">A template is refused, or the catalogue is full. Nothing was installed.</exception>
     public TemplateId[] Install(IReadOnlyList<TemplateSource> sources)
     {
+        foreach (TemplateSource source in sources)
+        {
+            _ = Template.CheckShape(source);
+        }
+
         // Templates of one batch may refer to one another, so an old batch is found by trying each place where its first member stands.
         int firstFree = Array.FindIndex(_templates, template => template is null);
         for (int slot = 0; slot < _templates.Length && _templates[slot] is not null; slot++)
@@ -104,7 +109,7 @@ internal sealed class TemplateCatalogue(BlockDevice device, ulong start, ulong s
                 throw new XnException(XnStatus.WrongTemplate, $"template '{sources[i].Name}' is larger than a block");
             }
 
-            made.Add((template, block));
+            made.Add((VerifiedTemplates.Share(block, template), block));
         }
 
         for (int copy = 0; copy < 2; copy++)
