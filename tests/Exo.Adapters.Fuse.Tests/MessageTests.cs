@@ -3,7 +3,10 @@ using System.Buffers.Binary;
 using CsCheck;
 using Exo.Adapters.Fuse.Messages;
 using Exo.Adapters.Fuse.Session;
+using Exo.Core.Blocks;
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS;
+using Exo.Simulation.Faults;
 using Exo.Tests;
 
 namespace Exo.Adapters.Fuse.Tests;
@@ -84,6 +87,48 @@ public sealed class MessageTests
         session.Handle(Message(FuseOpcode.Unlink, 4, 1, "file\0"u8.ToArray()), reply);
         session.Handle(Message(FuseOpcode.Lookup, 5, node, ".\0"u8.ToArray()), reply);
         Assert.Equal((int)CffsError.Stale, reply.Error);
+        session.End();
+    }
+
+    /// <summary>Every entry of a listing with attributes is one that the kernel will forget: those before one that cannot be read must reach it.</summary>
+    [Fact]
+    public void A_listing_ends_before_an_entry_that_cannot_be_told()
+    {
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using MemoryBlockDevice memory = new(frames, blockCount: 4096);
+        using (CffsVolume made = CffsVolume.Create(memory))
+        {
+            made.WriteAllBytes("/a", new byte[10]);
+            made.WriteAllBytes("/linked", new byte[10]);
+            made.CreateHardLink("/linked", "/twin");
+        }
+
+        using FaultyBlockDevice device = new(memory, new FaultOptions { ReadError = 1 }) { IsFailing = false };
+        using CffsVolume volume = CffsVolume.Open(device);
+        FuseSession session = new(volume, writebackCache: false);
+        FuseReply reply = new();
+        session.Handle(Message(FuseOpcode.Initialise, 1, 0, Initialise), reply);
+        session.Handle(Message(FuseOpcode.ReadDirectory, 2, 1, [.. Words(0, 0, 0, 0, 4096), .. new byte[20]]), reply);
+        Assert.Equal(0, reply.Error);
+
+        // The inode of a file of two names lies elsewhere.
+        device.IsFailing = true;
+        session.Handle(Message(FuseOpcode.ReadDirectoryPlus, 3, 1, [.. Words(0, 0, 0, 0, 4096), .. new byte[20]]), reply);
+        Assert.Equal((0, 1), (reply.Error, session.NodeCount));
+        byte[] told = reply.Bytes[FuseReply.HeaderBytes..].ToArray();
+        int last = told.Length - FuseStructures.DirectoryEntryLength(1);
+        Assert.Equal((byte)'a', told[last + 24]);
+        ulong position = BinaryPrimitives.ReadUInt64LittleEndian(told.AsSpan(last + 8));
+        ulong node = BinaryPrimitives.ReadUInt64LittleEndian(told.AsSpan(last - FuseStructures.EntryBytes));
+        session.Handle(Message(FuseOpcode.ReadDirectoryPlus, 4, 1, [.. Words(0, 0, (uint)position, (uint)(position >> 32), 4096), .. new byte[20]]), reply);
+        Assert.NotEqual(0, reply.Error);
+        session.Handle(Message(FuseOpcode.Forget, 5, node, [1, 0, 0, 0, 0, 0, 0, 0]), reply);
+        Assert.Equal(0, session.NodeCount);
+
+        // Another time all of it is there.
+        device.IsFailing = false;
+        session.Handle(Message(FuseOpcode.ReadDirectoryPlus, 6, 1, [.. Words(0, 0, (uint)position, (uint)(position >> 32), 4096), .. new byte[20]]), reply);
+        Assert.Equal((0, 1), (reply.Error, session.NodeCount));
         session.End();
     }
 

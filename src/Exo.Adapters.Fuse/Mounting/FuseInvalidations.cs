@@ -21,6 +21,8 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
     private Dictionary<ulong, bool> _inodes = [];
     private bool _isTelling;
     private bool _isCrowded;
+    private bool _isThinning;
+    private long _thinnings;
     private bool _hasEnded;
 
     public void NameChanged(Inode directory, ReadOnlySpan<byte> name, ulong inode)
@@ -92,6 +94,12 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
             if (isCrowded)
             {
                 Thin();
+                lock (_lock)
+                {
+                    _isThinning = false;
+                    _thinnings++;
+                    Monitor.PulseAll(_lock);
+                }
             }
         }
     }
@@ -106,6 +114,22 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
         }
     }
 
+    /// <summary>Has the kernel forget, and waits until it has been asked to. Not from the thread that asks it, nor from the last one that could take its FORGETs.</summary>
+    public void WaitForThinning()
+    {
+        lock (_lock)
+        {
+            // One that is under way may have looked too early.
+            long last = _thinnings + (_isThinning ? 2 : 1);
+            _isCrowded = true;
+            Monitor.PulseAll(_lock);
+            while (_thinnings < last && !_hasEnded)
+            {
+                Monitor.Wait(_lock);
+            }
+        }
+    }
+
     // What is below a directory goes before the directory, and its FORGET comes when the kernel likes: so in rounds, as long as they help.
     private void Thin()
     {
@@ -114,7 +138,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
             int before = session.NodeCount;
             if (!notifications.Prune(crowd))
             {
-                session.Crowded = null;
+                session.Crowded = session.WaitForThinning = null;
                 return;
             }
 
@@ -164,6 +188,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
 
             (names, inodes, isCrowded) = (_names, _inodes, _isCrowded);
             (_names, _inodes, _isCrowded) = ([], [], false);
+            _isThinning = isCrowded;
             _isTelling = true;
             return !_hasEnded;
         }

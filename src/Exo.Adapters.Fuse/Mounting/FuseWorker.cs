@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Exo.Adapters.Fuse.Messages;
 using Exo.Adapters.Fuse.Session;
+using Exo.FileSystems.CFFS;
 
 namespace Exo.Adapters.Fuse.Mounting;
 
@@ -10,6 +11,9 @@ namespace Exo.Adapters.Fuse.Mounting;
 /// </summary>
 internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotifications notifications) : IDisposable
 {
+    // How often a message is handled again for which the cache had no frame.
+    private const int RepeatsMax = 5;
+
     protected FuseSession Session => session;
 
     /// <summary>The answer to the last message.</summary>
@@ -26,6 +30,11 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
         if (!FuseRequest.TryParse(message, out FuseRequest request) || !session.Waits(request))
         {
             session.Handle(message, Reply);
+            if (Reply.Error == (int)CffsError.Busy && FuseSession.IsRepeatable(request))
+            {
+                Repeat(message);
+            }
+
             return;
         }
 
@@ -49,6 +58,24 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
             }
 
             session.Handle(message, Reply);
+        }
+        finally
+        {
+            crew.EndWaiting();
+        }
+    }
+
+    /// <summary>What the kernel remembers keeps the frames that were needed: it forgets on another thread of ours, for which this one waits, if there is one left to take its FORGETs.</summary>
+    private void Repeat(ReadOnlyMemory<byte> message)
+    {
+        bool isAnybodyLeft = crew.BeginWaiting();
+        try
+        {
+            for (int times = 0; isAnybodyLeft && times < RepeatsMax && Reply.Error == (int)CffsError.Busy && session.WaitForThinning is { } wait; times++)
+            {
+                wait();
+                session.HandleAgain(message, Reply);
+            }
         }
         finally
         {

@@ -64,9 +64,19 @@ internal sealed partial class FuseSession
         foreach (CffsDirectoryEntry entry in entries)
         {
             ulong next = (ulong)entry.Position + FirstPosition + 1;
-            bool added = plus
-                ? AddFound(reply, ref room, directory, entry, next)
-                : AddName(reply, ref room, plus, entry.Inode, next, entry.Kind, entry.Name);
+            bool added;
+            try
+            {
+                added = plus
+                    ? AddFound(reply, ref room, directory, entry, next)
+                    : AddName(reply, ref room, plus, entry.Inode, next, entry.Kind, entry.Name);
+            }
+            catch (Exception refused) when (refused is CffsException or IOException && reply.LengthBytes > FuseReply.HeaderBytes)
+            {
+                // The entries before it have been counted: the kernel must learn of them, or it never forgets them. It asks again from here, and is told.
+                break;
+            }
+
             if (!added)
             {
                 break;

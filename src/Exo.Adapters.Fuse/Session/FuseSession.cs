@@ -32,6 +32,10 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         _ => false,
     };
 
+    /// <summary>Whether handling a message that was refused once more leaves what handling it once would.</summary>
+    public static bool IsRepeatable(in FuseRequest request) => request.Opcode is FuseOpcode.Lookup or FuseOpcode.GetAttributes or FuseOpcode.StatX or FuseOpcode.ReadLink or FuseOpcode.Read
+        or FuseOpcode.Write or FuseOpcode.ReadDirectory or FuseOpcode.ReadDirectoryPlus or FuseOpcode.GetExtendedAttribute or FuseOpcode.ListExtendedAttributes;
+
     /// <summary>FUSE_INIT has been answered.</summary>
     public bool IsReady { get; private set; }
 
@@ -51,6 +55,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         get => Nodes.Crowded;
         set => Nodes.Crowded = value;
     }
+
+    /// <summary>Has the kernel forget what it does not need, and waits until it was asked to. Null when it cannot be asked.</summary>
+    public Action? WaitForThinning { get; set; }
 
     /// <summary>Inodes that the kernel knows.</summary>
     public int NodeCount => Nodes.Count;
@@ -76,7 +83,12 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     }
 
     /// <summary>Answers one message. The pages of the answer go back with <see cref="GiveBack"/> once it is sent.</summary>
-    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply)
+    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply) => Handle(message, reply, isRepeated: false);
+
+    /// <summary>Answers a message that was refused a moment ago: it has come once and is counted once.</summary>
+    public void HandleAgain(ReadOnlyMemory<byte> message, FuseReply reply) => Handle(message, reply, isRepeated: true);
+
+    private void Handle(ReadOnlyMemory<byte> message, FuseReply reply, bool isRepeated)
     {
         reply.Begin();
         if (!FuseRequest.TryParse(message, out FuseRequest request))
@@ -85,7 +97,11 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             return;
         }
 
-        _messages.Add(request.Opcode);
+        if (!isRepeated)
+        {
+            _messages.Add(request.Opcode);
+        }
+
         try
         {
             Dispatch(request, reply);
