@@ -53,7 +53,10 @@ public sealed class FuseMount : IDisposable
         _session = new FuseSession(
             volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles, !options.NoAccessTimes,
             () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null,
-            options.AccessControlLists);
+            options.AccessControlLists)
+        {
+            AttributesChanged = node => notifications.InvalidateAttributes(node),
+        };
         _invalidations = new FuseInvalidations(_session, notifications);
         try
         {

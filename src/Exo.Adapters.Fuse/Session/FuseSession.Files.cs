@@ -52,10 +52,24 @@ internal sealed partial class FuseSession
         };
         Changed();
 
-        // A change of nothing but the change time is how the kernel says that the set-id bits go: before FALLOCATE by another user, and for chown(-1, -1).
-        bool dropSetId = (valid & Changes.KillSetId) != 0 || (valid & Changes.Values) == 0;
+        // A change of nothing but the change time comes before contents are changed by somebody who may not keep the set-id bits, and for chown(-1, -1), which the kernel lets everybody do.
+        // The two look alike: so only the owner and the superuser take the bits that way, and a change of contents takes them by itself.
+        bool mayTakeBits = request.User == 0 || request.User == inode.Record.User;
+        bool dropSetId = (valid & Changes.KillSetId) != 0 || ((valid & Changes.Values) == 0 && mayTakeBits);
         _door.SetAttributes(inode, change, (valid & Changes.ChangeTime) != 0 ? TimeAt(request, 48, 64) : null, dropSetId);
         FuseStructures.WriteAttributesOut(reply.Add(16 + FuseStructures.AttributesBytes), _door.Stat(inode));
+    }
+
+    /// <summary>
+    /// Takes a file's set-id bits before somebody changes its contents who may not keep them. The kernel asks for times and length anew after a change of contents, but runs programs by the
+    /// mode that it remembers: so it is told before there is anything new to run.
+    /// </summary>
+    private void TakeSetId(Inode inode, ulong node, bool mayKeep)
+    {
+        if (!mayKeep && _door.TakeSetId(inode))
+        {
+            AttributesChanged?.Invoke(node);
+        }
     }
 
     // 64 bits of nanoseconds last from 1677 to 2262; what lies outside becomes the nearer end.
@@ -80,9 +94,10 @@ internal sealed partial class FuseSession
         if (truncate)
         {
             Changed();
+            TakeSetId(inode, request.Node, mayKeep: (request.BodyWord(4) & OpenKillSetId) == 0);
         }
 
-        if (!_door.TryOpen(inode, truncate, (request.BodyWord(4) & OpenKillSetId) != 0))
+        if (!_door.TryOpen(inode, truncate))
         {
             throw new CffsException(CffsError.NotFound, "removed while it was opened");
         }
@@ -159,7 +174,8 @@ internal sealed partial class FuseSession
         }
 
         Changed();
-        _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size), (flags & KillSetId) != 0);
+        TakeSetId(inode, request.Node, mayKeep: (flags & KillSetId) == 0);
+        _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size));
         FuseStructures.PutWord(reply.Add(8), 0, size);
     }
 
@@ -176,6 +192,7 @@ internal sealed partial class FuseSession
         }
 
         Changed();
+        TakeSetId(inode, request.Node, mayKeep: request.User == 0);
         switch (mode)
         {
             case 0 or KeepSize: _door.Allocate(inode, (long)offset, (long)length, keepSize: mode == KeepSize); break;
@@ -200,6 +217,7 @@ internal sealed partial class FuseSession
         }
 
         Changed();
+        TakeSetId(to, Nodes.NumberOf(to), mayKeep: request.User == 0);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(StepBytes);
         try
         {

@@ -104,7 +104,13 @@ internal sealed partial class FuseSession
         Changed();
         (Inode inode, bool created) = _door.Create(
             NodeOf(request), name, (ushort)(RegularFile | (request.BodyWord(4) & 0xFFF)), 0, default, (flags & Exclusive) != 0, request.User, request.Group, UmaskAt(request, 8));
-        if (!_door.TryOpen(inode, truncate: !created && (flags & Truncate) != 0, (request.BodyWord(12) & OpenKillSetId) != 0))
+        bool truncate = !created && (flags & Truncate) != 0;
+        if (truncate)
+        {
+            TakeSetId(inode, Nodes.NumberOf(inode), mayKeep: (request.BodyWord(12) & OpenKillSetId) == 0);
+        }
+
+        if (!_door.TryOpen(inode, truncate))
         {
             _door.Release(inode);
             throw new CffsException(CffsError.NotFound, "removed while it was opened");

@@ -59,6 +59,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     /// <summary>Has the kernel forget what it does not need, and waits until it was asked to. Null when it cannot be asked.</summary>
     public Action? WaitForThinning { get; set; }
 
+    /// <summary>Told, within a message that is not answered yet, that the kernel must not go by what it remembers of a node's attributes.</summary>
+    public Action<ulong>? AttributesChanged { get; set; }
+
     /// <summary>Inodes that the kernel knows.</summary>
     public int NodeCount => Nodes.Count;
 

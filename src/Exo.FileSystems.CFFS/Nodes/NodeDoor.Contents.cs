@@ -14,7 +14,7 @@ internal readonly record struct BorrowedPage(FrameNumber Frame, bool IsHole);
 internal sealed partial class NodeDoor
 {
     /// <summary>Opens a file: while it is open it survives its last name. The handle holds the inode. False when the inode is gone.</summary>
-    public bool TryOpen(Inode inode, bool truncate, bool dropSetId)
+    public bool TryOpen(Inode inode, bool truncate)
     {
         RequireFile(inode);
         if (truncate)
@@ -33,7 +33,7 @@ internal sealed partial class NodeDoor
 
             if (truncate)
             {
-                DropPrivileges(inode, dropSetId);
+                core.Attributes.DropPrivilegesAsync(inode, keepsSetId: true, IoMode.Sync).Take();
                 core.Files.SetLengthAsync(inode, 0, IoMode.Sync).Take();
             }
 
@@ -186,15 +186,39 @@ internal sealed partial class NodeDoor
         }
     }
 
+    /// <summary>Takes the set-id bits, for somebody who is about to change contents and may not keep them. False when there are none to take.</summary>
+    public bool TakeSetId(Inode inode)
+    {
+        // Not under the lock: whoever is not root comes by here with every write, and the kernel lets nobody change the mode meanwhile.
+        ushort before = inode.Record.Mode;
+        if (ModeBits.WithoutSetId(before) == before)
+        {
+            return false;
+        }
+
+        core.BeginWritingAsync(IoMode.Sync).Take();
+        inode.Lock.Enter();
+        try
+        {
+            RequireThere(inode);
+            core.Attributes.DropPrivilegesAsync(inode, keepsSetId: false, IoMode.Sync).Take();
+            return true;
+        }
+        finally
+        {
+            inode.Lock.Exit();
+        }
+    }
+
     /// <summary>Writes; the file grows as needed.</summary>
-    public void Write(Inode inode, long offset, ReadOnlyMemory<byte> source, bool dropSetId)
+    public void Write(Inode inode, long offset, ReadOnlyMemory<byte> source)
     {
         core.BeginWritingAsync(IoMode.Sync).Take();
         core.Files.EnterForWriteAsync(inode, offset, source.Length, IoMode.Sync).Take();
         try
         {
             RequireThere(inode);
-            DropPrivileges(inode, dropSetId);
+            core.Attributes.DropPrivilegesAsync(inode, keepsSetId: true, IoMode.Sync).Take();
             core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
         }
         finally
@@ -257,7 +281,7 @@ internal sealed partial class NodeDoor
                 break;
             }
 
-            Write(to, toOffset + done, buffer[..read], dropSetId: true);
+            Write(to, toOffset + done, buffer[..read]);
             done += read;
         }
 
@@ -282,7 +306,7 @@ internal sealed partial class NodeDoor
         core.BeginWritingAsync(IoMode.Sync).Take();
         try
         {
-            return (int)CffsVolume.CloneAsync(core, from, fromOffset, to, toOffset, length, keepsSetId: false, IoMode.Sync).Take();
+            return (int)CffsVolume.CloneAsync(core, from, fromOffset, to, toOffset, length, keepsSetId: true, IoMode.Sync).Take();
         }
         catch (CffsException changed) when (changed.Error == CffsError.Invalid)
         {
@@ -323,6 +347,4 @@ internal sealed partial class NodeDoor
             throw new CffsException(CffsError.Stale, $"inode {inode.Number} is gone");
         }
     }
-
-    private void DropPrivileges(Inode inode, bool dropSetId) => core.Attributes.DropPrivilegesAsync(inode, keepsSetId: !dropSetId, IoMode.Sync).Take();
 }

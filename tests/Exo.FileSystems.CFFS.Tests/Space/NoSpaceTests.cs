@@ -97,7 +97,7 @@ public sealed class NoSpaceTests
             Inode full = door.Lookup(door.Root, "full"u8.ToArray())!;
             try
             {
-                door.Write(file, 0, new byte[10_000], dropSetId: false);
+                door.Write(file, 0, new byte[10_000]);
                 door.Link(file, full, "new"u8.ToArray());
             }
             finally

@@ -112,6 +112,50 @@ void owners(void) {
   }
 }
 
+static void copy_file(const char *from, const char *to) {
+  FILE *source = fopen(from, "r"), *target = fopen(to, "w");
+  for (int c; (c = getc(source)) != EOF;) putc(c, target);
+  fclose(source);
+  fclose(target);
+}
+
+// Through a descriptor from before a program got the set-user bit, somebody who may not write to it any more changes its contents and runs it. Returns the user that it runs as.
+static int runs_as(int way) {
+  copy_file("/usr/bin/id", "id");
+  copy_file("/usr/bin/id", "same");
+  int fd = open("id", O_RDWR), same = open("same", O_RDONLY), said[2];
+  WORKS(chmod("id", 04755));
+  WORKS(pipe(said));
+  if (fork() == 0) {
+    char head[64];
+    if (setresgid(BOB, BOB, BOB) != 0 || setresuid(BOB, BOB, BOB) != 0) _exit(1);
+    long done = -1;
+    switch (way) {
+      case 0: done = pwrite(fd, head, pread(fd, head, sizeof head, 0), 0); break;
+      case 1: done = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 100); break;
+      case 2: done = copy_file_range(same, &(loff_t){0}, fd, &(loff_t){0}, 4096, 0); break;
+    }
+    close(fd);
+    dup2(said[1], 1);
+
+    // Until the other process has closed the file, too.
+    do if (done >= 0) execl("id", "id", "-u", NULL); while (errno == ETXTBSY);
+    _exit(1);
+  }
+
+  close(said[1]);
+  close(fd);
+  close(same);
+  char user[16] = "";
+  IS(1, read(said[0], user, sizeof user - 1) > 0);
+  close(said[0]);
+  wait(NULL);
+  IS(0755, status("id").st_mode & 07777);
+  WORKS(unlink("id"));
+  WORKS(unlink("same"));
+  return atoi(user);
+}
+
 void set_id_bits(void) {
   for (enum kind kind = 0; kind < SYMLINK; kind++) {
     CONTEXT("%s", kind_names[kind]);
@@ -141,10 +185,28 @@ void set_id_bits(void) {
     discard(kind, "f");
   }
 
+  // Whoever may not change a program does not take its bits, either: not with a call that changes nothing.
+  CONTEXT("stranger");
+  write_file("f", 0644, "x");
+  WORKS(chown("f", ALICE, STAFF));
+  WORKS(chmod("f", 06755));
+  become(BOB, CLUB);
+  IS(1, chown("f", -1, -1) == 0 || errno == EPERM);
+  IS(06755, status("f").st_mode & 07777);
+  become(0, 0);
+  IS(06755, status("f").st_mode & 07777);
+  WORKS(unlink("f"));
+  for (int way = 0; way < 3; way++) {
+    CONTEXT("way %d", way);
+    IS(BOB, runs_as(way));
+  }
+
   // Contents that another user changes take the bits; root's writing does not.
+  write_file("source", 0644, "9876543210");
+  int source = open("source", O_RDONLY);
   static const int given[] = {04777, 02777, 06777};
   for (int i = 0; i < 3; i++)
-    for (int way = 0; way < 6; way++) {
+    for (int way = 0; way < 7; way++) {
       CONTEXT("mode %o, way %d", given[i], way);
       write_file("f", 0644, "0123456789");
       WORKS(chmod("f", given[i]));
@@ -156,6 +218,7 @@ void set_id_bits(void) {
         case 2: WORKS(truncate("f", 20)); break;
         case 4: WORKS(fallocate(fd, 0, 0, 100)); break;
         case 5: WORKS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 5)); break;
+        case 6: IS(5, copy_file_range(source, &(loff_t){0}, fd, &(loff_t){0}, 5, 0)); break;
       }
       struct stat now;
       WORKS(fstat(fd, &now));
@@ -167,11 +230,16 @@ void set_id_bits(void) {
       WORKS(chmod("f", given[i]));
       fd = open("f", O_WRONLY);
       IS(1, write(fd, "x", 1));
+      WORKS(fallocate(fd, 0, 0, 50));
+      IS(3, copy_file_range(source, &(loff_t){0}, fd, &(loff_t){0}, 3, 0));
       WORKS(fstat(fd, &now));
       IS(given[i], now.st_mode & 07777);
       close(fd);
       WORKS(unlink("f"));
     }
+
+  close(source);
+  WORKS(unlink("source"));
 }
 
 static long seconds(struct timespec t) { return t.tv_sec; }

@@ -43,7 +43,7 @@ internal sealed class AceVolume(CffsVolume volume)
         Inode inode = _door.CreateUnnamed(directory, 0x81A4, 0, 0);
         try
         {
-            _door.Write(inode, 0, bytes, dropSetId: false);
+            _door.Write(inode, 0, bytes);
             _door.Link(inode, directory, NameOf(path));
         }
         finally
