@@ -40,6 +40,38 @@ public sealed class MountTests
         }
     }
 
+    /// <summary>What mount(8) has its helper run for <c>mount -t fuse.exo</c>, and for a remount with the options that it finds in the table of mounts.</summary>
+    [Fact]
+    public void The_words_of_the_systems_mount_are_understood()
+    {
+        Requires.File("/dev/fuse");
+        Requires.Root();
+        using TempFolder folder = new();
+        string image = folder["disk.img"];
+        string directory = folder["mnt"];
+        Directory.CreateDirectory(directory);
+        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
+        try
+        {
+            ExoProcess.Exo(image, directory, "-o", "rw,noatime,allow_other").Succeeded();
+            Assert.Equal(0, Posix.Mkdir(Path.Combine(directory, "before")));
+            ExoProcess.Exo(image, directory, "-o", "rw,remount,ro,noatime,user_id=0,group_id=0,allow_other").Succeeded();
+            Assert.Equal(-30, Posix.Mkdir(Path.Combine(directory, "meanwhile")));
+            ExoProcess.Exo("mount", image, directory, "-o", "remount,rw").Succeeded();
+            Assert.Equal(0, Posix.Mkdir(Path.Combine(directory, "after")));
+            ExoProcess.Exo("umount", directory).Succeeded();
+
+            // A mistyped verb is no image, and what is not mounted cannot be changed.
+            ExoProcess.Exo("mout", image, directory).Refused(2);
+            ExoProcess.Exo(image, directory, "-o", "remount,ro").Refused(1);
+        }
+        finally
+        {
+            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
+        }
+    }
+
     [Theory]
     [InlineData("TERM")]
     [InlineData("INT")]

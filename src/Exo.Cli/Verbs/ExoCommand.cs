@@ -19,7 +19,9 @@ internal static class ExoCommand
     /// <summary>Runs one command line and returns its exit code.</summary>
     public static int Run(string[] args)
     {
-        ParseResult parsed = Build().Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        RootCommand root = Build();
+        string[] words = MountVerb.IsFromMount(root, args) ? [MountVerb.Word, .. args] : args;
+        ParseResult parsed = root.Parse(words, new ParserConfiguration { ResponseFileTokenReplacer = null });
         Command command = parsed.CommandResult.Command;
         string name = NameOf(parsed.CommandResult);
         if (parsed.Action is not (HelpAction or HelpWithExamples) && WrongUsageOf(parsed) is { } wrong)

@@ -18,8 +18,17 @@ namespace Exo.Cli.Verbs;
 /// </summary>
 internal static class MountVerb
 {
+    public const string Word = "mount";
+
     private const string ServeOption = "--serve-in-background";
     private const string Ready = "mounted";
+
+    /// <summary>
+    /// Whether the words are those of mount(8): <c>mount -t fuse.exo IMAGE DIR</c>, or a line of <c>/etc/fstab</c>, has its helper for FUSE run the program that the type names as
+    /// <c>exo IMAGE DIR -o OPTIONS</c>. A verb of ours is taken for one.
+    /// </summary>
+    public static bool IsFromMount(Command root, string[] args) =>
+        args is [var image, var directory, "-o", _, ..] && !image.StartsWith('-') && !directory.StartsWith('-') && root.Subcommands.All(verb => verb.Name != image && !verb.Aliases.Contains(image));
 
     public static Command Create()
     {
@@ -31,12 +40,13 @@ internal static class MountVerb
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
         Option<string?> observe = Symbols.Observe();
         Option<bool> serve = new(ServeOption) { Hidden = true };
-        VerbCommand command = new("mount", "Mounts an image on a directory (FUSE).")
+        VerbCommand command = new(Word, "Mounts an image on a directory (FUSE).")
         {
             Examples = ["exo mount disk.img /mnt", "exo mount disk.img /mnt -o ro,allow_other", "exo mount disk.img /mnt --foreground", "exo mount disk.img /mnt -o io_uring"],
             Notes =
             [
                 "The command returns when the mount works. 'exo umount DIR', 'umount DIR' or 'fusermount3 -u DIR' ends it.",
+                "Where 'exo' is on the path, 'mount -t fuse.exo IMAGE DIR' does the same, and so does a line of /etc/fstab with this type. -o remount,ro and remount,rw change a mount.",
                 "Meanwhile 'exo snapshot', 'resize', 'defrag', 'df' and 'xcp' are carried out by the process that has the image mounted, for its user and the superuser.",
                 "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it. As root, -o io_uring switches it on for the machine (/sys/module/fuse/parameters/enable_uring).",
                 "acl brings POSIX access control lists (setfacl, getfacl, rsync -A), for a message for each file that somebody else than its owner opens first; noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
@@ -53,8 +63,14 @@ internal static class MountVerb
         command.SetAction(parsed =>
         {
             string imagePath = parsed.GetRequiredValue(image);
+            string[] given = parsed.GetValue(options) ?? [];
+            if (given.SelectMany(text => text.Split(',')).Contains("remount"))
+            {
+                return Remount(parsed.GetRequiredValue(directory), string.Join(',', given));
+            }
+
             FuseMountOptions mountOptions = new() { Source = NbdUri.IsNbd(imagePath) ? imagePath : Path.GetFullPath(imagePath) };
-            foreach (string text in parsed.GetValue(options) ?? [])
+            foreach (string text in given)
             {
                 try
                 {
@@ -113,6 +129,17 @@ internal static class MountVerb
         }
 
         return 0;
+    }
+
+    /// <summary>What a remount changes is the kernel's alone. mount(8) does it, without the helper that would ask us again.</summary>
+    private static int Remount(string directory, string options)
+    {
+        // By its place: the helper runs without a path.
+        string program = File.Exists("/usr/bin/mount") ? "/usr/bin/mount" : "/bin/mount";
+        using Process mount = Process.Start(new ProcessStartInfo(program, ["-i", "-o", options, directory]) { RedirectStandardError = true })!;
+        string said = mount.StandardError.ReadToEnd();
+        mount.WaitForExit();
+        return mount.ExitCode == 0 ? 0 : throw new IOException(said.Split('\n')[0]);
     }
 
     private static int RunInBackground()
