@@ -60,7 +60,7 @@ internal sealed partial class FileStore
             logical += await ShareAsync(source, logical, target, logical + shift, end - logical, mode).ConfigureAwait(false);
         }
 
-        Changed(target, Math.Max(target.Record.Size, (ulong)(targetOffset + length)), contents: true);
+        Changed(target, Math.Max(target.Record.Size, (ulong)(targetOffset + length)));
     }
 
     /// <summary>Shares what one extent of the source has of a range. Returns how many blocks that is.</summary>

@@ -38,8 +38,7 @@ internal sealed partial class FileStore
             logical += await AppendAsync(inode, logical, (uint)hole, 0, default, mode).ConfigureAwait(false);
         }
 
-        bool grows = !keepSize && (ulong)(offset + length) > inode.Record.Size;
-        Changed(inode, grows ? (ulong)(offset + length) : inode.Record.Size, contents: grows);
+        Changed(inode, keepSize ? inode.Record.Size : Math.Max(inode.Record.Size, (ulong)(offset + length)));
     }
 
     /// <summary>Zeros a range. Parts that are whole blocks become holes. The size stays.</summary>
@@ -61,14 +60,14 @@ internal sealed partial class FileStore
         if (first >= last)
         {
             await ZeroMappedAsync(inode, offset, Math.Min(end, size), mode).ConfigureAwait(false);
-            Changed(inode, (ulong)size, contents: true);
+            Changed(inode, (ulong)size);
             return;
         }
 
         await ZeroMappedAsync(inode, offset, Math.Min((long)first * BlockBytes, size), mode).ConfigureAwait(false);
         await ZeroMappedAsync(inode, (long)last * BlockBytes, Math.Min(end, size), mode).ConfigureAwait(false);
         await RemoveRangeAsync(inode, first, last, mode).ConfigureAwait(false);
-        Changed(inode, (ulong)size, contents: true);
+        Changed(inode, (ulong)size);
     }
 
     /// <summary>Makes a hole of whole blocks.</summary>
@@ -109,7 +108,7 @@ internal sealed partial class FileStore
     {
         await AllocateAsync(inode, offset, length, keepSize, mode).ConfigureAwait(false);
         await ZeroMappedAsync(inode, offset, Math.Min(offset + length, (long)inode.Record.Size), mode).ConfigureAwait(false);
-        Changed(inode, inode.Record.Size, contents: true);
+        Changed(inode, inode.Record.Size);
     }
 
     /// <summary>The next offset, from one on, that is data or that is a hole (the end counts as one). -1 when there is none.</summary>
@@ -238,13 +237,12 @@ internal sealed partial class FileStore
         return inode.Map.TryFind(logical, out extent);
     }
 
-    private void Changed(Inode inode, ulong size, bool contents)
+    private void Changed(Inode inode, ulong size)
     {
         lock (core.Metadata)
         {
             inode.Record.Size = size;
-            inode.Record.ChangeTime = core.Now();
-            inode.Record.ModifyTime = contents ? inode.Record.ChangeTime : inode.Record.ModifyTime;
+            inode.Record.ModifyTime = inode.Record.ChangeTime = core.Now();
             core.Advance(ref inode.Version);
             core.Committer.AddDirty(inode);
             core.Changes.NoteInode(CffsChangeKind.Written, inode);

@@ -325,6 +325,8 @@ void times(void) {
   CHANGES(0, "f", WORKS(access("f", R_OK)));
   CHANGES(0, "f", WORKS(fsync(fd)));
   CHANGES(M | C, "f", WORKS(fallocate(fd, 0, 0, 8192)));
+  CHANGES(M | C, "f", WORKS(fallocate(fd, 0, 0, 100)));
+  CHANGES(M | C, "f", WORKS(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 100)));
   CHANGES(M | C, "f", WORKS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 100)));
   WORKS(futimens(fd, past));
   IS(1000000000, status("f").st_mtim.tv_sec);
