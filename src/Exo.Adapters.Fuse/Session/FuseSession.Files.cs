@@ -158,6 +158,7 @@ internal sealed partial class FuseSession
     private void Write(in FuseRequest request, FuseReply reply)
     {
         const int FixedBytes = 40;
+        const uint FromPageCache = 1;
         const uint KillSetId = 1 << 2;
         Inode inode = FileOf(request);
         ulong offset = request.BodyLong(8);
@@ -175,8 +176,8 @@ internal sealed partial class FuseSession
 
         Changed();
         TakeSetId(inode, request.Node, mayKeep: (flags & KillSetId) == 0);
-        _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size));
-        FuseStructures.PutWord(reply.Add(8), 0, size);
+        int written = _door.Write(inode, (long)offset, request.Body.Slice(FixedBytes, (int)size), (flags & FromPageCache) != 0);
+        FuseStructures.PutWord(reply.Add(8), 0, (uint)written);
     }
 
     private void Allocate(in FuseRequest request, FuseReply reply)

@@ -210,8 +210,12 @@ internal sealed partial class NodeDoor
         }
     }
 
-    /// <summary>Writes; the file grows as needed.</summary>
-    public void Write(Inode inode, long offset, ReadOnlyMemory<byte> source)
+    /// <summary>
+    /// Writes; the file grows as needed. On a full volume as much as there is room for, as POSIX says of write(2); returns how many bytes. Of what is written behind, all that finds room, whatever lies between: its writer has gone
+    /// on, nobody will try the rest again, and a page that has its block must not be lost with a neighbour that has none.
+    /// </summary>
+    /// <exception cref="CffsException">NoSpace: there is room for nothing, or not for all that was written behind.</exception>
+    public int Write(Inode inode, long offset, ReadOnlyMemory<byte> source, bool isWrittenBehind = false)
     {
         core.BeginWritingAsync(IoMode.Sync).Take();
         core.Files.EnterForWriteAsync(inode, offset, source.Length, IoMode.Sync).Take();
@@ -219,13 +223,56 @@ internal sealed partial class NodeDoor
         {
             RequireThere(inode);
             core.Attributes.DropPrivilegesAsync(inode, keepsSetId: true, IoMode.Sync).Take();
-            core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
+            return WriteWhatFits(inode, offset, source, isWrittenBehind);
         }
         finally
         {
             inode.Lock.Exit();
         }
     }
+
+    private int WriteWhatFits(Inode inode, long offset, ReadOnlyMemory<byte> source, bool isWrittenBehind)
+    {
+        try
+        {
+            core.Files.WriteAsync(inode, offset, source, IoMode.Sync).Take();
+            return source.Length;
+        }
+        catch (CffsException full) when (full.Error == CffsError.NoSpace && source.Length > BytesToBlockEnd(offset))
+        {
+            return WriteByBlocks(inode, offset, source, isWrittenBehind);
+        }
+    }
+
+    /// <summary>Writes block by block what has no room as a whole. Under the inode's lock.</summary>
+    private int WriteByBlocks(Inode inode, long offset, ReadOnlyMemory<byte> source, bool isWrittenBehind)
+    {
+        CffsException? refused = null;
+        int done = 0;
+        while (done < source.Length)
+        {
+            int take = Math.Min(source.Length - done, BytesToBlockEnd(offset + done));
+            try
+            {
+                core.Files.WriteAsync(inode, offset + done, source.Slice(done, take), IoMode.Sync).Take();
+            }
+            catch (CffsException full) when (full.Error == CffsError.NoSpace && (isWrittenBehind || done > 0))
+            {
+                if (!isWrittenBehind)
+                {
+                    return done;
+                }
+
+                refused = full;
+            }
+
+            done += take;
+        }
+
+        return refused is null ? done : throw refused;
+    }
+
+    private static int BytesToBlockEnd(long offset) => FramePool.FrameBytes - (int)(offset % FramePool.FrameBytes);
 
     /// <summary>The next offset that is data or a hole; see <see cref="Files.FileStore.SeekAsync"/>.</summary>
     public long SeekData(Inode inode, long offset, bool data)
@@ -254,7 +301,7 @@ internal sealed partial class NodeDoor
         Change(inode, () => core.Files.ZeroAsync(inode, offset, lengthBytes, keepSize, IoMode.Sync));
 
     /// <summary>
-    /// Copies from one file to another. Returns the bytes copied, fewer than asked for at the end of the source. Whole blocks of more than a small file are shared where offsets allow it.
+    /// Copies from one file to another. Returns the bytes copied, fewer than asked for at the end of the source and on a full volume. Whole blocks of more than a small file are shared where offsets allow it.
     /// </summary>
     public int Copy(Inode from, long fromOffset, Inode to, long toOffset, int lengthBytes, Memory<byte> buffer)
     {
@@ -281,8 +328,21 @@ internal sealed partial class NodeDoor
                 break;
             }
 
-            Write(to, toOffset + done, buffer[..read]);
-            done += read;
+            int written;
+            try
+            {
+                written = Write(to, toOffset + done, buffer[..read]);
+            }
+            catch (CffsException full) when (full.Error == CffsError.NoSpace && done > 0)
+            {
+                break;
+            }
+
+            done += written;
+            if (written < read)
+            {
+                break;
+            }
         }
 
         return done;

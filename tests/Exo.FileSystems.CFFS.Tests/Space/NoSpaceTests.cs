@@ -180,6 +180,63 @@ public sealed class NoSpaceTests
         Assert.Equal(["user.b"], full.Volume.ListExtendedAttributes("/some/named"));
     }
 
+    [Fact]
+    public void A_write_of_the_kernel_gets_what_there_is_room_for()
+    {
+        byte[] bytes = FullVolume.Pattern(60_000, 5);
+        using FullVolume full = new(null);
+        full.LeaveAvailable(8);
+        int written = 0;
+        OnFile(full.Door, "other", file =>
+        {
+            written = full.Door.Write(file, 40_000, bytes);
+            CffsException refused = Assert.Throws<CffsException>(() => full.Door.Write(file, 40_000 + written, bytes.AsMemory(written)));
+            Assert.Equal(CffsError.NoSpace, refused.Error);
+        });
+
+        // One of the blocks may have become a node of the tree.
+        Assert.InRange(written, (7 * 4096) + 960, (8 * 4096) + 960);
+        Assert.Equal(960, written % 4096);
+        full.Reopen();
+        byte[] expected = [.. FullVolume.Pattern(40_000, 2), .. bytes[..written]];
+        Assert.True(expected.AsSpan().SequenceEqual(full.Volume.ReadAllBytes("/some/other")));
+    }
+
+    [Fact]
+    public void A_copy_of_the_kernel_gets_what_there_is_room_for()
+    {
+        using FullVolume full = new(null);
+        full.LeaveAvailable(8);
+        byte[] source = full.Volume.ReadAllBytes("/some/large");
+        int copied = 0;
+        OnFile(full.Door, "large", large => OnFile(full.Door, "other", other => copied = full.Door.Copy(large, 1, other, 40_000, 60_000, new byte[10_000])));
+        Assert.InRange(copied, 7 * 4096, (8 * 4096) + 960);
+        full.Reopen();
+        byte[] expected = [.. FullVolume.Pattern(40_000, 2), .. source[1..(copied + 1)]];
+        Assert.True(expected.AsSpan().SequenceEqual(full.Volume.ReadAllBytes("/some/other")));
+    }
+
+    [Fact]
+    public void What_is_written_behind_over_a_hole_loses_no_more_than_the_hole()
+    {
+        byte[] bytes = FullVolume.Pattern(122_880, 6);
+        using FullVolume full = new(null);
+        byte[] expected = full.Volume.ReadAllBytes("/some/large");
+        OnFile(full.Door, "large", file => full.Door.Punch(file, 40_960, 40_960));
+        full.Volume.Sync();
+        full.LeaveAvailable(0);
+        OnFile(full.Door, "large", file =>
+        {
+            CffsException refused = Assert.Throws<CffsException>(() => full.Door.Write(file, 0, bytes, isWrittenBehind: true));
+            Assert.Equal(CffsError.NoSpace, refused.Error);
+        });
+
+        bytes.CopyTo(expected, 0);
+        expected.AsSpan(40_960, 40_960).Clear();
+        full.Reopen();
+        Assert.True(expected.AsSpan().SequenceEqual(full.Volume.ReadAllBytes("/some/large")));
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
