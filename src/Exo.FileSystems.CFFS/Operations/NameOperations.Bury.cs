@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Memory;
 using Exo.FileSystems.CFFS.Directories;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Layout;
@@ -39,8 +40,29 @@ internal sealed partial class NameOperations
                 core.Committer.AddDirty(replaced);
             }
 
-            core.Committer.AfterCommit(io => RemoveBuriedAsync(directory, record.NameHash, place.Address, replaced, ground, io));
+            // At least the one that it may share.
+            long blocks = 1 + (long)(replaced.Record.Size / FramePool.FrameBytes);
+            RemoveAfterCommit(blocks, io => RemoveBuriedAsync(directory, record.NameHash, place.Address, replaced, ground, io));
         }
+    }
+
+    /// <summary>An action that fails is tried again after the next commit. Under the metadata lock.</summary>
+    private void RemoveAfterCommit(long blocks, Func<IoMode, ValueTask> remove)
+    {
+        core.NoteBuried(blocks);
+        core.Committer.AfterCommit(async io =>
+        {
+            core.NoteBuried(-blocks);
+            try
+            {
+                await remove(io).ConfigureAwait(false);
+            }
+            catch
+            {
+                core.NoteBuried(blocks);
+                throw;
+            }
+        });
     }
 
     private async ValueTask RemoveBuriedAsync(Inode directory, uint hash, uint address, Inode replaced, BurialGround ground, IoMode io)
@@ -104,7 +126,7 @@ internal sealed partial class NameOperations
         core.Inodes.Hold(directory);
         lock (core.Metadata)
         {
-            core.Committer.AfterCommit(io => RemoveFoundAsync(directory, address, ground, io));
+            RemoveAfterCommit(1, io => RemoveFoundAsync(directory, address, ground, io));
         }
     }
 

@@ -36,6 +36,9 @@ internal sealed class VolumeCore
     private const int LeavingMax = 50_000;
     private int _leaving;
 
+    // Blocks of what has lost its name to another and is removed after a commit: about so many.
+    private long _buriedBlocks;
+
     private readonly Lock _state = new();
     private ulong _nextInode;
     private uint _nextNameSequence;
@@ -303,7 +306,7 @@ internal sealed class VolumeCore
         }
 
         return _writing && Volatile.Read(ref _nextInode) + InodeReserve < State.InodeLimit && _nextNameSequence + (2 * (uint)InodeReserve) < State.NameSequence
-            ? (Committer.ActionsWaiting > ActionsMax || TooManyLeave() || (Committer.ActionsWaiting > 0 && Disk.FreeBlocks < Disk.BlockCount / 16)
+            ? (Committer.ActionsWaiting > ActionsMax || TooManyLeave() || MuchIsBuried()
                 ? Committer.SyncAsync(mode)
                 : Committer.WaitForTurnAsync(mode))
             : OpenEpochAsync(mode);
@@ -315,6 +318,12 @@ internal sealed class VolumeCore
 
     /// <summary>A name is to leave an index when that may happen (<see cref="DirectoryState.Leaving"/>).</summary>
     public void NoteLeaving() => Interlocked.Increment(ref _leaving);
+
+    /// <summary>Blocks are to become free when what they belong to is removed, after a commit; with a minus sign: they have.</summary>
+    public void NoteBuried(long blocks) => Interlocked.Add(ref _buriedBlocks, blocks);
+
+    /// <summary>Whether what waits to be removed counts beside what is free: who needs room commits what was freed, and does not find what is freed only by a removal after that commit.</summary>
+    private bool MuchIsBuried() => Volatile.Read(ref _buriedBlocks) is > 0 and var buried && (ulong)buried > Disk.FreeBlocks / 4;
 
     private bool TooManyLeave()
     {

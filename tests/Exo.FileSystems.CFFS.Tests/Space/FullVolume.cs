@@ -32,6 +32,9 @@ internal sealed class FullVolume : IDisposable
 
     public NodeDoor Door { get; private set; }
 
+    /// <summary>How often the disk was told to flush: about once for each commit.</summary>
+    public long Flushes => _device.Counters.Flushes;
+
     public void Dispose()
     {
         Volume.Abandon();

@@ -180,6 +180,46 @@ public sealed class NoSpaceTests
         Assert.Equal(["user.b"], full.Volume.ListExtendedAttributes("/some/named"));
     }
 
+    /// <summary>What is removed from a large directory leaves its index after a commit, and no block is freed by that: it is no reason to commit.</summary>
+    [Fact]
+    public void Names_are_removed_from_a_full_volume_without_a_commit_for_each()
+    {
+        const int Names = 300;
+        using FullVolume full = new(null);
+        full.Volume.CreateDirectory("/many");
+        for (int i = 0; i < Names; i++)
+        {
+            full.Volume.WriteAllBytes($"/many/{i}", new byte[10]);
+        }
+
+        full.LeaveAvailable(0);
+        long before = full.Flushes;
+        for (int i = 0; i < Names; i++)
+        {
+            full.Volume.RemoveFile($"/many/{i}");
+        }
+
+        Assert.InRange(full.Flushes - before, 0, 10);
+        full.Reopen();
+        full.Volume.RemoveDirectory("/many");
+    }
+
+    /// <summary>What replaced files had is free after two commits, and nobody but a change waits for them.</summary>
+    [Fact]
+    public void Files_are_replaced_on_a_full_volume_for_as_long_as_somebody_wants()
+    {
+        using FullVolume full = new(null);
+        full.LeaveAvailable(12);
+        for (int i = 0; i < 100; i++)
+        {
+            full.Volume.WriteAllBytes("/new", FullVolume.Pattern(20_000, i));
+            full.Volume.Rename("/new", "/replaced", replace: true);
+        }
+
+        full.Reopen();
+        Assert.True(FullVolume.Pattern(20_000, 99).AsSpan().SequenceEqual(full.Volume.ReadAllBytes("/replaced")));
+    }
+
     [Fact]
     public void A_write_of_the_kernel_gets_what_there_is_room_for()
     {
