@@ -103,7 +103,7 @@ public sealed class FuseMount : IDisposable
             flusher.Start();
             _session.Door.Observe(_invalidations);
             _session.Crowded = _invalidations.NoteCrowd;
-            _session.WaitForThinning = _invalidations.WaitForThinning;
+            _session.Thin = _invalidations.Thin;
             Thread invalidator = new(_invalidations.Serve) { IsBackground = true, Name = "exo-fuse-invalidate" };
             lock (_lock)
             {

@@ -17,12 +17,11 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
     private static readonly TimeSpan RoundTime = TimeSpan.FromMilliseconds(1);
 
     private readonly object _lock = new();
+    private readonly Lock _thinning = new();
     private HashSet<(ulong Directory, string Name)> _names = [];
     private Dictionary<ulong, bool> _inodes = [];
     private bool _isTelling;
     private bool _isCrowded;
-    private bool _isThinning;
-    private long _thinnings;
     private bool _hasEnded;
 
     public void NameChanged(Inode directory, ReadOnlySpan<byte> name, ulong inode)
@@ -94,12 +93,6 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
             if (isCrowded)
             {
                 Thin();
-                lock (_lock)
-                {
-                    _isThinning = false;
-                    _thinnings++;
-                    Monitor.PulseAll(_lock);
-                }
             }
         }
     }
@@ -114,31 +107,27 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
         }
     }
 
-    /// <summary>Has the kernel forget, and waits until it has been asked to. Not from the thread that asks it, nor from the last one that could take its FORGETs.</summary>
-    public void WaitForThinning()
+    /// <summary>
+    /// Has the kernel forget what it does not need. Who answers a message may do that, where somebody else is left to take the FORGETs and WRITEs that it brings: pruning wants no lock of the kernel's that
+    /// the asker of the message may hold. (Telling of names does. So nobody waits for the thread that tells them.)
+    /// </summary>
+    public void Thin()
     {
-        lock (_lock)
+        lock (_thinning)
         {
-            // One that is under way may have looked too early.
-            long last = _thinnings + (_isThinning ? 2 : 1);
-            _isCrowded = true;
-            Monitor.PulseAll(_lock);
-            while (_thinnings < last && !_hasEnded)
-            {
-                Monitor.Wait(_lock);
-            }
+            ThinInRounds();
         }
     }
 
     // What is below a directory goes before the directory, and its FORGET comes when the kernel likes: so in rounds, as long as they help.
-    private void Thin()
+    private void ThinInRounds()
     {
         while (session.TakeCrowd() is { Length: > 0 } crowd)
         {
             int before = session.NodeCount;
             if (!notifications.Prune(crowd))
             {
-                session.Crowded = session.WaitForThinning = null;
+                session.Crowded = session.Thin = null;
                 return;
             }
 
@@ -188,7 +177,6 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
 
             (names, inodes, isCrowded) = (_names, _inodes, _isCrowded);
             (_names, _inodes, _isCrowded) = ([], [], false);
-            _isThinning = isCrowded;
             _isTelling = true;
             return !_hasEnded;
         }

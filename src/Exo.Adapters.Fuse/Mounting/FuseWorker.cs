@@ -65,15 +65,15 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
         }
     }
 
-    /// <summary>What the kernel remembers keeps the frames that were needed: it forgets on another thread of ours, for which this one waits, if there is one left to take its FORGETs.</summary>
+    /// <summary>What the kernel remembers keeps the frames that were needed: it is asked to forget, if there is somebody left to take its FORGETs, and the message is handled again.</summary>
     private void Repeat(ReadOnlyMemory<byte> message)
     {
         bool isAnybodyLeft = crew.BeginWaiting();
         try
         {
-            for (int times = 0; isAnybodyLeft && times < RepeatsMax && Reply.Error == (int)CffsError.Busy && session.WaitForThinning is { } wait; times++)
+            for (int times = 0; isAnybodyLeft && times < RepeatsMax && Reply.Error == (int)CffsError.Busy && session.Thin is { } thin; times++)
             {
-                wait();
+                thin();
                 session.HandleAgain(message, Reply);
             }
         }

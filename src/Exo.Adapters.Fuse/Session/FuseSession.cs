@@ -56,8 +56,8 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         set => Nodes.Crowded = value;
     }
 
-    /// <summary>Has the kernel forget what it does not need, and waits until it was asked to. Null when it cannot be asked.</summary>
-    public Action? WaitForThinning { get; set; }
+    /// <summary>Has the kernel forget what it does not need. Null when it cannot be asked.</summary>
+    public Action? Thin { get; set; }
 
     /// <summary>Told, within a message that is not answered yet, that the kernel must not go by what it remembers of a node's attributes.</summary>
     public Action<ulong>? AttributesChanged { get; set; }
