@@ -34,4 +34,43 @@ public sealed class CrowdTests
         string there = at.Shell("cd d0001; exec 3<file; find .. -type f >/dev/null 2>&1 || true; pwd -P; cat <&3 | od -An -tx1; ls");
         Assert.Equal([at["d0001"], " 01 02 03", "file"], there.Split('\n', StringSplitOptions.RemoveEmptyEntries));
     }
+
+    /// <summary>Who tells the kernel of names waits for its directories' locks, and who looks has them and waits for frames: neither may wait for the other.</summary>
+    [Fact]
+    public async Task Names_change_through_the_volume_while_the_kernel_is_asked_to_forget()
+    {
+        using Mounted at = new(open: new CffsOpenOptions { CacheBytes = 4 << 20 });
+        for (int i = 0; i < s_directories; i++)
+        {
+            at.Volume.CreateDirectory($"/d{i:d4}");
+            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
+        }
+
+        using CancellationTokenSource end = new();
+        int changes = 0;
+        Task changing = Task.Run(() =>
+        {
+            for (int i = 0; !end.IsCancellationRequested; i = (i + 7) % s_directories)
+            {
+                try
+                {
+                    at.Volume.WriteAllBytes($"/d{i:d4}/other", (byte[])[4]);
+                    at.Volume.RemoveFile($"/d{i:d4}/other");
+                    changes++;
+                }
+                catch (CffsException crowded) when (crowded.Error is CffsError.Busy or CffsError.NotFound)
+                {
+                    // The API does not wait: what it has made may have been left there, or not been made.
+                }
+            }
+        });
+        for (int pass = 0; pass < 3; pass++)
+        {
+            Assert.Equal(s_directories, int.Parse(at.Shell("find . -name file | wc -l")));
+        }
+
+        await end.CancelAsync();
+        await changing.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        Assert.True(changes > 0);
+    }
 }
