@@ -14,53 +14,36 @@ namespace Exo.Adapters.Fuse.Tests;
 /// <summary>Verbs that need a volume, while it is mounted: the process that serves the mount does what they want, and they say what they would have said.</summary>
 public sealed partial class AdministrationTests : IDisposable
 {
-    private readonly TempFolder _folder = new();
-    private readonly string _image;
-    private readonly string _directory;
+    private readonly ImageToMount _at = new();
 
-    public AdministrationTests()
-    {
-        Requires.File("/dev/fuse");
-        Requires.Root();
-        _image = _folder["disk.img"];
-        _directory = _folder["mnt"];
-        Directory.CreateDirectory(_directory);
-        ExoProcess.Exo("mkfs", _image, "--size", "64M").Succeeded();
-    }
-
-    public void Dispose()
-    {
-        using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", _directory]) { RedirectStandardError = true })!;
-        last.WaitForExit(TimeSpan.FromSeconds(10));
-        _folder.Dispose();
-    }
+    public void Dispose() => _at.Dispose();
 
     [Fact]
     public void Snapshots_are_made_listed_and_deleted_by_image_and_by_directory()
     {
         Mount();
         File.WriteAllText(In("file"), "before");
-        ExoProcess.Exo("snapshot", _image, "create", "first").Succeeded();
+        ExoProcess.Exo("snapshot", _at.Image, "create", "first").Succeeded();
         File.WriteAllText(In("file"), "after");
-        ExoProcess.Exo("snapshot", _directory, "create", "second").Succeeded();
+        ExoProcess.Exo("snapshot", _at.Directory, "create", "second").Succeeded();
         Assert.Equal("before", File.ReadAllText(In(".snapshots/first/file")));
         Assert.Equal("after", File.ReadAllText(In(".snapshots/second/file")));
-        string list = ExoProcess.Exo("snapshot", _image).Succeeded().Output;
-        Assert.Equal(list, ExoProcess.Exo("snapshot", _directory, "list").Succeeded().Output);
+        string list = ExoProcess.Exo("snapshot", _at.Image).Succeeded().Output;
+        Assert.Equal(list, ExoProcess.Exo("snapshot", _at.Directory, "list").Succeeded().Output);
         Assert.Equal(["first", "second"], list.TrimEnd().Split('\n').Select(line => line.Split("  ")[1]));
-        string json = ExoProcess.Exo("snapshot", _image, "--json").Succeeded().Output;
-        ExoProcess.Exo("snapshot", _directory, "delete", "first").Succeeded();
+        string json = ExoProcess.Exo("snapshot", _at.Image, "--json").Succeeded().Output;
+        ExoProcess.Exo("snapshot", _at.Directory, "delete", "first").Succeeded();
         Assert.False(Directory.Exists(In(".snapshots/first")));
-        string exists = ExoProcess.Exo("snapshot", _directory, "create", "second").Refused(1);
-        string none = ExoProcess.Exo("snapshot", _image, "delete", "first").Refused(1);
-        ExoProcess.Exo("snapshot", _directory, "create", "other", "--of", "/none").Refused(1);
-        ExoProcess.Exo("snapshot", _directory, "create").Refused(2);
+        string exists = ExoProcess.Exo("snapshot", _at.Directory, "create", "second").Refused(1);
+        string none = ExoProcess.Exo("snapshot", _at.Image, "delete", "first").Refused(1);
+        ExoProcess.Exo("snapshot", _at.Directory, "create", "other", "--of", "/none").Refused(1);
+        ExoProcess.Exo("snapshot", _at.Directory, "create").Refused(2);
         Unmount();
 
         // The same words, from the image that nobody has.
-        Assert.Equal(exists, ExoProcess.Exo("snapshot", _image, "create", "second").Refused(1));
-        Assert.Equal(none, ExoProcess.Exo("snapshot", _image, "delete", "first").Refused(1));
-        Assert.Equal(list[(list.IndexOf('\n') + 1)..], ExoProcess.Exo("snapshot", _image).Succeeded().Output);
+        Assert.Equal(exists, ExoProcess.Exo("snapshot", _at.Image, "create", "second").Refused(1));
+        Assert.Equal(none, ExoProcess.Exo("snapshot", _at.Image, "delete", "first").Refused(1));
+        Assert.Equal(list[(list.IndexOf('\n') + 1)..], ExoProcess.Exo("snapshot", _at.Image).Succeeded().Output);
         Assert.Contains("\"first\"", json, StringComparison.Ordinal);
     }
 
@@ -74,7 +57,7 @@ public sealed partial class AdministrationTests : IDisposable
         {
             file.Write(new byte[100_000]);
             file.Flush();
-            ExoProcess.Exo("snapshot", _directory, "create", "open").Succeeded();
+            ExoProcess.Exo("snapshot", _at.Directory, "create", "open").Succeeded();
         }
 
         Assert.Equal(100_000, new FileInfo(In(".snapshots/open/file")).Length);
@@ -88,32 +71,32 @@ public sealed partial class AdministrationTests : IDisposable
         byte[] contents = new byte[8 << 20];
         new Random(1).NextBytes(contents);
         File.WriteAllBytes(In("a"), contents);
-        string larger = ExoProcess.Exo("resize", _image, "128M").Succeeded().Output;
-        Assert.StartsWith($"{_image}: 128M, ", larger, StringComparison.Ordinal);
-        Assert.Equal(128 << 20, new FileInfo(_image).Length);
-        Assert.Equal(128 << 20, new DriveInfo(_directory).TotalSize);
+        string larger = ExoProcess.Exo("resize", _at.Image, "128M").Succeeded().Output;
+        Assert.StartsWith($"{_at.Image}: 128M, ", larger, StringComparison.Ordinal);
+        Assert.Equal(128 << 20, new FileInfo(_at.Image).Length);
+        Assert.Equal(128 << 20, new DriveInfo(_at.Directory).TotalSize);
         for (int i = 0; i < 9; i++)
         {
             File.WriteAllBytes(In($"b{i}"), contents);
         }
 
-        string full = ExoProcess.Exo("resize", _directory, "32M").Refused(1);
+        string full = ExoProcess.Exo("resize", _at.Directory, "32M").Refused(1);
         for (int i = 0; i < 8; i++)
         {
             File.Delete(In($"b{i}"));
         }
 
         // What lies behind the new end moves while the mount is there.
-        ExoProcess.Exo("resize", _directory, "32M").Succeeded();
-        Assert.Equal(32 << 20, new FileInfo(_image).Length);
+        ExoProcess.Exo("resize", _at.Directory, "32M").Succeeded();
+        Assert.Equal(32 << 20, new FileInfo(_at.Image).Length);
         Assert.Equal(contents, File.ReadAllBytes(In("a")));
         Assert.Equal(contents, File.ReadAllBytes(In("b8")));
-        string tooLarge = ExoProcess.Exo("resize", _image, "1T").Refused(1);
-        Assert.Equal(32 << 20, new FileInfo(_image).Length);
+        string tooLarge = ExoProcess.Exo("resize", _at.Image, "1T").Refused(1);
+        Assert.Equal(32 << 20, new FileInfo(_at.Image).Length);
         Unmount();
-        Assert.Equal(tooLarge, ExoProcess.Exo("resize", _image, "1T").Refused(1));
+        Assert.Equal(tooLarge, ExoProcess.Exo("resize", _at.Image, "1T").Refused(1));
         Assert.Contains("do not fit into 8192", full, StringComparison.Ordinal);
-        ExoProcess.Exo("resize", _image, "64M").Succeeded();
+        ExoProcess.Exo("resize", _at.Image, "64M").Succeeded();
     }
 
     [Fact]
@@ -126,20 +109,20 @@ public sealed partial class AdministrationTests : IDisposable
             File.WriteAllBytes(In($"d/{i}"), new byte[5000]);
         }
 
-        string estimate = ExoProcess.Exo("defrag", "--dry-run", _image, "/d").Succeeded().Output;
-        Assert.Contains("50 small files", ExoProcess.Exo("defrag", _directory, "/d").Succeeded().Output, StringComparison.Ordinal);
-        Assert.Contains("1 directories", ExoProcess.Exo("xcp", _image, "/d", "/copy").Succeeded().Output.Replace("50 files, ", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        string estimate = ExoProcess.Exo("defrag", "--dry-run", _at.Image, "/d").Succeeded().Output;
+        Assert.Contains("50 small files", ExoProcess.Exo("defrag", _at.Directory, "/d").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("1 directories", ExoProcess.Exo("xcp", _at.Image, "/d", "/copy").Succeeded().Output.Replace("50 files, ", "", StringComparison.Ordinal), StringComparison.Ordinal);
         Assert.Equal(50, Directory.GetFiles(In("copy")).Length);
-        string exists = ExoProcess.Exo("xcp", _directory, "/d", "/copy").Refused(1);
-        string space = ExoProcess.Exo("df", _image).Succeeded().Output;
-        string json = ExoProcess.Exo("df", "--json", _image).Succeeded().Output;
-        Assert.Equal(space.Replace(_image, _directory, StringComparison.Ordinal), ExoProcess.Exo("df", _directory).Succeeded().Output);
+        string exists = ExoProcess.Exo("xcp", _at.Directory, "/d", "/copy").Refused(1);
+        string space = ExoProcess.Exo("df", _at.Image).Succeeded().Output;
+        string json = ExoProcess.Exo("df", "--json", _at.Image).Succeeded().Output;
+        Assert.Equal(space.Replace(_at.Image, _at.Directory, StringComparison.Ordinal), ExoProcess.Exo("df", _at.Directory).Succeeded().Output);
         Unmount();
         Assert.Contains("estimate", estimate, StringComparison.Ordinal);
-        Assert.Equal(exists, ExoProcess.Exo("xcp", _image, "/d", "/copy").Refused(1));
+        Assert.Equal(exists, ExoProcess.Exo("xcp", _at.Image, "/d", "/copy").Refused(1));
 
         // Blocks that were given up lately are free by now.
-        Assert.Equal(Volatile().Replace(json, ""), Volatile().Replace(ExoProcess.Exo("df", "--json", _image).Succeeded().Output, ""));
+        Assert.Equal(Volatile().Replace(json, ""), Volatile().Replace(ExoProcess.Exo("df", "--json", _at.Image).Succeeded().Output, ""));
     }
 
     [GeneratedRegex("(free|available|willFree)Bytes\": [0-9]+")]
@@ -149,54 +132,54 @@ public sealed partial class AdministrationTests : IDisposable
     public void What_a_mount_keeps_from_being_done_says_where_it_is_mounted()
     {
         Mount();
-        foreach (string[] line in new[] { ["ls", _image], ["cat", _image, "/x"], ["export", _image, _folder["out"]], ["mkfs", _image], new[] { "map", _directory } })
+        foreach (string[] line in new[] { ["ls", _at.Image], ["cat", _at.Image, "/x"], ["export", _at.Image, _at.Beside("out")], ["mkfs", _at.Image], new[] { "map", _at.Directory } })
         {
             string refused = ExoProcess.Exo(line).Refused(1);
             Assert.Contains("mounted", refused, StringComparison.Ordinal);
-            Assert.Contains($"exo umount {_directory}", refused, StringComparison.Ordinal);
+            Assert.Contains($"exo umount {_at.Directory}", refused, StringComparison.Ordinal);
         }
 
-        Assert.Contains($"cannot be checked. Unmount it first (exo umount {_directory})", ExoProcess.Exo("fsck", _image).Refused(8), StringComparison.Ordinal);
-        Assert.Contains("cannot be checked", ExoProcess.Exo("fsck", "--repair", _image).Refused(8), StringComparison.Ordinal);
-        Assert.Contains("cannot be checked", ExoProcess.Exo("fsck", _directory).Refused(8), StringComparison.Ordinal);
+        Assert.Contains($"cannot be checked. Unmount it first (exo umount {_at.Directory})", ExoProcess.Exo("fsck", _at.Image).Refused(8), StringComparison.Ordinal);
+        Assert.Contains("cannot be checked", ExoProcess.Exo("fsck", "--repair", _at.Image).Refused(8), StringComparison.Ordinal);
+        Assert.Contains("cannot be checked", ExoProcess.Exo("fsck", _at.Directory).Refused(8), StringComparison.Ordinal);
         Unmount();
         Mount("-o", "ro");
-        ExoProcess.Exo("fsck", _image).Succeeded();
-        ExoProcess.Exo("snapshot", _image).Succeeded();
-        Assert.Contains("reading only", ExoProcess.Exo("snapshot", _image, "create", "x").Refused(1), StringComparison.Ordinal);
+        ExoProcess.Exo("fsck", _at.Image).Succeeded();
+        ExoProcess.Exo("snapshot", _at.Image).Succeeded();
+        Assert.Contains("reading only", ExoProcess.Exo("snapshot", _at.Image, "create", "x").Refused(1), StringComparison.Ordinal);
         Unmount();
     }
 
     [Fact]
     public void Links_lead_to_the_mount_and_partitions_have_their_own()
     {
-        File.CreateSymbolicLink(_folder["link.img"], _image);
-        Directory.CreateSymbolicLink(_folder["link"], _directory);
+        File.CreateSymbolicLink(_at.Beside("link.img"), _at.Image);
+        Directory.CreateSymbolicLink(_at.Beside("link"), _at.Directory);
         Mount();
-        ExoProcess.Exo("df", _folder["link.img"]).Succeeded();
-        ExoProcess.Exo("df", _folder["link"] + "/").Succeeded();
-        Assert.NotNull(MountedImage.Find(_image));
-        Assert.Null(MountedImage.Find(_image + "#1"));
+        ExoProcess.Exo("df", _at.Beside("link.img")).Succeeded();
+        ExoProcess.Exo("df", _at.Beside("link") + "/").Succeeded();
+        Assert.NotNull(MountedImage.Find(_at.Image));
+        Assert.Null(MountedImage.Find(_at.Image + "#1"));
         Assert.Null(MountedImage.Find(In("below")));
         Assert.Null(MountedImage.Find(""));
         Unmount();
-        Assert.Null(MountedImage.Find(_image));
+        Assert.Null(MountedImage.Find(_at.Image));
     }
 
     [Fact]
     public void A_strangers_mount_that_calls_itself_by_the_images_name_is_not_taken_for_it()
     {
-        FuseMountPoint stranger = new("/elsewhere", _image, 4711, 5);
-        Assert.Null(MountedImage.Find(_image, [stranger]));
+        FuseMountPoint stranger = new("/elsewhere", _at.Image, 4711, 5);
+        Assert.Null(MountedImage.Find(_at.Image, [stranger]));
         Assert.NotNull(MountedImage.Find("/elsewhere", [stranger]));
-        Assert.Equal(0U, MountedImage.Find(_image, [stranger, stranger with { User = 0 }])?.User);
-        using (Process chown = Process.Start("chown", ["4711", _image]))
+        Assert.Equal(0U, MountedImage.Find(_at.Image, [stranger, stranger with { User = 0 }])?.User);
+        using (Process chown = Process.Start("chown", ["4711", _at.Image]))
         {
             chown.WaitForExit();
         }
 
         // The image's owner may mount it.
-        Assert.NotNull(MountedImage.Find(_image, [stranger]));
+        Assert.NotNull(MountedImage.Find(_at.Image, [stranger]));
     }
 
     [Fact]
@@ -204,9 +187,9 @@ public sealed partial class AdministrationTests : IDisposable
     {
         string setpriv = Requires.Program("setpriv");
         Mount("-o", "allow_other");
-        using Process open = Process.Start("chmod", ["755", _folder.Path]);
+        using Process open = Process.Start("chmod", ["755", _at.Folder]);
         open.WaitForExit();
-        ProcessStartInfo start = new(setpriv, ["--reuid=65534", "--regid=65534", "--clear-groups", Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet", "exec", Path.Combine(AppContext.BaseDirectory, "exo.dll"), "snapshot", _directory, "create", "theirs"])
+        ProcessStartInfo start = new(setpriv, ["--reuid=65534", "--regid=65534", "--clear-groups", Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet", "exec", Path.Combine(AppContext.BaseDirectory, "exo.dll"), "snapshot", _at.Directory, "create", "theirs"])
         {
             RedirectStandardError = true,
             WorkingDirectory = "/",
@@ -226,23 +209,23 @@ public sealed partial class AdministrationTests : IDisposable
     public void A_signal_ends_what_goes_on_and_an_unmount_does_not_wait_for_it()
     {
         // Served by this process, so that it is known when it goes on.
-        using CffsVolume volume = CffsVolume.Open(_image);
-        using FuseMount mount = FuseMount.Start(volume, _directory, new FuseMountOptions { Source = _image });
+        using CffsVolume volume = CffsVolume.Open(_at.Image);
+        using FuseMount mount = FuseMount.Start(volume, _at.Directory, new FuseMountOptions { Source = _at.Image });
         int number = FuseMount.ListMounts().Single(point => point.Directory == mount.Directory).ConnectionNumber;
         using SemaphoreSlim begun = new(0);
         using MountAdministration administration = new(number, (_, _, token) => UntilCancelled(begun, token));
         foreach (string signal in new[] { "INT", "TERM" })
         {
-            using ExoProcess client = ExoProcess.Start("exo.dll", "defrag", _image);
+            using ExoProcess client = ExoProcess.Start("exo.dll", "defrag", _at.Image);
             Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
             client.Signal(signal);
             Assert.Equal("exo defrag: interrupted", client.Wait().Refused(1));
         }
 
-        using ExoProcess killed = ExoProcess.Start("exo.dll", "defrag", _image);
+        using ExoProcess killed = ExoProcess.Start("exo.dll", "defrag", _at.Image);
         Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
         killed.Kill();
-        using ExoProcess last = ExoProcess.Start("exo.dll", "defrag", _image);
+        using ExoProcess last = ExoProcess.Start("exo.dll", "defrag", _at.Image);
         Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
         administration.Dispose();
         Assert.Equal("exo defrag: interrupted", last.Wait().Refused(1));
@@ -257,7 +240,7 @@ public sealed partial class AdministrationTests : IDisposable
     public void The_removal_of_a_snapshot_can_be_ended(string signal, int looks)
     {
         HeldClock clock = new();
-        using (CffsVolume volume = CffsVolume.Open(_image, new CffsOpenOptions { Time = clock }))
+        using (CffsVolume volume = CffsVolume.Open(_at.Image, new CffsOpenOptions { Time = clock }))
         {
             volume.CreateDirectory("/d");
             for (int i = 0; i < 40; i++)
@@ -267,7 +250,7 @@ public sealed partial class AdministrationTests : IDisposable
 
             volume.CreateDirectory("/.snapshots");
             volume.CreateSnapshot("/d", "/.snapshots/s", cancellationToken: TestContext.Current.CancellationToken);
-            using FuseMount mount = FuseMount.Start(volume, _directory, new FuseMountOptions { Source = _image });
+            using FuseMount mount = FuseMount.Start(volume, _at.Directory, new FuseMountOptions { Source = _at.Image });
             int number = FuseMount.ListMounts().Single(point => point.Directory == mount.Directory).ConnectionNumber;
             using SemaphoreSlim begun = new(0);
             using MountAdministration administration = new(number, (request, counts, token) =>
@@ -279,7 +262,7 @@ public sealed partial class AdministrationTests : IDisposable
                 });
                 return request.CarryOut(volume, counts, token);
             });
-            using ExoProcess client = ExoProcess.Start("exo.dll", "snapshot", _image, "delete", "s");
+            using ExoProcess client = ExoProcess.Start("exo.dll", "snapshot", _at.Image, "delete", "s");
             Assert.True(begun.Wait(TimeSpan.FromMinutes(1)));
             if (signal == "KILL")
             {
@@ -295,12 +278,12 @@ public sealed partial class AdministrationTests : IDisposable
             Assert.Equal(looks == 0, volume.Exists("/.snapshots/s"));
         }
 
-        string found = ExoProcess.Exo("fsck", "--verbose", _image).Succeeded().Output;
+        string found = ExoProcess.Exo("fsck", "--verbose", _at.Image).Succeeded().Output;
         Assert.Equal(looks != 0, found.Contains("a removal of a snapshot was cancelled", StringComparison.Ordinal));
-        Assert.Equal(looks == 0, ExoProcess.Exo("snapshot", _image).Succeeded().Output.Contains("  s", StringComparison.Ordinal));
+        Assert.Equal(looks == 0, ExoProcess.Exo("snapshot", _at.Image).Succeeded().Output.Contains("  s", StringComparison.Ordinal));
         Mount();
         Unmount();
-        found = ExoProcess.Exo("fsck", "--verbose", _image).Succeeded().Output;
+        found = ExoProcess.Exo("fsck", "--verbose", _at.Image).Succeeded().Output;
         Assert.DoesNotContain("cancelled", found, StringComparison.Ordinal);
     }
 
@@ -342,14 +325,14 @@ public sealed partial class AdministrationTests : IDisposable
         return new NothingResult();
     }
 
-    private string In(string name) => Path.Combine(_directory, name);
+    private string In(string name) => _at[name];
 
-    private void Mount(params string[] options) => ExoProcess.Exo(["mount", _image, _directory, .. options]).Succeeded();
+    private void Mount(params string[] options) => ExoProcess.Exo(["mount", _at.Image, _at.Directory, .. options]).Succeeded();
 
     private void Unmount()
     {
-        ExoProcess.Exo("umount", _directory).Succeeded();
-        ExoProcess.Exo("fsck", _image).Succeeded();
+        ExoProcess.Exo("umount", _at.Directory).Succeeded();
+        ExoProcess.Exo("fsck", _at.Image).Succeeded();
     }
 }
 

@@ -14,50 +14,37 @@ public sealed class KillTests
     [InlineData("wal")]
     public void Sqlite_keeps_what_it_committed_when_the_mount_is_killed(string journal)
     {
-        Requires.Root();
-        Requires.File("/dev/fuse");
         Requires.Program("sqlite3");
-        using TempFolder folder = new();
-        string image = folder["disk.img"];
-        string directory = folder["mnt"];
-        Directory.CreateDirectory(directory);
-        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
-        try
+        using ImageToMount at = new();
+        (string image, string directory) = (at.Image, at.Directory);
+        int rows = 0;
+        for (int round = 0; ; round++)
         {
-            int rows = 0;
-            for (int round = 0; ; round++)
+            using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", image, directory, "--foreground");
+            serving.WaitForLine("is mounted on");
+            string checkedRows = Sqlite(
+                directory,
+                $"pragma journal_mode={journal}; create table if not exists t(i integer primary key, b blob); pragma integrity_check; select count(*), ifnull(max(i), 0) from t;");
+            string[] lines = checkedRows.TrimEnd().Split('\n');
+            Assert.Equal((journal, "ok"), (lines[0], lines[1]));
+            string[] counts = lines[2].Split('|');
+            Assert.Equal(counts[0], counts[1]);
+            int found = int.Parse(counts[0], System.Globalization.CultureInfo.InvariantCulture);
+            Assert.True(found >= rows, $"{rows} rows were committed, {found} are there");
+            if (round == 4)
             {
-                using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", image, directory, "--foreground");
-                serving.WaitForLine("is mounted on");
-                string checkedRows = Sqlite(
-                    directory,
-                    $"pragma journal_mode={journal}; create table if not exists t(i integer primary key, b blob); pragma integrity_check; select count(*), ifnull(max(i), 0) from t;");
-                string[] lines = checkedRows.TrimEnd().Split('\n');
-                Assert.Equal((journal, "ok"), (lines[0], lines[1]));
-                string[] counts = lines[2].Split('|');
-                Assert.Equal(counts[0], counts[1]);
-                int found = int.Parse(counts[0], System.Globalization.CultureInfo.InvariantCulture);
-                Assert.True(found >= rows, $"{rows} rows were committed, {found} are there");
-                if (round == 4)
-                {
-                    serving.Signal("TERM");
-                    serving.Wait().Succeeded();
-                    break;
-                }
-
-                rows = WriteUntilKilled(directory, serving, found, found + 20 + (round * 15));
-                serving.Wait();
-                using Process cut = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
-                Assert.True(cut.WaitForExit(TimeSpan.FromSeconds(20)));
+                serving.Signal("TERM");
+                serving.Wait().Succeeded();
+                break;
             }
 
-            ExoProcess.Exo("fsck", image).Succeeded();
+            rows = WriteUntilKilled(directory, serving, found, found + 20 + (round * 15));
+            serving.Wait();
+            using Process cut = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(cut.WaitForExit(TimeSpan.FromSeconds(20)));
         }
-        finally
-        {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
-            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
-        }
+
+        ExoProcess.Exo("fsck", image).Succeeded();
     }
 
     /// <summary>
@@ -67,49 +54,36 @@ public sealed class KillTests
     [Fact]
     public void A_map_holds_what_msync_returned_for_when_the_mount_is_killed()
     {
-        Requires.Root();
-        Requires.File("/dev/fuse");
         string program = CProgram.Compile("mapped");
-        using TempFolder folder = new();
-        string image = folder["disk.img"];
-        string directory = folder["mnt"];
-        Directory.CreateDirectory(directory);
-        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
-        try
+        using ImageToMount at = new();
+        (string image, string directory) = (at.Image, at.Directory);
+        ulong last = 0;
+        for (int round = 0; round < 4; round++)
         {
-            ulong last = 0;
-            for (int round = 0; round < 4; round++)
+            using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", image, directory, "--foreground");
+            serving.WaitForLine("is mounted on");
+            ProcessStartInfo start = new(program, [Path.Combine(directory, "map"), (last + 1).ToString(System.Globalization.CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
+            using Process writer = Process.Start(start)!;
+            ulong killAt = last + 10 + (ulong)(round * 7);
+            bool isKilled = false;
+            while (writer.StandardOutput.ReadLine() is { } line)
             {
-                using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", image, directory, "--foreground");
-                serving.WaitForLine("is mounted on");
-                ProcessStartInfo start = new(program, [Path.Combine(directory, "map"), (last + 1).ToString(System.Globalization.CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
-                using Process writer = Process.Start(start)!;
-                ulong killAt = last + 10 + (ulong)(round * 7);
-                bool isKilled = false;
-                while (writer.StandardOutput.ReadLine() is { } line)
+                last = ulong.Parse(line, System.Globalization.CultureInfo.InvariantCulture);
+                if (last >= killAt && !isKilled)
                 {
-                    last = ulong.Parse(line, System.Globalization.CultureInfo.InvariantCulture);
-                    if (last >= killAt && !isKilled)
-                    {
-                        serving.Signal("KILL");
-                        isKilled = true;
-                    }
+                    serving.Signal("KILL");
+                    isKilled = true;
                 }
-
-                Assert.True(isKilled && writer.WaitForExit(TimeSpan.FromSeconds(30)));
-                serving.Wait();
-                using Process cut = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
-                Assert.True(cut.WaitForExit(TimeSpan.FromSeconds(20)));
-                last = AssertHolds(image, last);
             }
 
-            ExoProcess.Exo("fsck", image).Succeeded();
+            Assert.True(isKilled && writer.WaitForExit(TimeSpan.FromSeconds(30)));
+            serving.Wait();
+            using Process cut = Process.Start(new ProcessStartInfo("umount", ["-l", directory]) { RedirectStandardError = true })!;
+            Assert.True(cut.WaitForExit(TimeSpan.FromSeconds(20)));
+            last = AssertHolds(image, last);
         }
-        finally
-        {
-            using Process force = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
-            Assert.True(force.WaitForExit(TimeSpan.FromSeconds(10)));
-        }
+
+        ExoProcess.Exo("fsck", image).Succeeded();
     }
 
     /// <summary>What was durable at a generation, or one that was on its way. Returns the last generation that is in both.</summary>

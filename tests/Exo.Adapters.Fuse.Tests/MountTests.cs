@@ -12,64 +12,38 @@ public sealed class MountTests
     [Fact]
     public void The_command_mounts_in_the_background_and_unmounts()
     {
-        Requires.File("/dev/fuse");
-        Requires.Root();
-        using TempFolder folder = new();
-        string image = folder["disk.img"];
-        string directory = folder["mnt"];
-        Directory.CreateDirectory(directory);
-        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
-        try
-        {
-            ExoProcess.Exo("mount", image, directory).Succeeded();
-            File.WriteAllText(Path.Combine(directory, "hello"), "world");
-            ExoProcess.Exo("mount", image, directory).Refused(1);
-            ExoProcess.Exo("umount", directory).Succeeded();
-            Assert.Empty(Directory.GetFileSystemEntries(directory));
-            ExoProcess.Exo("fsck", image).Succeeded();
-            Assert.Equal("world", ExoProcess.Exo("cat", image, "/hello").Output);
-            ExoProcess.Exo("mount", image, directory, "-o", "ro").Succeeded();
-            Assert.Equal(-30, Posix.Mkdir(Path.Combine(directory, "d")));
-            Assert.Equal("world", File.ReadAllText(Path.Combine(directory, "hello")));
-            ExoProcess.Exo("umount", directory).Succeeded();
-        }
-        finally
-        {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
-            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
-        }
+        using ImageToMount at = new();
+        (string image, string directory) = (at.Image, at.Directory);
+        ExoProcess.Exo("mount", image, directory).Succeeded();
+        File.WriteAllText(at["hello"], "world");
+        ExoProcess.Exo("mount", image, directory).Refused(1);
+        ExoProcess.Exo("umount", directory).Succeeded();
+        Assert.Empty(Directory.GetFileSystemEntries(directory));
+        ExoProcess.Exo("fsck", image).Succeeded();
+        Assert.Equal("world", ExoProcess.Exo("cat", image, "/hello").Output);
+        ExoProcess.Exo("mount", image, directory, "-o", "ro").Succeeded();
+        Assert.Equal(-30, Posix.Mkdir(at["d"]));
+        Assert.Equal("world", File.ReadAllText(at["hello"]));
+        ExoProcess.Exo("umount", directory).Succeeded();
     }
 
     /// <summary>What mount(8) has its helper run for <c>mount -t fuse.exo</c>, and for a remount with the options that it finds in the table of mounts.</summary>
     [Fact]
     public void The_words_of_the_systems_mount_are_understood()
     {
-        Requires.File("/dev/fuse");
-        Requires.Root();
-        using TempFolder folder = new();
-        string image = folder["disk.img"];
-        string directory = folder["mnt"];
-        Directory.CreateDirectory(directory);
-        ExoProcess.Exo("mkfs", image, "--size", "64M").Succeeded();
-        try
-        {
-            ExoProcess.Exo(image, directory, "-o", "rw,noatime,allow_other").Succeeded();
-            Assert.Equal(0, Posix.Mkdir(Path.Combine(directory, "before")));
-            ExoProcess.Exo(image, directory, "-o", "rw,remount,ro,noatime,user_id=0,group_id=0,allow_other").Succeeded();
-            Assert.Equal(-30, Posix.Mkdir(Path.Combine(directory, "meanwhile")));
-            ExoProcess.Exo("mount", image, directory, "-o", "remount,rw").Succeeded();
-            Assert.Equal(0, Posix.Mkdir(Path.Combine(directory, "after")));
-            ExoProcess.Exo("umount", directory).Succeeded();
+        using ImageToMount at = new();
+        (string image, string directory) = (at.Image, at.Directory);
+        ExoProcess.Exo(image, directory, "-o", "rw,noatime,allow_other").Succeeded();
+        Assert.Equal(0, Posix.Mkdir(at["before"]));
+        ExoProcess.Exo(image, directory, "-o", "rw,remount,ro,noatime,user_id=0,group_id=0,allow_other").Succeeded();
+        Assert.Equal(-30, Posix.Mkdir(at["meanwhile"]));
+        ExoProcess.Exo("mount", image, directory, "-o", "remount,rw").Succeeded();
+        Assert.Equal(0, Posix.Mkdir(at["after"]));
+        ExoProcess.Exo("umount", directory).Succeeded();
 
-            // A mistyped verb is no image, and what is not mounted cannot be changed.
-            ExoProcess.Exo("mout", image, directory).Refused(2);
-            ExoProcess.Exo(image, directory, "-o", "remount,ro").Refused(1);
-        }
-        finally
-        {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
-            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
-        }
+        // A mistyped verb is no image, and what is not mounted cannot be changed.
+        ExoProcess.Exo("mout", image, directory).Refused(2);
+        ExoProcess.Exo(image, directory, "-o", "remount,ro").Refused(1);
     }
 
     [Theory]
@@ -77,28 +51,15 @@ public sealed class MountTests
     [InlineData("INT")]
     public void A_signal_unmounts_cleanly(string signal)
     {
-        Requires.File("/dev/fuse");
-        Requires.Root();
-        using TempFolder folder = new();
-        string directory = folder["mnt"];
-        Directory.CreateDirectory(directory);
-        ExoProcess.Exo("mkfs", folder["disk.img"], "--size", "64M").Succeeded();
-        using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", folder["disk.img"], directory, "--foreground");
-        try
-        {
-            serving.WaitForLine("is mounted on");
-            File.WriteAllText(Path.Combine(directory, "hello"), "world");
-            serving.Signal(signal);
-            serving.Wait().Succeeded();
-            Assert.Null(MountTable.Find(directory));
-            Assert.Equal("world", ExoProcess.Exo("cat", folder["disk.img"], "/hello").Output);
-            Assert.Contains("clean", ExoProcess.Exo("fsck", folder["disk.img"]).Succeeded().Output, StringComparison.Ordinal);
-        }
-        finally
-        {
-            using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", directory]) { RedirectStandardError = true })!;
-            Assert.True(last.WaitForExit(TimeSpan.FromSeconds(10)));
-        }
+        using ImageToMount at = new();
+        using ExoProcess serving = ExoProcess.Start("exo.dll", "mount", at.Image, at.Directory, "--foreground");
+        serving.WaitForLine("is mounted on");
+        File.WriteAllText(at["hello"], "world");
+        serving.Signal(signal);
+        serving.Wait().Succeeded();
+        Assert.Null(MountTable.Find(at.Directory));
+        Assert.Equal("world", ExoProcess.Exo("cat", at.Image, "/hello").Output);
+        Assert.Contains("clean", ExoProcess.Exo("fsck", at.Image).Succeeded().Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -9,26 +9,14 @@ namespace Exo.Adapters.Fuse.Tests;
 /// <summary><c>exo umount</c> returns when the image is closed, whatever kind of image it is.</summary>
 public sealed class UnmountTests : IDisposable
 {
-    private readonly TempFolder _folder = new();
+    private readonly ImageToMount _at = new(isFormatted: false);
 
-    public UnmountTests()
-    {
-        Requires.File("/dev/fuse");
-        Requires.Root();
-        Directory.CreateDirectory(_folder["mnt"]);
-    }
-
-    public void Dispose()
-    {
-        using Process last = Process.Start(new ProcessStartInfo("umount", ["-f", "-l", _folder["mnt"]]) { RedirectStandardError = true })!;
-        last.WaitForExit(TimeSpan.FromSeconds(10));
-        _folder.Dispose();
-    }
+    public void Dispose() => _at.Dispose();
 
     [Fact]
     public void A_directory_is_held_until_its_image_is_closed()
     {
-        string directory = _folder["mnt"];
+        string directory = _at.Directory;
         Assert.False(MountedDirectory.IsHeld(directory));
         MountedDirectory? held = MountedDirectory.Hold(directory);
         Assert.NotNull(held);
@@ -36,14 +24,14 @@ public sealed class UnmountTests : IDisposable
         held.Dispose();
         held.Dispose();
         Assert.False(MountedDirectory.IsHeld(directory));
-        Assert.Null(MountedDirectory.Hold(_folder["none"]));
-        Assert.False(MountedDirectory.IsHeld(_folder["none"]));
+        Assert.Null(MountedDirectory.Hold(_at.Beside("none")));
+        Assert.False(MountedDirectory.IsHeld(_at.Beside("none")));
     }
 
     [Fact]
     public void A_partition_is_closed_when_it_is_unmounted()
     {
-        string disk = _folder["disk.img"];
+        string disk = _at.Image;
         using (FileStream file = File.Create(disk))
         {
             // An MBR with one partition of 63 MiB.
@@ -62,7 +50,7 @@ public sealed class UnmountTests : IDisposable
     [Fact]
     public void An_export_of_another_machine_is_closed_when_it_is_unmounted()
     {
-        string disk = _folder["disk.img"];
+        string disk = _at.Image;
         ExoProcess.Exo("mkfs", disk, "--size", "64M").Succeeded();
         using ExoProcess serving = ExoProcess.Start("exo.dll", "nbd", disk, "--listen", "127.0.0.1:0");
         MountFillAndUnmount(serving.WaitForLine("serving").Split(' ')[^1]);
@@ -70,7 +58,7 @@ public sealed class UnmountTests : IDisposable
 
     private void MountFillAndUnmount(string image)
     {
-        string directory = _folder["mnt"];
+        string directory = _at.Directory;
         if (!image.StartsWith("nbd://", StringComparison.Ordinal))
         {
             ExoProcess.Exo("mkfs", image).Succeeded();

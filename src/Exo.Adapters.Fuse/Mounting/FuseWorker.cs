@@ -74,7 +74,7 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
             for (int times = 0; isAnybodyLeft && times < RepeatsMax && Reply.Error == (int)CffsError.Busy && session.Thin is { } thin; times++)
             {
                 thin();
-                session.HandleAgain(message, Reply);
+                session.Handle(message, Reply, isRepeated: true);
             }
         }
         finally

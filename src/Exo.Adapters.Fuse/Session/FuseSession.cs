@@ -86,12 +86,10 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     }
 
     /// <summary>Answers one message. The pages of the answer go back with <see cref="GiveBack"/> once it is sent.</summary>
-    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply) => Handle(message, reply, isRepeated: false);
-
-    /// <summary>Answers a message that was refused a moment ago: it has come once and is counted once.</summary>
-    public void HandleAgain(ReadOnlyMemory<byte> message, FuseReply reply) => Handle(message, reply, isRepeated: true);
-
-    private void Handle(ReadOnlyMemory<byte> message, FuseReply reply, bool isRepeated)
+    /// <param name="message">The message.</param>
+    /// <param name="reply">Takes the answer.</param>
+    /// <param name="isRepeated">It was refused a moment ago: it has come once, and is counted once.</param>
+    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply, bool isRepeated = false)
     {
         reply.Begin();
         if (!FuseRequest.TryParse(message, out FuseRequest request))

@@ -191,24 +191,17 @@ internal sealed partial class NodeDoor
     {
         // Not under the lock: whoever is not root comes by here with every write, and the kernel lets nobody change the mode meanwhile.
         ushort before = inode.Record.Mode;
-        if (ModeBits.WithoutSetId(before) == before)
+        bool hasBits = ModeBits.WithoutSetId(before) != before;
+        if (hasBits)
         {
-            return false;
+            DropPrivileges(inode);
         }
 
-        core.BeginWritingAsync(IoMode.Sync).Take();
-        inode.Lock.Enter();
-        try
-        {
-            RequireThere(inode);
-            core.Attributes.DropPrivilegesAsync(inode, keepsSetId: false, IoMode.Sync).Take();
-            return true;
-        }
-        finally
-        {
-            inode.Lock.Exit();
-        }
+        return hasBits;
     }
+
+    // By itself: what it captures is allocated for each call.
+    private void DropPrivileges(Inode inode) => Change(inode, () => core.Attributes.DropPrivilegesAsync(inode, keepsSetId: false, IoMode.Sync));
 
     /// <summary>
     /// Writes; the file grows as needed. On a full volume as much as there is room for, as POSIX says of write(2); returns how many bytes. Of what is written behind, all that finds room, whatever lies between: its writer has gone
@@ -256,14 +249,13 @@ internal sealed partial class NodeDoor
             {
                 core.Files.WriteAsync(inode, offset + done, source.Slice(done, take), IoMode.Sync).Take();
             }
-            catch (CffsException full) when (full.Error == CffsError.NoSpace && (isWrittenBehind || done > 0))
+            catch (CffsException full) when (full.Error == CffsError.NoSpace && isWrittenBehind)
             {
-                if (!isWrittenBehind)
-                {
-                    return done;
-                }
-
                 refused = full;
+            }
+            catch (CffsException full) when (full.Error == CffsError.NoSpace && done > 0)
+            {
+                return done;
             }
 
             done += take;
