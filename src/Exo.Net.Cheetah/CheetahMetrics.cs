@@ -52,6 +52,10 @@ internal sealed class CheetahMetrics : IDisposable
             Count("cheetah.tcp.retransmitted", "By", "Payload sent again.", () => Volatile.Read(ref tcp.BytesResent));
             Count("cheetah.tcp.recoveries", "{recovery}", "Losses repaired without a time-out.", () => Volatile.Read(ref tcp.Recoveries));
             Count("cheetah.tcp.timeouts", "{timeout}", "Retransmission time-outs.", () => Volatile.Read(ref tcp.Timeouts));
+            Count("cheetah.tcp.recoveries.spurious", "{recovery}", "Of those, undone: nothing had been lost.", () => Volatile.Read(ref tcp.SpuriousRecoveries));
+            Count("cheetah.tcp.timeouts.spurious", "{timeout}", "Of those, undone: nothing had been lost.", () => Volatile.Read(ref tcp.SpuriousTimeouts));
+            Count("cheetah.tcp.duplicate_sacks.received", "{segment}", "Acknowledgments that tell of bytes that came twice (RFC 2883).", () => Volatile.Read(ref tcp.DuplicateSacksReceived));
+            Count("cheetah.tcp.duplicate_sacks.sent", "{segment}", "Of those, sent.", () => Volatile.Read(ref tcp.DuplicateSacksSent));
             Count("cheetah.tcp.tail_loss_probes", "{probe}", "Tail loss probes.", () => Volatile.Read(ref tcp.TailLossProbes));
             Count("cheetah.tcp.resets_sent", "{segment}", "Resets sent.", () => Volatile.Read(ref tcp.ResetsSent));
             Count("cheetah.tcp.challenge_acks", "{segment}", "Challenge acknowledgments (RFC 5961).", () => Volatile.Read(ref tcp.ChallengeAcks));

@@ -143,6 +143,8 @@ internal sealed class StatusValues
             new(Tcp, "tcp_received_bytes_total", "Bytes of payload received", tcp.BytesReceived),
             new(Tcp, "tcp_recoveries_total", "Times that loss was seen", tcp.Recoveries),
             new(Tcp, "tcp_timeouts_total", "Retransmission time-outs", tcp.Timeouts),
+            new(Tcp, "tcp_spurious_recoveries_total", "Recoveries that were undone", tcp.SpuriousRecoveries),
+            new(Tcp, "tcp_spurious_timeouts_total", "Time-outs that were undone", tcp.SpuriousTimeouts),
             new(Tcp, "tcp_tail_loss_probes_total", "Tail loss probes", tcp.TailLossProbes),
             new(Tcp, "tcp_resets_sent_total", "Resets sent", tcp.ResetsSent),
             new(Tcp, "tcp_challenge_acks_total", "Challenge acknowledgments", tcp.ChallengeAcks),

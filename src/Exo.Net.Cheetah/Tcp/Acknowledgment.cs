@@ -20,11 +20,11 @@ internal static class Acknowledgment
 
         int newBytes = (int)(acknowledged - c.SndUna);
         bool windowChanged = TakeWindow(c, segment);
-        Delivery delivery = Delivery.None;
+        Delivery delivery = Delivery.None with { EchoedUs = EchoedUs(c, segment) };
         SentSegments? sent = c.Sent;
-        if (sent is not null)
+        sent?.Acknowledge(acknowledged, ref delivery);
+        if (c.UsesSack && segment.Options.SackCount > 0)
         {
-            sent.Acknowledge(acknowledged, ref delivery);
             TakeSacks(c, sent, segment, acknowledged, ref delivery);
         }
 
@@ -48,6 +48,11 @@ internal static class Acknowledgment
         else if (payloadBytes == 0 && !windowChanged && c.SndNxt != c.SndUna && (segment.Flags & (TcpFlags.Fin | TcpFlags.Syn)) == 0)
         {
             c.DuplicateAcks++;
+        }
+
+        if (c.Record is { } record)
+        {
+            SpuriousRecovery.Examine(c, record, segment, newBytes, delivery);
         }
 
         if (sent is not null)
@@ -129,13 +134,20 @@ internal static class Acknowledgment
         return changed;
     }
 
-    private static void TakeSacks(TcpConnection c, SentSegments sent, in TcpSegment segment, uint acknowledged, ref Delivery delivery)
+    // Send times up to here are those of segments that the echoed timestamp may be of.
+    private static long EchoedUs(TcpConnection c, in TcpSegment segment)
     {
-        if (!c.UsesSack)
+        if (!c.UsesTimestamps || segment.Options.TimestampEcho == 0)
         {
-            return;
+            return long.MaxValue;
         }
 
+        int elapsedMs = (int)(c.Tcp.TimestampOf(c) - segment.Options.TimestampEcho);
+        return elapsedMs < 0 ? long.MaxValue : (((c.Tcp.NowUs / 1000) - elapsedMs) * 1000) + 999;
+    }
+
+    private static void TakeSacks(TcpConnection c, SentSegments? sent, in TcpSegment segment, uint acknowledged, ref Delivery delivery)
+    {
         for (int i = 0; i < segment.Options.SackCount; i++)
         {
             SackBlock block = segment.Options.Sack(i);
@@ -148,20 +160,30 @@ internal static class Acknowledgment
                 || (segment.Options.SackCount > 1 && SequenceNumber.IsAtOrAfter(block.Start, segment.Options.Sack1.Start)
                     && SequenceNumber.IsAtOrBefore(block.End, segment.Options.Sack1.End))))
             {
-                c.Rack.OnDuplicateSack(acknowledged, c.SndNxt);   // RFC 2883
-                if (c.Rack.ProbeIsOutstanding && c.Rack.ProbeIsRetransmission && block.End == c.Rack.ProbeEnd)
-                {
-                    c.Rack.ProbeIsOutstanding = false;
-                }
-
+                TakeDuplicate(c, block, acknowledged, ref delivery);
                 continue;
             }
 
             if (SequenceNumber.IsAfter(block.End, acknowledged))
             {
-                sent.Sack(SequenceNumber.Later(block.Start, acknowledged), block.End, ref delivery);
+                sent?.Sack(SequenceNumber.Later(block.Start, acknowledged), block.End, ref delivery);
             }
         }
+    }
+
+    // RFC 2883. A probe of the tail that was needless says nothing of how the path reorders (RFC 8985 section 3.3.2).
+    private static void TakeDuplicate(TcpConnection c, SackBlock block, uint acknowledged, ref Delivery delivery)
+    {
+        c.Tcp.Counters.DuplicateSacksReceived++;
+        c.SawDuplicateSack = delivery.HasDuplicate = true;
+        if (c.Rack.ProbeIsOutstanding && c.Rack.ProbeIsRetransmission && block.End == c.Rack.ProbeEnd)
+        {
+            c.Rack.ProbeIsOutstanding = false;
+            return;
+        }
+
+        c.Rack.OnDuplicateSack(acknowledged, c.SndNxt);
+        c.Record?.TakeDuplicate(block);
     }
 
     // Prefers the own clock, which is finer than timestamps; those serve when everything acknowledged was sent twice.
@@ -181,7 +203,16 @@ internal static class Acknowledgment
 
         if (sampleUs >= 0)
         {
-            c.Rtt.Measure(sampleUs);
+            if (c.Record is { Phase: RecordPhase.AwaitsSample } record && SequenceNumber.IsAfter(c.SndUna, record.PhaseStart))
+            {
+                c.Rtt.MeasureAfterSpuriousTimeout(sampleUs);
+                c.Tcp.ReturnRecord(c);
+            }
+            else
+            {
+                c.Rtt.Measure(sampleUs);
+            }
+
             c.Rack.LeastRoundTripUs = c.Rack.LeastRoundTripUs == 0 ? Math.Max(1, sampleUs) : Math.Max(1, Math.Min(c.Rack.LeastRoundTripUs, sampleUs));
         }
     }
@@ -233,12 +264,13 @@ internal static class Acknowledgment
             c.DuplicateAcks = 0;
             c.RenoSackedBytes = 0;
             c.Rack.OnRecovered();
+            SpuriousRecovery.End(c);
         }
         else if (c.Recovery == RecoveryState.Recovery)
         {
             Reduce(c, delivery.Bytes, segmentBytes);
         }
-        else if (newBytes > 0 && (c.IsWindowLimited || c.Recovery == RecoveryState.Loss))
+        else if (newBytes > 0 && (c.IsWindowLimited || c.Recovery == RecoveryState.Loss) && !SpuriousRecovery.IsProbing(c))
         {
             c.Congestion.OnAcknowledged(
                 newBytes, segmentBytes, c.SndUna, c.SndNxt, delivery.SampleSentUs >= 0 ? tcp.NowUs - delivery.SampleSentUs : 0, c.Rtt.SmoothedUs, tcp.NowUs);
@@ -282,6 +314,7 @@ internal static class Acknowledgment
 
     private static void Enter(TcpConnection c)
     {
+        SpuriousRecovery.Begin(c, isTimeout: false);
         c.Recovery = RecoveryState.Recovery;
         c.RecoveryPoint = c.SndNxt;
         c.PrrFlight = Math.Max((int)(c.SndNxt - c.SndUna), 1);

@@ -95,6 +95,27 @@ internal struct CubicCongestion
     /// <summary>The window during a recovery, and at its end.</summary>
     public void Set(int windowBytes) => WindowBytes = windowBytes;
 
+    /// <summary>
+    /// A reduction was in vain: everything is as it was before, unless the window has grown beyond that since (RFC 9438 section 4.9.2). The window comes back at
+    /// once as far as that lets no burst out, and by slow start from there (RFC 4015 section 3.2).
+    /// </summary>
+    /// <param name="before">As it was.</param>
+    /// <param name="mostBytes">The window to have at once, at most.</param>
+    /// <param name="heldUs">How long ago that was: the curve of CUBIC goes on where it stopped.</param>
+    public void Restore(in CubicCongestion before, int mostBytes, long heldUs)
+    {
+        if (WindowBytes >= before.WindowBytes)
+        {
+            return;
+        }
+
+        int window = Math.Min(Math.Max(WindowBytes, mostBytes), before.WindowBytes);
+        this = before;
+        ThresholdBytes = window < before.WindowBytes ? Math.Max(before.ThresholdBytes, before.WindowBytes) : before.ThresholdBytes;
+        WindowBytes = window;
+        epochUs += epochUs == 0 ? 0 : heldUs;
+    }
+
     /// <summary>The sender has been idle for longer than a time-out (RFC 5681 section 4.1).</summary>
     public void OnIdle(int segmentBytes)
     {

@@ -20,9 +20,10 @@ internal static class DataArrival
         int lengthBytes = payload.LengthBytes;
         bool isInOrder = SequenceNumber.IsAtOrBefore(sequence, c.RcvNxt);
         bool hadGaps = c.Received is { RangeCount: > 0 };
+        SackBlock duplicate = default;
         foreach (ReadOnlySpan<byte> piece in payload)
         {
-            Piece(c, sequence, piece);
+            Piece(c, sequence, piece, ref duplicate);
             sequence += (uint)piece.Length;
             if (c.State == TcpState.Closed)
             {
@@ -49,9 +50,31 @@ internal static class DataArrival
         }
 
         Finish(c);
-        if (c.State != TcpState.Closed)
+        if (c.State is TcpState.Closed or TcpState.TimeWait)
         {
-            tcp.MakeDirty(c);
+            return;
+        }
+
+        if (duplicate != default && c.UsesSack)
+        {
+            tcp.DuplicateSack = duplicate;   // each is told once (RFC 2883 section 4)
+            SegmentOutput.SendAck(c);
+            tcp.DuplicateSack = default;
+        }
+
+        tcp.MakeDirty(c);
+    }
+
+    // The first stretch that has come twice, as far as it is one.
+    private static void Twice(ref SackBlock duplicate, uint start, uint end)
+    {
+        if (duplicate == default)
+        {
+            duplicate = new SackBlock(start, end);
+        }
+        else if (duplicate.End == start)
+        {
+            duplicate = duplicate with { End = end };
         }
     }
 
@@ -96,12 +119,13 @@ internal static class DataArrival
         }
     }
 
-    private static void Piece(TcpConnection c, uint sequence, ReadOnlySpan<byte> bytes)
+    private static void Piece(TcpConnection c, uint sequence, ReadOnlySpan<byte> bytes, ref SackBlock duplicate)
     {
         // Trim what came before, what lies outside the window, and what lies behind the FIN.
         if (SequenceNumber.IsBefore(sequence, c.RcvNxt))
         {
             uint old = c.RcvNxt - sequence;
+            Twice(ref duplicate, sequence, sequence + Math.Min(old, (uint)bytes.Length));
             if (old >= (uint)bytes.Length)
             {
                 return;
@@ -123,6 +147,11 @@ internal static class DataArrival
         }
 
         c.Tcp.Counters.BytesReceived += bytes.Length;
+        if (c.Received is { RangeCount: > 0 } apart && apart.FirstHeld(sequence, sequence + (uint)bytes.Length) is { } held)
+        {
+            Twice(ref duplicate, held.Start, held.End);
+        }
+
         if (sequence != c.RcvNxt)
         {
             if (c.Tcp.TryReserveReceive(c, (int)(sequence - c.RcvNxt) + bytes.Length) is { } queue)

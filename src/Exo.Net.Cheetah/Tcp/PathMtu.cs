@@ -55,6 +55,7 @@ internal static class PathMtu
         c.Tcp.Counters.PathMtuReductions++;
         c.PathMtuBytes = mtuBytes;
         c.Sent?.MarkAllLost();
+        c.Tcp.ReturnRecord(c);   // what was too large was lost in earnest
         c.Tcp.MakeDirty(c);
     }
 }

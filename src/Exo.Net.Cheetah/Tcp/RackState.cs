@@ -62,6 +62,12 @@ internal struct RackState
         }
     }
 
+    /// <summary>The path has reordered, as is known now.</summary>
+    public void OnReordering() => sawReordering = true;
+
+    /// <summary>What was taken for the delivery of a retransmission may have been that of the original: the youngest delivered is not known until the next.</summary>
+    public void ForgetNewest() => newestSentUs = 0;
+
     /// <summary>A recovery has ended: after sixteen the wait is short again.</summary>
     public void OnRecovered()
     {

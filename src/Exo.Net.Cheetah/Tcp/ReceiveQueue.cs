@@ -153,6 +153,21 @@ internal sealed class ReceiveQueue
         return true;
     }
 
+    /// <summary>The first bytes of a stretch that are kept out of order already; null if none are.</summary>
+    public SackBlock? FirstHeld(uint start, uint end)
+    {
+        for (int i = 0; i < RangeCount; i++)
+        {
+            uint from = SequenceNumber.Later(ranges[i].Start, start), to = SequenceNumber.Earlier(ranges[i].End, end);
+            if (SequenceNumber.IsBefore(from, to))
+            {
+                return new SackBlock(from, to);
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Gives the memory back.</summary>
     public void Clear()
     {

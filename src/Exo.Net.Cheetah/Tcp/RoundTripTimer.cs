@@ -36,7 +36,15 @@ internal struct RoundTripTimer
             SmoothedUs = Math.Max(1, SmoothedUs + ((roundTripUs - SmoothedUs) / 8));
         }
 
-        timeoutUs = Math.Clamp(SmoothedUs + Math.Max(ClockGrainUs, 4 * variationUs), LeastUs, MostUs);
+        SetTimeout();
+    }
+
+    /// <summary>Takes the first measurement of data sent after a time-out that came too early: it counts whole, so that the next does not (RFC 4015 section 3.2, step 10).</summary>
+    public void MeasureAfterSpuriousTimeout(long roundTripUs)
+    {
+        SmoothedUs = Math.Max(SmoothedUs, roundTripUs);
+        variationUs = Math.Max(variationUs, roundTripUs / 2);
+        SetTimeout();
     }
 
     /// <summary>The timer has expired (section 5.5).</summary>
@@ -47,4 +55,6 @@ internal struct RoundTripTimer
 
     /// <summary>The SYN was lost: until a measurement comes the time-out is 3 s (section 5.7).</summary>
     public void SynWasLost() => timeoutUs = SmoothedUs == 0 ? 3_000_000 : timeoutUs;
+
+    private void SetTimeout() => timeoutUs = Math.Clamp(SmoothedUs + Math.Max(ClockGrainUs, 4 * variationUs), LeastUs, MostUs);
 }

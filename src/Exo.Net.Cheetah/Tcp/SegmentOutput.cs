@@ -40,7 +40,7 @@ internal static class SegmentOutput
     // Segments believed lost, in order, as far as the congestion window allows. True when something went.
     private static bool SendLost(TcpConnection c)
     {
-        if (c.Sent is not { LostBytes: > 0 } sent)
+        if (c.Sent is not { LostBytes: > 0 } sent || SpuriousRecovery.IsProbing(c))
         {
             return false;
         }
@@ -65,6 +65,7 @@ internal static class SegmentOutput
                 break;
             }
 
+            SpuriousRecovery.OnResent(c, start, went, sent.At(index).Is(SentFlags.Retransmitted));
             sent.MarkResent(index, went, c.Tcp.NowUs);
             c.PrrOut += went;
             c.Tcp.Counters.BytesResent += went;
@@ -145,6 +146,7 @@ internal static class SegmentOutput
         if (c.SndUna == c.SndNxt && c.LastSentUs > 0 && c.Tcp.NowUs - c.LastSentUs > c.Rtt.TimeoutUs)
         {
             c.Congestion.OnIdle(segmentBytes);
+            c.Tcp.ReturnRecord(c);
         }
     }
 
@@ -270,6 +272,7 @@ internal static class SegmentOutput
         if (duplicate != default)
         {
             blocks[count++] = duplicate;
+            c.Tcp.Counters.DuplicateSacksSent++;
         }
 
         if (ranges > 0)

@@ -47,7 +47,13 @@ internal struct Delivery
     /// <summary>A segment sent once was delivered behind a younger one that had been: the path reorders.</summary>
     public bool SawReordering;
 
-    public static Delivery None => new() { NewestSentUs = -1, SampleSentUs = -1 };
+    /// <summary>It came with a duplicate SACK.</summary>
+    public bool HasDuplicate;
+
+    /// <summary>What was sent later is not what the acknowledgment's timestamp is an echo of.</summary>
+    public long EchoedUs;
+
+    public static Delivery None => new() { NewestSentUs = -1, SampleSentUs = -1, EchoedUs = long.MaxValue };
 }
 
 /// <summary>
@@ -100,7 +106,15 @@ internal sealed class SentSegments
             else
             {
                 LostBytes -= segment.Is(SentFlags.Lost) ? bytes : 0;
-                Note(in segment, whole ? segment.End : acknowledged, bytes, ref delivery);
+                delivery.SawReordering |= !segment.Is(SentFlags.Retransmitted) && SackedBytes > 0 && SequenceNumber.IsBefore(segment.End, HighestSacked);
+                if (segment.Is(SentFlags.Retransmitted) && segment.SentUs > delivery.EchoedUs)
+                {
+                    delivery.Bytes += bytes;   // an earlier transmission of it was delivered (RFC 8985 section 6.2, step 2)
+                }
+                else
+                {
+                    Note(in segment, whole ? segment.End : acknowledged, bytes, ref delivery);
+                }
             }
 
             if (!whole)
@@ -179,6 +193,17 @@ internal sealed class SentSegments
         for (int i = 0; i < Count; i++)
         {
             MarkLost(i);
+        }
+    }
+
+    /// <summary>What was believed lost, and not sent again since, is under way.</summary>
+    public void ForgetLost()
+    {
+        for (int i = 0; LostBytes > 0 && i < Count; i++)
+        {
+            ref SentSegment segment = ref At(i);
+            LostBytes -= segment.Is(SentFlags.Lost) ? segment.LengthBytes : 0;
+            segment.Flags &= ~SentFlags.Lost;
         }
     }
 

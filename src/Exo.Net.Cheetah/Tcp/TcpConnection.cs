@@ -32,7 +32,8 @@ internal enum SendTimer : byte
 /// <summary>
 /// One TCP connection. Only the thread that polls its stack may touch it. Queues exist only while there is something in them, so an idle
 /// connection is this object alone. The rules are written as verbs in files of their own, by the part of RFC 9293 they follow:
-/// <c>PassiveOpen</c>, <c>ActiveOpen</c>, <c>SegmentArrival</c>, <c>Acknowledgment</c>, <c>DataArrival</c>, <c>SegmentOutput</c>, <c>TimerExpiry</c>.
+/// <c>PassiveOpen</c>, <c>ActiveOpen</c>, <c>SegmentArrival</c>, <c>Acknowledgment</c>, <c>SpuriousRecovery</c>, <c>DataArrival</c>, <c>SegmentOutput</c>,
+/// <c>TimerExpiry</c>.
 /// </summary>
 public sealed class TcpConnection
 {
@@ -69,6 +70,8 @@ public sealed class TcpConnection
     internal RoundTripTimer Rtt;
     internal CubicCongestion Congestion;
     internal RecoveryState Recovery;
+    internal RecoveryRecord? Record;         // of the last recovery, while it may still prove to have been in vain
+    internal bool SawDuplicateSack;          // the peer tells what comes twice
     internal uint RecoveryPoint;
     internal int DuplicateAcks, RenoSackedBytes;
     internal int PrrDelivered, PrrOut, PrrFlight;

@@ -8,5 +8,6 @@ internal sealed class TcpCounters
     public long BytesSent, BytesResent, BytesAcknowledged, BytesReceived;
     public long ConnectionsOpened, ConnectionsClosed;
     public long Recoveries, Timeouts, TailLossProbes;
+    public long SpuriousRecoveries, SpuriousTimeouts, DuplicateSacksSent, DuplicateSacksReceived;
     public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, FarewellsElsewhere, PathMtuReductions, BytesCopied;
 }

@@ -136,6 +136,7 @@ internal sealed partial class TcpLayer
 
         Counters.BytesAcknowledged += there.LastSend - c.SndUna;
         ReturnSent(c);
+        ReturnRecord(c);
         c.Rtt.Resume();
         c.ProbeCount = c.DuplicateAcks = c.RenoSackedBytes = c.SynRetries = 0;
         c.Rack.ProbeIsOutstanding = false;

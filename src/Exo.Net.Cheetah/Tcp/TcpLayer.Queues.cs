@@ -9,6 +9,7 @@ internal sealed partial class TcpLayer
     private readonly Stack<SendQueue> spareSendQueues = new();
     private readonly Stack<SentSegments> spareSent = new();
     private readonly Stack<ReceiveQueue> spareReceived = new();
+    private readonly Stack<RecoveryRecord> spareRecords = new();
     private readonly Stack<FrameSend> spareFrameSends = new();
     private readonly Queue<FrameSend> finished = new();
     private readonly SendArena arena;
@@ -104,6 +105,17 @@ internal sealed partial class TcpLayer
             sent.Clear();
             c.Sent = null;
             spareSent.Push(sent);
+        }
+    }
+
+    public RecoveryRecord TakeRecord() => spareRecords.TryPop(out RecoveryRecord? spare) ? spare : new RecoveryRecord();
+
+    public void ReturnRecord(TcpConnection c)
+    {
+        if (c.Record is { } record)
+        {
+            c.Record = null;
+            spareRecords.Push(record);
         }
     }
 

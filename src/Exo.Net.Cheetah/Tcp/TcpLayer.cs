@@ -462,6 +462,7 @@ internal sealed partial class TcpLayer : IDisposable
         }
 
         ReturnSent(c);
+        ReturnRecord(c);
         ReturnReceived(c);
         Counters.ConnectionsClosed += wasOpen ? 1 : 0;
         if (wasOpen || !c.IsAccepted)

@@ -166,6 +166,15 @@ internal static class TimerExpiry
 
         tcp.Counters.Timeouts++;
         bool isFirst = c.Recovery != RecoveryState.Loss || SequenceNumber.IsAtOrAfter(c.SndUna, c.RecoveryPoint);
+        if (c.Recovery == RecoveryState.Open)
+        {
+            SpuriousRecovery.Begin(c, isTimeout: true);
+        }
+        else
+        {
+            SpuriousRecovery.OnTimeoutAgain(c);
+        }
+
         c.Congestion.OnTimeout(isFirst, c.SegmentBytes);
         c.Recovery = RecoveryState.Loss;
         c.RecoveryPoint = c.SndNxt;

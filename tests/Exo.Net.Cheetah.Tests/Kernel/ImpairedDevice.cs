@@ -21,6 +21,12 @@ internal readonly record struct Impairments
 
     /// <summary>How long every packet takes, each way.</summary>
     public TimeSpan Delay { get; init; }
+
+    /// <summary>Each time that so many packets have gone, the wire stands still; 0: never.</summary>
+    public int HoldAfterPackets { get; init; }
+
+    /// <summary>For how long; what has come in the meantime goes on then, in order.</summary>
+    public TimeSpan Hold { get; init; }
 }
 
 /// <summary>A device whose wire loses, repeats, reorders, damages and delays packets, out and in, by a seed. What each packet meets is drawn in the order of packets of its way.</summary>
@@ -154,7 +160,7 @@ internal sealed class ImpairedDevice(NetworkDevice inner, int seed, Impairments 
     private sealed class Way(Random random, Impairments impairments)
     {
         private readonly PriorityQueue<byte[], (long Us, long Number)> packets = new();
-        private long number;
+        private long number, heldUntilUs;
 
         public static long NowUs => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1_000_000);
 
@@ -188,7 +194,12 @@ internal sealed class ImpairedDevice(NetworkDevice inner, int seed, Impairments 
                     one[random.Next(EthernetHeaderBytes, one.Length)] ^= (byte)(1 << random.Next(8));
                 }
 
-                long due = NowUs + (long)impairments.Delay.TotalMicroseconds;
+                if (impairments.HoldAfterPackets > 0 && number % impairments.HoldAfterPackets == impairments.HoldAfterPackets - 1)
+                {
+                    heldUntilUs = NowUs + (long)impairments.Hold.TotalMicroseconds;
+                }
+
+                long due = Math.Max(NowUs, heldUntilUs) + (long)impairments.Delay.TotalMicroseconds;
                 if (random.NextDouble() < impairments.Reordering)
                 {
                     Reordered++;

@@ -24,6 +24,8 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// +0.2 &gt; P. 1:101(100) ack 1 win 500 &lt;ecr 5,sack 1:2&gt;                           is the next to leave, after so many seconds; parts left out are not looked at
 /// too-big MTU N               a router says so of our segment N
 /// nothing 0.5                 nothing leaves for so long
+/// keep-stamp                  the timestamp that left last is "ecr kept" from now on, as the one that left last at any time is "ecr last"
+/// congestion N                the congestion window in bytes
 /// state ESTABLISHED | none · received N · peer-closed · closed Reset · connections N · time-wait N
 /// </code>
 /// </summary>
@@ -40,7 +42,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
     private uint ownStart, peerStart;
     private bool ownStartKnown;
     private ushort ownPort = 80, peerPort = 4000;
-    private uint ownStamp;
+    private uint ownStamp, keptStamp;
     private int received, takeAtMost = int.MaxValue;
     private bool peerClosed;
     private TcpCloseReason? closed;
@@ -182,6 +184,12 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             case "state":
                 string state = connection is null || connection.State == TcpState.Closed ? "none" : connection.State.ToString();
                 Assert.True(string.Equals(state, words[1].Replace("-", string.Empty, StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase), $"{line}: it is {state}");
+                return;
+            case "keep-stamp":
+                keptStamp = ownStamp;
+                return;
+            case "congestion":
+                Equal(int.Parse(words[1], CultureInfo.InvariantCulture), connection!.CongestionWindowBytes);
                 return;
             case "received":
                 Equal(int.Parse(words[1], CultureInfo.InvariantCulture), received);
@@ -380,7 +388,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
                 "TS" => options with
                 {
                     HasTimestamps = true, Timestamp = uint.Parse(words[2], CultureInfo.InvariantCulture),
-                    TimestampEcho = words[4] == "last" ? ownStamp : uint.Parse(words[4], CultureInfo.InvariantCulture),
+                    TimestampEcho = words[4] == "last" ? ownStamp : words[4] == "kept" ? keptStamp : uint.Parse(words[4], CultureInfo.InvariantCulture),
                 },
                 "sack" => Sacks(options, [.. words.Skip(1).Select(word => word.Split(':').Select(end => ownStart + uint.Parse(end, CultureInfo.InvariantCulture)).ToArray())]),
                 _ => throw new FormatException($"{line}: option {option}"),

@@ -27,6 +27,9 @@ internal sealed class WatchedDevice(NetworkDevice inner, string? name = null) : 
 
     public bool Traces { get; set; }
 
+    /// <summary>Says of a packet to be sent, by the bytes of its payload, that it is lost.</summary>
+    public Func<int, bool>? Loses { get; set; }
+
     public int DataPacketsSent { get; private set; }
 
     public int PacketsSent { get; private set; }
@@ -59,9 +62,28 @@ internal sealed class WatchedDevice(NetworkDevice inner, string? name = null) : 
             Look(bytes, payload, isOut: true);
         }
 
-        int accepted = inner.Transmit(packets, slices);
+        int accepted = Loses is null ? inner.Transmit(packets, slices) : TransmitSome(packets, slices);
         AllocatedBytes += GC.GetAllocatedBytesForCurrentThread() - before;
         return accepted;
+    }
+
+    private int TransmitSome(ReadOnlySpan<TransmitPacket> packets, ReadOnlySpan<PacketSlice> slices)
+    {
+        for (int i = 0; i < packets.Length; i++)
+        {
+            int payload = 0;
+            foreach (PacketSlice slice in slices.Slice(packets[i].FirstSlice, packets[i].SliceCount))
+            {
+                payload += slice.LengthBytes;
+            }
+
+            if (!Loses!(payload) && inner.Transmit(packets.Slice(i, 1), slices) == 0)
+            {
+                return i;
+            }
+        }
+
+        return packets.Length;
     }
 
     protected override int ReceiveInto(ReceiveBatch batch)
