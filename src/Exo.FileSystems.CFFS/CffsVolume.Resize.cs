@@ -139,8 +139,10 @@ public sealed partial class CffsVolume
         ulong least = Math.Max(MinimumBlocks, volume.Disk.DataStart.Value + 1);
         if (blockCount > Math.Min(deviceBlocks, volume.Disk.BlockCountMax) || blockCount < least)
         {
-            throw new CffsException(
-                CffsError.Invalid, $"{blockCount} blocks: the device has {deviceBlocks}, the volume can grow to {volume.Disk.BlockCountMax}, and needs {least}");
+            string why = blockCount < least ? $"the volume needs {least}"
+                : blockCount > volume.Disk.BlockCountMax ? $"the volume can grow to {volume.Disk.BlockCountMax}"
+                : $"the device has {deviceBlocks}";
+            throw new CffsException(CffsError.Invalid, $"the volume cannot have {blockCount} blocks of {CffsSpace.BlockBytes} bytes: {why}");
         }
     }
 }

@@ -66,17 +66,55 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(options);
         (FramePool frames, FramePool? ownedFrames) = FramesFor(options.Open);
+        FileInfo before = new(path);
+        long? lengthBytesBefore = before.Exists ? before.Length : null;
         BlockDevice? device = null;
         try
         {
             device = BlockDevice.Open(path, frames, DeviceOptions(options.Open, options.SizeBytes));
             return Create(device, options, device, ownedFrames);
         }
-        catch
+        catch (Exception failure)
         {
             device?.Dispose();
             ownedFrames?.Dispose();
+            if (device is not null)
+            {
+                TakeBack(path, lengthBytesBefore, failure);
+            }
+
             throw;
+        }
+    }
+
+    /// <summary>A file that was made or made longer for a volume that then could not be made is gone again, or as long as it was.</summary>
+    private static void TakeBack(string path, long? lengthBytesBefore, Exception failure)
+    {
+        try
+        {
+            FileInfo file = new(path);
+            if (!file.Exists || (file.Attributes & FileAttributes.Device) != 0)
+            {
+                return;
+            }
+
+            if (lengthBytesBefore is { } lengthBytes)
+            {
+                if (file.Length > lengthBytes)
+                {
+                    using FileStream longer = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                    longer.SetLength(lengthBytes);
+                }
+            }
+            else if (failure is not CffsException { Error: CffsError.Exists })
+            {
+                // Where a volume is there, another program has made it since.
+                file.Delete();
+            }
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+        {
+            // What is told is why there is no volume.
         }
     }
 

@@ -39,6 +39,36 @@ public sealed class CommandLineTests
     [InlineData(2, "mkfs", "/nonexistent/x.img", "--size")]
     [InlineData(2, "mkfs", "/nonexistent/x.img", "--size", "12Q")]
     [InlineData(2, "mkfs", "/nonexistent/x.img", "--bogus")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img", "--size", "0")]
+    [InlineData(2, "mkfs", "/nonexistent/x.img", "--size", "100")]
+    [InlineData(2, "mkfs", "", "--size", "64M")]
+    [InlineData(2, "ls", "")]
+    [InlineData(2, "import", "", "b")]
+    [InlineData(2, "import", "a", "")]
+    [InlineData(2, "import", "a", "b", "--sync-every", "x")]
+    [InlineData(2, "import", "a", "b", "--report-synced", "")]
+    [InlineData(2, "export", "a", "")]
+    [InlineData(2, "resize", "a", "0")]
+    [InlineData(2, "resize", "a", "100")]
+    [InlineData(2, "map", "a", "-o", "")]
+    [InlineData(2, "xcp", "a", "/b", "/c", "--to", "")]
+    [InlineData(2, "mount", "", "b")]
+    [InlineData(2, "mount", "a", "")]
+    [InlineData(2, "mount", "a", "b", "--cache", "1023K")]
+    [InlineData(2, "umount", "")]
+    [InlineData(2, "nbd", "")]
+    [InlineData(2, "nbd", "a", "--socket", "")]
+    [InlineData(2, "host", "", "--socket", "s")]
+    [InlineData(2, "host", "a", "--socket", "")]
+    [InlineData(2, "templates", "")]
+    [InlineData(2, "top", "--socket", "")]
+    [InlineData(2, "top", "--socket", "s", "--interval", "x")]
+    [InlineData(2, "top", "--socket", "s", "--sort", "size")]
+    [InlineData(2, "serve", "")]
+    [InlineData(2, "serve", "a", "--cache", "0")]
+    [InlineData(2, "serve", "a", "--cache", "7E")]
+    [InlineData(2, "serve", "a", "--max-connections", "x")]
+    [InlineData(2, "serve", "a", "--observe", "")]
     [InlineData(2, "ls", "--bogus")]
     [InlineData(2, "ls", "a", "b", "c")]
     [InlineData(2, "cat", "a")]
@@ -88,6 +118,7 @@ public sealed class CommandLineTests
     [InlineData(2, "udf", "run", "--compiled", "--no-verify")]
     [InlineData(2, "udf", "verify", "--memory", "-1")]
     [InlineData(16, "fsck")]
+    [InlineData(16, "fsck", "")]
     [InlineData(16, "fsck", "--bogus")]
     [InlineData(16, "fsck", "--dry-run", "disk.img")]
     public void Wrong_usage_is_one_line_and_its_own_exit_code(int exitCode, params string[] args)
@@ -95,6 +126,8 @@ public sealed class CommandLineTests
         string line = ExoProcess.Exo(args).Refused(exitCode);
         Assert.StartsWith("exo", line, StringComparison.Ordinal);
         Assert.Contains("--help", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("System.", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("a bug", line, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -103,11 +136,19 @@ public sealed class CommandLineTests
     [InlineData(1, "stat")]
     [InlineData(1, "df")]
     [InlineData(1, "serve")]
+    [InlineData(1, "nbd")]
+    [InlineData(1, "templates")]
+    [InlineData(1, "host", "--socket", "/nonexistent/s")]
     [InlineData(8, "fsck")]
-    public void An_image_that_is_not_there_is_one_line(int exitCode, string verb)
+    public void An_image_that_is_not_there_or_empty_is_one_line_in_words_of_the_command(int exitCode, string verb, params string[] more)
     {
-        string line = ExoProcess.Exo(verb, "/nonexistent/disk.img").Refused(exitCode);
-        Assert.Contains("/nonexistent/disk.img", line, StringComparison.Ordinal);
+        string line = ExoProcess.Exo([verb, "/nonexistent/disk.img", .. more]).Refused(exitCode);
+        Assert.Contains("/nonexistent/disk.img: no such file", line, StringComparison.Ordinal);
+        using TempFolder folder = new();
+        File.WriteAllBytes(folder["disk.img"], []);
+        line = ExoProcess.Exo([verb, folder["disk.img"], .. more]).Refused(exitCode);
+        Assert.Contains("disk.img is empty", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("CreateBytes", line, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -124,6 +165,7 @@ public sealed class CommandLineTests
         ExoProcess.Exo("fsck", folder["photos.tar"]).Refused(8);
         ExoProcess.Exo("import", folder["photos.tar"], folder.Path).Refused(1);
         ExoProcess.Exo("mkfs", folder["photos.tar"]).Refused(1);
+        Assert.Contains("photos.tar", ExoProcess.Exo("mkfs", folder["photos.tar"], "--size", "16M").Refused(1), StringComparison.Ordinal);
         ExoProcess.Exo("ls", folder.Path).Refused(1);
         Assert.Equal(holiday, File.ReadAllBytes(folder["photos.tar"]));
     }

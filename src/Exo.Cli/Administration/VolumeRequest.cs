@@ -191,6 +191,10 @@ internal sealed record SnapshotDeleteRequest(byte[] Name) : VolumeRequest<Snapsh
 /// <param name="Shares">Whether large files share their blocks with the copy.</param>
 internal sealed record CopyTreeRequest(byte[] Source, byte[] Destination, bool Shares) : VolumeRequest<CopyTreeResult>
 {
+    /// <summary>The volume that gets the copy; null: the one that has the source. Not for whoever has a volume mounted.</summary>
+    [JsonIgnore]
+    public CffsVolume? Target { get; init; }
+
     public override bool IsChange => true;
 
     public override bool IsWellFormed => IsPath(Source) && IsPath(Destination);
@@ -198,7 +202,8 @@ internal sealed record CopyTreeRequest(byte[] Source, byte[] Destination, bool S
     public override VolumeResult CarryOut(CffsVolume volume, StepCounts counts, CancellationToken cancellationToken) => new CopyTreeResult(volume.CopyTree(
         Source,
         Destination,
-        shareContents: Shares,
+        Target,
+        Shares,
         progress: new Forward<CffsCopyReport>(done => counts.Set(done.Files + done.Directories + done.Others, 0)),
         cancellationToken: cancellationToken));
 }

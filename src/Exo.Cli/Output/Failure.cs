@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Net.Sockets;
+using System.ComponentModel;
+using Exo.Cli.Verbs;
 
 namespace Exo.Cli.Output;
 
@@ -9,15 +10,22 @@ internal static class OneLine
     public static string Of(string message) => message.TrimEnd('.', ' ', '\n').ReplaceLineEndings(" ");
 }
 
-/// <summary>Turns expected trouble into one line. What is not expected is not caught: it is a bug and keeps its stack trace.</summary>
+/// <summary>Turns trouble into one line.</summary>
 internal static class Failure
 {
+    /// <summary>Expected trouble; null for a bug.</summary>
     public static string? Describe(Exception error) => error switch
     {
         AggregateException { InnerExceptions: [var only] } => Describe(only),
-        SocketException socket => OneLine.Of(socket.Message),
+        // A socket, or a program that cannot be started.
+        Win32Exception system => OneLine.Of(system.Message),
+        OutOfMemoryException memory => OneLine.Of(memory.Message),
         IOException or UnauthorizedAccessException => OneLine.Of(error.Message),
         OperationCanceledException => "interrupted",
         _ => null,
     };
+
+    /// <summary>What nobody expected.</summary>
+    public static string DescribeBug(Exception error) =>
+        $"a bug in exo: {error.GetType().Name}: {OneLine.Of(error.Message)} ({ExoCommand.StackTraceVariable}=1 shows where)";
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
+using Exo.Cli.Arguments;
 using Exo.Core.Memory;
 using Exo.Host;
 using Exo.Storage.XN;
@@ -23,9 +24,13 @@ internal static class Observation
             // A background process leaves its directory.
             return ObservationServer.Start(Path.GetFullPath(socketPath), () => ExokernelSnapshot.Take(name, frames, disk) with { Counters = counters() });
         }
-        catch (Exception refused) when (refused is ArgumentOutOfRangeException or SocketException)
+        catch (ArgumentOutOfRangeException)
         {
-            throw new IOException($"cannot listen on {socketPath}: {refused.Message}");
+            throw new IOException($"cannot listen on {socketPath}: as an absolute path it is longer than the system takes");
+        }
+        catch (SocketException refused)
+        {
+            throw SocketPath.CannotListen(socketPath, refused);
         }
     }
 }

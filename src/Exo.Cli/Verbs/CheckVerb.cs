@@ -62,14 +62,8 @@ internal static class CheckVerb
             throw new IOException($"{image} is where {at.Source} is mounted: what is in use cannot be checked. Unmount it first (exo umount {at.Directory})");
         }
 
-        using CancellationTokenSource cancel = new();
-        void Cancel(object? sender, ConsoleCancelEventArgs interrupt)
-        {
-            interrupt.Cancel = true;
-            cancel.Cancel();
-        }
-
-        Console.CancelKeyPress += Cancel;
+        OpenImage.Require(image);
+        using Interruption interruption = new();
         try
         {
             using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 64L << 20 });
@@ -77,9 +71,9 @@ internal static class CheckVerb
             StepCounts counts = new();
             return isRepair
                 ? Repair(image, StepProgress.Run("repairing", counts, () => CffsRepair.Run(
-                    device, new CffsRepairOptions { DryRun = isDryRun, Progress = new Forward(counts), CancellationToken = cancel.Token })), asJson, verbose)
+                    device, new CffsRepairOptions { DryRun = isDryRun, Progress = new Forward(counts), CancellationToken = interruption.Token })), asJson, verbose)
                 : Check(image, StepProgress.Run("checking", counts, () => CffsCheck.Run(
-                    device, new CffsCheckOptions { CancellationToken = cancel.Token }, new Forward(counts))), asJson, verbose);
+                    device, new CffsCheckOptions { CancellationToken = interruption.Token }, new Forward(counts))), asJson, verbose);
         }
         catch (BlockDeviceException busy) when (busy.Errno == Errno.EBUSY && MountedImage.Find(image) is { } mount)
         {
@@ -90,10 +84,6 @@ internal static class CheckVerb
         {
             Console.Error.WriteLine("exo fsck: cancelled; nothing was written");
             return Cancelled;
-        }
-        finally
-        {
-            Console.CancelKeyPress -= Cancel;
         }
     }
 

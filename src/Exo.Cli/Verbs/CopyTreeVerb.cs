@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Globalization;
 using Exo.Cli.Administration;
 using Exo.Cli.Arguments;
+using Exo.Cli.Output;
 using Exo.FileSystems.CFFS;
 
 namespace Exo.Cli.Verbs;
@@ -17,6 +18,7 @@ internal static class CopyTreeVerb
         Argument<string> destination = new("DESTINATION") { Description = "Name of the copy, which is not there yet" };
         Option<string?> to = new("--to") { Description = "Image that gets the copy [default: the same]", HelpName = "IMAGE" };
         Option<bool> apart = new("--no-share") { Description = "Copy the contents of large files, too, instead of sharing their blocks" };
+        to.Validators.Add(Symbols.RefuseEmpty);
         VerbCommand command = new("xcp", "Copies a directory and all below it within an image, or to another: whole, or after a crash not at all.")
         {
             Notes = ["Within an image that is mounted, the process that has it mounted copies."],
@@ -44,8 +46,11 @@ internal static class CopyTreeVerb
 
     private static CffsCopyReport CopyTo(string to, string image, byte[] source, byte[] destination, bool shares)
     {
+        using Interruption interruption = new();
         using CffsVolume from = OpenImage.ReadOnly(image);
         using CffsVolume other = OpenImage.ForWriting(to);
-        return from.CopyTree(source, destination, other, shares);
+        CopyTreeRequest request = new(source, destination, shares) { Target = other };
+        StepCounts counts = new();
+        return StepProgress.Run("copying", counts, () => (CopyTreeResult)request.CarryOut(from, counts, interruption.Token)).Report;
     }
 }

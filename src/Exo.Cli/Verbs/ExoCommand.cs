@@ -9,12 +9,16 @@ namespace Exo.Cli.Verbs;
 
 /// <summary>
 /// The command <c>exo</c>: its verbs, and what is common to them. Results go to standard output; errors are one line on standard
-/// error. Exit codes: 0 done, 1 failed, 2 wrong usage; <c>exo fsck</c> has those of fsck(8).
+/// error. Exit codes: 0 done, 1 failed, 2 wrong usage; <c>exo fsck</c> has those of fsck(8). A bug is one line, too; with
+/// <see cref="StackTraceVariable"/> set it says where it was met.
 /// </summary>
 internal static class ExoCommand
 {
     public const int Failed = 1;
     public const int WrongUsage = 2;
+
+    /// <summary>Environment variable; not empty: errors come with their stack traces.</summary>
+    public const string StackTraceVariable = "EXO_STACK_TRACE";
 
     /// <summary>Runs one command line and returns its exit code.</summary>
     public static int Run(string[] args)
@@ -37,9 +41,14 @@ internal static class ExoCommand
         {
             return Refuse(command, name, error.Message);
         }
-        catch (Exception error) when ((MountedImage.Explain(error) ?? Failure.Describe(error)) is { } line)
+        catch (Exception error)
         {
-            Console.Error.WriteLine($"{name}: {line}");
+            Console.Error.WriteLine($"{name}: {MountedImage.Explain(error) ?? Failure.Describe(error) ?? Failure.DescribeBug(error)}");
+            if (Environment.GetEnvironmentVariable(StackTraceVariable) is { Length: > 0 })
+            {
+                Console.Error.WriteLine(error);
+            }
+
             return command is VerbCommand verb ? verb.FailureExitCode : Failed;
         }
     }
@@ -57,7 +66,7 @@ internal static class ExoCommand
             .FirstOrDefault(token => token.Length > 1 && token[0] == '-');
         return option is not null ? $"unknown option '{option}'"
             : parsed.CommandResult.Command is RootCommand && parsed.UnmatchedTokens is [var verb, ..] ? $"unknown verb '{verb}'"
-            : parsed.Errors.Count > 0 ? parsed.Errors[0].Message
+            : parsed.Errors.Count > 0 ? ParseFailure.Describe(parsed.Errors[0].Message)
             : null;
     }
 

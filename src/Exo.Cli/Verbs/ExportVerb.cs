@@ -17,7 +17,7 @@ internal static class ExportVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> folder = new("DIR") { Description = "Folder to copy into; made if missing" };
+        Argument<string> folder = Symbols.Place("DIR", "Folder to copy into; made if missing");
         Option<string> from = new("--from") { Description = "Directory of the image to copy", HelpName = "PATH", DefaultValueFactory = _ => "/" };
         VerbCommand command = new("export", "Copies a directory of an image into a folder: contents with their holes, modes, owners, times, user.* attributes, links, FIFOs, devices.")
         {

@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
 using Exo.Core.Blocks;
@@ -19,6 +20,7 @@ internal static class HostVerb
     {
         Argument<string> image = Symbols.Image();
         Option<string> socket = new("--socket") { Description = "UNIX socket that library OSes attach to", HelpName = "PATH", Required = true };
+        socket.Validators.Add(Symbols.RefuseImpossibleSocket);
         Option<int> clients = new("--clients") { Description = "Library OSes at a time", HelpName = "N", DefaultValueFactory = _ => 8 };
         Option<long?> blocks = Symbols.Size("--blocks", "Memory of each library OS for blocks that it reads [default: 16M]");
         Option<long?> frames = Symbols.Size("--frames", "Memory of each library OS for blocks that it writes [default: 4M]");
@@ -111,6 +113,7 @@ internal static class HostVerb
     {
         const long OwnBytes = 64L << 20;
         long clientBytes = (options.BlocksPerClient + (long)options.FramesPerClient) * FramePool.FrameBytes;
+        OpenImage.Require(image);
         using Interruption interruption = new();
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = OwnBytes + (options.ClientsMax * clientBytes), LargePages = false });
         using BlockDevice device = BlockDevice.Open(image, frames);
@@ -151,9 +154,9 @@ internal static class HostVerb
         {
             return HostServer.Start(device, options);
         }
-        catch (Exception refused) when (refused is ArgumentOutOfRangeException or SocketException)
+        catch (SocketException refused)
         {
-            throw new IOException($"cannot listen on {options.SocketPath}: {refused.Message}");
+            throw SocketPath.CannotListen(options.SocketPath, refused);
         }
     }
 }

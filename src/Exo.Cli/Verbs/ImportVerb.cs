@@ -18,7 +18,7 @@ internal static class ImportVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> folder = new("DIR") { Description = "Folder whose contents are copied" };
+        Argument<string> folder = Symbols.Place("DIR", "Folder whose contents are copied");
         Option<string> to = new("--to") { Description = "Directory of the image to copy into; made if missing", HelpName = "PATH", DefaultValueFactory = _ => "/" };
         Option<int> syncEvery = new("--sync-every")
         {
@@ -32,6 +32,7 @@ internal static class ImportVerb
             HelpName = "FILE",
         };
         Option<bool> groupPages = new("--group-pages") { Description = "Place each HTML page and what it includes next to each other" };
+        report.Validators.Add(Symbols.RefuseEmpty);
         VerbCommand command = new("import", "Copies a folder into an image: contents with their holes, modes, owners, times, user.* attributes, symbolic and hard links, FIFOs, devices.")
         {
             Notes =

@@ -55,7 +55,18 @@ internal static class MakeFileSystemVerb
 
         if (sizeBytes is null && !isPart && (!existing.Exists || ((existing.Attributes & FileAttributes.Device) == 0 && existing.Length == 0)))
         {
-            throw new UsageException($"{image} is not there yet: say --size");
+            throw new UsageException($"{image} is {(existing.Exists ? "empty" : "not there yet")}: say --size");
+        }
+
+        if (sizeBytes < BlockBytes)
+        {
+            throw new UsageException("--size: less than one block of 4096 bytes");
+        }
+
+        if (sizeBytes is not null && existing.Exists && existing.Length > sizeBytes)
+        {
+            // To cut it off would be a surprise, and to leave it as it is one, too.
+            throw new UsageException($"{image} has {ByteSize.Format(existing.Length)} already, more than --size; without --size the volume takes all of it");
         }
 
         using CffsVolume volume = CffsVolume.Create(image, new CffsCreateOptions

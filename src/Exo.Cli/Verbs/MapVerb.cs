@@ -16,6 +16,7 @@ internal static class MapVerb
     {
         Argument<string> image = Symbols.Image();
         Option<string?> output = new("--output", "-o") { Description = "Write a picture (SVG) instead; '-' is standard output", HelpName = "FILE" };
+        output.Validators.Add(Symbols.RefuseEmpty);
         VerbCommand command = new("map", "Draws every block of an image: metadata by its template, contents of files by their directory.")
         {
             Examples = ["exo map disk.img", "exo map disk.img -o map.svg"],

@@ -23,6 +23,8 @@ internal static class MountVerb
     private const string ServeOption = "--serve-in-background";
     private const string Ready = "mounted";
 
+    private static readonly string[] s_mountPrograms = ["/usr/bin/mount", "/bin/mount"];
+
     /// <summary>
     /// Whether the words are those of mount(8): <c>mount -t fuse.exo IMAGE DIR</c>, or a line of <c>/etc/fstab</c>, has its helper for FUSE run the program that the type names as
     /// <c>exo IMAGE DIR -o OPTIONS</c>. A verb of ours is taken for one.
@@ -33,10 +35,10 @@ internal static class MountVerb
     public static Command Create()
     {
         Argument<string> image = Symbols.Image();
-        Argument<string> directory = new("DIR") { Description = "Directory to mount on" };
+        Argument<string> directory = Symbols.Place("DIR", "Directory to mount on");
         Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, acl, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
         Option<bool> foreground = new("--foreground") { Description = "Stay in the foreground until Ctrl-C, SIGTERM or an unmount" };
-        Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 256M]");
+        Option<long?> cache = Symbols.Cache("Memory for the cache [default: 256M]");
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
         Option<string?> observe = Symbols.Observe();
         Option<bool> serve = new(ServeOption) { Hidden = true };
@@ -66,7 +68,7 @@ internal static class MountVerb
             string[] given = parsed.GetValue(options) ?? [];
             if (given.SelectMany(text => text.Split(',')).Contains("remount"))
             {
-                return Remount(parsed.GetRequiredValue(directory), string.Join(',', given));
+                return Remount(parsed.GetRequiredValue(directory), string.Join(',', given), s_mountPrograms);
             }
 
             FuseMountOptions mountOptions = new() { Source = NbdUri.IsNbd(imagePath) ? imagePath : Path.GetFullPath(imagePath) };
@@ -132,10 +134,12 @@ internal static class MountVerb
     }
 
     /// <summary>What a remount changes is the kernel's alone. mount(8) does it, without the helper that would ask us again.</summary>
-    private static int Remount(string directory, string options)
+    /// <param name="directory">Where it is mounted.</param>
+    /// <param name="options">As they were given, with "remount".</param>
+    /// <param name="programs">Where mount(8) may be, by its place: the helper runs without a path.</param>
+    internal static int Remount(string directory, string options, string[] programs)
     {
-        // By its place: the helper runs without a path.
-        string program = File.Exists("/usr/bin/mount") ? "/usr/bin/mount" : "/bin/mount";
+        string program = programs.FirstOrDefault(File.Exists) ?? throw new IOException($"{directory}: a remount takes mount(8), and there is no {string.Join(" and no ", programs)}");
         using Process mount = Process.Start(new ProcessStartInfo(program, ["-i", "-o", options, directory]) { RedirectStandardError = true })!;
         string said = mount.StandardError.ReadToEnd();
         mount.WaitForExit();

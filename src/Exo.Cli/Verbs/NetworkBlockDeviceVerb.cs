@@ -2,6 +2,7 @@
 using System.CommandLine;
 using System.Net;
 using System.Net.Sockets;
+using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 using Exo.Core.Blocks;
 using Exo.Core.Blocks.Nbd;
@@ -17,6 +18,7 @@ internal static class NetworkBlockDeviceVerb
         Argument<string> image = Symbols.Image();
         Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:10809");
         Option<string?> socket = new("--socket") { Description = "Listen on a UNIX socket instead", HelpName = "PATH" };
+        socket.Validators.Add(Symbols.RefuseImpossibleSocket);
         Option<string> export = new("--export") { Description = "Name of the export; clients that name none get it too", HelpName = "NAME", DefaultValueFactory = _ => "" };
         Option<bool> readOnly = new("--read-only") { Description = "Refuse every change" };
         Option<bool> direct = new("--direct") { Description = "Bypass the system's page cache, for clients that have a cache of their own" };
@@ -44,25 +46,29 @@ internal static class NetworkBlockDeviceVerb
         return command;
     }
 
-    private static UnixDomainSocketEndPoint SocketAt(string path, bool listens)
-    {
-        if (listens)
-        {
-            throw new UsageException("--listen and --socket exclude one another");
-        }
+    private static UnixDomainSocketEndPoint SocketAt(string path, bool listens) => listens
+        ? throw new UsageException("--listen and --socket exclude one another")
+        : new UnixDomainSocketEndPoint(path);
 
+    private static void Start(NbdServer server, EndPoint endPoint)
+    {
         try
         {
-            return new UnixDomainSocketEndPoint(path);
+            server.Start();
         }
-        catch (ArgumentOutOfRangeException)
+        catch (SocketException refused) when (endPoint is UnixDomainSocketEndPoint)
         {
-            throw new UsageException($"--socket: '{path}' is empty or longer than the system takes (107 bytes)");
+            throw SocketPath.CannotListen(endPoint.ToString()!, refused);
+        }
+        catch (SocketException refused)
+        {
+            throw new IOException($"cannot listen on {endPoint}: {refused.Message}", refused);
         }
     }
 
     private static int Run(string image, EndPoint endPoint, string export, bool readOnly, bool direct)
     {
+        OpenImage.Require(image);
         using Interruption interruption = new();
         using FramePool frames = FramePool.Create();
         using BlockDevice device = BlockDevice.Open(image, frames, new BlockDeviceOptions
@@ -71,7 +77,7 @@ internal static class NetworkBlockDeviceVerb
             Direct = direct ? DirectIo.On : DirectIo.Off,
         });
         using NbdServer server = new(device, new NbdServerOptions { EndPoint = endPoint, ExportName = export, ReadOnly = readOnly });
-        server.Start();
+        Start(server, endPoint);
         string name = Uri.EscapeDataString(export);
         Console.WriteLine(server.EndPoint is UnixDomainSocketEndPoint unix
             ? $"serving {image} on nbd+unix:///{name}?socket={unix}"

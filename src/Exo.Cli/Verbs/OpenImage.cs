@@ -17,7 +17,9 @@ internal static class OpenImage
     public static CffsVolume ForWriting(string image, long cacheBytes = 64L << 20) =>
         Open(image, progress => new CffsOpenOptions { CacheBytes = cacheBytes, RecoveryProgress = progress });
 
-    private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
+    /// <summary>Refuses what cannot be an image, in the words of the command line; the device says everything else.</summary>
+    /// <exception cref="IOException">It is a directory, not there, or empty.</exception>
+    public static void Require(string image)
     {
         // Exports of other machines and partitions are no files; the device says what is wrong with them.
         if (!ImagePath.IsPartOfAnother(image))
@@ -28,12 +30,22 @@ internal static class OpenImage
                     MountedImage.Find(image) is { } mount ? $"{image} is where {mount.Source} is mounted; {MountedImage.Advice(mount)}" : $"{image} is a directory, not an image");
             }
 
-            if (!File.Exists(image))
+            FileInfo file = new(image);
+            if (!file.Exists)
             {
                 throw new FileNotFoundException($"{image}: no such file");
             }
-        }
 
+            if (file.Length == 0 && (file.Attributes & FileAttributes.Device) == 0)
+            {
+                throw new IOException($"{image} is empty, and no image; 'exo mkfs' makes a volume there");
+            }
+        }
+    }
+
+    private static CffsVolume Open(string image, Func<IProgress<XnRecoveryProgress>, CffsOpenOptions> options)
+    {
+        Require(image);
         StepCounts counts = new();
         return StepProgress.Run("recovering after a crash", counts, () => CffsVolume.Open(image, options(new Forward(counts))));
     }

@@ -41,6 +41,11 @@ internal static class ResizeVerb
             throw new UsageException($"'{size}' is no size");
         }
 
+        if (size is not null && sizeBytes < CffsSpace.BlockBytes)
+        {
+            throw new UsageException($"'{size}' is less than one block of {CffsSpace.BlockBytes} bytes");
+        }
+
         SpaceResult space = AnyVolume.Run(image, new ResizeRequest(sizeBytes), "moving blocks");
         Console.WriteLine(
             $"{image}: {ByteSize.Format((long)space.TotalBlocks * CffsSpace.BlockBytes)}, {ByteSize.Format((long)space.FreeBlocks * CffsSpace.BlockBytes)} free");

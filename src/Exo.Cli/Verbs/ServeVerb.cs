@@ -18,7 +18,7 @@ internal static class ServeVerb
         Argument<string> image = Symbols.Image("; or a folder of this machine");
         Option<IPEndPoint> listen = Symbols.Listen("127.0.0.1:8080");
         listen.Description = "Address and port to listen on; on sockets port 0 takes a free one. With --device one of --address, 0.0.0.0 for all of IPv4 or [::] for all; a port alone is loopback, with --device all";
-        Option<long?> cache = Symbols.Size("--cache", "Memory for the cache [default: 64M]");
+        Option<long?> cache = Symbols.Cache("Memory for the cache [default: 64M]");
         Option<int> reactors = new("--reactors") { Description = "Threads that serve", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<string> device = new("--device")
         {
@@ -95,7 +95,7 @@ internal static class ServeVerb
         bool isFolder = ServedContent.IsFolder(image);
         (NetworkStackOptions Network, bool IsShared)? network = where.IsRaw ? where.Network(addresses, gateways, endPoint) : null;
         ServePlan plan = settings.Read(parsed, endPoint, reactors, network?.Network, isFolder);
-        using Interruption interruption = new();
+        using Interruption interruption = new(hangUp: plan.Server.AccessLog?.Path is null);
         using ServedContent content = ServedContent.Open(image, (cacheBytes ?? 64L << 20) + (where.IsRaw ? ServeDevice.PacketBytes : 0), plan.Folder);
         using ServedInterface? served = network is { } stack ? ServedInterface.Open(where, content.Frames, plan.Server.Network!, stack.IsShared) : null;
         CheetahServerOptions options = served is null ? plan.Server : plan.Server with { Device = served.Device, Network = served.Network };

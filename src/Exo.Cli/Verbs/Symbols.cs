@@ -13,7 +13,24 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>Arguments and options that several verbs share, so that they are spelled, parsed and explained alike.</summary>
 internal static class Symbols
 {
-    public static Argument<string> Image(string orElse = "") => new("IMAGE") { Description = "Image file or block device; FILE#PARTITION by number or name; or nbd://HOST/EXPORT" + orElse };
+    public static Argument<string> Image(string orElse = "") => Place("IMAGE", "Image file or block device; FILE#PARTITION by number or name; or nbd://HOST/EXPORT" + orElse);
+
+    /// <summary>Something of this machine; no path is empty.</summary>
+    public static Argument<string> Place(string name, string description)
+    {
+        Argument<string> place = new(name) { Description = description };
+        place.Validators.Add(RefuseEmpty);
+        return place;
+    }
+
+    /// <summary>For a path on this machine.</summary>
+    public static void RefuseEmpty(SymbolResult result)
+    {
+        if (result.Tokens is [{ Value: "" }])
+        {
+            result.AddError($"{(result is OptionResult option ? option.Option.Name : ((ArgumentResult)result).Argument.Name)} is empty");
+        }
+    }
 
     /// <summary>Of verbs that the process that has a volume mounted carries out.</summary>
     public static Argument<string> ImageOrMount() => Image("; or the directory where it is mounted");
@@ -25,6 +42,23 @@ internal static class Symbols
         Description = description + " [default: /]",
         Arity = ArgumentArity.ZeroOrOne,
     };
+
+    /// <summary>Memory for a volume's cache, of which it needs <see cref="CacheBytesMin"/>.</summary>
+    public static Option<long?> Cache(string description)
+    {
+        Option<long?> cache = Size("--cache", description);
+        cache.Validators.Add(result =>
+        {
+            if (ByteSize.TryParse(result.Tokens is [var only] ? only.Value : null, out long bytes) && bytes is < CacheBytesMin or > CacheBytesMax)
+            {
+                result.AddError($"{cache.Name}: from {ByteSize.Format(CacheBytesMin)} to {ByteSize.Format(CacheBytesMax)}");
+            }
+        });
+        return cache;
+    }
+
+    private const long CacheBytesMin = 1L << 20;
+    private const long CacheBytesMax = 1L << 42;
 
     public static Option<bool> Json() => new("--json") { Description = "Print JSON" };
 
@@ -59,7 +93,20 @@ internal static class Symbols
         CustomParser = result => ParseListen("--http", result),
     };
 
-    public static Option<string?> Observe() => new("--observe") { Description = "UNIX socket where 'exo top' can look at this process", HelpName = "PATH" };
+    public static Option<string?> Observe()
+    {
+        Option<string?> observe = new("--observe") { Description = "UNIX socket where 'exo top' can look at this process", HelpName = "PATH" };
+        observe.Validators.Add(RefuseImpossibleSocket);
+        return observe;
+    }
+
+    public static void RefuseImpossibleSocket(OptionResult result)
+    {
+        if (result.Tokens is [var only] && !SocketPath.IsPossible(only.Value))
+        {
+            result.AddError($"{result.Option.Name}: '{only.Value}' is empty or longer than the system takes (107 bytes)");
+        }
+    }
 
     /// <summary>A path inside an image as bytes: absolute, one slash between names.</summary>
     public static byte[] Normalise(string? path)

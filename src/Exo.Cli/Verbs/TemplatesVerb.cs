@@ -31,6 +31,7 @@ internal static class TemplatesVerb
 
     private static int Run(string image, string? name, bool asJson)
     {
+        OpenImage.Require(image);
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 16L << 20 });
         using BlockDevice device = BlockDevice.Open(image, frames, new BlockDeviceOptions { ReadOnly = true });
         using XnVolume volume = XnVolume.Attach(device, new XnAttachOptions { ReadOnly = true });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.CommandLine;
 using System.Net;
+using System.Net.Sockets;
+using Exo.Cli.Arguments;
 using Exo.Cli.Output;
 using Exo.Cli.Top;
 using Exo.Host;
@@ -22,6 +24,7 @@ internal static class TopVerb
     public static Command Create()
     {
         Option<string> socket = new("--socket") { Description = "UNIX socket of an 'exo host', or of a process that lets itself be observed (--observe)", HelpName = "PATH", Required = true };
+        socket.Validators.Add(Symbols.RefuseImpossibleSocket);
         Option<bool> once = new("--once") { Description = "Show what is, and end" };
         Option<double> interval = new("--interval") { Description = "Seconds between two looks, from 0.1", HelpName = "SECONDS", DefaultValueFactory = _ => 1 };
         Option<TopOrder> sort = new("--sort") { Description = "What environments and library OSes are sorted by", DefaultValueFactory = _ => TopOrder.Tree };
@@ -72,7 +75,7 @@ internal static class TopVerb
             return 0;
         }
 
-        using ExokernelObserver observer = ExokernelObserver.Attach(socket);
+        using ExokernelObserver observer = Attach(socket);
         try
         {
             if (json)
@@ -94,6 +97,18 @@ internal static class TopVerb
         }
 
         return 0;
+    }
+
+    private static ExokernelObserver Attach(string socket)
+    {
+        try
+        {
+            return ExokernelObserver.Attach(socket);
+        }
+        catch (SocketException refused)
+        {
+            throw SocketPath.CannotConnect(socket, refused);
+        }
     }
 
     private static void PrintJson(ExokernelObserver observer, bool once, TimeSpan interval, CancellationToken cancellationToken)

@@ -11,7 +11,7 @@ internal static class UnmountVerb
 
     public static Command Create()
     {
-        Argument<string> directory = new("DIR") { Description = "Where the image is mounted" };
+        Argument<string> directory = Symbols.Place("DIR", "Where the image is mounted");
         Option<bool> lazy = new("--lazy") { Description = "Detach it although it is in use; it ends with its last user" };
         VerbCommand command = new("umount", "Unmounts an image and waits until it is closed.")
         {

@@ -22,6 +22,11 @@ internal sealed unsafe partial class DiskFile
             if (Libc.Truncate(Fd, options.CreateBytes) != 0)
             {
                 int error = Errno.Last;
+                if (isNew && LengthBytes == 0)
+                {
+                    File.Delete(Path);
+                }
+
                 throw new BlockDeviceException(error, Path, $"{Path} cannot be made {options.CreateBytes} bytes long: {Errno.Describe(error)}.");
             }
 
@@ -143,7 +148,7 @@ internal sealed unsafe partial class DiskFile
 
         if (readOnly != 0 && !IsReadOnly)
         {
-            throw new BlockDeviceException(Errno.EROFS, Path, $"{Path} is write-protected: open it with ReadOnly.");
+            throw new BlockDeviceException(Errno.EROFS, Path, $"{Path} is write-protected, and can only be opened for reading (ReadOnly).");
         }
 
         if (logical > FramePool.FrameBytes)

@@ -263,7 +263,7 @@ internal sealed unsafe partial class DiskFile : IDisposable
             Errno.EACCES or Errno.EPERM =>
                 new UnauthorizedAccessException($"{path}: no permission to open it for {(options.ReadOnly ? "reading" : "reading and writing")}."),
             Errno.EBUSY => new BlockDeviceException(errno, path, $"{path} is in use: it is mounted or held by another program."),
-            Errno.EROFS => new BlockDeviceException(errno, path, $"{path} is on a read-only medium: open it with ReadOnly."),
+            Errno.EROFS => new BlockDeviceException(errno, path, $"{path} is on a read-only medium, and can only be opened for reading (ReadOnly)."),
             Errno.ENOTDIR => new DirectoryNotFoundException($"{path}: a part of the path is not a folder."),
             _ => new BlockDeviceException(errno, path, $"{path} cannot be opened: {Errno.Describe(errno)}."),
         };

@@ -36,6 +36,7 @@ internal static class Abi
     public const int S_IFREG = 0x8000;
     public const int S_IFBLK = 0x6000;
     public const int S_IFDIR = 0x4000;
+    public const int S_IFSOCK = 0xC000;
 
     // preadv2(2), pwritev2(2)
     public const int RWF_DSYNC = 2;

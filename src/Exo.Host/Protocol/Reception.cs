@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using System.Text;
 using Exo.Core.Linux;
 
 namespace Exo.Host.Protocol;
@@ -53,8 +54,9 @@ internal sealed class Reception : IDisposable
         Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            if (!IsAbstract(path) && File.Exists(path) && !IsServed(endPoint))
+            if (!IsAbstract(path) && IsSocket(path) && !IsServed(endPoint))
             {
+                // Left behind by somebody who was killed.
                 File.Delete(path);
             }
 
@@ -66,6 +68,16 @@ internal sealed class Reception : IDisposable
         {
             listener.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>A file of another kind is not ours to remove: binding is refused then.</summary>
+    private static unsafe bool IsSocket(string path)
+    {
+        StatxBuffer status;
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            return Libc.Statx(Abi.AT_FDCWD, name, FileAbi.AT_SYMLINK_NOFOLLOW, Abi.STATX_BASIC_STATS, &status) == 0 && (status.Mode & Abi.S_IFMT) == Abi.S_IFSOCK;
         }
     }
 
