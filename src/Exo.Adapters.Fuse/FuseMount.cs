@@ -26,6 +26,7 @@ public sealed class FuseMount : IDisposable
 
     private readonly FuseSession _session;
     private readonly FuseInvalidations _invalidations;
+    private readonly FusePruning _pruning;
     private readonly Lock _lock = new();
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
@@ -58,6 +59,7 @@ public sealed class FuseMount : IDisposable
             AttributesChanged = node => notifications.InvalidateAttributes(node),
         };
         _invalidations = new FuseInvalidations(_session, notifications);
+        _pruning = new FusePruning(_session, notifications, _stop);
         try
         {
             // The kernel's first message is FUSE_INIT; until it is answered nobody gets through.
@@ -102,8 +104,7 @@ public sealed class FuseMount : IDisposable
 
             flusher.Start();
             _session.Door.Observe(_invalidations);
-            _session.Crowded = _invalidations.NoteCrowd;
-            _session.Thin = _invalidations.Thin;
+            _session.Thin = _pruning.Thin;
             Thread invalidator = new(_invalidations.Serve) { IsBackground = true, Name = "exo-fuse-invalidate" };
             lock (_lock)
             {

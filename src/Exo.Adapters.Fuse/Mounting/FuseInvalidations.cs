@@ -8,20 +8,18 @@ namespace Exo.Adapters.Fuse.Mounting;
 
 /// <summary>
 /// What changes in the volume without the kernel's doing, noted as it happens and told to the kernel by a thread of its own (<see cref="Serve"/>): telling can wait for the kernel's locks,
-/// whose owners wait for answers of this mount. What has been noted and not told yet is a set, so that many changes of one thing are told once. So it is asked to forget when what it remembers keeps too many frames.
+/// whose owners wait for answers of this mount. What has been noted and not told yet is a set, so that many changes of one thing are told once.
 /// </summary>
 internal sealed class FuseInvalidations(FuseSession session, FuseNotifications notifications) : IChangeObserver
 {
-    // The kernel does not know an inode of which an answer is still under way to it; nor one that it has dropped, before it says so.
+    // The kernel does not know an inode of which an answer is still under way to it.
     private const int RoundsMax = 200;
     private static readonly TimeSpan RoundTime = TimeSpan.FromMilliseconds(1);
 
     private readonly object _lock = new();
-    private readonly Lock _thinning = new();
     private HashSet<(ulong Directory, string Name)> _names = [];
     private Dictionary<ulong, bool> _inodes = [];
     private bool _isTelling;
-    private bool _isCrowded;
     private bool _hasEnded;
 
     public void NameChanged(Inode directory, ReadOnlySpan<byte> name, ulong inode)
@@ -63,7 +61,7 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
     /// <summary>Tells until <see cref="End"/>.</summary>
     public void Serve()
     {
-        while (TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes, out bool isCrowded))
+        while (TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes))
         {
             foreach ((ulong directory, string name) in names)
             {
@@ -89,57 +87,6 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
                     WaitARound();
                 }
             }
-
-            if (isCrowded)
-            {
-                Thin();
-            }
-        }
-    }
-
-    /// <summary>The kernel may remember too much. From any thread.</summary>
-    public void NoteCrowd()
-    {
-        lock (_lock)
-        {
-            _isCrowded = true;
-            Monitor.PulseAll(_lock);
-        }
-    }
-
-    /// <summary>
-    /// Has the kernel forget what it does not need. Who answers a message may do that, where somebody else is left to take the FORGETs and WRITEs that it brings: pruning wants no lock of the kernel's that
-    /// the asker of the message may hold. (Telling of names does. So nobody waits for the thread that tells them.)
-    /// </summary>
-    public void Thin()
-    {
-        lock (_thinning)
-        {
-            ThinInRounds();
-        }
-    }
-
-    // What is below a directory goes before the directory, and its FORGET comes when the kernel likes: so in rounds, as long as they help.
-    private void ThinInRounds()
-    {
-        while (session.TakeCrowd() is { Length: > 0 } crowd)
-        {
-            int before = session.NodeCount;
-            if (!notifications.Prune(crowd))
-            {
-                session.Crowded = session.Thin = null;
-                return;
-            }
-
-            for (int round = 0; round < RoundsMax && session.NodeCount > before - (crowd.Length / 2); round++)
-            {
-                WaitARound();
-            }
-
-            if (session.NodeCount >= before)
-            {
-                return;   // all of it is in use
-            }
         }
     }
 
@@ -164,19 +111,19 @@ internal sealed class FuseInvalidations(FuseSession session, FuseNotifications n
         }
     }
 
-    private bool TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes, out bool isCrowded)
+    private bool TryTake(out HashSet<(ulong Directory, string Name)> names, out Dictionary<ulong, bool> inodes)
     {
         lock (_lock)
         {
             _isTelling = false;
-            while (_names.Count + _inodes.Count == 0 && !_isCrowded && !_hasEnded)
+            while (_names.Count + _inodes.Count == 0 && !_hasEnded)
             {
                 Monitor.PulseAll(_lock);
                 Monitor.Wait(_lock);
             }
 
-            (names, inodes, isCrowded) = (_names, _inodes, _isCrowded);
-            (_names, _inodes, _isCrowded) = ([], [], false);
+            (names, inodes) = (_names, _inodes);
+            (_names, _inodes) = ([], []);
             _isTelling = true;
             return !_hasEnded;
         }

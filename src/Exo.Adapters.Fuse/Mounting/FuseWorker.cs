@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Adapters.Fuse.Messages;
 using Exo.Adapters.Fuse.Session;
-using Exo.FileSystems.CFFS;
 
 namespace Exo.Adapters.Fuse.Mounting;
 
@@ -11,9 +10,6 @@ namespace Exo.Adapters.Fuse.Mounting;
 /// </summary>
 internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotifications notifications) : IDisposable
 {
-    // How often a message is handled again for which the cache had no frame.
-    private const int RepeatsMax = 5;
-
     protected FuseSession Session => session;
 
     /// <summary>The answer to the last message.</summary>
@@ -29,12 +25,12 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
     {
         if (!FuseRequest.TryParse(message, out FuseRequest request) || !session.Waits(request))
         {
-            session.Handle(message, Reply);
-            if (Reply.Error == (int)CffsError.Busy && FuseSession.IsRepeatable(request))
+            if (session.IsCrowded && session.Thin is { } thin && FuseSession.Tells(request))
             {
-                Repeat(message);
+                MakeRoom(thin);
             }
 
+            session.Handle(message, Reply);
             return;
         }
 
@@ -65,22 +61,15 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
         }
     }
 
-    /// <summary>What the kernel remembers keeps the frames that were needed: it is asked to forget, if there is somebody left to take its FORGETs, and the message is handled again.</summary>
-    private void Repeat(ReadOnlyMemory<byte> message)
+    /// <summary>What the kernel remembers keeps frames, and is about to be more: it is asked to forget first, if there is somebody left to take its FORGETs.</summary>
+    private void MakeRoom(Action thin)
     {
-        bool isAnybodyLeft = crew.BeginWaiting();
-        try
+        if (crew.BeginWaiting())
         {
-            for (int times = 0; isAnybodyLeft && times < RepeatsMax && Reply.Error == (int)CffsError.Busy && session.Thin is { } thin; times++)
-            {
-                thin();
-                session.Handle(message, Reply, isRepeated: true);
-            }
+            thin();
         }
-        finally
-        {
-            crew.EndWaiting();
-        }
+
+        crew.EndWaiting();
     }
 
     protected void GiveBack() => session.GiveBack(Reply);

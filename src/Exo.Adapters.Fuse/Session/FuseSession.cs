@@ -32,9 +32,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
         _ => false,
     };
 
-    /// <summary>Whether handling a message that was refused once more leaves what handling it once would.</summary>
-    public static bool IsRepeatable(in FuseRequest request) => request.Opcode is FuseOpcode.Lookup or FuseOpcode.GetAttributes or FuseOpcode.StatX or FuseOpcode.ReadLink or FuseOpcode.Read
-        or FuseOpcode.Write or FuseOpcode.ReadDirectory or FuseOpcode.ReadDirectoryPlus or FuseOpcode.GetExtendedAttribute or FuseOpcode.ListExtendedAttributes;
+    /// <summary>Whether the kernel, when it has the answer to a message, may know an inode more, or many.</summary>
+    public static bool Tells(in FuseRequest request) => request.Opcode is FuseOpcode.Lookup or FuseOpcode.ReadDirectoryPlus or FuseOpcode.Create or FuseOpcode.CreateUnnamed
+        or FuseOpcode.MakeNode or FuseOpcode.MakeDirectory or FuseOpcode.SymbolicLink or FuseOpcode.Link;
 
     /// <summary>FUSE_INIT has been answered.</summary>
     public bool IsReady { get; private set; }
@@ -49,12 +49,8 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
 
     private NodeTable Nodes => _nodes ??= new NodeTable(_door, () => !_hasHandles);
 
-    /// <inheritdoc cref="NodeTable.Crowded"/>
-    public Action? Crowded
-    {
-        get => Nodes.Crowded;
-        set => Nodes.Crowded = value;
-    }
+    /// <inheritdoc cref="NodeTable.IsCrowded"/>
+    public bool IsCrowded => Nodes.IsCrowded;
 
     /// <summary>Has the kernel forget what it does not need. Null when it cannot be asked.</summary>
     public Action? Thin { get; set; }
@@ -88,8 +84,7 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     /// <summary>Answers one message. The pages of the answer go back with <see cref="GiveBack"/> once it is sent.</summary>
     /// <param name="message">The message.</param>
     /// <param name="reply">Takes the answer.</param>
-    /// <param name="isRepeated">It was refused a moment ago: it has come once, and is counted once.</param>
-    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply, bool isRepeated = false)
+    public void Handle(ReadOnlyMemory<byte> message, FuseReply reply)
     {
         reply.Begin();
         if (!FuseRequest.TryParse(message, out FuseRequest request))
@@ -98,11 +93,7 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             return;
         }
 
-        if (!isRepeated)
-        {
-            _messages.Add(request.Opcode);
-        }
-
+        _messages.Add(request.Opcode);
         try
         {
             Dispatch(request, reply);

@@ -8,7 +8,7 @@ namespace Exo.Adapters.Fuse.Session;
 /// <summary>
 /// The inodes that the kernel knows, and how often it was told of each: until it has forgotten as often, the inode stays in memory. Where the kernel does not tell what it has open
 /// (<paramref name="keepsFiles"/>), a file that it knows may be open and so survives its last name, too. A node's number is its inode's; the root is 1, as the protocol wants it. Thread-safe.
-/// <para>Each inode keeps the frame of the block that its record lies in, so what the kernel remembers is bounded by the frames: with more than half of them kept it is asked to forget (<see cref="TakeCrowd"/>).</para>
+/// <para>Each inode keeps the frame of the block that its record lies in, so what the kernel remembers is bounded by the frames: with more than half of them kept it is asked to forget (<see cref="IsCrowded"/>).</para>
 /// </summary>
 internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
 {
@@ -22,8 +22,8 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
 
     public int Count => _known.Count;
 
-    /// <summary>Told, on a thread that holds locks of the file system's or the kernel's, when it is time to look for a crowd.</summary>
-    public Action? Crowded { get; set; }
+    /// <summary>Whether it is time to look for a crowd (<see cref="TakeCrowd"/>). Asked without the lock, for each message: a moment's error does no harm.</summary>
+    public bool IsCrowded => _known.Count >= Volatile.Read(ref _lookAt);
 
     public ulong NumberOf(Inode inode) => inode == door.Root ? RootNode : inode.Number;
 
@@ -50,7 +50,7 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
             return;
         }
 
-        bool isNew, isCrowded;
+        bool isNew;
         lock (_lock)
         {
             ref Known known = ref CollectionsMarshal.GetValueRefOrAddDefault(_known, inode.Number, out bool wasKnown);
@@ -62,22 +62,11 @@ internal sealed class NodeTable(NodeDoor door, Func<bool> keepsFiles)
                 known.Inode = inode;
                 known.IsKept = keepsFiles() && door.Keep(inode);
             }
-
-            isCrowded = _known.Count >= _lookAt;
-            if (isCrowded)
-            {
-                _lookAt = int.MaxValue;
-            }
         }
 
         if (!isNew)
         {
             door.Release(inode);
-        }
-
-        if (isCrowded)
-        {
-            Crowded?.Invoke();
         }
     }
 
