@@ -34,11 +34,7 @@ Func<IPeerRow>[] rows =
     () => new LargeFileRow("large-read-cold", isWrite: false),
     () => new LargeFileRow("large-write", isWrite: true),
     .. SmallFileAblationRows(),
-    () => new AgedRow("aged-create", AgedWork.Create),
-    () => new AgedRow("aged-read-cold", AgedWork.ReadCold),
-    () => new AgedRow("aged-overwrite", AgedWork.Overwrite),
-    () => new AgedRow("aged-delete", AgedWork.Delete),
-    () => new AgedRow("aged-large", AgedWork.Large),
+    .. AgedRows(),
     () => new BlobRow("blobs-read", BlobWork.Read),
     () => new BlobRow("blobs-lend", BlobWork.Lend),
     () => new BlobRow("blobs-find", BlobWork.Find),
@@ -144,6 +140,20 @@ static IEnumerable<Func<IPeerRow>> SmallFileAblationRows() =>
     from work in Enum.GetValues<AblationWork>()
     where idea != LeftOut.Embedding || work is not (AblationWork.Create or AblationWork.CreateDurably)
     select (Func<IPeerRow>)(() => new SmallFileAblationRow(idea, work));
+
+static IEnumerable<Func<IPeerRow>> AgedRows()
+{
+    (string Name, AgedWork Work)[] works =
+    [
+        ("create", AgedWork.Create), ("read-cold", AgedWork.ReadCold), ("overwrite", AgedWork.Overwrite), ("delete", AgedWork.Delete), ("large", AgedWork.Large),
+    ];
+    return works.SelectMany(work => (Func<IPeerRow>[])
+    [
+        () => new AgedRow($"aged-{work.Name}", work.Work),
+        () => new AgedRow($"aged-90-{work.Name}", work.Work, percentFull: 90),
+        () => new AgedRow($"aged-90-defragmented-{work.Name}", work.Work, percentFull: 90, defragmented: true),
+    ]);
+}
 
 static IEnumerable<Func<IPeerRow>> MountRows()
 {

@@ -18,18 +18,19 @@ public sealed record CffsLayout(
 /// <summary>What a defragmentation has done, or would do.</summary>
 /// <param name="MovedBlocks">Blocks moved.</param>
 /// <param name="Before">The layout before.</param>
-/// <param name="After">The layout after; of a dry run an estimate, with the free blocks as they are.</param>
+/// <param name="After">The layout after; of a dry run the best that can be, with the free blocks as they are.</param>
 public sealed record CffsDefragmentReport(ulong MovedBlocks, CffsLayout Before, CffsLayout After);
 
 /// <content>Defragmentation.</content>
 public sealed partial class CffsVolume
 {
     /// <summary>
-    /// Brings the small files of each directory of a tree together again, and each large file into few runs, as far as free runs allow. Others may work meanwhile: a step locks one file and moves at most a
-    /// mebibyte of it. A crash leaves each file whole, where it was or where it goes. Blocks that are shared with snapshots or copies stay where they are.
+    /// Brings the small files of each directory of a tree together again, and each large file into few runs, as far as free runs allow; of a whole volume (<c>/</c>) also where they do not: then room is made first, region
+    /// by region, in which contents may move several times and, until it is done, lie more scattered than before. Others may work meanwhile: a step locks one file and moves at most a
+    /// mebibyte of it. A crash leaves each file whole, where it was or where it goes. Blocks that are shared with snapshots or copies stay where they are, and so do blocks of records and extent trees.
     /// </summary>
     /// <param name="path">A directory.</param>
-    /// <param name="dryRun">Only measure, and estimate what would be gained.</param>
+    /// <param name="dryRun">Only measure, and say what can be gained at best.</param>
     /// <param name="identity">Who asks; null is the superuser, and only the superuser may: permissions are not asked for. A confined one's path begins at its directory.</param>
     /// <param name="progress">Told after each step.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>

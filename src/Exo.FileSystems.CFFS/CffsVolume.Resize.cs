@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Exo.Core.Blocks;
+using Exo.FileSystems.CFFS.Allocation;
 using Exo.FileSystems.CFFS.Inodes;
 using Exo.FileSystems.CFFS.Resize;
 using Exo.Storage.XN;
@@ -110,7 +111,8 @@ public sealed partial class CffsVolume
         }
 
         await Core.BeginWritingAsync(mode).ConfigureAwait(false);
-        if (!Core.Allocator.TryConfine(blockCount))
+        ClosedBlocks beyond = ClosedBlocks.AllFrom(blockCount);
+        if (!Core.TryClose(beyond))
         {
             throw new CffsException(CffsError.Busy, "the size of the volume is being changed already");
         }
@@ -119,7 +121,7 @@ public sealed partial class CffsVolume
         {
             if (blockCount < Disk.BlockCount)
             {
-                await new VolumeShrink(Core, blockCount, progress, cancellationToken).RunAsync(mode).ConfigureAwait(false);
+                await new VolumeShrink(Core, blockCount, beyond, progress, cancellationToken).RunAsync(mode).ConfigureAwait(false);
             }
 
             Disk.Resize(Core.Key, blockCount);
@@ -130,7 +132,7 @@ public sealed partial class CffsVolume
         }
         finally
         {
-            Core.Allocator.Release();
+            Core.Open(beyond);
         }
     }
 

@@ -24,6 +24,16 @@ internal sealed class CffsTree : IFileTree
         _volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = sizeBytes, Overwrite = true, Open = _options, LogBlocks = logBlocks });
     }
 
+    private CffsTree(string image, CffsOpenOptions options)
+    {
+        _image = image;
+        _options = options;
+        _volume = CffsVolume.Open(image, options);
+    }
+
+    /// <summary>What is on an image, as it is.</summary>
+    public static CffsTree Existing(string image, long cacheBytes = 256L << 20) => new(image, new CffsOpenOptions { Frames = PoolOf(cacheBytes) });
+
     /// <summary>Moves a file's inode out of its directory, as a second link does, and takes that link away again.</summary>
     public void MoveInodeOut(byte[] path)
     {
@@ -60,6 +70,15 @@ internal sealed class CffsTree : IFileTree
     {
         using CffsFile file = _volume.OpenFile(Path(path));
         return file.Read(0, buffer);
+    }
+
+    /// <summary>Reads a file from its beginning to its end, a buffer at a time.</summary>
+    public void ReadThrough(byte[] path, byte[] buffer)
+    {
+        using CffsFile file = _volume.OpenFile(Path(path));
+        for (long at = 0; file.Read(at, buffer) is > 0 and int read; at += read)
+        {
+        }
     }
 
     public long Stat(byte[] path) => _volume.Stat(Path(path)).Size;

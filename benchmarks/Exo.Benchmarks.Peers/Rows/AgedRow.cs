@@ -17,28 +17,31 @@ internal enum AgedWork
 }
 
 /// <summary>
-/// A volume that months of making, appending and removing have filled to 80 %, beside a fresh one of the same size, on the same work (S19): the ratio is what age costs. The churn is seeded and made in this
-/// process: 200 directories, lengths from a hundred bytes to some mebibytes, most of them small, each volume's worth of space written several times over.
+/// A volume that months of making, appending and removing have filled, beside a fresh one of the same size, on the same work (S19): the ratio is what age costs. The churn is seeded and made in this
+/// process: 200 directories, lengths from a hundred bytes to some mebibytes, most of them small, several times as much as the volume is large.
 /// </summary>
-internal sealed class AgedRow(string name, AgedWork work) : IPeerRow
+internal sealed class AgedRow(string name, AgedWork work, int percentFull = 80, bool defragmented = false) : IPeerRow
 {
     private const long ImageBytes = 512L << 20;
     private const int Directories = 200;
-    private const double FullTo = 0.80;
-    private const int Files = 4000;
+    private const int WarmUps = 10;
 
-    private static readonly byte[] Small = new byte[1024];
+    private static readonly byte[] Small = new byte[SmallFilePaths.LengthBytes];
     private static readonly byte[] Large = new byte[16 << 20];
+    private static readonly byte[] LargePath = "/large\0"u8.ToArray();
+
+    private readonly byte[][] _folders = SmallFilePaths.FoldersUnder("");
+    private readonly byte[][] _files = SmallFilePaths.FilesUnder("");
     private WorkFolder _folder = null!;
 
     public string Name => name;
 
     public string Work => work switch
     {
-        AgedWork.Create => $"{Files} files of 1 KiB made in 20 new directories, and one sync",
-        AgedWork.ReadCold => "these files read, cold",
-        AgedWork.Overwrite => "these files written over, cold, and one sync",
-        AgedWork.Delete => "these files removed, and one sync",
+        AgedWork.Create => $"{SmallFilePaths.Count} files of 1 KiB made in {SmallFilePaths.Folders} new directories, and one sync",
+        AgedWork.ReadCold => "these files opened and read, cold",
+        AgedWork.Overwrite => "these files opened cold and written over, and one sync",
+        AgedWork.Delete => "these files and their directories removed, and one sync",
         _ => "a file of 16 MiB written, synced and read cold",
     };
 
@@ -53,17 +56,24 @@ internal sealed class AgedRow(string name, AgedWork work) : IPeerRow
     public void Prepare(WorkFolder folder)
     {
         _folder = folder;
-        CffsVolume.Create(folder["fresh.img"], new CffsCreateOptions { SizeBytes = ImageBytes, Seed = 1 }).Dispose();
-        using (CffsVolume volume = CffsVolume.Create(folder["aged.img"], new CffsCreateOptions { SizeBytes = ImageBytes, Seed = 1 }))
+        Tool.Allocate(folder["work.img"], ImageBytes);
+        CffsCreateOptions options = new() { SizeBytes = ImageBytes, Seed = 1 };
+        CffsVolume.Create(folder["fresh.img"], options).Dispose();
+        using (CffsVolume volume = CffsVolume.Create(folder["aged.img"], options))
         {
-            Age(volume, 7);
-            CffsLayout layout = volume.Defragment(dryRun: true).Before;
-            Console.Error.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"aged: {layout.SmallFiles} small files, {layout.SmallFilesGrouped:P0} near another, {layout.RequestsPer100SmallFiles:0} requests for 100; {layout.LargeFiles} large ones in {layout.RunsPerLargeFile:0.0} runs; free blocks by run length {string.Join(' ', layout.FreeBlocksByRunLength)}"));
+            Age(volume, 7, percentFull);
+            Tell("aged", volume.Defragment(dryRun: true).Before);
+            if (defragmented)
+            {
+                Tell("defragmented", volume.Defragment().After);
+            }
         }
 
-        RunExo();
+        for (int i = 0; i < WarmUps; i++)
+        {
+            RunExo();
+            RunPeer();
+        }
     }
 
     public double RunExo() => Run("aged.img");
@@ -74,8 +84,8 @@ internal sealed class AgedRow(string name, AgedWork work) : IPeerRow
     {
     }
 
-    /// <summary>Several volumes' worth of churn, the last of it at the level where it stays.</summary>
-    internal static void Age(CffsVolume volume, int seed)
+    /// <summary>Several volumes' worth of churn, most of it at the level where it stays.</summary>
+    private static void Age(CffsVolume volume, int seed, int percentFull)
     {
         Random random = new(seed);
         List<string> files = [];
@@ -89,7 +99,7 @@ internal sealed class AgedRow(string name, AgedWork work) : IPeerRow
         for (int made = 0; written < 4 * ImageBytes; made++)
         {
             CffsSpace space = volume.GetSpace();
-            bool isFull = space.FreeBlocks + space.WillFreeBlocks < (1 - FullTo) * space.TotalBlocks;
+            bool isFull = 100 * (space.FreeBlocks + space.WillFreeBlocks) < (ulong)(100 - percentFull) * space.TotalBlocks;
             int choice = random.Next(100);
             if (files.Count > 0 && (isFull || choice < 30))
             {
@@ -132,74 +142,65 @@ internal sealed class AgedRow(string name, AgedWork work) : IPeerRow
         _ => random.Next(500_000, 8_000_000),
     };
 
+    private static void Tell(string what, CffsLayout layout) => Console.Error.WriteLine(string.Create(
+        CultureInfo.InvariantCulture,
+        $"{what}: {layout.SmallFiles} small files, {layout.SmallFilesGrouped:P0} near another, {layout.RequestsPer100SmallFiles:0} requests for 100; {layout.LargeFiles} large ones in {layout.RunsPerLargeFile:0.0} runs; free blocks by run length {string.Join(' ', layout.FreeBlocksByRunLength)}"));
+
     private double Run(string image)
     {
-        string copy = _folder["work.img"];
-        File.Copy(_folder[image], copy, overwrite: true);
-        string[] paths = [.. Enumerable.Range(0, Files).Select(i => $"/new{i % 20}/f{i}")];
-        double seconds = 0;
-        using (CffsVolume volume = CffsVolume.Open(copy))
+        // Into the same blocks of the same file each time: how that lies on the disk is no part of what is measured.
+        using (FileStream from = File.OpenRead(_folder[image]))
+        using (FileStream to = new(_folder["work.img"], FileMode.Open, FileAccess.Write))
         {
-            for (int i = 0; i < 20; i++)
-            {
-                volume.CreateDirectory($"/new{i}");
-            }
-
-            volume.Sync();
-            seconds = work == AgedWork.Large
-                ? Tool.Seconds(() =>
-                {
-                    volume.WriteAllBytes("/large", Large);
-                    volume.Sync();
-                })
-                : Tool.Seconds(() =>
-                {
-                    foreach (string path in paths)
-                    {
-                        volume.WriteAllBytes(path, Small);
-                    }
-
-                    volume.Sync();
-                });
+            from.CopyTo(to, 1 << 20);
+            to.Flush(flushToDisk: true);
         }
 
-        if (work == AgedWork.Create)
-        {
-            return Files / seconds;
-        }
-
-        using CffsVolume again = CffsVolume.Open(copy);
+        using CffsTree tree = CffsTree.Existing(_folder["work.img"]);
         byte[] buffer = new byte[1 << 20];
+        if (work == AgedWork.Large)
+        {
+            double written = Tool.Seconds(() =>
+            {
+                tree.Create(LargePath, Large);
+                tree.Sync();
+            });
+            tree.Chill();
+            return 1 / (written + Tool.Seconds(() => tree.ReadThrough(LargePath, buffer)));
+        }
+
+        Array.ForEach(_folders, tree.MakeDirectory);
+        tree.Sync();
+        double seconds = Tool.Seconds(() =>
+        {
+            Array.ForEach(_files, file => tree.Create(file, Small));
+            tree.Sync();
+        });
+        if (work != AgedWork.Create)
+        {
+            tree.Chill();
+            seconds = Tool.Seconds(() => Use(tree, buffer));
+        }
+
+        return _files.Length / seconds;
+    }
+
+    private void Use(CffsTree tree, byte[] buffer)
+    {
         switch (work)
         {
-            case AgedWork.Large:
-                return 1 / (seconds + Tool.Seconds(() =>
-                {
-                    using CffsFile file = again.OpenFile("/large");
-                    for (long at = 0; at < Large.Length; at += buffer.Length)
-                    {
-                        file.Read(at, buffer);
-                    }
-                }));
             case AgedWork.ReadCold:
-                return Files / Tool.Seconds(() => Array.ForEach(paths, path => again.ReadAllBytes(path)));
+                Array.ForEach(_files, file => tree.Read(file, buffer));
+                break;
             case AgedWork.Overwrite:
-                return Files / Tool.Seconds(() =>
-                {
-                    foreach (string path in paths)
-                    {
-                        using CffsFile file = again.OpenFile(path, CffsOpenMode.Write);
-                        file.Write(0, Small.AsMemory());
-                    }
-
-                    again.Sync();
-                });
+                Array.ForEach(_files, file => tree.Overwrite(file, Small));
+                tree.Sync();
+                break;
             default:
-                return Files / Tool.Seconds(() =>
-                {
-                    Array.ForEach(paths, path => again.RemoveFile(path));
-                    again.Sync();
-                });
+                Array.ForEach(_files, tree.Delete);
+                Array.ForEach(_folders, tree.RemoveDirectory);
+                tree.Sync();
+                break;
         }
     }
 }

@@ -49,7 +49,7 @@ internal sealed class BlockAllocator(XnVolume disk)
         {
             extent = new BlockExtent(new BlockNumber(goal), atGoal);
         }
-        else if (!TrySearch(goal, wanted, out extent) && !(_runs.SetAsideBlocks > 0 && CallOffPromises() && TrySearch(goal, wanted, out extent)))
+        else if (!TrySearch(goal, wanted, out extent) && !(CallOffPromises() && TrySearch(goal, wanted, out extent)))
         {
             return false;
         }
@@ -164,21 +164,35 @@ internal sealed class BlockAllocator(XnVolume disk)
         window = default;
     }
 
-    /// <summary>From now on no block is found from a limit on. False when there is a limit already.</summary>
-    public bool TryConfine(ulong limit)
+    /// <summary>
+    /// From now on none of these blocks is found. A volume that shrinks comes before regions that are to be made free, and those are only asked for: they are opened again when nothing else is free.
+    /// False when there is something closed already.
+    /// </summary>
+    public bool TryClose(ClosedBlocks blocks)
     {
-        if (_runs.Limit != ulong.MaxValue)
+        if (_runs.Closed != ClosedBlocks.None && (IsShrinking || blocks.From == ulong.MaxValue))
         {
             return false;
         }
 
-        _runs.Limit = limit;
-        CallOffPromises();
+        VoidWindows();
+        _runs.Closed = blocks;
         return true;
     }
 
-    /// <summary>Lifts the limit.</summary>
-    public void Release() => _runs.Limit = ulong.MaxValue;
+    /// <summary>Whether these blocks are closed still.</summary>
+    public bool IsClosed(ClosedBlocks blocks) => _runs.Closed == blocks;
+
+    /// <summary>Opens blocks again, if they are closed still.</summary>
+    public void Open(ClosedBlocks blocks)
+    {
+        if (IsClosed(blocks))
+        {
+            _runs.Closed = ClosedBlocks.None;
+        }
+    }
+
+    private bool IsShrinking => _runs.Closed.From != ulong.MaxValue;
 
     private void DropIfVoid(ref AllocationWindow window)
     {
@@ -222,12 +236,28 @@ internal sealed class BlockAllocator(XnVolume disk)
         return extent.Count > 0;
     }
 
-    /// <summary>Voids all windows: the disk looks full only because of them.</summary>
+    /// <summary>Voids all windows and opens regions that are closed: the disk looks full only because of them. False when there are none.</summary>
     private bool CallOffPromises()
+    {
+        bool hasClosed = _runs.Closed != ClosedBlocks.None && !IsShrinking;
+        if (_runs.SetAsideBlocks == 0 && !hasClosed)
+        {
+            return false;
+        }
+
+        if (hasClosed)
+        {
+            _runs.Closed = ClosedBlocks.None;
+        }
+
+        VoidWindows();
+        return true;
+    }
+
+    private void VoidWindows()
     {
         _runs.Clear();
         _generation++;
-        return true;
     }
 }
 

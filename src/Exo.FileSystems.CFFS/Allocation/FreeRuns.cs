@@ -6,7 +6,7 @@ using Exo.Storage.XN;
 namespace Exo.FileSystems.CFFS.Allocation;
 
 /// <summary>
-/// The free blocks of a disk as runs: XN's exported free map without what has been set aside, and without what lies beyond a limit. Looks at words of 64 blocks. Guarded by the volume's metadata lock.
+/// The free blocks of a disk as runs: XN's exported free map without what has been set aside, and without what is closed. Looks at words of 64 blocks. Guarded by the volume's metadata lock.
 /// </summary>
 internal sealed class FreeRuns(XnVolume disk)
 {
@@ -15,11 +15,11 @@ internal sealed class FreeRuns(XnVolume disk)
     /// <summary>Blocks set aside.</summary>
     public ulong SetAsideBlocks { get; private set; }
 
-    /// <summary>No block from here on is found; <see cref="ulong.MaxValue"/> in general.</summary>
-    public ulong Limit { get; set; } = ulong.MaxValue;
+    /// <summary>Blocks that are not found.</summary>
+    public ClosedBlocks Closed { get; set; } = ClosedBlocks.None;
 
     /// <summary>The end of what can be found.</summary>
-    public ulong End => Math.Min(disk.BlockCount, Limit);
+    public ulong End => Math.Min(disk.BlockCount, Closed.From);
 
     /// <summary>How long the run is that begins at a block; at most <paramref name="most"/>, 0 when the block is not free.</summary>
     public uint LengthAt(ulong start, uint most)
@@ -153,5 +153,9 @@ internal sealed class FreeRuns(XnVolume disk)
         SetAsideBlocks = 0;
     }
 
-    private ulong Word(ulong word) => word < (ulong)_setAside.Length ? disk.FreeMap[(int)word] & ~_setAside[word] : disk.FreeMap[(int)word];
+    private ulong Word(ulong word)
+    {
+        ulong free = word < (ulong)_setAside.Length ? disk.FreeMap[(int)word] & ~_setAside[word] : disk.FreeMap[(int)word];
+        return Closed.HasWord(word) ? 0 : free;
+    }
 }

@@ -13,6 +13,8 @@ namespace Exo.FileSystems.CFFS.Defragment;
 /// <summary>
 /// Brings the small files of each directory together again, and the blocks of large files. Goes over a tree while others work in it: each step locks one file, moves at most a mebibyte of it, and is
 /// whole or absent after a crash. What is shared with others stays where it is, and what nothing is gained by.
+/// <para>Where free runs are too short for what is to come together, regions of the disk are made free (<see cref="RegionTally"/>, <see cref="Evacuation"/>), into whatever holes there are, and the tree is gone over again; so on
+/// as long as it gains. That is done for a whole volume only: of what lies outside of a tree it is not known what lies well.</para>
 /// </summary>
 internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<CffsMoveProgress>? progress, CancellationToken cancellationToken)
 {
@@ -22,9 +24,37 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
     // Small files are worth moving when they lie in more runs than their blocks would fill at this length.
     private const uint BlocksPerRun = 32;
 
-    private readonly LayoutTally _before = new();
-    private readonly LayoutTally _after = new();
+    // With a tenth of the disk free the tree is gone over some forty times.
+    private const int SweepsMax = 64;
+
+    // One run too many among so many wholes is not worth making room for.
+    private const int ExcessPart = 100;
+
+    // Where a sweep gains less than this part, regions are made free of which more lies well already: an eighth at first, half of them at most.
+    private const double GainLeast = 0.01;
+    private const int EighthsMax = 4;
+
+    // Large files lie well in runs of a mebibyte.
+    private const uint RunBlocksEnough = 256;
+
+    private Sweep _sweep = new(core);
     private ulong _moved;
+
+    /// <summary>What is seen when the tree is gone over once.</summary>
+    private sealed class Sweep(VolumeCore core)
+    {
+        public LayoutTally Before { get; } = new();
+
+        public LayoutTally After { get; } = new();
+
+        public RegionTally Regions { get; } = new(core);
+
+        /// <summary>What is to lie together: the small files of a directory, a large file.</summary>
+        public long Wholes { get; set; }
+
+        /// <summary>Runs too many of those that wanted to come together and found no place.</summary>
+        public long ExcessRuns { get; set; }
+    }
 
     /// <summary>A small file, or a pack with those that share its block: then the address is the sector's, and the inode 0.</summary>
     private readonly record struct Small(uint Address, ulong Inode, SmallRun Run)
@@ -37,13 +67,68 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
     public async ValueTask<CffsDefragmentReport> RunAsync(Inode root, IoMode mode)
     {
         CffsLayout spaceBefore = new LayoutTally().ToLayout(core.Disk);
-        await DirectoryWalk.RunAsync(core, [root], (directory, found) => VisitAsync(directory, found, mode)).ConfigureAwait(false);
+        await SweepAsync(root, mode).ConfigureAwait(false);
+        CffsLayout before = _sweep.Before.ToLayout(core.Disk) with { FreeBlocksByRunLength = spaceBefore.FreeBlocksByRunLength };
+        if (!isDryRun && root == core.Root)
+        {
+            await SweepWithRoomAsync(root, mode).ConfigureAwait(false);
+        }
+
         if (_moved > 0)
         {
             await core.Committer.SyncAsync(mode).ConfigureAwait(false);
         }
 
-        return new CffsDefragmentReport(_moved, _before.ToLayout(core.Disk) with { FreeBlocksByRunLength = spaceBefore.FreeBlocksByRunLength }, _after.ToLayout(core.Disk));
+        return new CffsDefragmentReport(_moved, before, _sweep.After.ToLayout(core.Disk));
+    }
+
+    private ValueTask SweepAsync(Inode root, IoMode mode) => DirectoryWalk.RunAsync(core, [root], (directory, found) => VisitAsync(directory, found, mode));
+
+    private async ValueTask SweepWithRoomAsync(Inode root, IoMode mode)
+    {
+        (ulong settledMost, long excessLeast) = (_sweep.Regions.SettledBlocks, _sweep.ExcessRuns);
+        int eighths = 1;
+        for (int sweeps = 0; sweeps < SweepsMax && eighths <= EighthsMax && _sweep.ExcessRuns > _sweep.Wholes / ExcessPart; sweeps++)
+        {
+            if (await MakeRoomAsync(eighths, mode).ConfigureAwait(false))
+            {
+                _sweep = new Sweep(core);
+                await SweepAsync(root, mode).ConfigureAwait(false);
+            }
+
+            // What lies scattered may come to lie more so, until it is its turn: what counts is how much has had it.
+            bool gains = _sweep.Regions.SettledBlocks > settledMost * (1 + GainLeast) || _sweep.ExcessRuns < excessLeast * (1 - GainLeast);
+            eighths = gains ? 1 : eighths * 2;
+            settledMost = Math.Max(settledMost, _sweep.Regions.SettledBlocks);
+            excessLeast = Math.Min(excessLeast, _sweep.ExcessRuns);
+        }
+    }
+
+    /// <summary>Makes regions free that are worth it. False where there are none, or others have closed some.</summary>
+    private async ValueTask<bool> MakeRoomAsync(int eighths, IoMode mode)
+    {
+        await Evacuation.SettleAsync(core, mode).ConfigureAwait(false);
+        ClosedBlocks? closed;
+        lock (core.Metadata)
+        {
+            closed = _sweep.Regions.Choose(eighths);
+            if (closed is null || !core.Allocator.TryClose(closed))
+            {
+                return false;
+            }
+        }
+
+        try
+        {
+            await new Evacuation(core, closed, isRequired: false, Count, cancellationToken).RunAsync(mode).ConfigureAwait(false);
+            await Evacuation.SettleAsync(core, mode).ConfigureAwait(false);
+        }
+        finally
+        {
+            core.Open(closed);
+        }
+
+        return true;
     }
 
     private async ValueTask VisitAsync(Inode directory, Stack<Inode> directories, IoMode mode)
@@ -52,11 +137,11 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
         await ReadAsync(directory, directories, small, mode).ConfigureAwait(false);
         List<SmallRun> runs = small.ConvertAll(item => item.Run);
         int runCount = LayoutTally.RunsOf(runs);
-        _before.AddDirectory(runs, runCount, areTogether: false);
+        _sweep.Before.AddDirectory(runs, runCount, areTogether: false);
         uint blocks = (uint)small.Sum(item => item.Extent.Count);
         BlockExtent place = default;
-        bool moves = runCount > 1 + (blocks / BlocksPerRun);
-        if (moves)
+        bool moves = runCount > RunsEnough(blocks);
+        if (moves && !isDryRun)
         {
             lock (core.Metadata)
             {
@@ -64,12 +149,38 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
             }
         }
 
-        if (!moves || isDryRun)
+        if (isDryRun)
         {
-            _after.AddDirectory(runs, moves ? 1 : runCount, areTogether: moves);
+            _sweep.After.AddDirectory(runs, moves ? 1 : runCount, areTogether: moves);
             return;
         }
 
+        if (moves)
+        {
+            await MoveTogetherAsync(directory, small, place, mode).ConfigureAwait(false);
+            small.Clear();
+            await ReadAsync(directory, null, small, mode).ConfigureAwait(false);
+            runs = small.ConvertAll(item => item.Run);
+            runCount = LayoutTally.RunsOf(runs);
+            blocks = (uint)small.Sum(item => item.Extent.Count);
+        }
+
+        _sweep.After.AddDirectory(runs, runCount, areTogether: false);
+        _sweep.Wholes++;
+        if (runCount > RunsEnough(blocks))
+        {
+            _sweep.ExcessRuns += runCount - RunsEnough(blocks);
+        }
+        else
+        {
+            runs.ForEach(run => _sweep.Regions.AddSettled(run.Extent));
+        }
+    }
+
+    private static int RunsEnough(uint blocks) => 1 + (int)(blocks / BlocksPerRun);
+
+    private async ValueTask MoveTogetherAsync(Inode directory, List<Small> small, BlockExtent place, IoMode mode)
+    {
         foreach (Small item in small)
         {
             if (place.Count < item.Extent.Count)
@@ -84,12 +195,6 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
                 place = new BlockExtent(target.End, place.Count - target.Count);
             }
         }
-
-        small.Clear();
-        await ReadAsync(directory, null, small, mode).ConfigureAwait(false);
-        runs = small.ConvertAll(item => item.Run);
-        runCount = LayoutTally.RunsOf(runs);
-        _after.AddDirectory(runs, runCount, areTogether: false);
     }
 
     /// <summary>The small files of a directory; with <paramref name="directories"/>, its directories, held, are put there, and its large files are looked after.</summary>
@@ -112,6 +217,11 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
                 if (logical == ulong.MaxValue)
                 {
                     return;
+                }
+
+                if (directories is not null && directory.Map.TryFind(logical, out MappedExtent records))
+                {
+                    _sweep.Regions.AddRecords(new BlockExtent(new BlockNumber(records.Start + (logical - records.Logical)), 1));
                 }
 
                 await ReadBlockAsync(directory, logical, directories, small, large, mode).ConfigureAwait(false);
@@ -232,20 +342,20 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
 
             await core.Maps.EnsureAsync(file, mode).ConfigureAwait(false);
             int runs = LayoutTally.RunsOf(file.Map.Extents);
-            _before.AddLarge(runs);
+            _sweep.Before.AddLarge(runs);
             int gain = 0;
             for (int last = file.Map.Count - 1; last > 0 && runs > 1;)
             {
-                // The extents of one part, from its last one back.
-                int first = last;
-                ulong blocks = file.Map[last].Count;
-                while (first > 0 && blocks + file.Map[first - 1].Count <= RunBlocksMax)
+                // The extents of one part, from its last one back; of a shorter one where there is no run for all of it.
+                BlockExtent place = default;
+                (int first, uint blocks) = PartBefore(file.Map, last, RunBlocksMax);
+                if (!isDryRun && !TryPlan(blocks, out place))
                 {
-                    blocks += file.Map[--first].Count;
+                    (first, blocks) = PartBefore(file.Map, last, place.Count);
                 }
 
                 int partRuns = LayoutTally.RunsOf(file.Map.Extents[first..(last + 1)]);
-                if (partRuns > 1 && TryPlan((uint)blocks, out BlockExtent place))
+                if (partRuns > 1 && (isDryRun || TryPlan(blocks, out place)))
                 {
                     gain += partRuns - 1;
                     if (!isDryRun)
@@ -262,7 +372,9 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
                 last = first - 1;
             }
 
-            _after.AddLarge(isDryRun ? Math.Max(1, runs - gain) : LayoutTally.RunsOf(file.Map.Extents));
+            runs = isDryRun ? Math.Max(1, runs - gain) : LayoutTally.RunsOf(file.Map.Extents);
+            _sweep.After.AddLarge(runs);
+            AddOutcome(file.Map, runs);
         }
         finally
         {
@@ -270,12 +382,48 @@ internal sealed class Defragmentation(VolumeCore core, bool isDryRun, IProgress<
         }
     }
 
+    /// <summary>The extents that end with one and have no more blocks than this together: the first of them, at least that one, and their blocks.</summary>
+    private static (int First, uint Blocks) PartBefore(BlockMap map, int last, uint blocksMax)
+    {
+        int first = last;
+        ulong blocks = map[last].Count;
+        while (first > 0 && blocks + map[first - 1].Count <= blocksMax)
+        {
+            blocks += map[--first].Count;
+        }
+
+        return (first, (uint)blocks);
+    }
+
+    /// <summary>A run for so many blocks; where there is none, the longest that there is.</summary>
     private bool TryPlan(uint blocks, out BlockExtent place)
     {
         lock (core.Metadata)
         {
             place = default;
             return blocks + 8UL <= core.Space.AvailableBlocks && core.Allocator.TryFindRun(blocks, out place) && place.Count == blocks;
+        }
+    }
+
+    private void AddOutcome(BlockMap map, int runs)
+    {
+        ulong blocks = 0;
+        foreach (MappedExtent extent in map.Extents)
+        {
+            blocks += extent.Count;
+        }
+
+        _sweep.Wholes++;
+        int enough = 1 + (int)(blocks / RunBlocksEnough);
+        if (runs > enough)
+        {
+            _sweep.ExcessRuns += runs - enough;
+            return;
+        }
+
+        foreach (MappedExtent extent in map.Extents)
+        {
+            _sweep.Regions.AddSettled(new BlockExtent(new BlockNumber(extent.Start), extent.Count));
         }
     }
 

@@ -398,6 +398,24 @@ internal sealed class VolumeCore
         return status == XnStatus.OrderCycle ? Committer.CommitAsync(mode) : default;
     }
 
+    /// <inheritdoc cref="BlockAllocator.TryClose"/>
+    public bool TryClose(ClosedBlocks blocks)
+    {
+        lock (Metadata)
+        {
+            return Allocator.TryClose(blocks);
+        }
+    }
+
+    /// <inheritdoc cref="BlockAllocator.Open"/>
+    public void Open(ClosedBlocks blocks)
+    {
+        lock (Metadata)
+        {
+            Allocator.Open(blocks);
+        }
+    }
+
     /// <summary>Where the intent log lies.</summary>
     public BlockExtent LogExtent { get; private set; }
 
