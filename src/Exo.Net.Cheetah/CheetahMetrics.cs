@@ -56,6 +56,9 @@ internal sealed class CheetahMetrics : IDisposable
             Count("cheetah.tcp.timeouts.spurious", "{timeout}", "Of those, undone: nothing had been lost.", () => Volatile.Read(ref tcp.SpuriousTimeouts));
             Count("cheetah.tcp.duplicate_sacks.received", "{segment}", "Acknowledgments that tell of bytes that came twice (RFC 2883).", () => Volatile.Read(ref tcp.DuplicateSacksReceived));
             Count("cheetah.tcp.duplicate_sacks.sent", "{segment}", "Of those, sent.", () => Volatile.Read(ref tcp.DuplicateSacksSent));
+            Count("cheetah.tcp.ecn.connections", "{connection}", "Connections that agreed on explicit congestion notification (RFC 3168).", () => Volatile.Read(ref tcp.EcnConnections));
+            Count("cheetah.tcp.ecn.marks", "{segment}", "Segments of peers that were marked on their way.", () => Volatile.Read(ref tcp.CongestionMarks));
+            Count("cheetah.tcp.ecn.reductions", "{reduction}", "Times that a window was reduced because a peer told of marks.", () => Volatile.Read(ref tcp.MarkReductions));
             Count("cheetah.tcp.tail_loss_probes", "{probe}", "Tail loss probes.", () => Volatile.Read(ref tcp.TailLossProbes));
             Count("cheetah.tcp.resets_sent", "{segment}", "Resets sent.", () => Volatile.Read(ref tcp.ResetsSent));
             Count("cheetah.tcp.challenge_acks", "{segment}", "Challenge acknowledgments (RFC 5961).", () => Volatile.Read(ref tcp.ChallengeAcks));

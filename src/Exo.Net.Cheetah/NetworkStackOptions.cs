@@ -68,6 +68,9 @@ public sealed record NetworkStackOptions
     /// <summary>Resets a second in answer to segments that belong to nothing.</summary>
     public int ResetsPerSecond { get; init; } = 1000;
 
+    /// <summary>Explicit congestion notification. Handshakes by SYN cookie, and so those that a handler answers, go without.</summary>
+    public EcnUse Ecn { get; init; } = EcnUse.WhenAsked;
+
     /// <summary>Left out, to be measured or tested.</summary>
     internal Ablations Without { get; init; }
 
@@ -94,5 +97,6 @@ public sealed record NetworkStackOptions
         SettingRange.Check(KeepAliveProbes, 1, 1000, nameof(KeepAliveProbes));
         SettingRange.Check(ChallengeAcksPerSecond, 1, int.MaxValue, nameof(ChallengeAcksPerSecond));
         SettingRange.Check(ResetsPerSecond, 1, int.MaxValue, nameof(ResetsPerSecond));
+        SettingRange.Check((int)Ecn, (int)EcnUse.Never, (int)EcnUse.Ask, nameof(Ecn));
     }
 }

@@ -65,13 +65,13 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
                     packet.Source, packet.Destination, packet.Protocol, packet.Identification, packet.FragmentOffsetBytes, packet.MoreFragments, piece, link.NowUs,
                     out ReadOnlySpan<byte> whole))
             {
-                Take(packet.Source, packet.Destination, packet.Protocol, new PacketBytes(whole), ChecksumState.Unknown, isGroup, default);
+                Take(packet.Source, packet.Destination, packet.Protocol, new PacketBytes(whole), ChecksumState.Unknown, isGroup, 0, default);
             }
 
             return;
         }
 
-        Take(packet.Source, packet.Destination, packet.Protocol, payload, checksum, isGroup, default);
+        Take(packet.Source, packet.Destination, packet.Protocol, payload, checksum, isGroup, packet.TrafficClass, default);
     }
 
     private void TakeV6(PacketBytes bytes, ChecksumState checksum, bool isGroup)
@@ -99,22 +99,22 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
                     packet.Source, packet.Destination, extensions.Protocol, extensions.Identification, extensions.FragmentOffsetBytes, extensions.MoreFragments, piece,
                     link.NowUs, out ReadOnlySpan<byte> whole))
             {
-                Take(packet.Source, packet.Destination, extensions.Protocol, new PacketBytes(whole), ChecksumState.Unknown, isGroup, packet);
+                Take(packet.Source, packet.Destination, extensions.Protocol, new PacketBytes(whole), ChecksumState.Unknown, isGroup, 0, packet);
             }
 
             return;
         }
 
-        Take(packet.Source, packet.Destination, extensions.Protocol, inner, checksum, isGroup, packet);
+        Take(packet.Source, packet.Destination, extensions.Protocol, inner, checksum, isGroup, packet.TrafficClass, packet);
     }
 
     private void Take(
-        InternetAddress source, InternetAddress destination, IpProtocol protocol, PacketBytes payload, ChecksumState checksum, bool isGroup, in Ipv6Packet v6)
+        InternetAddress source, InternetAddress destination, IpProtocol protocol, PacketBytes payload, ChecksumState checksum, bool isGroup, byte trafficClass, in Ipv6Packet v6)
     {
         switch (protocol)
         {
             case IpProtocol.Tcp when !isGroup && !source.IsUnspecified && !destination.IsMulticast:
-                TakeTcp(source, destination, payload, checksum);
+                TakeTcp(source, destination, payload, checksum, trafficClass);
                 break;
             case IpProtocol.Icmpv4 when source.IsV4 && TryWhole(payload, out ReadOnlySpan<byte> bytes):
                 icmp.TakeV4(source, destination, bytes, isGroup);
@@ -131,7 +131,7 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
         }
     }
 
-    private void TakeTcp(InternetAddress source, InternetAddress destination, PacketBytes bytes, ChecksumState checksum)
+    private void TakeTcp(InternetAddress source, InternetAddress destination, PacketBytes bytes, ChecksumState checksum, byte trafficClass)
     {
         if (checksum == ChecksumState.Unknown)
         {
@@ -151,7 +151,7 @@ internal sealed class IpInput(LinkInterface link, TcpLayer tcp)
         }
 
         int headerBytes = bytes.Head.Length - first.Length;
-        tcp.Take(source, destination, segment, bytes.Slice(headerBytes, bytes.LengthBytes - headerBytes));
+        tcp.Take(source, destination, segment, bytes.Slice(headerBytes, bytes.LengthBytes - headerBytes), CongestionMarks.IsMarked(trafficClass));
     }
 
     // Fragments and small protocols are looked at in one piece; a device gives them so, being short.

@@ -107,7 +107,7 @@ internal sealed class LinkInterface : IDisposable
 
     /// <summary>Sends one TCP segment or super-packet. False when the device is full.</summary>
     public bool TrySendTcp(
-        ref MacHop hop, in ConnectionKey key, in TcpSegment segment, ReadOnlySpan<PacketSlice> payload, int payloadBytes, ushort payloadSum, int segmentBytes)
+        ref MacHop hop, in ConnectionKey key, in TcpSegment segment, ReadOnlySpan<PacketSlice> payload, int payloadBytes, ushort payloadSum, int segmentBytes, byte trafficClass = 0)
     {
         bool v4 = key.Remote.IsV4;
         int ipBytes = v4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes;
@@ -136,11 +136,11 @@ internal sealed class LinkInterface : IDisposable
         Span<byte> ip = bytes[EthernetFrame.SizeBytes..];
         if (v4)
         {
-            new Ipv4Packet(key.Local, key.Remote, IpProtocol.Tcp, tcpBytes + payloadBytes).Emit(ip);
+            new Ipv4Packet(key.Local, key.Remote, IpProtocol.Tcp, tcpBytes + payloadBytes, TrafficClass: trafficClass).Emit(ip);
         }
         else
         {
-            new Ipv6Packet(key.Local, key.Remote, IpProtocol.Tcp, tcpBytes + payloadBytes).Emit(ip);
+            new Ipv6Packet(key.Local, key.Remote, IpProtocol.Tcp, tcpBytes + payloadBytes, TrafficClass: trafficClass).Emit(ip);
         }
 
         Span<byte> tcp = ip[ipBytes..];

@@ -20,7 +20,12 @@ internal static class Acknowledgment
 
         int newBytes = (int)(acknowledged - c.SndUna);
         bool windowChanged = TakeWindow(c, segment);
-        Delivery delivery = Delivery.None with { EchoedUs = EchoedUs(c, segment) };
+        Delivery delivery = Delivery.None with { EchoedUs = EchoedUs(c, segment), IsMarked = c.UsesEcn && (segment.Flags & TcpFlags.Ece) != 0 };
+        if (delivery.IsMarked)
+        {
+            CongestionMarks.TakeEcho(c, acknowledged);
+        }
+
         SentSegments? sent = c.Sent;
         sent?.Acknowledge(acknowledged, ref delivery);
         if (c.UsesSack && segment.Options.SackCount > 0)
@@ -270,7 +275,7 @@ internal static class Acknowledgment
         {
             Reduce(c, delivery.Bytes, segmentBytes);
         }
-        else if (newBytes > 0 && (c.IsWindowLimited || c.Recovery == RecoveryState.Loss) && !SpuriousRecovery.IsProbing(c))
+        else if (newBytes > 0 && (c.IsWindowLimited || c.Recovery == RecoveryState.Loss) && !delivery.IsMarked && !SpuriousRecovery.IsProbing(c))
         {
             c.Congestion.OnAcknowledged(
                 newBytes, segmentBytes, c.SndUna, c.SndNxt, delivery.SampleSentUs >= 0 ? tcp.NowUs - delivery.SampleSentUs : 0, c.Rtt.SmoothedUs, tcp.NowUs);
@@ -320,6 +325,7 @@ internal static class Acknowledgment
         c.PrrFlight = Math.Max((int)(c.SndNxt - c.SndUna), 1);
         c.PrrDelivered = c.PrrOut = 0;
         c.Congestion.OnLoss(c.SegmentBytes);
+        c.TellsReduced = c.UsesEcn;   // whatever the window is reduced for (RFC 3168 section 6.1.2)
         c.Tcp.Counters.Recoveries++;
     }
 

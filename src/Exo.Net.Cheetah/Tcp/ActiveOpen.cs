@@ -14,6 +14,7 @@ internal static class ActiveOpen
             Tag = tag,
             UsesSack = true,
             UsesTimestamps = true,
+            AsksEcn = tcp.Options.Ecn == EcnUse.Ask,
             RcvScale = tcp.WindowScale,
             PeerSegmentBytes = key.Remote.IsV4 ? 536 : 1220,
         };
@@ -35,7 +36,12 @@ internal static class ActiveOpen
 
         if ((segment.Flags & TcpFlags.Rst) != 0)
         {
-            if (hasAck)
+            if (hasAck && c.AsksEcn)
+            {
+                c.AsksEcn = false;   // some refuse what they do not know (RFC 3168 section 6.1.1.1)
+                SegmentOutput.SendSyn(c);
+            }
+            else if (hasAck)
             {
                 tcp.Close(c, TcpCloseReason.Refused);   // without an acknowledgment of ours anybody could have made it
             }
@@ -51,6 +57,7 @@ internal static class ActiveOpen
         bool scales = segment.Options.HasWindowScale;
         PassiveOpen.TakeSyn(c, segment);
         c.RcvScale = scales ? tcp.WindowScale : (byte)0;
+        c.UsesEcn = c.AsksEcn && (hasAck ? CongestionMarks.IsGranted(segment) : CongestionMarks.IsAsked(segment));
         if (hasAck)
         {
             c.AckNow = true;

@@ -8,6 +8,7 @@ namespace Exo.Net.Cheetah.Tcp;
 internal struct CubicCongestion
 {
     private const double C = 0.4, Beta = 0.7;
+    private const double MarkBeta = 0.85;   // RFC 8511 section 3.1: queues that mark are short
     private const double RenoGain = 3 * (1 - Beta) / (1 + Beta);
 
     // HyStart++ (RFC 9406 section 4.3).
@@ -73,11 +74,18 @@ internal struct CubicCongestion
         WindowBytes = (int)Math.Min(window * segmentBytes, 1 << 30);
     }
 
-    /// <summary>Loss, or a mark: one reduction for all that was under way (RFC 9438 sections 4.6 and 4.7). The window itself is walked down by the recovery.</summary>
+    /// <summary>Loss: one reduction for all that was under way (RFC 9438 sections 4.6 and 4.7). The window itself is walked down by the recovery.</summary>
     public void OnLoss(int segmentBytes)
     {
-        Remember(segmentBytes);
+        Remember(segmentBytes, Beta);
         ThresholdBytes = (int)Math.Max(WindowBytes * Beta, 2 * segmentBytes);
+    }
+
+    /// <summary>A mark: less of a reduction, and at once, since nothing has to be sent again (RFC 3168 section 6.1.2, RFC 8511 section 3.1).</summary>
+    public void OnMark(int segmentBytes)
+    {
+        Remember(segmentBytes, MarkBeta);
+        WindowBytes = ThresholdBytes = (int)Math.Max(WindowBytes * MarkBeta, 2 * segmentBytes);
     }
 
     /// <summary>The retransmission timer has expired (RFC 9438 section 4.8): back to one segment.</summary>
@@ -123,10 +131,10 @@ internal struct CubicCongestion
         epochUs = 0;
     }
 
-    private void Remember(int segmentBytes)
+    private void Remember(int segmentBytes, double beta)
     {
         double window = (double)WindowBytes / segmentBytes;
-        maximum = window < maximum ? window * (1 + Beta) / 2 : window;   // fast convergence
+        maximum = window < maximum ? window * (1 + beta) / 2 : window;   // fast convergence
         epochUs = 0;
         cautiousRoundsLeft = 0;
     }

@@ -41,6 +41,7 @@ internal static class PassiveOpen
         var c = new TcpConnection(tcp, key, handler) { State = TcpState.SynReceived, IsAccepted = true };
         tcp.Begin(c, tcp.InitialSequence(key, issAtLeast));
         TakeSyn(c, segment);
+        c.UsesEcn = tcp.Options.Ecn != EcnUse.Never && CongestionMarks.IsAsked(segment);
         tcp.HalfOpenCount++;
         SegmentOutput.SendSyn(c);
     }
@@ -110,6 +111,7 @@ internal static class PassiveOpen
 
         TimerExpiry.Arm(c);
         tcp.Counters.ConnectionsOpened++;
+        tcp.Counters.EcnConnections += c.UsesEcn ? 1 : 0;
         c.Handler.OnOpened(c);
         if (c.State != TcpState.Closed)
         {
@@ -150,7 +152,7 @@ internal static class PassiveOpen
         var c = new TcpConnection(tcp, key, handler) { State = TcpState.SynReceived };
         tcp.Begin(c, segment.Acknowledgment - 1);
         TakeSyn(c, segment with { Sequence = segment.Sequence - 1, Options = told with { MaximumSegmentBytes = segmentBytes } });
-        SegmentArrival.Take(c, segment, payload);   // the request may come with it
+        SegmentArrival.Take(c, segment, payload, isMarked: false);   // the request may come with it
         return true;
     }
 

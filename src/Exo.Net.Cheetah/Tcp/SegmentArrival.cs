@@ -6,20 +6,20 @@ namespace Exo.Net.Cheetah.Tcp;
 
 /// <summary>
 /// A segment for a connection in a synchronized state or SYN-RECEIVED (RFC 9293 section 3.10.7.4), in the order of the RFC: timestamps,
-/// sequence number, RST, SYN, ACK, data, FIN; with the defences of RFC 5961.
+/// sequence number, RST, SYN, ACK, data, FIN; with the defences of RFC 5961. Marks count on data within the window only (RFC 3168 section 6.1.5).
 /// </summary>
 internal static class SegmentArrival
 {
     private const long TimestampsForgottenUs = 24L * 24 * 3600 * 1_000_000;   // RFC 7323 section 5.5
 
-    public static void Take(TcpConnection c, in TcpSegment arrived, PacketBytes payload)
+    public static void Take(TcpConnection c, in TcpSegment arrived, PacketBytes payload, bool isMarked)
     {
         TcpLayer tcp = c.Tcp;
         TcpSegment segment = arrived;
         if (c.State == TcpState.SynReceived && (segment.Flags & (TcpFlags.Syn | TcpFlags.Ack)) == (TcpFlags.Syn | TcpFlags.Ack) && segment.Sequence == c.Irs)
         {
             // Both opened at once: the SYN is known, its acknowledgment is news (RFC 9293 figure 8).
-            segment = segment with { Sequence = segment.Sequence + 1, Flags = segment.Flags & ~TcpFlags.Syn };
+            segment = segment with { Sequence = segment.Sequence + 1, Flags = segment.Flags & ~(TcpFlags.Syn | TcpFlags.Ece | TcpFlags.Cwr) };
         }
 
         bool isReset = (segment.Flags & TcpFlags.Rst) != 0;
@@ -48,8 +48,9 @@ internal static class SegmentArrival
             }
         }
 
-        if (c.State == TcpState.SynReceived && segment.Flags == TcpFlags.Syn && segment.Sequence == c.Irs)
+        if (c.State == TcpState.SynReceived && (segment.Flags & ~(TcpFlags.Ece | TcpFlags.Cwr)) == TcpFlags.Syn && segment.Sequence == c.Irs)
         {
+            c.UsesEcn &= CongestionMarks.IsAsked(segment);   // perhaps not any more
             SegmentOutput.SendSyn(c);   // our SYN and ACK was lost
             return;
         }
@@ -151,6 +152,11 @@ internal static class SegmentArrival
         {
             c.RecentTimestamp = segment.Options.Timestamp;   // RFC 7323 section 4.3
             c.RecentTimestampUs = tcp.NowUs;
+        }
+
+        if (c.UsesEcn && lengthBytes > 0)
+        {
+            CongestionMarks.TakeData(c, segment.Flags, isMarked);
         }
 
         Acknowledgment.Take(c, segment, lengthBytes);

@@ -59,7 +59,7 @@ internal static class SegmentOutput
 
             int most = Math.Max(segmentBytes, Math.Min(room, c.Tcp.PayloadBytesMax(c, segmentBytes)) / segmentBytes * segmentBytes);
             int bytes = Math.Min(sent.At(index).LengthBytes, most);
-            int went = Send(c, start, bytes, segmentBytes);
+            int went = Send(c, start, bytes, segmentBytes, isNew: false);
             if (went == 0)
             {
                 break;
@@ -116,10 +116,11 @@ internal static class SegmentOutput
                 break;
             }
 
+            bytes = c.TellsReduced ? Math.Min(bytes, segmentBytes) : bytes;   // CWR goes with one segment alone: not every device that cuts knows that the others go without
             int withFin = bytes + (bytes == unsent && finWaits ? 1 : 0);
             uint start = c.SndNxt;
             RestartAfterIdle(c, segmentBytes);
-            int went = Send(c, start, withFin, segmentBytes);
+            int went = Send(c, start, withFin, segmentBytes, isNew: true);
             if (went == 0)
             {
                 break;
@@ -150,9 +151,10 @@ internal static class SegmentOutput
         }
     }
 
-    // Sends stream bytes from a sequence number on, a FIN behind the last byte included in the count. Returns how much of it went.
+    // Sends stream bytes from a sequence number on, a FIN behind the last byte included in the count. Returns how much of it went. Packets with new data may be marked on
+    // their way (RFC 3168 section 6.1.5).
     [SkipLocalsInit]   // of the slices only those gathered are looked at
-    private static int Send(TcpConnection c, uint start, int count, int segmentBytes)
+    private static int Send(TcpConnection c, uint start, int count, int segmentBytes, bool isNew)
     {
         TcpLayer tcp = c.Tcp;
         long offset = start - c.SndUna;
@@ -175,7 +177,8 @@ internal static class SegmentOutput
         }
 
         bool isLast = offset + payloadBytes == queued;
-        TcpFlags flags = TcpFlags.Ack | (fin ? TcpFlags.Fin : 0) | (isLast && payloadBytes > 0 ? TcpFlags.Psh : 0);
+        bool mayBeMarked = isNew && c.UsesEcn && payloadBytes > 0;
+        TcpFlags flags = TcpFlags.Ack | (mayBeMarked && c.TellsReduced ? TcpFlags.Cwr : 0) | (fin ? TcpFlags.Fin : 0) | (isLast && payloadBytes > 0 ? TcpFlags.Psh : 0);
         TcpOptions options = StampOf(c);
         if (payloadBytes < segmentBytes && c.Received is { RangeCount: > 0 })
         {
@@ -183,11 +186,12 @@ internal static class SegmentOutput
         }
 
         TcpSegment segment = Head(c, start, flags, options);
-        if (!tcp.TrySend(c, segment, offset, payloadBytes, slices[..sliceCount], segmentBytes))
+        if (!tcp.TrySend(c, segment, offset, payloadBytes, slices[..sliceCount], segmentBytes, mayBeMarked ? CongestionMarks.Capable : (byte)0))
         {
             return 0;
         }
 
+        c.TellsReduced &= !mayBeMarked;
         Acknowledged(c);
         c.LastSentUs = tcp.NowUs;
         tcp.Counters.BytesSent += payloadBytes;
@@ -220,7 +224,7 @@ internal static class SegmentOutput
             SackPermitted: c.UsesSack, HasTimestamps: c.UsesTimestamps,
             Timestamp: c.UsesTimestamps ? tcp.TimestampOf(c) : 0, TimestampEcho: answers && c.UsesTimestamps ? c.RecentTimestamp : 0);
         var syn = new TcpSegment(
-            c.Key.LocalPort, c.Key.RemotePort, c.Iss, answers ? c.RcvNxt : 0, answers ? TcpFlags.Syn | TcpFlags.Ack : TcpFlags.Syn,
+            c.Key.LocalPort, c.Key.RemotePort, c.Iss, answers ? c.RcvNxt : 0, (answers ? TcpFlags.Syn | TcpFlags.Ack : TcpFlags.Syn) | CongestionMarks.OfSyn(c),
             (ushort)Math.Min(tcp.Options.ReceiveWindowBytes, ushort.MaxValue), options);
         _ = tcp.TrySend(c, syn, 0, 0, default, 0);
         c.LastSentUs = tcp.NowUs;
@@ -241,6 +245,7 @@ internal static class SegmentOutput
 
         scaled = Math.Min(scaled, ushort.MaxValue);
         c.RcvEdge = SequenceNumber.Later(c.RcvEdge, c.RcvNxt + (uint)(scaled << c.RcvScale));
+        flags |= c.EchoesMark ? TcpFlags.Ece : 0;
         return new TcpSegment(c.Key.LocalPort, c.Key.RemotePort, sequence, c.RcvNxt, flags, (ushort)scaled, options);
     }
 

@@ -50,6 +50,9 @@ internal struct Delivery
     /// <summary>It came with a duplicate SACK.</summary>
     public bool HasDuplicate;
 
+    /// <summary>It says that packets were marked (RFC 3168).</summary>
+    public bool IsMarked;
+
     /// <summary>What was sent later is not what the acknowledgment's timestamp is an echo of.</summary>
     public long EchoedUs;
 

@@ -147,6 +147,8 @@ internal static class SpuriousRecovery
         TcpLayer tcp = c.Tcp;
         c.Sent?.ForgetLost();
         c.Rack.ForgetNewest();
+        c.RecoveryPoint = c.SndUna;
+        c.TellsReduced = false;
         if (c.Recovery != RecoveryState.Open)
         {
             c.Recovery = RecoveryState.Open;

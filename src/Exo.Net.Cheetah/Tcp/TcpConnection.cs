@@ -49,6 +49,8 @@ public sealed class TcpConnection
 
     internal byte SndScale, RcvScale;
     internal bool UsesTimestamps, UsesSack;
+    internal bool AsksEcn, UsesEcn;          // the SYN asks; both sides agreed
+    internal bool EchoesMark, TellsReduced;  // ECE until the peer has slowed down; CWR with the next new data
     internal uint RecentTimestamp;
     internal ulong NameHash;                 // the keyed hash of the names; its lower half is the offset of timestamps
     internal int FarewellSlot = -1;          // where the handler may acknowledge the peer's FIN
@@ -72,7 +74,7 @@ public sealed class TcpConnection
     internal RecoveryState Recovery;
     internal RecoveryRecord? Record;         // of the last recovery, while it may still prove to have been in vain
     internal bool SawDuplicateSack;          // the peer tells what comes twice
-    internal uint RecoveryPoint;
+    internal uint RecoveryPoint;             // SND.NXT when the window was reduced last, by loss or by a mark
     internal int DuplicateAcks, RenoSackedBytes;
     internal int PrrDelivered, PrrOut, PrrFlight;
     internal bool IsWindowLimited;

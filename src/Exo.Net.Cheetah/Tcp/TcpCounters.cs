@@ -9,5 +9,6 @@ internal sealed class TcpCounters
     public long ConnectionsOpened, ConnectionsClosed;
     public long Recoveries, Timeouts, TailLossProbes;
     public long SpuriousRecoveries, SpuriousTimeouts, DuplicateSacksSent, DuplicateSacksReceived;
+    public long EcnConnections, CongestionMarks, MarkReductions;
     public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, FarewellsElsewhere, PathMtuReductions, BytesCopied;
 }

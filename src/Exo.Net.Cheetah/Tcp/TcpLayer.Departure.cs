@@ -23,12 +23,12 @@ internal sealed partial class TcpLayer
         (ushort)Math.Min(ushort.MaxValue, Link.MtuBytes - TcpSegment.FixedBytes - (v4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes));
 
     /// <summary>Hands a segment to the link. False when the device is full: come again.</summary>
-    public bool TrySend(TcpConnection c, in TcpSegment segment, long offsetBytes, int payloadBytes, ReadOnlySpan<PacketSlice> payload, int segmentBytes)
+    public bool TrySend(TcpConnection c, in TcpSegment segment, long offsetBytes, int payloadBytes, ReadOnlySpan<PacketSlice> payload, int segmentBytes, byte trafficClass = 0)
     {
         ushort sum = payloadBytes == 0 || Link.ComputesChecksums ? (ushort)0
             : (Options.Without & Ablations.StoredChecksums) == 0 ? c.SendQueue!.PartialSum(offsetBytes, payloadBytes)
             : Link.SumOf(payload);
-        if (Link.TrySendTcp(ref c.Hop, c.Key, segment, payload, payloadBytes, sum, payloadBytes > segmentBytes ? segmentBytes : 0))
+        if (Link.TrySendTcp(ref c.Hop, c.Key, segment, payload, payloadBytes, sum, payloadBytes > segmentBytes ? segmentBytes : 0, trafficClass))
         {
             return true;
         }

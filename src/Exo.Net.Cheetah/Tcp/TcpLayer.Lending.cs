@@ -111,7 +111,7 @@ internal sealed partial class TcpLayer
     }
 
     private static bool IsQuiet(TcpConnection c) =>
-        c is { State: TcpState.Established, UsesTimestamps: true, FinQueued: false, PeerFinKnown: false, Received: null, IsReceivePaused: false, AckNow: false, IsDirty: false, Recovery: RecoveryState.Open }
+        c is { State: TcpState.Established, UsesTimestamps: true, UsesEcn: false, FinQueued: false, PeerFinKnown: false, Received: null, IsReceivePaused: false, AckNow: false, IsDirty: false, Recovery: RecoveryState.Open }
         && c.LastAckSent == c.RcvNxt && c.UnsentBytes == 0 && c.Sent is null or { LostBytes: 0, SackedBytes: 0 } && c.DelayedAckUs == long.MaxValue;
 
     private void TakeBack(TcpConnection c)

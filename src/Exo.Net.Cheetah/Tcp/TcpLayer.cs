@@ -178,8 +178,8 @@ internal sealed partial class TcpLayer : IDisposable
 
     // Arrival.
 
-    /// <summary>A segment whose checksum is right.</summary>
-    public void Take(InternetAddress source, InternetAddress destination, in TcpSegment segment, PacketBytes payload)
+    /// <summary>A segment whose checksum is right; its packet may have been marked (RFC 3168).</summary>
+    public void Take(InternetAddress source, InternetAddress destination, in TcpSegment segment, PacketBytes payload, bool isMarked)
     {
         Counters.SegmentsReceived++;
         var key = new ConnectionKey(destination, segment.DestinationPort, source, segment.SourcePort);
@@ -197,7 +197,7 @@ internal sealed partial class TcpLayer : IDisposable
             }
             else
             {
-                SegmentArrival.Take(connection, segment, payload);
+                SegmentArrival.Take(connection, segment, payload, isMarked);
             }
 
             DuplicateSack = default;
@@ -410,7 +410,7 @@ internal sealed partial class TcpLayer : IDisposable
     /// <summary>Our FIN is about to leave: the peer's may be acknowledged where it comes in.</summary>
     public void AllowFarewell(TcpConnection c)
     {
-        if (Farewells is { } table && c is { FarewellSlot: < 0, State: TcpState.FinWait1, UsesTimestamps: true, PeerFinKnown: false, Received: null })
+        if (Farewells is { } table && c is { FarewellSlot: < 0, State: TcpState.FinWait1, UsesTimestamps: true, UsesEcn: false, PeerFinKnown: false, Received: null })
         {
             c.FarewellSlot = table.TryArm(c.NameHash, c.SndNxt, c.RcvNxt);
         }

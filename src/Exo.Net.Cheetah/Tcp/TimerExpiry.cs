@@ -144,6 +144,7 @@ internal static class TimerExpiry
         }
 
         c.SynRetries++;
+        c.AsksEcn = false;   // perhaps somebody on the way drops what asks (RFC 3168 section 6.1.1.1)
         c.Rtt.BackOff();
         c.Tcp.Link.Doubt(c.Key.Remote);
         SegmentOutput.SendSyn(c);
@@ -178,6 +179,7 @@ internal static class TimerExpiry
         c.Congestion.OnTimeout(isFirst, c.SegmentBytes);
         c.Recovery = RecoveryState.Loss;
         c.RecoveryPoint = c.SndNxt;
+        c.TellsReduced = c.UsesEcn;
         c.DuplicateAcks = c.RenoSackedBytes = 0;
         c.Rack.ProbeIsOutstanding = false;
         c.Rack.ReorderingUs = long.MaxValue;

@@ -204,6 +204,7 @@ public sealed class SimulatedWire : IDisposable
         TimeSpan now = Elapsed;
         _counters = _counters with { Sent = _counters.Sent + 1 };
         TimeSpan departure = now;
+        bool isMarked = Draw(impairments.Marking);
         if (impairments.BitsPerSecond > 0)
         {
             TimeSpan begin = sender.BusyUntil > now ? sender.BusyUntil : now;
@@ -215,6 +216,7 @@ public sealed class SimulatedWire : IDisposable
                 return now;
             }
 
+            isMarked |= impairments.MarkingQueueBytes > 0 && backlogBytes >= impairments.MarkingQueueBytes;
             departure = begin + TimeSpan.FromTicks((long)Math.Ceiling(packet.LengthBytes * 8.0 * TimeSpan.TicksPerSecond / impairments.BitsPerSecond));
             sender.BusyUntil = departure;
         }
@@ -230,6 +232,11 @@ public sealed class SimulatedWire : IDisposable
         }
         else
         {
+            if (isMarked && CongestionMark.TrySet(packet.Bytes))
+            {
+                _counters = _counters with { Marked = _counters.Marked + 1 };
+            }
+
             Deliver(sender, packet, departure, impairments);
             if (Draw(impairments.Duplication))
             {

@@ -9,4 +9,5 @@ namespace Exo.Simulation.Net;
 /// <param name="Duplicated">Delivered twice.</param>
 /// <param name="Reordered">Delayed, so that others overtake.</param>
 /// <param name="Corrupted">Delivered with a wrong bit.</param>
-public readonly record struct WireCounters(long Sent, long Lost, long Overflowed, long TooLong, long Duplicated, long Reordered, long Corrupted);
+/// <param name="Marked">Marked as by a router that is about to be full (RFC 3168).</param>
+public readonly record struct WireCounters(long Sent, long Lost, long Overflowed, long TooLong, long Duplicated, long Reordered, long Corrupted, long Marked = 0);

@@ -37,6 +37,12 @@ public sealed record WireImpairments
     /// <summary>Room of that queue in bytes; a packet that does not fit is lost. 0 = no limit.</summary>
     public long QueueBytes { get; init; }
 
+    /// <summary>The packet is marked (CE, RFC 3168 section 5) if its sender allows that (ECT); others pass.</summary>
+    public double Marking { get; init; }
+
+    /// <summary>Packets that find so many bytes waiting in the queue, or more, are marked if their sender allows that. 0 = none.</summary>
+    public long MarkingQueueBytes { get; init; }
+
     /// <summary>
     /// The longest IP packet that gets through; a longer one vanishes (a black hole, RFC 2923 section 2.1). 0 = no limit but the devices' own.
     /// </summary>

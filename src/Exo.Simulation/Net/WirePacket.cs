@@ -11,7 +11,7 @@ internal sealed class WirePacket
     public ChecksumState Checksum;
     public PacketOffload Offload;
 
-    public ReadOnlySpan<byte> Bytes => Buffer.AsSpan(0, LengthBytes);
+    public Span<byte> Bytes => Buffer.AsSpan(0, LengthBytes);
 
     /// <summary>Room for a packet of that length, whose contents are to be written.</summary>
     public Span<byte> Reserve(int lengthBytes)

@@ -9,7 +9,7 @@ namespace Exo.Net.Cheetah.Tests.Kernel;
 /// <summary>The kernel's TCP at the end of a wire that stands still for a second at times: the time-outs of this side are undone, with timestamps (RFC 3522) and without (RFC 5682).</summary>
 public class SpuriousTimeoutKernelTests
 {
-    private static readonly int Seed = 1;
+    private const int Seed = 1;
 
     [Theory]
     [InlineData(true, false)]

@@ -22,6 +22,7 @@ namespace Exo.Net.Cheetah.Tests.Tcp;
 /// listen | stop-listening | connect | send N | send N close | close | full-close | abort | pause | resume | take N
 /// +0.2 &lt; S. 0:0(0) ack 1 win 1000 &lt;mss 1000,sackOK,wscale 7,TS val 5 ecr 0&gt;     arrives, after so many seconds
 /// +0.2 &gt; P. 1:101(100) ack 1 win 500 &lt;ecr 5,sack 1:2&gt;                           is the next to leave, after so many seconds; parts left out are not looked at
+///                             flags are those of FSRP.UEW; between window and options may stand not-ect, ect0, ect1 or ce, which is left out of what arrives not-ect
 /// too-big MTU N               a router says so of our segment N
 /// nothing 0.5                 nothing leaves for so long
 /// keep-stamp                  the timestamp that left last is "ecr kept" from now on, as the one that left last at any time is "ecr last"
@@ -224,6 +225,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             "KeepAliveInterval" => options with { KeepAliveInterval = TimeSpan.FromSeconds(value) },
             "KeepAliveProbes" => options with { KeepAliveProbes = (int)value },
             "HalfOpenMax" => options with { HalfOpenMax = (int)value },
+            "Ecn" => options with { Ecn = (EcnUse)value },
             "ReceiveWindowBytes" => options with { ReceiveWindowBytes = (int)value },
             "ChallengeAcksPerSecond" => options with { ChallengeAcksPerSecond = (int)value },
             _ => throw new FormatException($"{line}: no such option"),
@@ -232,7 +234,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         peerPort = pair[0] == "peer-port" ? (ushort)value : peerPort;
     }
 
-    [GeneratedRegex(@"^\+(?<time>[\d.]+)\s+(?<way>[<>])\s+(?<flags>[FSRPUEW.]+)\s+(?<start>\d+):(?<end>\d+)\((?<length>\d+)\)(\s+ack\s+(?<ack>\d+))?(\s+win\s+(?<win>\d+))?(\s+<(?<options>[^>]*)>)?$")]
+    [GeneratedRegex(@"^\+(?<time>[\d.]+)\s+(?<way>[<>])\s+(?<flags>[FSRPUEW.]+)\s+(?<start>\d+):(?<end>\d+)\((?<length>\d+)\)(\s+ack\s+(?<ack>\d+))?(\s+win\s+(?<win>\d+))?(\s+(?<ecn>not-ect|ect1|ect0|ce))?(\s+<(?<options>[^>]*)>)?$")]
     private static partial Regex PacketPattern { get; }
 
     private void Packet(string code)
@@ -259,30 +261,30 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             Flags(match), (ushort)(match.Groups["win"].Success ? Number(match, "win") : 65535), Options(match.Groups["options"].Value));
         byte[] packet = new byte[segment.SizeBytes + length];
         segment.Emit(packet);
-        Arrive(IpProtocol.Tcp, packet);
+        Arrive(IpProtocol.Tcp, packet, Ecn(match));
     }
 
-    private void Arrive(IpProtocol protocol, ReadOnlySpan<byte> payload)
+    private void Arrive(IpProtocol protocol, ReadOnlySpan<byte> payload, byte trafficClass = 0)
     {
         int headBytes = EthernetFrame.SizeBytes + IpHead(default, peer, own, protocol, 0);
         byte[] frame = new byte[headBytes + payload.Length];
         new EthernetFrame(new MacAddress(0x02_00_00_00_00_01), new MacAddress(0x02_00_00_00_00_02), isV6 ? EtherType.Ipv6 : EtherType.Ipv4).Emit(frame);
-        IpHead(frame.AsSpan(EthernetFrame.SizeBytes), peer, own, protocol, payload.Length);
+        IpHead(frame.AsSpan(EthernetFrame.SizeBytes), peer, own, protocol, payload.Length, trafficClass);
         payload.CopyTo(frame.AsSpan(headBytes));
         device.Arrive(frame);
         Stack.Poll();
     }
 
     // Writes a head if there is room for one; its length.
-    private int IpHead(Span<byte> bytes, InternetAddress source, InternetAddress destination, IpProtocol protocol, int payloadBytes)
+    private int IpHead(Span<byte> bytes, InternetAddress source, InternetAddress destination, IpProtocol protocol, int payloadBytes, byte trafficClass = 0)
     {
         if (!bytes.IsEmpty && isV6)
         {
-            new Ipv6Packet(source, destination, protocol, payloadBytes).Emit(bytes);
+            new Ipv6Packet(source, destination, protocol, payloadBytes, TrafficClass: trafficClass).Emit(bytes);
         }
         else if (!bytes.IsEmpty)
         {
-            new Ipv4Packet(source, destination, protocol, payloadBytes).Emit(bytes);
+            new Ipv4Packet(source, destination, protocol, payloadBytes, TrafficClass: trafficClass).Emit(bytes);
         }
 
         return isV6 ? Ipv6Packet.SizeBytes : Ipv4Packet.SizeBytes;
@@ -318,7 +320,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             Advance(begin + delay + slack + TimeSpan.FromMilliseconds(1) - time.Elapsed);
         }
 
-        Assert.True(device.Sent.TryDequeue(out (TcpSegment Segment, int PayloadBytes) sent), $"{line}: nothing left");
+        Assert.True(device.Sent.TryDequeue(out (TcpSegment Segment, int PayloadBytes, byte TrafficClass) sent), $"{line}: nothing left");
         TcpSegment segment = sent.Segment;
         string what = $"{line}: left {PacketPrinter.Describe(segment, sent.PayloadBytes)} (own start {ownStart}, peer start {peerStart})";
         TimeSpan took = time.Elapsed - begin;
@@ -334,6 +336,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         Assert.True(!ownStartKnown || ownStart + (uint)Number(match, "start") == segment.Sequence || (segment.Flags & TcpFlags.Rst) != 0 && segment.Sequence == (uint)Number(match, "start"), what);
         Assert.True(Number(match, "length") == sent.PayloadBytes, what);
         Assert.True(!match.Groups["ack"].Success || peerStart + (uint)Number(match, "ack") == segment.Acknowledgment, what);
+        Assert.True(!match.Groups["ecn"].Success || Ecn(match) == sent.TrafficClass, $"{what}: traffic class {sent.TrafficClass}");
         Assert.True(!match.Groups["win"].Success || Number(match, "win") == segment.Window, what);
         foreach (string option in match.Groups["options"].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
@@ -415,7 +418,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
         }
 
         Assert.True(
-            device.Sent.Count == 0, device.Sent.TryPeek(out (TcpSegment Segment, int PayloadBytes) sent) ? $"{line}: left {PacketPrinter.Describe(sent.Segment, sent.PayloadBytes)}" : line);
+            device.Sent.Count == 0, device.Sent.TryPeek(out (TcpSegment Segment, int PayloadBytes, byte TrafficClass) sent) ? $"{line}: left {PacketPrinter.Describe(sent.Segment, sent.PayloadBytes)}" : line);
     }
 
     private void Advance(TimeSpan most)
@@ -431,6 +434,8 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
     private static TimeSpan Seconds(string text) => TimeSpan.FromSeconds(double.Parse(text, CultureInfo.InvariantCulture));
 
     private static int Number(Match match, string group) => int.Parse(match.Groups[group].Value, CultureInfo.InvariantCulture);
+
+    private static byte Ecn(Match match) => match.Groups["ecn"].Value switch { "ce" => 3, "ect0" => 2, "ect1" => 1, _ => 0 };
 
     private static TcpFlags Flags(Match match)
     {

@@ -10,7 +10,7 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
 {
     private readonly Queue<byte[]> arriving = new();
 
-    public Queue<(TcpSegment Segment, int PayloadBytes)> Sent { get; } = new();
+    public Queue<(TcpSegment Segment, int PayloadBytes, byte TrafficClass)> Sent { get; } = new();
 
     /// <summary>The payload of what was sent last.</summary>
     public byte[] LastPayload { get; private set; } = [];
@@ -48,10 +48,10 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
             }
 
             Assert.True(EthernetFrame.TryParse(header, out _, out ReadOnlySpan<byte> ip));
-            if (Tcp(ip) is { IsEmpty: false } tcp)
+            if (Tcp(ip, out byte trafficClass) is { IsEmpty: false } tcp)
             {
                 Assert.True(TcpSegment.TryParse(tcp, out TcpSegment segment, out _));
-                Sent.Enqueue((segment, payload));
+                Sent.Enqueue((segment, payload, trafficClass));
                 using var bytes = new MemoryStream();
                 foreach (PacketSlice slice in slices.Slice(packet.FirstSlice, packet.SliceCount))
                 {
@@ -69,14 +69,17 @@ internal sealed class ScriptedDevice(FramePool frames) : NetworkDevice("script",
         return packets.Length;
     }
 
-    private static ReadOnlySpan<byte> Tcp(ReadOnlySpan<byte> ip)
+    private static ReadOnlySpan<byte> Tcp(ReadOnlySpan<byte> ip, out byte trafficClass)
     {
         if (Ipv4Packet.TryParseHead(ip, ushort.MaxValue, out Ipv4Packet v4, out int headerBytes))
         {
+            trafficClass = v4.TrafficClass;
             return v4.Protocol == IpProtocol.Tcp ? ip[headerBytes..] : default;
         }
 
-        return Ipv6Packet.TryParseHead(ip, ushort.MaxValue + Ipv6Packet.SizeBytes, out Ipv6Packet v6) && v6.NextHeader == IpProtocol.Tcp ? ip[Ipv6Packet.SizeBytes..] : default;
+        bool isV6 = Ipv6Packet.TryParseHead(ip, ushort.MaxValue + Ipv6Packet.SizeBytes, out Ipv6Packet v6) && v6.NextHeader == IpProtocol.Tcp;
+        trafficClass = v6.TrafficClass;
+        return isV6 ? ip[Ipv6Packet.SizeBytes..] : default;
     }
 
     protected override int ReceiveInto(ReceiveBatch batch)

@@ -170,7 +170,7 @@ public sealed class ElsewhereTests : IDisposable
         (uint cookie, uint echo) = Answer(0x8000_0000);
         device.Sent.Clear();
         Arrive(0x8000_0001, cookie + 1, 49, echo);
-        (TcpSegment reset, _) = device.Sent.Dequeue();
+        (TcpSegment reset, _, _) = device.Sent.Dequeue();
         Assert.Equal((TcpFlags.Rst, cookie + 1), (reset.Flags, reset.Sequence));   // a number that means something to the new one only
         Assert.Equal(TcpState.Established, old.State);
         Assert.Single(service.Opened);
