@@ -65,6 +65,8 @@ internal sealed class CheetahMetrics : IDisposable
             Count("cheetah.tcp.cookies_sent", "{segment}", "SYN cookies sent.", () => Volatile.Read(ref tcp.CookiesSent));
             Count("cheetah.tcp.cookies_accepted", "{connection}", "Connections opened by a SYN cookie.", () => Volatile.Read(ref tcp.CookiesAccepted));
             Count("cheetah.tcp.path_mtu_reductions", "{reduction}", "Paths found smaller than thought.", () => Volatile.Read(ref tcp.PathMtuReductions));
+            Count("cheetah.tcp.path_mtu_probes", "{segment}", "Segments sent to find out whether a path takes larger ones again (RFC 4821).", () => Volatile.Read(ref tcp.PathMtuProbes));
+            Count("cheetah.tcp.path_mtu_raises", "{raise}", "Paths found larger than thought.", () => Volatile.Read(ref tcp.PathMtuRaises));
         }
     }
 

@@ -62,6 +62,9 @@ public sealed record NetworkStackOptions
     /// <summary>Probes without an answer before a silent connection is given up.</summary>
     public int KeepAliveProbes { get; init; } = 9;
 
+    /// <summary>How long after a path was found small, or a larger packet was lost on it, a connection tries a larger one (RFC 1191 section 6.3, RFC 4821); zero: never.</summary>
+    public TimeSpan PathMtuRetry { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>Challenge acknowledgments a second, of all connections together (RFC 5961 section 7).</summary>
     public int ChallengeAcksPerSecond { get; init; } = 1000;
 
@@ -94,6 +97,7 @@ public sealed record NetworkStackOptions
             SettingRange.Check(interval, TimeSpan.FromMilliseconds(1), TimeSpan.FromDays(1), nameof(KeepAliveInterval));
         }
 
+        SettingRange.Check(PathMtuRetry, TimeSpan.Zero, TimeSpan.FromDays(1), nameof(PathMtuRetry));
         SettingRange.Check(KeepAliveProbes, 1, 1000, nameof(KeepAliveProbes));
         SettingRange.Check(ChallengeAcksPerSecond, 1, int.MaxValue, nameof(ChallengeAcksPerSecond));
         SettingRange.Check(ResetsPerSecond, 1, int.MaxValue, nameof(ResetsPerSecond));

@@ -55,6 +55,11 @@ internal static class Acknowledgment
             c.DuplicateAcks++;
         }
 
+        if (delivery.HasProbe)
+        {
+            PathMtu.OnProbeArrived(c);
+        }
+
         if (c.Record is { } record)
         {
             SpuriousRecovery.Examine(c, record, segment, newBytes, delivery);
@@ -252,6 +257,7 @@ internal static class Acknowledgment
             MarkFirstLost(sent, segmentBytes);   // a partial acknowledgment: the next hole (RFC 6582)
         }
 
+        lostBefore += PathMtu.TakeLostProbe(c, sent);   // no sign of congestion (RFC 4821 section 7.6.2)
         bool masked = IsTailLossMasked(c, newBytes);
         if ((sent.LostBytes > lostBefore || masked) && c.Recovery == RecoveryState.Open)
         {

@@ -94,7 +94,18 @@ internal static class SegmentOutput
             int window = (int)Math.Max(0, c.SndWnd - (long)(c.SndNxt - c.SndUna));
             int congestion = flight == 0 ? Math.Max(c.Congestion.WindowBytes, segmentBytes) : c.Congestion.WindowBytes - flight;
             int bytes = (int)Math.Min(Math.Min(unsent, most), Math.Min(window, Math.Max(congestion, 0)));
-            if (bytes < unsent)
+            int probe = c.Search is { } search ? PathMtu.ProbeBytes(c, search, window) : 0;
+            if (probe > 0)
+            {
+                c.IsWindowLimited = true;
+                if (congestion < probe && flight > 0)
+                {
+                    break;
+                }
+
+                bytes = probe;
+            }
+            else if (bytes < unsent)
             {
                 c.IsWindowLimited |= congestion < Math.Min(unsent, most) + segmentBytes && congestion <= window;
                 if (bytes >= segmentBytes)
@@ -120,14 +131,20 @@ internal static class SegmentOutput
             int withFin = bytes + (bytes == unsent && finWaits ? 1 : 0);
             uint start = c.SndNxt;
             RestartAfterIdle(c, segmentBytes);
-            int went = Send(c, start, withFin, segmentBytes, isNew: true);
+            int went = Send(c, start, withFin, Math.Max(segmentBytes, probe), isNew: true);
             if (went == 0)
             {
                 break;
             }
 
             c.Sent ??= c.Tcp.TakeSent();
-            c.Sent.Add(start, start + (uint)went, c.Tcp.NowUs);
+            bool isProbe = probe > 0 && went > segmentBytes;
+            c.Sent.Add(start, start + (uint)went, c.Tcp.NowUs, isProbe ? SentFlags.Probe : SentFlags.None);
+            if (isProbe)
+            {
+                PathMtu.OnProbeSent(c, c.Search!, went);
+            }
+
             c.SndNxt = start + (uint)went;
             c.FinSent |= went == bytes + 1 && withFin > bytes;
             c.PrrOut += went;

@@ -15,6 +15,9 @@ internal enum SentFlags : byte
 
     /// <summary>Sent more than once: gives no round-trip time (Karn) and may be acknowledged early.</summary>
     Retransmitted = 4,
+
+    /// <summary>Larger than the path is known to take: if it is lost, that is why.</summary>
+    Probe = 8,
 }
 
 /// <summary>Bytes that were sent together: a segment or a super-packet, cut where the peer acknowledged a part.</summary>
@@ -50,6 +53,9 @@ internal struct Delivery
     /// <summary>It came with a duplicate SACK.</summary>
     public bool HasDuplicate;
 
+    /// <summary>A segment that was larger than the path was known to take has arrived.</summary>
+    public bool HasProbe;
+
     /// <summary>It says that packets were marked (RFC 3168).</summary>
     public bool IsMarked;
 
@@ -73,6 +79,7 @@ internal sealed class SentSegments
 
     private SentSegment[] ring = new SentSegment[8];
     private int first;
+    private int lostProbeBytes;
 
     public int Count { get; private set; }
 
@@ -86,12 +93,12 @@ internal sealed class SentSegments
     public ref SentSegment At(int index) => ref ring[(first + index) & (ring.Length - 1)];
 
     /// <summary>Records new bytes.</summary>
-    public void Add(uint start, uint end, long nowUs)
+    public void Add(uint start, uint end, long nowUs, SentFlags flags = SentFlags.None)
     {
         Invariant.Check(Count == 0 || At(Count - 1).End == start);
         Grow();
         Count++;
-        At(Count - 1) = new SentSegment { Start = start, End = end, SentUs = nowUs };
+        At(Count - 1) = new SentSegment { Start = start, End = end, SentUs = nowUs, Flags = flags };
     }
 
     /// <summary>Bytes before <paramref name="acknowledged"/> have been delivered.</summary>
@@ -185,9 +192,18 @@ internal sealed class SentSegments
         ref SentSegment segment = ref At(index);
         if ((segment.Flags & (SentFlags.Lost | SentFlags.Sacked)) == 0)
         {
-            segment.Flags |= SentFlags.Lost;
+            lostProbeBytes += segment.Is(SentFlags.Probe) ? segment.LengthBytes : 0;
+            segment.Flags = (segment.Flags | SentFlags.Lost) & ~SentFlags.Probe;
             LostBytes += segment.LengthBytes;
         }
+    }
+
+    /// <summary>Bytes of probes marked lost since this was last asked.</summary>
+    public int TakeLostProbe()
+    {
+        int bytes = lostProbeBytes;
+        lostProbeBytes = 0;
+        return bytes;
     }
 
     /// <summary>Nothing that is not known to be delivered counts as under way: after a retransmission time-out.</summary>
@@ -236,7 +252,7 @@ internal sealed class SentSegments
         SackedBytes = 0;
     }
 
-    public void Clear() => Count = first = SackedBytes = LostBytes = 0;
+    public void Clear() => Count = first = SackedBytes = LostBytes = lostProbeBytes = 0;
 
     /// <summary>Cuts a segment in two at a sequence number inside it. False when there are too many.</summary>
     public bool TrySplit(int index, uint at)
@@ -261,6 +277,7 @@ internal sealed class SentSegments
     private static void Note(in SentSegment segment, uint end, int bytes, ref Delivery delivery)
     {
         delivery.Bytes += bytes;
+        delivery.HasProbe |= segment.Is(SentFlags.Probe);
         if (segment.SentUs > delivery.NewestSentUs || (segment.SentUs == delivery.NewestSentUs && SequenceNumber.IsAfter(end, delivery.NewestEnd)))
         {
             delivery.NewestSentUs = segment.SentUs;

@@ -61,6 +61,7 @@ public sealed class TcpConnection
     internal long RecentTimestampUs;
     internal int PeerSegmentBytes;           // the MSS the peer told
     internal int PathMtuBytes;
+    internal PathSearch? Search;             // present once the path was found small
 
     internal SendQueue? SendQueue;           // present exactly while bytes are queued
     internal SentSegments? Sent;             // present exactly while something is under way
@@ -241,14 +242,14 @@ public sealed class TcpConnection
     internal long UnsentBytes => SendQueue is null ? 0 : SendQueue.LengthBytes - (SndNxt - SndUna - (FinSent ? 1u : 0));
 
     /// <summary>Payload bytes of a full segment, with the options every segment carries taken off.</summary>
-    internal int SegmentBytes
+    internal int SegmentBytes => SegmentBytesIn(PathMtuBytes);
+
+    /// <summary>The same for packets of a size.</summary>
+    internal int SegmentBytesIn(int mtuBytes)
     {
-        get
-        {
-            int ip = Key.Remote.IsV4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes;
-            int room = Math.Min(PathMtuBytes, Tcp.Link.MtuBytes) - ip - TcpSegment.FixedBytes;
-            return Math.Max(Math.Min(room, PeerSegmentBytes) - (UsesTimestamps ? TcpOptions.TimestampsBytes : 0), 32);
-        }
+        int ip = Key.Remote.IsV4 ? Ipv4Packet.SizeBytes : Ipv6Packet.SizeBytes;
+        int room = Math.Min(mtuBytes, Tcp.Link.MtuBytes) - ip - TcpSegment.FixedBytes;
+        return Math.Max(Math.Min(room, PeerSegmentBytes) - (UsesTimestamps ? TcpOptions.TimestampsBytes : 0), 32);
     }
 
     /// <summary>The window to tell now: what the application has not taken is not offered again, and the right edge never goes back.</summary>

@@ -10,5 +10,6 @@ internal sealed class TcpCounters
     public long Recoveries, Timeouts, TailLossProbes;
     public long SpuriousRecoveries, SpuriousTimeouts, DuplicateSacksSent, DuplicateSacksReceived;
     public long EcnConnections, CongestionMarks, MarkReductions;
-    public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, FarewellsElsewhere, PathMtuReductions, BytesCopied;
+    public long ChallengeAcks, ResetsSent, CookiesSent, CookiesAccepted, FarewellsElsewhere, BytesCopied;
+    public long PathMtuReductions, PathMtuProbes, PathMtuRaises;
 }

@@ -104,6 +104,7 @@ internal sealed partial class TcpLayer
         {
             sent.Clear();
             c.Sent = null;
+            c.Search?.ProbedMtuBytes = 0;
             spareSent.Push(sent);
         }
     }

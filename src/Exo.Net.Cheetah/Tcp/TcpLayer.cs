@@ -45,6 +45,7 @@ internal sealed partial class TcpLayer : IDisposable
 
         DelayedAckUs = (long)options.DelayedAcknowledgment.TotalMicroseconds;
         TimeWaitUs = (long)options.TimeWait.TotalMicroseconds;
+        PathMtuRetryUs = (long)options.PathMtuRetry.TotalMicroseconds;
         KeepAliveUs = (long)options.KeepAlive.TotalMicroseconds;
         KeepAliveProbeUs = (long)(options.KeepAliveInterval ?? TimeSpan.FromMicroseconds(Math.Max(1_000_000, Math.Min(75_000_000, KeepAliveUs)))).TotalMicroseconds;
     }
@@ -81,6 +82,8 @@ internal sealed partial class TcpLayer : IDisposable
     public long DelayedAckUs { get; }
 
     public long TimeWaitUs { get; }
+
+    public long PathMtuRetryUs { get; }
 
     public long KeepAliveUs { get; }
 

@@ -200,6 +200,7 @@ internal static class TimerExpiry
         }
 
         sent.MarkAllLost();
+        _ = PathMtu.TakeLostProbe(c, sent);
         tcp.MakeDirty(c);
     }
 
@@ -223,14 +224,15 @@ internal static class TimerExpiry
             }
 
             sent.MarkLost(last);
+            _ = PathMtu.TakeLostProbe(c, sent);
         }
 
         int window = c.Congestion.WindowBytes;
+        c.Rack.ProbeIsOutstanding = true;
         c.Congestion.Set(c.InFlightBytes + segmentBytes);   // one segment, whatever the window
         SegmentOutput.Run(c);
         c.Congestion.Set(window);
         c.Rack.ProbeEnd = c.SndNxt;
-        c.Rack.ProbeIsOutstanding = true;
         c.Rack.ProbeIsRetransmission = !hasNew;
         tcp.Counters.TailLossProbes++;
         c.Timer = SendTimer.Retransmission;

@@ -39,8 +39,33 @@ public class ShrinkingPathTests
         Transfer(network, device, isV6, kernelAccepts: false, 2 << 20, [1300], network.ShrinkMiddleSilently, connection => Assert.Equal(1280, connection.PathMtuBytes));
     }
 
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void A_path_that_grows_is_found_out(bool isV6, bool saysNothing)
+    {
+        using var network = new RoutedNetwork();
+        using var device = new ImpairedDevice(network.Device, 1, default);
+        Action<int> shrink = saysNothing ? network.ShrinkMiddleSilently : network.ShrinkMiddle;
+
+        // Tried all the time, so that it does not matter how long a part takes.
+        Transfer(
+            network, device, isV6, kernelAccepts: false, 6 << 20, [1300, 1500],
+            mtu => (mtu == 1500 ? network.ShrinkMiddle : shrink)(mtu),
+            connection =>
+            {
+                TcpCounters counters = connection.Tcp.Counters;
+                TestContext.Current.TestOutputHelper!.WriteLine($"{counters.PathMtuProbes} probes, {counters.PathMtuRaises} raises, {counters.PathMtuReductions} reductions");
+                Assert.Equal(1500, connection.PathMtuBytes);
+                Assert.True(counters.PathMtuRaises > 0);
+            },
+            Options with { PathMtuRetry = TimeSpan.FromMilliseconds(1) });
+    }
+
     private static void Transfer(
-        RoutedNetwork network, NetworkDevice device, bool isV6, bool kernelAccepts, long bytes, int[] mtus, Action<int> shrink, Action<TcpConnection> check)
+        RoutedNetwork network, NetworkDevice device, bool isV6, bool kernelAccepts, long bytes, int[] mtus, Action<int> shrink, Action<TcpConnection> check,
+        NetworkStackOptions? options = null)
     {
         IPAddress kernelAt = IPAddress.Parse(isV6 ? "fd07::2" : "10.7.0.2"), ownAt = IPAddress.Parse(isV6 ? "fd09::2" : "10.9.0.2");
         var own = new Pattern(bytes);
@@ -65,7 +90,7 @@ public class ShrinkingPathTests
                     stack.Listen(80, own);
                 }
             },
-            Options);
+            options ?? Options);
         using Socket peer = kernelAccepts ? socket.Accept() : socket;
         if (!kernelAccepts)
         {

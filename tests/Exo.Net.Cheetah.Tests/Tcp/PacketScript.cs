@@ -225,6 +225,7 @@ internal sealed partial class PacketScript : ITcpHandler, IDisposable
             "KeepAliveInterval" => options with { KeepAliveInterval = TimeSpan.FromSeconds(value) },
             "KeepAliveProbes" => options with { KeepAliveProbes = (int)value },
             "HalfOpenMax" => options with { HalfOpenMax = (int)value },
+            "PathMtuRetry" => options with { PathMtuRetry = TimeSpan.FromSeconds(value) },
             "Ecn" => options with { Ecn = (EcnUse)value },
             "ReceiveWindowBytes" => options with { ReceiveWindowBytes = (int)value },
             "ChallengeAcksPerSecond" => options with { ChallengeAcksPerSecond = (int)value },
