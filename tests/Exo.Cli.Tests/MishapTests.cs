@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Exo.Cli.Administration;
+using Exo.Cli.HostTree;
 using Exo.Cli.Output;
+using Exo.Cli.Transfer;
 using Exo.Cli.Verbs;
 using Exo.FileSystems.CFFS;
 using Exo.Tests;
@@ -77,6 +79,72 @@ public sealed class MishapTests : IDisposable
         Assert.Empty(to.ReadDirectory("/"));
         Assert.Equal(100L, ((CopyTreeResult)request.CarryOut(from, new StepCounts(), CancellationToken.None)).Report.Files);
         Assert.Equal("text"u8.ToArray(), to.ReadAllBytes("/copy/99"));
+    }
+
+    [Fact]
+    public void An_import_that_is_stopped_leaves_no_half_file_and_what_was_to_be_replaced()
+    {
+        Directory.CreateDirectory(_folder["host"]);
+        byte[] large = new byte[24 << 20];
+        new Random(1).NextBytes(large);
+        File.WriteAllText(_folder["host/a"], "new");
+        File.WriteAllBytes(_folder["host/large"], large);
+        ExoProcess.Exo("mkfs", _folder["disk.img"], "--size", "16M").Succeeded();
+        Assert.Contains("are there, the rest is not", ExoProcess.Exo("import", _folder["disk.img"], _folder["host"]).Refused(1), StringComparison.Ordinal);
+        using (CffsVolume volume = CffsVolume.Open(_folder["disk.img"]))
+        {
+            Assert.DoesNotContain(volume.ReadDirectory("/"), entry => entry.NameString == "large");
+            volume.WriteAllBytes("/large", "old"u8.ToArray());
+            volume.WriteAllBytes("/a", "old"u8.ToArray());
+        }
+
+        ExoProcess.Exo("import", _folder["disk.img"], _folder["host"]).Refused(1);
+        using (CffsVolume volume = CffsVolume.Open(_folder["disk.img"]))
+        {
+            Assert.Equal("old"u8.ToArray(), volume.ReadAllBytes("/large"));
+        }
+
+        File.WriteAllText(_folder["host/large"], "small by now");
+        ExoProcess.Exo("import", _folder["disk.img"], _folder["host"]).Succeeded();
+        using (CffsVolume volume = CffsVolume.Open(_folder["disk.img"]))
+        {
+            Assert.Equal("small by now"u8.ToArray(), volume.ReadAllBytes("/large"));
+            Assert.Equal("new"u8.ToArray(), volume.ReadAllBytes("/a"));
+            Assert.Equal(2, volume.ReadDirectory("/").Count);
+        }
+
+        ExoProcess.Exo("fsck", _folder["disk.img"]).Succeeded();
+    }
+
+    [Fact]
+    public void An_export_that_is_stopped_leaves_no_half_file()
+    {
+        byte[] large = new byte[12 << 20];
+        using CffsVolume volume = CffsVolume.Create(_folder["disk.img"], new CffsCreateOptions { SizeBytes = 32 << 20, Seed = 1 });
+        new Random(1).NextBytes(large);
+        volume.WriteAllBytes("/large", large);
+        Directory.CreateDirectory(_folder["out"]);
+        using CancellationTokenSource stop = new();
+        using Timer soon = new(_ => Stop(), null, 0, 1);
+        Assert.ThrowsAny<OperationCanceledException>((Action)(() =>
+        {
+            for (int round = 0; ; round++)
+            {
+                Directory.CreateDirectory(_folder[$"out/{round}"]);
+                using HostDirectory folder = HostDirectory.Open(_folder[$"out/{round}"]);
+                new TreeExport(volume, new StepCounts(), stop.Token).Run("/"u8.ToArray(), folder);
+            }
+        }));
+        Assert.All(Directory.GetFiles(_folder["out"], "large", SearchOption.AllDirectories), file => Assert.Equal(large.Length, new FileInfo(file).Length));
+
+        // As soon as a file is there, and so most often while it is written.
+        void Stop()
+        {
+            if (File.Exists(_folder["out/0/large"]))
+            {
+                stop.Cancel();
+            }
+        }
     }
 
     [Fact]

@@ -178,6 +178,16 @@ internal sealed unsafe class HostDirectory : IDisposable
         }
     }
 
+    /// <summary>Removes a name that is no directory, if that is possible.</summary>
+    public void TryRemoveFile(ReadOnlySpan<byte> name)
+    {
+        Span<byte> terminated = stackalloc byte[NameBytesMax + 1];
+        fixed (byte* path = Terminate(name, terminated))
+        {
+            _ = Libc.UnlinkAt(_fd, path, 0);
+        }
+    }
+
     /// <summary>Makes a FIFO, socket or device node.</summary>
     public void MakeNode(ReadOnlySpan<byte> name, ushort mode, ulong device)
     {

@@ -111,6 +111,20 @@ internal sealed class TreeExport(CffsVolume volume, StepCounts counts, Cancellat
     {
         using CffsFile from = volume.OpenFile(path, CffsOpenMode.Read | CffsOpenMode.NoFollow);
         using HostFile to = target.CreateFile(name);
+        try
+        {
+            return CopyContents(from, to);
+        }
+        catch
+        {
+            // Half a file is none, and would be in the way of the next export.
+            target.TryRemoveFile(name);
+            throw;
+        }
+    }
+
+    private long CopyContents(CffsFile from, HostFile to)
+    {
         long length = from.Length;
         for (long end = 0, data; (data = from.SeekData(end)) >= 0;)
         {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using Exo.Cli.HostTree;
 using Exo.Cli.Output;
 using Exo.Cli.Verbs;
@@ -139,22 +140,66 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
     {
         using HostFile from = source.OpenFile(name);
         int count = isSparse ? 0 : from.Read(_buffer);
-        CffsFile? created = null;
-        Replacing(path, () => created = volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew));
-        using CffsFile to = created!;
-        if (_placement is { } placement)
+        (CffsFile to, bool replaces) = Create(path);
+        try
         {
-            to.PlaceIn(placement);
-        }
+            using (to)
+            {
+                if (_placement is { } placement)
+                {
+                    to.PlaceIn(placement);
+                }
 
-        long end = isSparse ? CopyData(from, to) : CopyRest(from, to, count);
-        foreach ((byte[] attribute, byte[] value) in from.ReadAttributes())
+                long end = isSparse ? CopyData(from, to) : CopyRest(from, to, count);
+                foreach ((byte[] attribute, byte[] value) in from.ReadAttributes())
+                {
+                    SetAttribute(path, () => to.SetExtendedAttribute(attribute, value));
+                }
+
+                if (replaces)
+                {
+                    byte[] passing = Symbols.Join(ParentOf(path), Encoding.ASCII.GetBytes($".exo-import-{Random.Shared.NextInt64():x16}"));
+                    to.CreateHardLink(passing);
+                    volume.Rename(passing, path);
+                }
+
+                return end;
+            }
+        }
+        catch when (!replaces)
         {
-            SetAttribute(path, () => to.SetExtendedAttribute(attribute, value));
+            RemoveHalf(path);
+            throw;
         }
-
-        return end;
     }
+
+    /// <summary>A new file; where the name is taken by anything but a directory, one without a name, so that what is there stays until its successor is whole.</summary>
+    private (CffsFile File, bool Replaces) Create(byte[] path)
+    {
+        try
+        {
+            return (volume.OpenFile(path, CffsOpenMode.Write | CffsOpenMode.CreateNew), false);
+        }
+        catch (CffsException error) when (error.Error == CffsError.Exists
+            && volume.Stat(path, followSymbolicLink: false).Kind != CffsKind.Directory)
+        {
+            return (volume.CreateUnnamedFile(ParentOf(path)), true);
+        }
+    }
+
+    private void RemoveHalf(byte[] path)
+    {
+        try
+        {
+            volume.RemoveFile(path);
+        }
+        catch (IOException)
+        {
+            // The volume cannot be written any more, which is what is told.
+        }
+    }
+
+    private static byte[] ParentOf(byte[] path) => path.AsSpan().LastIndexOf((byte)'/') is > 0 and var slash ? path[..slash] : "/"u8.ToArray();
 
     private long CopyRest(HostFile from, CffsFile to, int count)
     {
@@ -305,7 +350,7 @@ internal sealed partial class TreeImport(CffsVolume volume, SyncReport synced, S
         try
         {
             using HostDirectory folder = HostDirectory.Open(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/");
-            return folder.Stat(System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(path))).Id;
+            return folder.Stat(Encoding.UTF8.GetBytes(Path.GetFileName(path))).Id;
         }
         catch (IOException)
         {

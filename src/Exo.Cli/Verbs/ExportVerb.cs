@@ -50,11 +50,19 @@ internal static class ExportVerb
         StepCounts counts = new();
         TreeExport export = new(volume, counts, interruption.Token);
         Stopwatch clock = Stopwatch.StartNew();
-        StepProgress.Run("exporting", counts, () =>
+        try
         {
-            export.Run(path, target);
-            return true;
-        });
+            StepProgress.Run("exporting", counts, () =>
+            {
+                export.Run(path, target);
+                return true;
+            });
+        }
+        catch (Exception stopped) when (stopped is OperationCanceledException or HostException)
+        {
+            throw new IOException($"{Failure.Describe(stopped)}; {export.Files} files, {export.Directories} directories, {export.Links} links are in {folder}, the rest is not", stopped);
+        }
+
         Console.WriteLine(
             $"{export.Files} files, {export.Directories} directories, {export.Links} links, {ByteSize.Format(counts.Bytes)} "
             + $"in {clock.Elapsed.TotalSeconds:0.0} s");

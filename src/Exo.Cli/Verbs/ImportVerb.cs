@@ -37,8 +37,9 @@ internal static class ImportVerb
         {
             Notes =
             [
-                "Files that are there already are replaced, directories are merged. What cannot be read is named on standard\n"
-                + "error and left out; the exit code is then 1. Of extended attributes those named user.* are copied.",
+                "Files that are there already are replaced, each when its successor is whole; directories are merged. What\n"
+                + "cannot be read is named on standard error and left out; the exit code is then 1. Of extended attributes those\n"
+                + "named user.* are copied.",
                 "With --group-pages a page, its style sheets, scripts and pictures lie in one run of blocks, whichever\n"
                 + "directories they are in, and exo serve fetches them with one read. DIR is then the root of the site.",
             ],
@@ -82,12 +83,21 @@ internal static class ImportVerb
         using TreeCount? scout = StepProgress.IsInteractive ? TreeCount.Start(folder, counts) : null;
         TreeImport import = new(volume, synced, counts, image, interruption.Token);
         Stopwatch clock = Stopwatch.StartNew();
-        StepProgress.Run("importing", counts, () =>
+        try
         {
-            import.Run(source, target, groupPages);
-            synced.Finish();
-            return true;
-        });
+            StepProgress.Run("importing", counts, () =>
+            {
+                import.Run(source, target, groupPages);
+                synced.Finish();
+                return true;
+            });
+        }
+        catch (Exception stopped) when (stopped is OperationCanceledException or CffsException { Error: CffsError.NoSpace })
+        {
+            // The volume is closed as after any other work.
+            throw new IOException($"{image}: {Failure.Describe(stopped)}; {import.Files} files, {import.Directories} directories, {import.Links} links are there, the rest is not", stopped);
+        }
+
         string pages = groupPages ? $"{import.Pages} pages with what they include, " : "";
         Console.WriteLine(
             $"{import.Files} files, {import.Directories} directories, {import.Links} links, {pages}{ByteSize.Format(counts.Bytes)} "

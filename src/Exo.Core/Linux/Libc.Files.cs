@@ -24,6 +24,9 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "symlinkat", SetLastError = true)]
     public static partial int SymbolicLinkAt(byte* target, int directory, byte* path);
 
+    [LibraryImport(Library, EntryPoint = "unlinkat", SetLastError = true)]
+    public static partial int UnlinkAt(int directory, byte* path, int flags);
+
     [LibraryImport(Library, EntryPoint = "linkat", SetLastError = true)]
     public static partial int LinkAt(int fromDirectory, byte* from, int toDirectory, byte* to, int flags);
 
