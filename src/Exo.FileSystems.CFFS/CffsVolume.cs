@@ -65,13 +65,14 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.SizeBytes);
         (FramePool frames, FramePool? ownedFrames) = FramesFor(options.Open);
         FileInfo before = new(path);
         long? lengthBytesBefore = before.Exists ? before.Length : null;
         BlockDevice? device = null;
         try
         {
-            device = BlockDevice.Open(path, frames, DeviceOptions(options.Open, options.SizeBytes));
+            device = OpenDevice(path, frames, DeviceOptions(options.Open, options.SizeBytes), "set CffsCreateOptions.SizeBytes to make an image");
             return Create(device, options, device, ownedFrames);
         }
         catch (Exception failure)
@@ -84,6 +85,18 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
             }
 
             throw;
+        }
+    }
+
+    private static BlockDevice OpenDevice(string path, FramePool frames, BlockDeviceOptions options, string advice)
+    {
+        try
+        {
+            return BlockDevice.Open(path, frames, options);
+        }
+        catch (FileNotFoundException missing)
+        {
+            throw new FileNotFoundException($"{path} does not exist; {advice}.", path, missing);
         }
     }
 
@@ -152,6 +165,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
 
     /// <summary>Opens a volume. After a crash it recovers first: never more is needed.</summary>
     /// <exception cref="CffsException">NotCffs, Corrupt.</exception>
+    /// <exception cref="FileNotFoundException">There is no such image.</exception>
     /// <exception cref="IOException">The image cannot be opened, or another process has it open.</exception>
     public static CffsVolume Open(string path, CffsOpenOptions? options = null)
     {
@@ -161,7 +175,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         BlockDevice? device = null;
         try
         {
-            device = BlockDevice.Open(path, frames, DeviceOptions(options, 0));
+            device = OpenDevice(path, frames, DeviceOptions(options, 0), "CffsVolume.Create makes a volume");
             return Open(device, options, device, ownedFrames);
         }
         catch
@@ -279,7 +293,7 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         }
         catch (XnFormatException notXn)
         {
-            throw new CffsException(CffsError.NotCffs, $"{device.Geometry.Path}: {notXn.Message}", notXn);
+            throw new CffsException(CffsError.NotCffs, notXn.Message, notXn);
         }
 
         try

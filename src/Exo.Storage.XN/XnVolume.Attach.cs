@@ -119,6 +119,18 @@ public sealed partial class XnVolume
     {
         ArgumentNullException.ThrowIfNull(device);
         options ??= new XnAttachOptions();
+        try
+        {
+            return AttachReplayed(device, options);
+        }
+        catch (XnFormatException unnamed)
+        {
+            throw new XnFormatException($"{device.Geometry.Path}: {unnamed.Message}", unnamed.IsBlank);
+        }
+    }
+
+    private static XnVolume AttachReplayed(BlockDevice device, XnAttachOptions options)
+    {
         XnSuperblockPair superblock = new(device);
         superblock.Load();
         XnSuperblock current = superblock.Current;

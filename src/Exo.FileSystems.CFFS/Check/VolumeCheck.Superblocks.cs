@@ -38,7 +38,7 @@ internal sealed partial class VolumeCheck
 
         if (!found)
         {
-            throw new CffsException(CffsError.NotCffs, $"not an XN volume: {problems.TrimEnd(' ', ';')}");
+            throw new CffsException(CffsError.NotCffs, $"{device.Geometry.Path}: not an XN volume: {problems.TrimEnd(' ', ';')}");
         }
 
         if (problems.Length > 0)

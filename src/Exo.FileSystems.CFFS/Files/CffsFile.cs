@@ -353,7 +353,10 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
         }
     }
 
-    /// <summary>A stream over the file, at position 0. Disposing of it closes this handle when <paramref name="ownsFile"/> is set.</summary>
+    /// <summary>
+    /// A stream over the file, at position 0. Disposing of it closes this handle when <paramref name="ownsFile"/> is set. It refuses as streams do (<see cref="NotSupportedException"/>,
+    /// <see cref="ObjectDisposedException"/>); all else is a <see cref="CffsException"/>, which is an <see cref="IOException"/>.
+    /// </summary>
     public Stream AsStream(bool ownsFile = true) => new CffsFileStream(this, ownsFile);
 
     /// <summary>Closes the handle. Nothing becomes durable by it.</summary>

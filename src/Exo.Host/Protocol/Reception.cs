@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
-using System.Text;
 using Exo.Core.Linux;
 
 namespace Exo.Host.Protocol;
@@ -54,12 +53,7 @@ internal sealed class Reception : IDisposable
         Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            if (!IsAbstract(path) && IsSocket(path) && !IsServed(endPoint))
-            {
-                // Left behind by somebody who was killed.
-                File.Delete(path);
-            }
-
+            SocketFile.RemoveLeftBehind(endPoint);
             listener.Bind(endPoint);
             listener.Listen(16);
             return listener;
@@ -68,30 +62,6 @@ internal sealed class Reception : IDisposable
         {
             listener.Dispose();
             throw;
-        }
-    }
-
-    /// <summary>A file of another kind is not ours to remove: binding is refused then.</summary>
-    private static unsafe bool IsSocket(string path)
-    {
-        StatxBuffer status;
-        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
-        {
-            return Libc.Statx(Abi.AT_FDCWD, name, FileAbi.AT_SYMLINK_NOFOLLOW, Abi.STATX_BASIC_STATS, &status) == 0 && (status.Mode & Abi.S_IFMT) == Abi.S_IFSOCK;
-        }
-    }
-
-    private static bool IsServed(UnixDomainSocketEndPoint endPoint)
-    {
-        using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            probe.Connect(endPoint);
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
         }
     }
 

@@ -85,7 +85,7 @@ public sealed class NbdServer : IDisposable
         }
     }
 
-    /// <summary>Listens.</summary>
+    /// <summary>Listens. A UNIX socket that a process left behind is bound anew.</summary>
     /// <exception cref="InvalidOperationException">It was started before.</exception>
     /// <exception cref="SocketException">The address is in use or not to be had.</exception>
     public void Start()
@@ -102,6 +102,11 @@ public sealed class NbdServer : IDisposable
             var listener = new Socket(family, SocketType.Stream, family == AddressFamily.Unix ? ProtocolType.Unspecified : ProtocolType.Tcp);
             try
             {
+                if (EndPoint is UnixDomainSocketEndPoint unix)
+                {
+                    SocketFile.RemoveLeftBehind(unix);
+                }
+
                 listener.Bind(EndPoint);
                 listener.Listen(128);
             }

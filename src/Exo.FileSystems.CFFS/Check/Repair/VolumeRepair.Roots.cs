@@ -81,7 +81,7 @@ internal sealed partial class VolumeRepair
 
         if (!found || pair.Current.BlockCount > device.Geometry.BlockCount)
         {
-            throw new CffsException(CffsError.NotCffs, found ? "the volume is truncated" : "not an XN volume");
+            throw new CffsException(CffsError.NotCffs, $"{device.Geometry.Path}: {(found ? "the volume is truncated" : "not an XN volume")}");
         }
 
         _xn = pair.Current;

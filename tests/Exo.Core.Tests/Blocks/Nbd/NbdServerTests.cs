@@ -315,6 +315,34 @@ public sealed class NbdServerTests : IDisposable
     }
 
     [Fact]
+    public void A_socket_that_was_left_behind_is_bound_anew_and_nothing_else_is_removed()
+    {
+        using (Socket killed = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            // Bound through another name, so that disposing does not remove it: as a process leaves it that is killed.
+            string link = _path + ".folder";
+            Directory.CreateSymbolicLink(link, Path.GetDirectoryName(_path)!);
+            killed.Bind(new UnixDomainSocketEndPoint(Path.Combine(link, Path.GetFileName(_path))));
+            Directory.Delete(link);
+        }
+
+        Assert.True(File.Exists(_path));
+        using (NbdServer first = Start())
+        {
+            using NbdServer second = new(_disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(_path) });
+            Assert.Equal(SocketError.AddressAlreadyInUse, Assert.Throws<SocketException>(second.Start).SocketErrorCode);
+            using var client = new RawClient(_path);
+            client.ChooseByName();
+        }
+
+        File.WriteAllText(_path, "a letter");
+        using NbdServer third = new(_disk, new NbdServerOptions { EndPoint = new UnixDomainSocketEndPoint(_path) });
+        Assert.Equal(SocketError.AddressAlreadyInUse, Assert.Throws<SocketException>(third.Start).SocketErrorCode);
+        Assert.Equal("a letter", File.ReadAllText(_path));
+        File.Delete(_path);
+    }
+
+    [Fact]
     public void A_server_starts_once_and_ends_with_clients_connected()
     {
         NbdServer server = Start();
