@@ -67,6 +67,7 @@ internal static class PacketAbi
     public const ushort ARPHRD_ETHER = 1;
     public const uint ETHTOOL_STXCSUM = 0x17;
     public const uint ETHTOOL_GTSO = 0x1e;
+    public const uint ETHTOOL_GCHANNELS = 0x3c;
 
     public const byte VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
     public const byte VIRTIO_NET_HDR_F_DATA_VALID = 2;
@@ -160,6 +161,21 @@ internal unsafe struct InterfaceRequest
     /// <summary>The family of a struct sockaddr: the kind of hardware.</summary>
     [FieldOffset(16)] public ushort HardwareType;
     [FieldOffset(18)] public fixed byte HardwareAddress[6];
+}
+
+/// <summary>struct ethtool_channels, 36 bytes: how many queues there can be, and how many there are.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct EthtoolChannels
+{
+    public uint Command;
+    public uint ReceiveMax;
+    public uint TransmitMax;
+    public uint OtherMax;
+    public uint CombinedMax;
+    public uint Receive;
+    public uint Transmit;
+    public uint Other;
+    public uint Combined;
 }
 
 /// <summary>struct ethtool_value, 8 bytes.</summary>

@@ -84,6 +84,18 @@ public sealed unsafe class NetworkLink : IDisposable
         }
     }
 
+    /// <summary>Queues that packets come in by: 1 where the driver does not say.</summary>
+    internal int ReceiveQueues
+    {
+        get
+        {
+            EthtoolChannels channels = new() { Command = PacketAbi.ETHTOOL_GCHANNELS };
+            InterfaceRequest request = NetworkRequests.Named(Name);
+            request.Pointer = (nint)(&channels);
+            return NetworkRequests.Do(_socket, PacketAbi.SIOCETHTOOL, ref request) == 0 ? (int)Math.Max(1, channels.Receive + channels.Combined) : 1;
+        }
+    }
+
     /// <summary>Finds an interface in the calling thread's network namespace.</summary>
     /// <exception cref="NetworkDeviceException">There is none.</exception>
     /// <exception cref="ArgumentException">No interface can have that name.</exception>

@@ -89,6 +89,22 @@ public sealed class XdpDriverContractTests : NetworkDeviceContract
     }
 }
 
+/// <summary>AF_XDP on interfaces of four queues.</summary>
+public sealed class XdpQueuesContractTests : NetworkDeviceContract
+{
+    protected override DevicePair Open()
+    {
+        TestNetwork network = new(queues: 4);
+        FramePool frames = PacketSocketContractTests.Pool();
+        XdpOptions options = new() { Mode = XdpMode.Driver, ReceiveRingEntries = 512, ReceiveFrameCount = 1024 };
+        return new DevicePair(
+            frames,
+            network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, options)),
+            network.InB(() => XdpDevice.Open(TestNetwork.LinkB, frames, options)),
+            network);
+    }
+}
+
 /// <summary>AF_XDP in the generic path, and a packet socket at the other end.</summary>
 public sealed class XdpGenericContractTests : NetworkDeviceContract
 {

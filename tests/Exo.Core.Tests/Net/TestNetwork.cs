@@ -25,6 +25,12 @@ public sealed class TestNetwork : IDisposable
     private readonly string _name = $"exo-netdev-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
 
     public TestNetwork()
+        : this(1)
+    {
+    }
+
+    /// <param name="queues">Queues of each end, in both directions.</param>
+    public TestNetwork(int queues)
     {
         Requires.Root();
         Requires.Program("ip");
@@ -32,7 +38,7 @@ public sealed class TestNetwork : IDisposable
         {
             Ip("netns", "add", NamespaceA);
             Ip("netns", "add", NamespaceB);
-            Ip("-n", NamespaceA, "link", "add", LinkA, "type", "veth", "peer", "name", LinkB, "netns", NamespaceB);
+            Ip(["-n", NamespaceA, "link", "add", LinkA, .. Queues(queues), "type", "veth", "peer", "name", LinkB, "netns", NamespaceB, .. Queues(queues)]);
             foreach ((string space, string link) in ((string, string)[])[(NamespaceA, LinkA), (NamespaceB, LinkB)])
             {
                 Ip("-n", space, "link", "set", "lo", "up");
@@ -64,6 +70,8 @@ public sealed class TestNetwork : IDisposable
         socket.Bind(new IPEndPoint(address, port));
         return socket;
     }
+
+    private static string[] Queues(int count) => ["numtxqueues", $"{count}", "numrxqueues", $"{count}"];
 
     /// <summary>Runs the ip program.</summary>
     public static string Ip(params string[] arguments) => Run("ip", arguments);

@@ -58,6 +58,75 @@ public sealed class XdpDeviceTests : IDisposable
         Assert.True(KernelHears(sender, claimed));
     }
 
+    /// <summary>An interface with several queues spreads connections over them; each of them comes up, and a device for one queue leaves the others' to the kernel.</summary>
+    [Theory]
+    [InlineData(XdpMode.Driver, null)]
+    [InlineData(XdpMode.Generic, null)]
+    [InlineData(XdpMode.Driver, 1)]
+    [InlineData(XdpMode.Generic, 1)]
+    public void Packets_of_all_queues_come_up(XdpMode mode, int? queue)
+    {
+        const int Senders = 64, Each = 8;
+        using TestNetwork network = new(queues: 4);
+        network.Address();
+        using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 8 << 20 });
+        using ExoEnvironment root = ExoEnvironment.CreateRoot(frames.Authority);
+        PacketFilterTree filters = new(frames.Authority);
+        Assert.True(filters.TryInsert(root, ProtocolFilters.Port(ProtocolFilters.Udp, new IPEndPoint(TestNetwork.AddressA, Claimed)), out _).IsInstalled);
+        using XdpDevice device = network.InA(() => XdpDevice.Open(
+            TestNetwork.LinkA, frames, new XdpOptions { Mode = mode, Queue = queue, Filters = filters, ReceiveRingEntries = 256, ReceiveFrameCount = 512 }));
+        Assert.EndsWith(queue is null ? "copy, 4 queues" : "copy", device.Features.Driver);
+        using Socket claimed = network.InA(() => TestNetwork.Udp(TestNetwork.AddressA, Claimed));
+        claimed.Blocking = false;
+        Socket[] senders = [.. Enumerable.Range(0, Senders).Select(_ => network.InB(() => TestNetwork.Udp(TestNetwork.AddressB, 0)))];
+        using ReceiveBatch batch = new(frames);
+        HashSet<int> up = [];
+        int kernels = 0;
+        byte[] buffer = new byte[2000];
+        for (int round = 0; round < Each; round++)
+        {
+            int inRound = 0;
+            foreach (Socket sender in senders)
+            {
+                sender.SendTo("for us"u8, claimed.LocalEndPoint!);
+            }
+
+            long start = Stopwatch.GetTimestamp();
+            while (inRound < Senders)
+            {
+                Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), $"{inRound} of {Senders} in round {round}");
+                device.Wait(NetworkEvents.Receivable, TimeSpan.FromMilliseconds(20));
+                int count = device.Receive(batch);
+                for (int i = 0; i < count; i++)
+                {
+                    up.Add((batch.Head(i)[34] << 8) | batch.Head(i)[35]);
+                }
+
+                inRound += count;
+                while (claimed.Available > 0)
+                {
+                    claimed.Receive(buffer);
+                    kernels++;
+                    inRound++;
+                }
+            }
+        }
+
+        Assert.Equal(Senders * Each, device.Counters.ReceivedPackets + kernels);
+        if (queue is null)
+        {
+            Assert.Equal(0, kernels);
+            Assert.Equal(Senders, up.Count);
+        }
+        else
+        {
+            Assert.InRange(up.Count, 1, Senders - 1);
+            Assert.Equal((Senders - up.Count) * Each, kernels);
+        }
+
+        Array.ForEach(senders, sender => sender.Dispose());
+    }
+
     [Fact]
     public void An_address_of_ones_own_comes_up_and_the_kernels_stays_the_kernels()
     {

@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Core.Net;
 
-/// <summary>Waiting on one descriptor and on whoever calls <see cref="Wake"/>: ppoll on it and on an event file.</summary>
+/// <summary>Waiting on descriptors and on whoever calls <see cref="Wake"/>: ppoll on them and on an event file.</summary>
 internal sealed unsafe class DeviceWait : IDisposable
 {
     private readonly SafeFileHandle _event;
@@ -21,7 +21,10 @@ internal sealed unsafe class DeviceWait : IDisposable
     }
 
     /// <summary>Blocks until the descriptor is ready or somebody wakes; an error of the descriptor counts as all that was wanted, so that the next call reports it.</summary>
-    public NetworkEvents Wait(int descriptor, NetworkEvents wanted, TimeSpan timeout)
+    public NetworkEvents Wait(int descriptor, NetworkEvents wanted, TimeSpan timeout) => Wait([descriptor], wanted, timeout);
+
+    /// <summary>The same for several descriptors, as many as an interface has queues: what one of them is ready for has happened.</summary>
+    public NetworkEvents Wait(ReadOnlySpan<int> descriptors, NetworkEvents wanted, TimeSpan timeout)
     {
         short events = 0;
         if ((wanted & NetworkEvents.Receivable) != 0)
@@ -35,15 +38,19 @@ internal sealed unsafe class DeviceWait : IDisposable
         }
 
         int wake = (int)_event.DangerousGetHandle();
-        PollEntry* entries = stackalloc PollEntry[2];
-        entries[0] = new PollEntry { Descriptor = descriptor, Events = events };
-        entries[1] = new PollEntry { Descriptor = wake, Events = PacketAbi.POLLIN };
+        PollEntry* entries = stackalloc PollEntry[descriptors.Length + 1];
+        for (int i = 0; i < descriptors.Length; i++)
+        {
+            entries[i] = new PollEntry { Descriptor = descriptors[i], Events = events };
+        }
+
+        entries[descriptors.Length] = new PollEntry { Descriptor = wake, Events = PacketAbi.POLLIN };
         bool isForever = timeout < TimeSpan.Zero;
         TimeSpecification time = new()
         {
             Seconds = timeout.Ticks / TimeSpan.TicksPerSecond, Nanoseconds = timeout.Ticks % TimeSpan.TicksPerSecond * 100,
         };
-        int ready = Libc.PollPrecisely(entries, 2, isForever ? null : &time, null);
+        int ready = Libc.PollPrecisely(entries, (nuint)descriptors.Length + 1, isForever ? null : &time, null);
         if (ready <= 0)
         {
             // Time-out, or a signal: returning early is allowed.
@@ -52,24 +59,30 @@ internal sealed unsafe class DeviceWait : IDisposable
         }
 
         NetworkEvents happened = NetworkEvents.None;
-        if (entries[1].Returned != 0)
+        if (entries[descriptors.Length].Returned != 0)
         {
             ulong count;
             _ = Libc.Read(wake, &count, sizeof(ulong));
             happened |= NetworkEvents.Woken;
         }
 
-        if ((entries[0].Returned & ~(PacketAbi.POLLIN | PacketAbi.POLLOUT)) != 0)
+        short returned = 0;
+        for (int i = 0; i < descriptors.Length; i++)
+        {
+            returned |= entries[i].Returned;
+        }
+
+        if ((returned & ~(PacketAbi.POLLIN | PacketAbi.POLLOUT)) != 0)
         {
             return happened | wanted;
         }
 
-        if ((entries[0].Returned & PacketAbi.POLLIN) != 0)
+        if ((returned & PacketAbi.POLLIN) != 0)
         {
             happened |= NetworkEvents.Receivable;
         }
 
-        if ((entries[0].Returned & PacketAbi.POLLOUT) != 0)
+        if ((returned & PacketAbi.POLLOUT) != 0)
         {
             happened |= NetworkEvents.Transmittable;
         }

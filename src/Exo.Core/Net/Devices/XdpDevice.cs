@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Exo.Core.Linux;
 using Exo.Core.Memory;
-using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Core.Net;
 
 /// <summary>
-/// One queue of an interface through AF_XDP. The packet memory is the frame pool itself: packets come into frames and leave from frames, a header and the payload frames
+/// An interface through AF_XDP, all its queues or one of them. The packet memory is the frame pool itself: packets come into frames and leave from frames, a header and the payload frames
 /// behind it as one packet (multi-buffer). A program at the interface's XDP hook, made of the packet filters, decides what comes up; the rest is the kernel's as before.
 /// <code>
 ///   spare frames --> fill ring --> kernel --> receive ring --> batch --> spare frames
 ///   packets' frames (retained) --> transmit ring --> kernel --> completion ring --> released
 /// </code>
-/// <para>The kernel pins the whole pool, which makes all of it resident. A device that can takes and gives packets without a copy; veth and the generic path copy.
+/// <para>A fill and a receive ring for each queue, because an interface with several spreads what comes in over all of them, each connection to one; what is sent leaves by the first. The kernel pins the whole pool, which makes all of it resident. A device that can takes and gives packets without a copy; veth and the generic path copy.
 /// Nothing says here that a checksum was left open: where the other end is virtual it must close its checksums itself (<see cref="NetworkLink.SetTransmitChecksumOffload"/>).</para>
 /// Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF, and Linux 6.6. When it is closed, or its process dies, the interface is as it was.
 /// </summary>
@@ -25,19 +23,17 @@ public sealed unsafe class XdpDevice : NetworkDevice
 
     // Where the generic path and veth copy, one call sends at most 32 descriptors.
     private const int KicksMax = 256;
-    private const int BindRetryMs = 3000;
     private const int Posted = 1 << 15;
 
     private static readonly TimeSpan s_completionLook = TimeSpan.FromMilliseconds(1);
 
     private readonly NetworkLink _link;
-    private readonly SafeFileHandle _socket;
+    private readonly XdpQueue[] _queues;
+    private readonly int[] _descriptors;
     private readonly DeviceWait _wait = new();
     private readonly ReceiveFrames _receiveFrames;
     private readonly XdpProgram _program;
-    private readonly XdpRing _fill;
     private readonly XdpRing _completion;
-    private readonly XdpRing _receive;
     private readonly XdpRing _transmit;
     private readonly string _driver;
     private readonly int _inFlightMax;
@@ -48,18 +44,21 @@ public sealed unsafe class XdpDevice : NetworkDevice
     private NetworkDeviceFeatures _features;
     private DeviceTally _tally;
     private int _inFlight;
+
+    // The queue that is looked at first.
+    private int _turn;
     private bool _isDisposed;
 
-    private XdpDevice(
-        NetworkLink link, FramePool frames, SafeFileHandle socket, XdpProgram program, ReceiveFrames receiveFrames, Rings rings, bool isZeroCopy, int inFlightMax)
+    private XdpDevice(NetworkLink link, FramePool frames, XdpQueue[] queues, XdpProgram program, ReceiveFrames receiveFrames, int inFlightMax)
         : base(link.Name, frames)
     {
         _link = link;
-        _socket = socket;
+        _queues = queues;
+        _descriptors = Array.ConvertAll(queues, queue => queue.Descriptor);
         _program = program;
         _receiveFrames = receiveFrames;
-        (_fill, _completion, _receive, _transmit) = (rings.Fill!, rings.Completion!, rings.Receive!, rings.Transmit!);
-        _driver = $"AF_XDP, {(program.IsGeneric ? "generic" : "driver")} mode, {(isZeroCopy ? "no copy" : "copy")}";
+        (_completion, _transmit) = (queues[0].Completion, queues[0].Transmit!);
+        _driver = $"AF_XDP, {(program.IsGeneric ? "generic" : "driver")} mode, {(queues[0].IsZeroCopy ? "no copy" : "copy")}{(queues.Length > 1 ? $", {queues.Length} queues" : "")}";
         _inFlightMax = inFlightMax;
         _withKernel = new ushort[frames.FrameCount];
         _features = Measure();
@@ -76,7 +75,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
         get
         {
             NetworkDeviceCounters counters = _tally.Read();
-            return counters with { ReceiveDropped = counters.ReceiveDropped + KernelDrops() };
+            return counters with { ReceiveDropped = counters.ReceiveDropped + _queues.Sum(queue => queue.Drops) };
         }
     }
 
@@ -84,49 +83,61 @@ public sealed unsafe class XdpDevice : NetworkDevice
     public override int TransmitsInFlight => _inFlight;
 
     /// <inheritdoc/>
-    public override NetworkDeviceRings RingFill => new((int)_receive.Available, _receive.Capacity, (int)_transmit.Waiting, _transmit.Capacity);
+    public override NetworkDeviceRings RingFill
+    {
+        get
+        {
+            int available = 0, capacity = 0;
+            foreach (XdpQueue queue in _queues)
+            {
+                available += (int)queue.Receive.Available;
+                capacity += queue.Receive.Capacity;
+            }
 
-    private int Descriptor => (int)_socket.DangerousGetHandle();
+            return new(available, capacity, (int)_transmit.Waiting, _transmit.Capacity);
+        }
+    }
 
     // For any packet. What is in flight may not exceed what the completion ring holds: it has twice the entries of the transmit ring.
     private bool HasRoom => _transmit.Room >= DescriptorsPerPacketMax && _inFlight + DescriptorsPerPacketMax <= _inFlightMax;
 
-    /// <summary>Opens a queue of an interface of the calling thread's network namespace.</summary>
+    /// <summary>Opens an interface of the calling thread's network namespace.</summary>
     /// <exception cref="NetworkDeviceException">There is no such interface or queue, another program is attached, or the kernel refused (rights, an old kernel).</exception>
     /// <exception cref="InvalidOperationException">The pool has not the frames to receive into; or the filters make too long a program.</exception>
     public static XdpDevice Open(string interfaceName, FramePool frames, XdpOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(frames);
         options ??= new XdpOptions();
-        ArgumentOutOfRangeException.ThrowIfNegative(options.Queue);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Queue ?? 0);
         NetworkLink link = NetworkLink.Open(interfaceName);
-        Rings rings = new();
-        SafeFileHandle? socket = null;
+        List<XdpQueue> queues = [];
         XdpProgram? program = null;
         ReceiveFrames? receiveFrames = null;
         try
         {
             receiveFrames = new ReceiveFrames(frames, options.FrameOwner ?? frames.RootCredential, options.ReceiveFrameCount);
-            int fd = Libc.Socket(XdpAbi.AF_XDP, PacketAbi.SOCK_RAW | Libc.SocketCloseOnExec, 0);
-            if (fd < 0)
+            (int first, int count) = options.Queue is { } only ? (only, 1) : (0, link.ReceiveQueues);
+
+            // Half of the frames wait for packets, where there are several queues: what one gets of them no other has.
+            int postedMax = count == 1 ? int.MaxValue : Math.Max(1, options.ReceiveFrameCount / 2 / count);
+            for (int number = first; number < first + count; number++)
             {
-                throw Refused(interfaceName, "open an XDP socket on");
+                queues.Add(XdpQueue.Open(interfaceName, frames, options, number, number == first, postedMax));
             }
 
-            socket = new SafeFileHandle(fd, ownsHandle: true);
-            rings.Open(fd, frames, options, interfaceName);
-            program = XdpProgram.Attach(link, options);
-            Bind(fd, link, options.Queue);
-            program.Direct(options.Queue, fd);
-            uint found = 0, lengthBytes = sizeof(uint);
-            bool isZeroCopy = Libc.GetSocketOption(fd, XdpAbi.SOL_XDP, XdpAbi.XDP_OPTIONS, &found, &lengthBytes) == 0 && (found & XdpAbi.XDP_OPTIONS_ZEROCOPY) != 0;
-            return new XdpDevice(link, frames, socket, program, receiveFrames, rings, isZeroCopy, 2 * options.TransmitRingEntries);
+            program = XdpProgram.Attach(link, options, first + count);
+            foreach (XdpQueue queue in queues)
+            {
+                queue.Bind(link, queues[0]);
+                queue.Direct(program);
+            }
+
+            return new XdpDevice(link, frames, [.. queues], program, receiveFrames, 2 * options.TransmitRingEntries);
         }
         catch
         {
             program?.Dispose();
-            rings.Dispose();
-            socket?.Dispose();
+            queues.ForEach(queue => queue.Dispose());
             receiveFrames?.Dispose();
             link.Dispose();
             throw;
@@ -154,7 +165,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
         if ((wanted & NetworkEvents.Transmittable) == 0)
         {
             _tally.SystemCalls++;
-            return _wait.Wait(Descriptor, wanted, timeout);
+            return _wait.Wait(_descriptors, wanted, timeout);
         }
 
         Kick();
@@ -163,11 +174,11 @@ public sealed unsafe class XdpDevice : NetworkDevice
         _tally.SystemCalls++;
         if (HasRoom)
         {
-            return _wait.Wait(Descriptor, received, TimeSpan.Zero) | NetworkEvents.Transmittable;
+            return _wait.Wait(_descriptors, received, TimeSpan.Zero) | NetworkEvents.Transmittable;
         }
 
         // The socket counts as writable while the kernel has room in its own ring, which says nothing of completions, and nothing else tells of them: look again soon.
-        NetworkEvents happened = _wait.Wait(Descriptor, received, timeout >= TimeSpan.Zero && timeout < s_completionLook ? timeout : s_completionLook);
+        NetworkEvents happened = _wait.Wait(_descriptors, received, timeout >= TimeSpan.Zero && timeout < s_completionLook ? timeout : s_completionLook);
         Kick();
         Reap();
         return HasRoom ? happened | NetworkEvents.Transmittable : happened;
@@ -250,7 +261,19 @@ public sealed unsafe class XdpDevice : NetworkDevice
         ArgumentNullException.ThrowIfNull(batch);
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         Reap();
-        uint available = _receive.Available;
+        for (int i = 0; i < _queues.Length && batch.Count < batch.Capacity; i++)
+        {
+            ReceiveFrom(_queues[(_turn + i) % _queues.Length], batch);
+        }
+
+        _turn = (_turn + 1) % _queues.Length;
+        Post();
+        return batch.Count;
+    }
+
+    private void ReceiveFrom(XdpQueue queue, ReceiveBatch batch)
+    {
+        uint available = queue.Receive.Available;
         uint taken = 0;
         while (batch.Count < batch.Capacity && taken < available)
         {
@@ -259,7 +282,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
             uint at = taken;
             while (at < available && !isWhole)
             {
-                XdpDescriptor descriptor = _receive.Descriptor(at++);
+                XdpDescriptor descriptor = queue.Receive.Descriptor(at++);
                 var frame = new FrameNumber((uint)(descriptor.Address / FramePool.FrameBytes));
                 isWhole = (descriptor.Options & XdpAbi.XDP_PKT_CONTD) == 0;
                 if (pieces == ReceiveSlicesMax)
@@ -279,7 +302,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
 
             for (uint i = taken; i < at; i++)
             {
-                uint frame = (uint)(_receive.Descriptor(i).Address / FramePool.FrameBytes);
+                uint frame = (uint)(queue.Receive.Descriptor(i).Address / FramePool.FrameBytes);
                 Invariant.Check((_withKernel[frame] & Posted) != 0);
                 _withKernel[frame] = (ushort)(_withKernel[frame] & ~Posted);
                 if (isTooLong)
@@ -302,11 +325,9 @@ public sealed unsafe class XdpDevice : NetworkDevice
 
         if (taken > 0)
         {
-            _receive.Consume(taken);
+            queue.Receive.Consume(taken);
+            queue.Posted -= (int)taken;
         }
-
-        Post();
-        return batch.Count;
     }
 
     /// <inheritdoc/>
@@ -319,13 +340,9 @@ public sealed unsafe class XdpDevice : NetworkDevice
 
         _isDisposed = true;
         _program.Dispose();
-        _fill.Dispose();
-        _completion.Dispose();
-        _receive.Dispose();
-        _transmit.Dispose();
 
-        // Closing the socket ends all use of the memory by the kernel, so what it still had is ours again.
-        _socket.Dispose();
+        // When all sockets are closed the kernel does not use the memory any more, so what it still had is ours again.
+        Array.ForEach(_queues, queue => queue.Dispose());
         _link.Dispose();
         for (uint frame = 0; frame < (uint)_withKernel.Length; frame++)
         {
@@ -344,35 +361,6 @@ public sealed unsafe class XdpDevice : NetworkDevice
         _receiveFrames.Dispose();
         _wait.Dispose();
         Frames.RemoveUser();
-    }
-
-    private static void Bind(int socket, NetworkLink link, int queue)
-    {
-        XdpSocketAddress address = new()
-        {
-            Family = XdpAbi.AF_XDP,
-            Flags = XdpAbi.XDP_USE_NEED_WAKEUP | XdpAbi.XDP_USE_SG,
-            InterfaceIndex = (uint)link.Index,
-            Queue = (uint)queue,
-        };
-
-        // Right after another socket has left the queue the kernel is still cleaning up behind it.
-        long deadline = Stopwatch.GetTimestamp() + BindRetryMs * (Stopwatch.Frequency / 1000);
-        while (Libc.Bind(socket, (byte*)&address, (uint)sizeof(XdpSocketAddress)) != 0)
-        {
-            if (Errno.Last != Errno.EBUSY || Stopwatch.GetTimestamp() > deadline)
-            {
-                throw Refused(link.Name, $"bind an XDP socket to queue {queue} of", Errno.Last == Errno.EINVAL ? "packets in pieces need Linux 6.6" : null);
-            }
-
-            Thread.Sleep(10);
-        }
-    }
-
-    private static NetworkDeviceException Refused(string name, string what, string? hint = null)
-    {
-        int errno = Errno.Last;
-        return new NetworkDeviceException(errno, name, $"Cannot {what} {name}: {Errno.Describe(errno)}{(hint is null ? "" : "; " + hint)}.");
     }
 
     // One descriptor for each frame that the slice touches: in the kernel's eyes frames are chunks by themselves.
@@ -410,7 +398,7 @@ public sealed unsafe class XdpDevice : NetworkDevice
         {
             uint waiting = _transmit.Waiting;
             _tally.SystemCalls++;
-            if (Libc.SendTo(Descriptor, null, 0, Libc.MessageDontWait, null, 0) < 0)
+            if (Libc.SendTo(_descriptors[0], null, 0, Libc.MessageDontWait, null, 0) < 0)
             {
                 int errno = Errno.Last;
                 if (errno is Libc.ErrnoNoDeviceOrAddress or Errno.ENODEV)
@@ -427,20 +415,25 @@ public sealed unsafe class XdpDevice : NetworkDevice
         }
     }
 
-    // Gives the kernel frames to receive into.
+    // Gives the kernel frames to receive into, each queue its part.
     private void Post()
     {
-        uint room = _fill.Room;
-        uint posted = 0;
-        while (posted < room && _receiveFrames.TryTake(out FrameNumber frame))
+        for (int i = 0; i < _queues.Length; i++)
         {
-            _withKernel[frame.Value] |= Posted;
-            _fill.Address(posted++) = (ulong)frame.Value * FramePool.FrameBytes;
-        }
+            XdpQueue queue = _queues[(_turn + i) % _queues.Length];
+            uint room = (uint)Math.Min(queue.Fill.Room, Math.Max(0, (long)queue.PostedMax - queue.Posted));
+            uint posted = 0;
+            while (posted < room && _receiveFrames.TryTake(out FrameNumber frame))
+            {
+                _withKernel[frame.Value] |= Posted;
+                queue.Fill.Address(posted++) = (ulong)frame.Value * FramePool.FrameBytes;
+            }
 
-        if (posted > 0)
-        {
-            _fill.Produce(posted);
+            if (posted > 0)
+            {
+                queue.Fill.Produce(posted);
+                queue.Posted += (int)posted;
+            }
         }
     }
 
@@ -453,78 +446,4 @@ public sealed unsafe class XdpDevice : NetworkDevice
         TransmitsFromFrames = true,
         Note = _program.Note,
     };
-
-    private long KernelDrops()
-    {
-        bool isHeld = false;
-        try
-        {
-            _socket.DangerousAddRef(ref isHeld);
-            XdpStatistics statistics;
-            uint lengthBytes = (uint)sizeof(XdpStatistics);
-            return Libc.GetSocketOption(Descriptor, XdpAbi.SOL_XDP, XdpAbi.XDP_STATISTICS, &statistics, &lengthBytes) == 0
-                ? (long)(statistics.ReceiveDropped + statistics.ReceiveRingFull)
-                : 0;
-        }
-        catch (ObjectDisposedException)
-        {
-            return 0;
-        }
-        finally
-        {
-            if (isHeld)
-            {
-                _socket.DangerousRelease();
-            }
-        }
-    }
-
-    /// <summary>The four rings while they are being made.</summary>
-    private sealed class Rings : IDisposable
-    {
-        public XdpRing? Fill;
-        public XdpRing? Completion;
-        public XdpRing? Receive;
-        public XdpRing? Transmit;
-
-        public void Open(int socket, FramePool frames, XdpOptions options, string interfaceName)
-        {
-            XdpMemory memory = new()
-            {
-                Address = (ulong)frames.BaseAddress, LengthBytes = (ulong)frames.FrameCount * FramePool.FrameBytes, ChunkBytes = FramePool.FrameBytes,
-            };
-            if (Libc.SetSocketOption(socket, XdpAbi.SOL_XDP, XdpAbi.XDP_UMEM_REG, (int*)&memory, (uint)sizeof(XdpMemory)) != 0)
-            {
-                throw Refused(interfaceName, "register the frame pool for");
-            }
-
-            XdpOffsets offsets;
-            uint lengthBytes = (uint)sizeof(XdpOffsets);
-            if (Libc.GetSocketOption(socket, XdpAbi.SOL_XDP, XdpAbi.XDP_MMAP_OFFSETS, &offsets, &lengthBytes) != 0 || lengthBytes != sizeof(XdpOffsets))
-            {
-                throw Refused(interfaceName, "learn the layout of the rings of");
-            }
-
-            try
-            {
-                Fill = XdpRing.Open(socket, XdpAbi.XDP_UMEM_FILL_RING, XdpAbi.XDP_UMEM_PGOFF_FILL_RING, offsets.Fill, options.ReceiveRingEntries, sizeof(ulong));
-                Completion = XdpRing.Open(
-                    socket, XdpAbi.XDP_UMEM_COMPLETION_RING, XdpAbi.XDP_UMEM_PGOFF_COMPLETION_RING, offsets.Completion, 2 * options.TransmitRingEntries, sizeof(ulong));
-                Receive = XdpRing.Open(socket, XdpAbi.XDP_RX_RING, XdpAbi.XDP_PGOFF_RX_RING, offsets.Receive, options.ReceiveRingEntries, sizeof(XdpDescriptor));
-                Transmit = XdpRing.Open(socket, XdpAbi.XDP_TX_RING, XdpAbi.XDP_PGOFF_TX_RING, offsets.Transmit, options.TransmitRingEntries, sizeof(XdpDescriptor));
-            }
-            catch (IOException refused)
-            {
-                throw new NetworkDeviceException(0, interfaceName, $"{interfaceName}: {refused.Message}");
-            }
-        }
-
-        public void Dispose()
-        {
-            Fill?.Dispose();
-            Completion?.Dispose();
-            Receive?.Dispose();
-            Transmit?.Dispose();
-        }
-    }
 }

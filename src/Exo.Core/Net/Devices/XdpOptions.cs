@@ -23,8 +23,8 @@ public sealed record XdpOptions
     /// <summary>Where the program is attached.</summary>
     public XdpMode Mode { get; init; }
 
-    /// <summary>The queue of the interface that this device receives from and sends to.</summary>
-    public int Queue { get; init; }
+    /// <summary>The queue of the interface that this device receives from and sends to; packets of other queues are the kernel's. Null: all queues that it has when the device is opened, and the first to send.</summary>
+    public int? Queue { get; init; }
 
     /// <summary>
     /// Which packets come up; all others go on to the kernel. After changes call <see cref="NetworkDevice.UpdateFilters"/>. Null: all packets come up.
@@ -34,10 +34,10 @@ public sealed record XdpOptions
     /// <summary>Entries of the ring of packets to be sent, a power of two.</summary>
     public int TransmitRingEntries { get; init; } = 2048;
 
-    /// <summary>Entries of the ring of packets that came in, a power of two.</summary>
+    /// <summary>Entries of the ring of packets that came in, of each queue, a power of two.</summary>
     public int ReceiveRingEntries { get; init; } = 2048;
 
-    /// <summary>Frames to receive into: those that wait for packets, those of packets not fetched yet, and those that somebody keeps.</summary>
+    /// <summary>Frames to receive into, of all queues together: those that wait for packets (with several queues at most half of all, each queue the same), those of packets not fetched yet, and those that somebody keeps.</summary>
     public int ReceiveFrameCount { get; init; } = 4096;
 
     /// <summary>For whom they are allocated; null: the pool's root.</summary>

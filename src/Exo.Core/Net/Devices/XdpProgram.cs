@@ -37,9 +37,12 @@ internal sealed unsafe class XdpProgram : IDisposable
     /// <summary>Why it is not in the driver.</summary>
     public string? Note { get; }
 
-    public static XdpProgram Attach(NetworkLink link, XdpOptions options)
+    /// <param name="link">The interface.</param>
+    /// <param name="options">Where, and the filters.</param>
+    /// <param name="queues">Queues that can be directed (<see cref="Direct"/>): those below this number.</param>
+    public static XdpProgram Attach(NetworkLink link, XdpOptions options, int queues)
     {
-        BpfMapCreate create = new() { Type = BpfAbi.MAP_TYPE_XSKMAP, KeyBytes = 4, ValueBytes = 4, EntriesMax = (uint)options.Queue + 1 };
+        BpfMapCreate create = new() { Type = BpfAbi.MAP_TYPE_XSKMAP, KeyBytes = 4, ValueBytes = 4, EntriesMax = (uint)queues };
         using SafeFileHandle? map = Handle(Libc.Bpf(BpfAbi.MAP_CREATE, &create)) ?? throw Refused(link.Name, "make a map of sockets for", "it needs CAP_BPF and CAP_NET_ADMIN");
         long version = options.Filters?.Version ?? 0;   // first: a filter that comes in between is looked at twice
         using SafeFileHandle program = Load(link.Name, options.Filters, map);
