@@ -81,7 +81,7 @@ public sealed record CheetahServerOptions
     public CheetahHandlers Handlers { get; init; } = new();
 
     /// <summary>
-    /// Longest body, in bytes, of a request that a handler gets, 0 to 16 MiB; a longer one gets 413, one of unknown length (chunked) 411. Until it is whole the request is kept, within
+    /// Longest body, in bytes, of a request that a handler gets, 0 to 16 MiB; a longer one gets 413. Of a chunked body the sizes, extensions and trailer fields count too. Until it is whole the request is kept, within
     /// <see cref="RequestTimeout"/>. Default 65536.
     /// </summary>
     public int HandlerBodyBytesMax { get; init; } = 65536;

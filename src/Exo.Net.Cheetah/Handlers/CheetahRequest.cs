@@ -10,7 +10,7 @@ public readonly ref struct CheetahRequest
     private readonly HttpConnection connection;
     private readonly ReadOnlySpan<byte> lines;   // the field lines, each with its line end
 
-    internal CheetahRequest(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, ReadOnlySpan<byte> path)
+    internal CheetahRequest(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request, ReadOnlySpan<byte> path, ReadOnlySpan<byte> body)
     {
         this.connection = connection;
         ReadOnlySpan<byte> text = request[..head.LengthBytes].TrimStart("\r\n"u8);
@@ -18,7 +18,7 @@ public readonly ref struct CheetahRequest
         lines = text[(text.IndexOf("\r\n"u8) + 2)..^2];
         Path = path;
         Query = head.Query.LengthBytes > 0 ? head.Query.In(request)[1..] : default;
-        Body = request.Slice(head.LengthBytes, (int)head.ContentLengthBytes);
+        Body = body;
     }
 
     /// <summary>The method: "GET", "HEAD", "POST", ...</summary>
@@ -30,7 +30,7 @@ public readonly ref struct CheetahRequest
     /// <summary>What stands behind the question mark, as it came; empty if nothing does.</summary>
     public ReadOnlySpan<byte> Query { get; }
 
-    /// <summary>The body, whole; empty if there is none.</summary>
+    /// <summary>The body, whole, and without what cut it into chunks; empty if there is none. Trailer fields are not kept.</summary>
     public ReadOnlySpan<byte> Body { get; }
 
     /// <summary>The header fields in the order they came.</summary>

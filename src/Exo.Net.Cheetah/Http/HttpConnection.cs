@@ -22,6 +22,9 @@ internal abstract class HttpConnection
     /// <summary>Who the client is. On sockets only while there is a log.</summary>
     public abstract InternetAddress RemoteAddress { get; }
 
+    /// <summary>The body behind that head, where it is chunked and somebody wants it.</summary>
+    public ChunkedBody Chunked;
+
     /// <summary>Bytes of a body still to be read past.</summary>
     public long BodyBytesToSkip;
 

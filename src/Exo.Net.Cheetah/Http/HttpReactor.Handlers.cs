@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Numerics;
+
 namespace Exo.Net.Cheetah.Http;
 
 /// <summary>
@@ -12,6 +14,7 @@ internal abstract partial class HttpReactor
 {
     private readonly HandlerRoutes handlers;
     private readonly ResponseBuffer handled;
+    private byte[] bodyRoom = [];
     private long handledCount, handlerFailureCount;
 
     /// <summary>Requests that handlers answered, failures included.</summary>
@@ -43,19 +46,26 @@ internal abstract partial class HttpReactor
         HandlerEntry? entry = route.Find(CheetahRequest.MethodOf(head, request));
         int status = entry is null ? (head.Method == Method.Unknown ? 501 : 405)
             : head.ExpectsUnknown ? 417
-            : head.IsChunked ? 411
             : head.ContentLengthBytes > Options.HandlerBodyBytesMax ? 413
             : 0;
-        bool bodyEnds = status != 0 && Responder.BodyEndsConnection(head, Options.DiscardedBodyBytesMax);
         if (status == 0)
         {
-            if (request.Length - head.LengthBytes < head.ContentLengthBytes)
+            ParseStatus arrival = head.IsChunked ? connection.Chunked.Advance(request[head.LengthBytes..], Options.HandlerBodyBytesMax, limits.FieldCount)
+                : request.Length - head.LengthBytes < head.ContentLengthBytes ? ParseStatus.NeedMore
+                : ParseStatus.Complete;
+            if (arrival == ParseStatus.NeedMore)
             {
                 SayContinue(connection, head);
                 return false;
             }
 
-            var asked = new CheetahRequest(connection, head, request, path);
+            status = arrival == ParseStatus.Refused ? connection.Chunked.RefusalStatus : 0;
+        }
+
+        bool bodyEnds = status != 0 && Responder.BodyEndsConnection(head, Options.DiscardedBodyBytesMax);
+        if (status == 0)
+        {
+            var asked = new CheetahRequest(connection, head, request, path, BodyOf(connection, head, request));
             CheetahHandler? handler = entry!.Handler ?? Prepared(connection, asked, entry.Deferred!);
             if (connection.Ticket is not null)
             {
@@ -90,6 +100,25 @@ internal abstract partial class HttpReactor
         connection.HasSaidContinue = false;
         EndRequest(connection, head, request, outcome, closes, bodyEnds);
         return true;
+    }
+
+    // Chunks are put together in one piece of memory of the reactor's, which is as long as the longest so far.
+    private ReadOnlySpan<byte> BodyOf(HttpConnection connection, in RequestHead head, ReadOnlySpan<byte> request)
+    {
+        if (!head.IsChunked)
+        {
+            return request.Slice(head.LengthBytes, (int)head.ContentLengthBytes);
+        }
+
+        int lengthBytes = connection.Chunked.DataBytes;
+        if (bodyRoom.Length < lengthBytes)
+        {
+            bodyRoom = new byte[(int)BitOperations.RoundUpToPowerOf2((uint)lengthBytes)];
+        }
+
+        Span<byte> body = bodyRoom.AsSpan(0, lengthBytes);
+        connection.Chunked.CopyTo(request[head.LengthBytes..], body);
+        return body;
     }
 
     // RFC 9110 section 10.1.1; only to who waits for it, once.

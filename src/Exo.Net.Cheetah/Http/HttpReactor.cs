@@ -125,6 +125,7 @@ internal abstract partial class HttpReactor
 
             used += connection.Parser.Head.LengthBytes;
             connection.Parser = default;
+            connection.Chunked = default;
             connection.DeadlineKind = DeadlineKind.Idle;
         }
 
@@ -228,7 +229,7 @@ internal abstract partial class HttpReactor
         Log(connection, request, outcome);
         connection.ClosesAfterSend = closes;
         connection.LingersBeforeClose |= bodyEnds || (closes && head.HasBody);
-        connection.BodyBytesToSkip = closes ? 0 : head.ContentLengthBytes;
+        connection.BodyBytesToSkip = closes ? 0 : head.IsChunked ? connection.Chunked.LengthBytes : head.ContentLengthBytes;
     }
 
     // A response has been decided on. The request may have come in part, or be none.

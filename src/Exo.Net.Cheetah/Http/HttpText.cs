@@ -56,6 +56,13 @@ internal static class HttpText
         return false;
     }
 
+    /// <summary>A field line without its end: a name, a colon right behind it, a value (RFC 9112 section 5).</summary>
+    public static bool IsField(ReadOnlySpan<byte> line, out int colon)
+    {
+        colon = line.IndexOf((byte)':');
+        return colon > 0 && !line[..colon].ContainsAnyExcept(TokenBytes) && !line[(colon + 1)..].ContainsAny(ForbiddenInValue);
+    }
+
     /// <summary>1*DIGIT, at most 18 of them so that the value fits.</summary>
     public static bool TryDigits(ReadOnlySpan<byte> bytes, out long value)
     {

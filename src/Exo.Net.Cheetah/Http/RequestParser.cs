@@ -245,8 +245,7 @@ internal struct RequestParser
     private void FieldLine(ReadOnlySpan<byte> request, int start, int lengthBytes)
     {
         ReadOnlySpan<byte> line = request.Slice(start, lengthBytes);
-        int colon = line.IndexOf((byte)':');
-        if (colon <= 0 || line[..colon].ContainsAnyExcept(HttpText.TokenBytes) || line[(colon + 1)..].ContainsAny(HttpText.ForbiddenInValue))
+        if (!HttpText.IsField(line, out int colon))
         {
             Refuse(400);
             return;

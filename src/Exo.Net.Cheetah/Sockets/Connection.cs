@@ -58,6 +58,7 @@ internal sealed class Connection(int slot) : HttpConnection
         Socket = socket;
         remoteAddress = remote;
         Parser = default;
+        Chunked = default;
         StoredBytes = 0;
         BodyBytesToSkip = 0;
         HasArrived = HasSaidContinue = ClosesAfterSend = LingersBeforeClose = IsLingering = PeerHasClosed = HangUpSeen = false;

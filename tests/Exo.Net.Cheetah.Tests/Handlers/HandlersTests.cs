@@ -302,17 +302,52 @@ public class HandlersTests
     }
 
     [Fact]
-    public async Task Bodies_that_are_too_long_or_of_unknown_length_are_refused_and_smuggle_nothing()
+    public async Task Bodies_that_are_too_long_or_no_bodies_are_refused_and_smuggle_nothing()
     {
         await using TestServer server = Telling(bodyBytesMax: 100);
         string Answers(string requests) => string.Join(' ', server.Exchange(requests).Split("HTTP/1.1 ")[1..].Select(answer => answer[..3]));
         Assert.Equal("200 200", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Content-Length: 100\r\n\r\n{new string('x', 100)}GET /hello HTTP/1.1\r\n{Host}\r\n"));
         Assert.Equal("413 200", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Content-Length: 101\r\n\r\n{new string('x', 101)}GET /hello HTTP/1.1\r\n{Host}\r\n"));
         Assert.Equal("413", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Content-Length: 9999999\r\n\r\n{new string('x', 101)}GET /hello HTTP/1.1\r\n{Host}\r\n"));
-        Assert.Equal("411", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /hello HTTP/1.1\r\n{Host}\r\n"));
+        string Chunked(string body) => Answers($"POST /tell/ HTTP/1.1\r\n{Host}Transfer-Encoding: chunked\r\n\r\n{body}GET /hello HTTP/1.1\r\n{Host}\r\n");
+        Assert.Equal("200 200", Chunked("5\r\nhello\r\n0\r\n\r\n"));
+        Assert.Equal("200 200", Chunked($"4F\r\n{new string('x', 79)}\r\n1;a=b\r\n0\r\n0\r\n\r\n"));
+        Assert.Equal("413", Chunked($"50\r\n{new string('x', 80)}\r\n1;a=b\r\n0\r\n0\r\n\r\n"));
+        Assert.Equal("413", Chunked("FFFFFFFF\r\n"));
+        Assert.Equal("400", Chunked("5\r\nhello0\r\n\r\n"));
+        Assert.Equal("400", Chunked("5\nhello\r\n0\r\n\r\n"));
+        Assert.Equal("400", Chunked("0\r\nContent-Length 5\r\n\r\n"));
         Assert.Equal("400", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhelloGET /hello HTTP/1.1\r\n{Host}\r\n"));
         Assert.Equal("417", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Expect: 100-continue\r\nExpect: more\r\nContent-Length: 5\r\n\r\nhelloGET /hello HTTP/1.1\r\n{Host}\r\n"));
         Assert.Equal("413", Answers($"POST /tell/ HTTP/1.1\r\n{Host}Expect: 100-continue\r\nContent-Length: 101\r\n\r\nGET /hello HTTP/1.1\r\n{Host}\r\n"));
+    }
+
+    [Fact]
+    public async Task A_chunked_body_reaches_its_handler_whole()
+    {
+        await using TestServer server = Telling();
+        using RawClient client = server.Connect();
+        for (int i = 0; i < 3; i++)
+        {
+            client.Send($"POST /tell/ HTTP/1.1\r\n{Host}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
+            Assert.Equal("HTTP/1.1 100 Continue\r\n\r\n", client.ReadResponse(hasBody: false).Head);
+            foreach (string piece in (string[])["5\r", "\n012", "34\r\n0", "3;x=\"y\"\r\n567\r\n00\r\nDigest: z\r\n", "\r\n"])
+            {
+                client.Send(piece);
+            }
+
+            Assert.EndsWith("\n\n01234567", Text(client.ReadResponse().Body), StringComparison.Ordinal);
+        }
+
+        // As curl sends what comes from a pipe.
+        byte[] large = new byte[60_000];
+        new Random(1).NextBytes(large.AsSpan());
+        using HttpClient http = new();
+        using HttpRequestMessage request = new(HttpMethod.Post, $"http://{server.Server.EndPoint}/tell/") { Content = new StreamContent(new MemoryStream(Convert.FromBase64String(Convert.ToBase64String(large)))) };
+        request.Headers.TransferEncodingChunked = true;
+        using HttpResponseMessage answer = await http.SendAsync(request);
+        byte[] told = await answer.Content.ReadAsByteArrayAsync();
+        Assert.Equal(large, told[^large.Length..]);
     }
 
     [Fact]
