@@ -99,6 +99,8 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Epoll),
     () => new WebRow("raw-1k-handlers-nginx", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Nginx, countsBoth: true),
     () => new WebRow("raw-1k-handlers-epoll", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Epoll, countsBoth: true),
+    () => new WebRow("raw-1k-custom", 1 << 10, keepsAlive: true, WebServer.RawCustom, WebServer.Raw),
+    () => new WebRow("raw-1k-custom-nginx", 1 << 10, keepsAlive: true, WebServer.RawCustom, WebServer.Nginx),
     () => new WebRow("raw-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-close-handlers-nginx", 1 << 10, keepsAlive: false, WebServer.RawHandlers, WebServer.Nginx, countsBoth: true),
     () => new WebRow("raw-1k-close-epoll", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Epoll),
@@ -282,9 +284,10 @@ Argument<int> port = new("PORT");
 Option<int> busyPoll = new("--busy-poll") { Description = "Microseconds to look for packets before sleeping." };
 Option<Ablations> without = new("--without") { Description = "What to leave out of Cheetah." };
 Option<bool> handlers = new("--handlers") { Description = "Have the kernel answer SYNs and known requests where they come in." };
-Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without, handlers };
+Option<bool> custom = new("--custom") { Description = "Have a handler of the application's write each response." };
+Command rawServe = new("raw-serve", "Serves /file.bin of that many bytes from memory on a packet socket, until it is killed.") { link, address, port, bytes, busyPoll, without, handlers, custom };
 rawServe.Hidden = true;
-rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without), parsed.GetValue(handlers)));
+rawServe.SetAction(parsed => RawServer.Run(parsed.GetValue(link)!, IPAddress.Parse(parsed.GetValue(address)!), parsed.GetValue(port), parsed.GetValue(bytes), parsed.GetValue(busyPoll), parsed.GetValue(without), parsed.GetValue(handlers), parsed.GetValue(custom)));
 
 Option<string?> device = new("--device") { Description = "The interface of a packet socket instead of sockets." };
 Command kestrelServe = new("kestrel-serve", "Serves that many bytes from memory by Kestrel, until it is killed.") { address, port, bytes, device };

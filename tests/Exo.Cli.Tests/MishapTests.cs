@@ -160,7 +160,7 @@ public sealed class MishapTests : IDisposable
     [Fact]
     public void A_bug_is_one_line_and_tells_where_it_was_met_when_asked()
     {
-        string line = Failure.DescribeBug(new InvalidOperationException("two\nlines"));
+        string line = ExoCommand.DescribeBug(new InvalidOperationException("two\nlines"));
         Assert.Contains("InvalidOperationException", line, StringComparison.Ordinal);
         Assert.Contains(ExoCommand.StackTraceVariable, line, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', line);

@@ -19,6 +19,9 @@ internal enum WebServer
     /// <summary>The same, with SYNs and known requests answered where they come in.</summary>
     RawHandlers,
 
+    /// <summary>Exo on a packet socket, every response written by a handler of the application's.</summary>
+    RawCustom,
+
     /// <summary>nginx with one worker.</summary>
     Nginx,
 
@@ -66,10 +69,10 @@ internal sealed class WebServers : IDisposable
             string port = PortOf(kind).ToString(CultureInfo.InvariantCulture);
             switch (kind)
             {
-                case WebServer.Raw or WebServer.RawHandlers:
+                case WebServer.Raw or WebServer.RawHandlers or WebServer.RawCustom:
                     Serve(
                         kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "raw-serve", TwoNamespaces.ServerLink, RawAddress, port, length,
-                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString(), "--handlers", kind == WebServer.RawHandlers ? "true" : "false");
+                        "--busy-poll", busyPollUs.ToString(CultureInfo.InvariantCulture), "--without", without.ToString(), "--handlers", kind == WebServer.RawHandlers ? "true" : "false", "--custom", kind == WebServer.RawCustom ? "true" : "false");
                     break;
                 case WebServer.Kestrel:
                     Serve(kind, "dotnet", Path.Combine(AppContext.BaseDirectory, "Exo.Benchmarks.Peers.dll"), "kestrel-serve", TwoNamespaces.ServerAddress, port, length);
@@ -145,7 +148,7 @@ internal sealed class WebServers : IDisposable
         _network.Dispose();
     }
 
-    private static bool IsRaw(WebServer kind) => kind is WebServer.Raw or WebServer.RawHandlers or WebServer.RawKestrel;
+    private static bool IsRaw(WebServer kind) => kind is WebServer.Raw or WebServer.RawHandlers or WebServer.RawCustom or WebServer.RawKestrel;
 
     private static int PortOf(WebServer kind) => Port + (int)kind;
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.ComponentModel;
-using Exo.Cli.Verbs;
 
 namespace Exo.Cli.Output;
 
@@ -24,8 +23,4 @@ internal static class Failure
         OperationCanceledException => "interrupted",
         _ => null,
     };
-
-    /// <summary>What nobody expected.</summary>
-    public static string DescribeBug(Exception error) =>
-        $"a bug in exo: {error.GetType().Name}: {OneLine.Of(error.Message)} ({ExoCommand.StackTraceVariable}=1 shows where)";
 }

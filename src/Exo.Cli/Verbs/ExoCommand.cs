@@ -43,7 +43,7 @@ internal static class ExoCommand
         }
         catch (Exception error)
         {
-            Console.Error.WriteLine($"{name}: {MountedImage.Explain(error) ?? Failure.Describe(error) ?? Failure.DescribeBug(error)}");
+            Console.Error.WriteLine($"{name}: {MountedImage.Explain(error) ?? Failure.Describe(error) ?? DescribeBug(error)}");
             if (Environment.GetEnvironmentVariable(StackTraceVariable) is { Length: > 0 })
             {
                 Console.Error.WriteLine(error);
@@ -117,4 +117,8 @@ internal static class ExoCommand
 
         return root;
     }
+
+    /// <summary>What nobody expected.</summary>
+    internal static string DescribeBug(Exception error) =>
+        $"a bug in exo: {error.GetType().Name}: {OneLine.Of(error.Message)} ({StackTraceVariable}=1 shows where)";
 }
