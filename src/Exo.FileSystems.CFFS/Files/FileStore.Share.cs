@@ -153,7 +153,7 @@ internal sealed partial class FileStore
                 await FillReplacementAsync(inode, extent, first + i, frames[i], offset, source, mode).ConfigureAwait(false);
             }
 
-            bool triedCommit = false;
+            bool hasTried = false;
             while (used < frames.Length)
             {
                 MapEditResult? result = null;
@@ -183,14 +183,8 @@ internal sealed partial class FileStore
 
                 if (result is not { } known)
                 {
-                    if (triedCommit || core.Disk.WillFreeBlocks == 0)
-                    {
-                        throw core.Space.NoSpace();
-                    }
-
-                    // Blocks freed lately become free when their removal is durable.
-                    triedCommit = true;
-                    await core.Committer.CommitAsync(mode).ConfigureAwait(false);
+                    await core.Space.AwaitFreedAsync(hasTried, mode).ConfigureAwait(false);
+                    hasTried = true;
                 }
                 else
                 {
