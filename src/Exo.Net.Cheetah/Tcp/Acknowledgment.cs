@@ -196,15 +196,15 @@ internal static class Acknowledgment
         c.Record?.TakeDuplicate(block);
     }
 
-    // Prefers the own clock, which is finer than timestamps; those serve when everything acknowledged was sent twice.
+    // Prefers the own clock, which is finer than timestamps; those serve when something acknowledged was sent twice (Karn).
     private static void TakeRoundTrip(TcpConnection c, in TcpSegment segment, in Delivery delivery, int newBytes, long nowUs)
     {
         long sampleUs = -1;
-        if (delivery.SampleSentUs >= 0)
+        if (delivery.SampleSentUs >= 0 && !delivery.HasResent)
         {
             sampleUs = nowUs - delivery.SampleSentUs;
         }
-        else if (newBytes > 0 && c.UsesTimestamps && segment.Options.TimestampEcho != 0)
+        else if (newBytes > 0 && delivery.NewestSentUs >= 0 && c.UsesTimestamps && segment.Options.TimestampEcho != 0)
         {
             // Only when the echo is of the last transmission: that of an earlier one, told again because the first answer was lost, is no measure.
             uint elapsedMs = c.Tcp.TimestampOf(c) - segment.Options.TimestampEcho;

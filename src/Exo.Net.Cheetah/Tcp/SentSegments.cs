@@ -50,6 +50,9 @@ internal struct Delivery
     /// <summary>A segment sent once was delivered behind a younger one that had been: the path reorders.</summary>
     public bool SawReordering;
 
+    /// <summary>Something that was sent again has been acknowledged in order: what came before that, and waited for it, gives no round-trip time.</summary>
+    public bool HasResent;
+
     /// <summary>It came with a duplicate SACK.</summary>
     public bool HasDuplicate;
 
@@ -117,6 +120,7 @@ internal sealed class SentSegments
             {
                 LostBytes -= segment.Is(SentFlags.Lost) ? bytes : 0;
                 delivery.SawReordering |= !segment.Is(SentFlags.Retransmitted) && SackedBytes > 0 && SequenceNumber.IsBefore(segment.End, HighestSacked);
+                delivery.HasResent |= segment.Is(SentFlags.Retransmitted);
                 if (segment.Is(SentFlags.Retransmitted) && segment.SentUs > delivery.EchoedUs)
                 {
                     delivery.Bytes += bytes;   // an earlier transmission of it was delivered (RFC 8985 section 6.2, step 2)
