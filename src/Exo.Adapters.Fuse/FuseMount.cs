@@ -57,6 +57,7 @@ public sealed class FuseMount : IDisposable
             options.AccessControlLists)
         {
             AttributesChanged = node => notifications.InvalidateAttributes(node),
+            ListingChanged = node => notifications.Invalidate(node, 0),
         };
         _invalidations = new FuseInvalidations(_session, notifications);
         _pruning = new FusePruning(_session, notifications, _stop);

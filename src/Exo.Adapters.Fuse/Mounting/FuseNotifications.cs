@@ -21,10 +21,13 @@ internal sealed unsafe class FuseNotifications(int connection)
     /// The kernel writes back and drops what it holds of a file from an offset on, and its attributes. It does so with WRITE messages before this returns: others must be there to answer them.
     /// False when it does not know the inode (any more, or yet).
     /// </summary>
-    public bool Invalidate(ulong node, long offset) => SendInode(node, Math.Max(0, offset));
+    /// <param name="node">The kernel's name for the inode.</param>
+    /// <param name="offset">Where it begins.</param>
+    /// <param name="lengthBytes">How much of it; 0 for all from there on.</param>
+    public bool Invalidate(ulong node, long offset, long lengthBytes = 0) => SendInode(node, Math.Max(0, offset), lengthBytes);
 
     /// <summary>The kernel asks for an inode's attributes anew when it needs them. False when it does not know the inode.</summary>
-    public bool InvalidateAttributes(ulong node) => SendInode(node, -1);
+    public bool InvalidateAttributes(ulong node) => SendInode(node, -1, 0);
 
     /// <summary>The kernel forgets what a name means, also that it means nothing; what it holds of the inode goes with the last one who uses it. It takes the directory's lock and so waits for its lookups.</summary>
     public void InvalidateName(ulong directory, ReadOnlySpan<byte> name)
@@ -65,12 +68,13 @@ internal sealed unsafe class FuseNotifications(int connection)
         return true;
     }
 
-    private bool SendInode(ulong node, long offset)
+    private bool SendInode(ulong node, long offset, long lengthBytes)
     {
         Span<byte> notification = stackalloc byte[InodeBytes];
         notification.Clear();
         BinaryPrimitives.WriteUInt64LittleEndian(notification[FuseReply.HeaderBytes..], node);
         BinaryPrimitives.WriteInt64LittleEndian(notification[(FuseReply.HeaderBytes + 8)..], offset);
+        BinaryPrimitives.WriteInt64LittleEndian(notification[(FuseReply.HeaderBytes + 16)..], lengthBytes);
         return Send(notification, InvalidateInode);
     }
 

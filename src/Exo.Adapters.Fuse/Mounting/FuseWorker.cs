@@ -29,6 +29,11 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
             {
                 MakeRoom(thin);
             }
+            else if (session.TryFindHole(request, out long from, out long lengthBytes) && !TryFillHoles(request, from, lengthBytes))
+            {
+                RefuseToWait(request);
+                return;
+            }
 
             session.Handle(message, Reply);
             return;
@@ -42,9 +47,7 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
                 if (!isAnybodyLeft)
                 {
                     // Nobody would answer the WRITE messages that this waits for.
-                    Reply.Begin();
-                    Reply.Fail(FuseErrno.EAGAIN);
-                    Reply.Seal(request.Unique);
+                    RefuseToWait(request);
                     return;
                 }
 
@@ -59,6 +62,38 @@ internal abstract class FuseWorker(FuseSession session, FuseCrew crew, FuseNotif
         {
             crew.EndWaiting();
         }
+    }
+
+    /// <summary>
+    /// SEEK would be answered by a hole of the volume's: in its pages there may be what a program has written through a map, which the kernel has, and asks nevertheless. A copy of the file would lack it.
+    /// So the kernel writes back what it holds of the hole, no more than that; if it is full then, of the next one. False when nobody is left who would answer the WRITE messages that this waits for.
+    /// </summary>
+    private bool TryFillHoles(in FuseRequest request, long from, long lengthBytes)
+    {
+        bool isAnybodyLeft = crew.BeginWaiting();
+        try
+        {
+            long end = 0;
+            while (isAnybodyLeft && from >= end && lengthBytes > 0)
+            {
+                notifications.Invalidate(request.Node, from, lengthBytes);
+                end = from + lengthBytes;
+                session.TryFindHole(request, out from, out lengthBytes);
+            }
+
+            return isAnybodyLeft;
+        }
+        finally
+        {
+            crew.EndWaiting();
+        }
+    }
+
+    private void RefuseToWait(in FuseRequest request)
+    {
+        Reply.Begin();
+        Reply.Fail(FuseErrno.EAGAIN);
+        Reply.Seal(request.Unique);
     }
 
     /// <summary>What the kernel remembers keeps frames, and is about to be more: it is asked to forget first, if there is somebody left to take its FORGETs.</summary>

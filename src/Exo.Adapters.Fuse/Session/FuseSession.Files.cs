@@ -13,6 +13,8 @@ internal sealed partial class FuseSession
     private const uint OpenKillSetId = 1;
     private const uint NoAccessTime = 0x40000;
     private const long SizeMax = long.MaxValue;
+    private const uint SeekData = 3;
+    private const uint SeekHole = 4;
 
     [Flags]
     private enum Changes : uint
@@ -235,10 +237,43 @@ internal sealed partial class FuseSession
     public bool IsWrittenBehind(in FuseRequest request) =>
         writebackCache && request.Opcode == FuseOpcode.Seek && request.Body.Length >= 24 && (!_hasHandles || (_handles.Find(request.BodyLong(0)) is { } inode && _handles.IsWritten(inode)));
 
+    /// <summary>The hole, as the volume has it, by which a SEEK is answered. There is none where it is not, and where nobody can have written to the file through a map.</summary>
+    public bool TryFindHole(in FuseRequest request, out long from, out long lengthBytes)
+    {
+        (from, lengthBytes) = (0, 0);
+        if (request.Opcode != FuseOpcode.Seek || _door.IsReadOnly)
+        {
+            return false;
+        }
+
+        try
+        {
+            Inode inode = FileOf(request);
+            from = (long)request.BodyLong(8);
+            if (request.BodyWord(16) == SeekHole)
+            {
+                from = _door.SeekData(inode, from, data: false);
+            }
+
+            long size = _door.Stat(inode).Size;
+            if (from < 0 || from >= size || (_hasHandles && !_handles.IsWritten(inode)))
+            {
+                return false;
+            }
+
+            long data = _door.SeekData(inode, from, data: true);
+            lengthBytes = (data < 0 ? size : data) - from;
+            return lengthBytes > 0;
+        }
+        catch (Exception refused) when (refused is CffsException or IOException or FuseMessageException)
+        {
+            // As the message itself was.
+            return false;
+        }
+    }
+
     private void Seek(in FuseRequest request, FuseReply reply)
     {
-        const uint SeekData = 3;
-        const uint SeekHole = 4;
         uint whence = request.BodyWord(16);
         if (whence is not (SeekData or SeekHole))
         {

@@ -139,6 +139,7 @@ internal sealed partial class FuseSession
 
     private void Rename(in FuseRequest request, uint flags, int namesAt)
     {
+        Inode from = NodeOf(request);
         Inode to = NodeOf(request.BodyLong(0));
         ReadOnlyMemory<byte> fromName = request.Name(ref namesAt);
         ReadOnlyMemory<byte> toName = request.Name(ref namesAt);
@@ -150,11 +151,41 @@ internal sealed partial class FuseSession
         Changed();
         if ((flags & RenameExchange) != 0)
         {
-            _door.Exchange(NodeOf(request), CheckLength(fromName), to, CheckLength(toName));
+            _door.Exchange(from, CheckLength(fromName), to, CheckLength(toName));
+            ForgetAbove(from, to, fromName);
+        }
+        else
+        {
+            _door.Rename(from, CheckLength(fromName), to, CheckLength(toName), (flags & RenameNoReplace) == 0);
+        }
+
+        ForgetAbove(to, from, toName);
+    }
+
+    /// <summary>The kernel remembers a directory's listing until the directory changes. One that has come from elsewhere has not, but for its <c>..</c>.</summary>
+    private void ForgetAbove(Inode directory, Inode before, ReadOnlyMemory<byte> name)
+    {
+        if (directory == before || ListingChanged is null)
+        {
             return;
         }
 
-        _door.Rename(NodeOf(request), CheckLength(fromName), to, CheckLength(toName), (flags & RenameNoReplace) == 0);
+        try
+        {
+            if (_door.Lookup(directory, name) is { } moved)
+            {
+                if (moved.IsDirectory)
+                {
+                    ListingChanged(Nodes.NumberOf(moved));
+                }
+
+                _door.Release(moved);
+            }
+        }
+        catch (Exception refused) when (refused is CffsException or IOException)
+        {
+            // It has moved, and that is the answer.
+        }
     }
 
     private void Link(in FuseRequest request, FuseReply reply)

@@ -58,6 +58,9 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
     /// <summary>Told, within a message that is not answered yet, that the kernel must not go by what it remembers of a node's attributes.</summary>
     public Action<ulong>? AttributesChanged { get; set; }
 
+    /// <summary>Told, within a message that is not answered yet, that the kernel must not go by what it remembers of a directory's listing.</summary>
+    public Action<ulong>? ListingChanged { get; set; }
+
     /// <summary>Inodes that the kernel knows.</summary>
     public int NodeCount => Nodes.Count;
 

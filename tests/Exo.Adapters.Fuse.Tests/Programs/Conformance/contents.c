@@ -167,6 +167,33 @@ void locks(void) {
   IS(0, in_child(child_write));
 }
 
+// What was written through a map is data, also before anybody has asked for it to be written back: else a copy lacks it.
+static void data_of_maps(void) {
+  enum { Pages = 16 };
+  long page = sysconf(_SC_PAGESIZE);
+  int fd = open("sparse", O_CREAT | O_RDWR, 0644), reader = open("sparse", O_RDONLY);
+  WORKS(ftruncate(fd, Pages * page + 5));
+  char *shared = mmap(0, Pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  FAILS(ENXIO, lseek(reader, 0, SEEK_DATA));
+  IS(0, lseek(reader, 0, SEEK_HOLE));
+  shared[3 * page + 7] = shared[5 * page] = 'm';
+  IS(3 * page, lseek(reader, 0, SEEK_DATA));
+  IS(5 * page, lseek(reader, 4 * page, SEEK_DATA));
+  FAILS(ENXIO, lseek(reader, 6 * page, SEEK_DATA));
+  shared[4 * page] = shared[6 * page + 1] = 'm';
+  IS(7 * page, lseek(reader, 3 * page + 1, SEEK_HOLE));
+  memset(shared + 7 * page, 'm', 4 * page);
+  memset(shared + 12 * page, 'm', 4 * page);
+  IS(11 * page, lseek(reader, 3 * page, SEEK_HOLE));
+  IS(16 * page, lseek(reader, 12 * page, SEEK_HOLE));
+  IS(12 * page, lseek(reader, 11 * page, SEEK_DATA));
+  shared[11 * page + 100] = 'm';
+  IS(16 * page, lseek(reader, 3 * page, SEEK_HOLE));
+  munmap(shared, Pages * page);
+  close(reader);
+  close(fd);
+}
+
 void maps(void) {
   int fd = open("f", O_CREAT | O_RDWR, 0644), read_fd = open("f", O_RDONLY);
   long page = sysconf(_SC_PAGESIZE);
@@ -201,9 +228,38 @@ void maps(void) {
   IS(1, pread(read_fd, back, 1, 20));
   IS('c', back[0]);
   close(read_fd);
+  data_of_maps();
+}
+
+static ino_t number_above(const char *path) {
+  ino_t number = 0;
+  DIR *list = opendir(path);
+  for (struct dirent *entry; (entry = readdir(list));) if (!strcmp(entry->d_name, "..")) number = entry->d_ino;
+  closedir(list);
+  return number;
+}
+
+// A directory's listing says where it is, also after it has moved.
+static void listings_of_moved(void) {
+  for (int i = 0; i < 2; i++) make(DIRECTORY, i ? "to" : "from", 0755);
+  make(DIRECTORY, "from/d", 0755);
+  make(DIRECTORY, "to/e", 0755);
+  IS(status("from").st_ino, number_above("from/d"));
+  IS(status("to").st_ino, number_above("to/e"));
+  WORKS(rename("from/d", "to/d"));
+  IS(status("to").st_ino, number_above("to/d"));
+  WORKS(rename("to/d", "from/d"));
+  IS(status("from").st_ino, number_above("from/d"));
+  WORKS(renameat2(AT_FDCWD, "from/d", AT_FDCWD, "to/e", RENAME_EXCHANGE));
+  IS(status("from").st_ino, number_above("from/d"));
+  IS(status("to").st_ino, number_above("to/e"));
+  write_file("from/f", 0644, "f");
+  WORKS(renameat2(AT_FDCWD, "from/f", AT_FDCWD, "to/e", RENAME_EXCHANGE));
+  IS(status("from").st_ino, number_above("from/f"));
 }
 
 void listings(void) {
+  listings_of_moved();
   enum { Count = 500 };
   char name[300];
   make(DIRECTORY, "d", 0755);
