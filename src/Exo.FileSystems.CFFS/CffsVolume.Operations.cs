@@ -133,6 +133,7 @@ public sealed partial class CffsVolume
         Group = record.Group,
         Size = (long)record.Size,
         AllocatedBlocks = record.IsPacked ? 1 : record.Kind != SlotKind.Special ? record.Count : 0,
+        InlineBytes = record.InlineLength,
         AccessTimeNs = record.AccessTime,
         ModifyTimeNs = record.ModifyTime,
         ChangeTimeNs = record.ChangeTime,

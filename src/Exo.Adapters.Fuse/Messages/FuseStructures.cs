@@ -19,7 +19,7 @@ internal static class FuseStructures
     {
         PutLong(at, 0, stat.Inode);
         PutLong(at, 8, (ulong)stat.Size);
-        PutLong(at, 16, stat.AllocatedBlocks * 8);
+        PutLong(at, 16, SectorsOf(stat));
         (long seconds, uint nanoseconds) = Split(stat.AccessTimeNs);
         PutLong(at, 24, (ulong)seconds);
         PutWord(at, 48, nanoseconds);
@@ -70,7 +70,7 @@ internal static class FuseStructures
         BinaryPrimitives.WriteUInt16LittleEndian(x[28..], stat.Mode);
         PutLong(x, 32, stat.Inode);
         PutLong(x, 40, (ulong)stat.Size);
-        PutLong(x, 48, stat.AllocatedBlocks * 8);
+        PutLong(x, 48, SectorsOf(stat));
         PutTime(x, 64, stat.AccessTimeNs);
         PutTime(x, 80, stat.BirthTimeNs);
         PutTime(x, 96, stat.ChangeTimeNs);
@@ -80,6 +80,14 @@ internal static class FuseStructures
         uint device = (uint)stat.DeviceNumber;
         PutWord(x, 128, (device >> 8) & 0xFFF);
         PutWord(x, 132, (device & 0xFF) | ((device >> 12) & 0xFFF00));
+    }
+
+    /// <summary>st_blocks, in units of 512 bytes. Contents without blocks of their own count as what they would fill: programs take a file that has a length and no blocks for one hole.</summary>
+    private static ulong SectorsOf(in CffsStat stat)
+    {
+        const int SectorBytes = 512;
+        ulong inline = stat.Kind == CffsKind.File ? (ulong)(stat.InlineBytes + SectorBytes - 1) / SectorBytes : 0;
+        return (stat.AllocatedBlocks * (CffsSpace.BlockBytes / SectorBytes)) + inline;
     }
 
     /// <summary>Bytes of struct fuse_dirent with its name, padded.</summary>

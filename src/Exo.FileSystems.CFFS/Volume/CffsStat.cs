@@ -31,6 +31,9 @@ public readonly record struct CffsStat
     /// <summary>Blocks of 4096 bytes that it owns, without the nodes of its extent tree.</summary>
     public ulong AllocatedBlocks { get; init; }
 
+    /// <summary>Bytes of its contents that lie in its directory, beside its attributes: all of them, where there are any, and it owns no blocks for contents then.</summary>
+    public int InlineBytes { get; init; }
+
     /// <summary>It belongs to a snapshot: nothing of it changes (<see cref="CffsVolume.CreateSnapshot(string, string, CffsIdentity?, IProgress{CffsSnapshotProgress}?, CancellationToken)"/>).</summary>
     public bool IsSnapshot => (Inode & Layout.Superblock.SnapshotInodes) != 0;
 

@@ -17,6 +17,28 @@ public sealed class HoleTests : IDisposable
 
     public void Dispose() => _frames.Dispose();
 
+    [Theory]
+    [InlineData(100, 100, 0UL)]
+    [InlineData(3000, 0, 1UL)]
+    public void Contents_lie_beside_the_attributes_or_in_blocks(int length, int inlineBytes, ulong blocks)
+    {
+        using SimulatedBlockDevice disk = new(_frames, DiskContents.Zeroes(2048));
+        using CffsVolume volume = CffsVolume.Create(disk, new CffsCreateOptions { Seed = 1 });
+        using (CffsFile file = volume.OpenFile("/file", CffsOpenMode.ReadWrite | CffsOpenMode.Create))
+        {
+            file.Write(0, new byte[length]);
+            Assert.Equal((inlineBytes, blocks), (file.Stat().InlineBytes, file.Stat().AllocatedBlocks));
+        }
+
+        using (CffsFile hole = volume.OpenFile("/hole", CffsOpenMode.ReadWrite | CffsOpenMode.Create))
+        {
+            hole.SetLength(length);
+        }
+
+        Assert.Equal((inlineBytes, blocks), (volume.Stat("/file").InlineBytes, volume.Stat("/file").AllocatedBlocks));
+        Assert.Equal((0, 0UL), (volume.Stat("/hole").InlineBytes, volume.Stat("/hole").AllocatedBlocks));
+    }
+
     [Fact]
     public void A_hole_is_made_found_and_filled()
     {

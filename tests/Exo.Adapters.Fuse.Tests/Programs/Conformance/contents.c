@@ -60,6 +60,14 @@ void lengths(void) {
   IS(1023456, lseek(fd, 1000000, SEEK_END));
   close(fd);
   close(read_fd);
+
+  // What has contents has blocks: else it would be one hole.
+  write_file("small", 0644, "small");
+  IS(1, status("small").st_blocks > 0);
+  WORKS(truncate("small", 0));
+  IS(0, status("small").st_blocks);
+  WORKS(truncate("small", 100000));
+  IS(0, status("small").st_blocks);
 }
 
 void ranges(void) {
