@@ -54,6 +54,7 @@ public sealed class AccessListTests
         setfacl -R -m u:1005:rX copy; show copy copy/f copy/e copy/e/g
         ln f f4; setfacl -m u:1007:r f4; show f; mv f d/moved; show d/moved
         setfattr -n user.a -v b d/moved; show d/moved; setfacl -b d/moved; getfattr -d -m - d/moved; show d/moved
+        setfattr -x system.posix_acl_access d/moved && echo removed none; setfattr -x system.posix_acl_default d && setfattr -x system.posix_acl_default d && echo removed none
         """);
 
     [Theory]

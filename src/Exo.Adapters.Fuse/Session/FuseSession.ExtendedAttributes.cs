@@ -74,7 +74,14 @@ internal sealed partial class FuseSession
         ReadOnlyMemory<byte> name = request.Name(ref at);
         RequireOffered(name);
         Changed();
-        _door.SetAttribute(NodeOf(request), name, null, CffsAttributeSet.Replace);
+        try
+        {
+            _door.SetAttribute(NodeOf(request), name, null, CffsAttributeSet.Replace);
+        }
+        catch (CffsException absent) when (absent.Error == CffsError.NoAttribute && AccessList.IsName(name.Span))
+        {
+            // Every inode has a list, if it is only its mode: there is always one to take away.
+        }
     }
 
     /// <summary>Without <c>acl</c> there are no access control lists, whatever the volume has.</summary>
