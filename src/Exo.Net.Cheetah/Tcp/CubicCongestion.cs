@@ -19,7 +19,7 @@ internal struct CubicCongestion
     private double cubeRoot;         // K, in seconds
     private double reno;             // W_est, in segments
     private long epochUs;            // 0 = no epoch of congestion avoidance runs
-    private long roundLeastUs, lastRoundLeastUs, cautiousBaseUs;
+    private int roundLeastUs, lastRoundLeastUs, cautiousBaseUs;
     private uint roundEnd;
     private int roundSamples, cautiousRoundsLeft;
 
@@ -36,7 +36,7 @@ internal struct CubicCongestion
     {
         WindowBytes = synWasLost ? segmentBytes : Math.Min(10 * segmentBytes, Math.Max(2 * segmentBytes, 14600));
         ThresholdBytes = int.MaxValue;
-        roundLeastUs = lastRoundLeastUs = long.MaxValue;
+        roundLeastUs = lastRoundLeastUs = int.MaxValue;
     }
 
     /// <summary>Bytes were acknowledged while the window was what held the sender back.</summary>
@@ -144,11 +144,11 @@ internal struct CubicCongestion
     {
         if (roundTripUs > 0)
         {
-            roundLeastUs = Math.Min(roundLeastUs, roundTripUs);
+            roundLeastUs = (int)Math.Min(roundLeastUs, roundTripUs);
             roundSamples++;
         }
 
-        if (cautiousRoundsLeft == 0 && roundSamples >= SamplesPerRound && lastRoundLeastUs != long.MaxValue && WindowBytes >= 16 * segmentBytes)
+        if (cautiousRoundsLeft == 0 && roundSamples >= SamplesPerRound && lastRoundLeastUs != int.MaxValue && WindowBytes >= 16 * segmentBytes)
         {
             long threshold = Math.Clamp(lastRoundLeastUs / 8, RttThresholdLeastUs, RttThresholdMostUs);
             if (roundLeastUs >= lastRoundLeastUs + threshold)
@@ -170,7 +170,7 @@ internal struct CubicCongestion
             }
 
             lastRoundLeastUs = roundLeastUs;
-            roundLeastUs = long.MaxValue;
+            roundLeastUs = int.MaxValue;
             roundSamples = 0;
             roundEnd = sendNext;
         }
