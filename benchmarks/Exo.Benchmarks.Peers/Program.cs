@@ -99,7 +99,6 @@ Func<IPeerRow>[] rows =
     () => new WebRow("raw-1k-epoll", 1 << 10, keepsAlive: true, WebServer.Raw, WebServer.Epoll),
     () => new WebRow("raw-1k-handlers-nginx", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Nginx, countsBoth: true),
     () => new WebRow("raw-1k-handlers-epoll", 1 << 10, keepsAlive: true, WebServer.RawHandlers, WebServer.Epoll, countsBoth: true),
-    () => new WebRow("raw-1k-custom", 1 << 10, keepsAlive: true, WebServer.RawCustom, WebServer.Raw),
     () => new WebRow("raw-1k-custom-nginx", 1 << 10, keepsAlive: true, WebServer.RawCustom, WebServer.Nginx),
     () => new WebRow("raw-1k-close-nginx", 1 << 10, keepsAlive: false, WebServer.Raw, WebServer.Nginx),
     () => new WebRow("raw-1k-close-handlers-nginx", 1 << 10, keepsAlive: false, WebServer.RawHandlers, WebServer.Nginx, countsBoth: true),

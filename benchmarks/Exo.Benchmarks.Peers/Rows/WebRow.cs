@@ -27,7 +27,7 @@ internal sealed class WebRow(string name, int lengthBytes, bool keepsAlive, WebS
 
     public string Work => $"{exo switch { WebServer.Raw => "packet socket", WebServer.RawHandlers => "packet socket, SYNs and known requests answered by a handler", WebServer.RawCustom => "packet socket, a handler of the application's", WebServer.RawKestrel => "Kestrel on a packet socket", _ => "sockets" }}: {lengthBytes} bytes, {Connections} {(keepsAlive ? "connections kept alive" : "connections at a time, one for each request")}, over veth";
 
-    public string Peer => peer switch { WebServer.Nginx => "nginx, tuned (a file)", WebServer.Raw => "the same server, a document", WebServer.Kestrel => "Kestrel on sockets, the same application", _ => "C, a bare epoll loop" };
+    public string Peer => peer switch { WebServer.Nginx => "nginx, tuned", WebServer.Kestrel => "Kestrel on sockets, the same application", _ => "C, a bare epoll loop" };
 
     public string Unit => countsBoth ? "requests per second of both processors" : "requests per server processor second";
 
