@@ -60,11 +60,13 @@ internal sealed class RegionTally
     /// <param name="eighths">What lies well may be so many eighths of a region.</param>
     public ClosedBlocks? Choose(int eighths)
     {
-        uint[] free = [.. Enumerable.Range(0, _better.Length).Select(FreeIn)];
+        // The volume may have become smaller since.
+        int regions = (int)Math.Min((ulong)_better.Length, _core.Disk.BlockCount >> _shift);
+        uint[] free = [.. Enumerable.Range(0, regions).Select(FreeIn)];
         ulong freeElsewhere = _core.Space.AvailableBlocks;
         ulong mustMove = 0;
-        bool[] chosen = new bool[_better.Length];
-        foreach (int region in Enumerable.Range(0, _better.Length).Where(region => _better[region] <= RegionBlocks * eighths / 8).OrderBy(region => (4L * _better[region]) + RegionBlocks - free[region]))
+        bool[] chosen = new bool[regions];
+        foreach (int region in Enumerable.Range(0, regions).Where(region => _better[region] <= RegionBlocks * eighths / 8).OrderBy(region => (4L * _better[region]) + RegionBlocks - free[region]))
         {
             ulong occupied = RegionBlocks - free[region];
             if (free[region] > freeElsewhere || mustMove + occupied > (freeElsewhere - free[region]) / 4 * 3)
