@@ -16,13 +16,7 @@ public sealed class CrowdTests
     [InlineData(true)]
     public void Who_looks_at_more_directories_than_the_cache_has_frames_is_answered(bool handles)
     {
-        using Mounted at = new(new FuseMountOptions { FileHandles = handles }, open: new CffsOpenOptions { CacheBytes = 4 << 20 });
-        for (int i = 0; i < s_directories; i++)
-        {
-            at.Volume.CreateDirectory($"/d{i:d4}");
-            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
-        }
-
+        using Mounted at = Crowded(handles);
         for (int pass = 0; pass < 2; pass++)
         {
             // Not one look is refused: one that would have the kernel remember too much has it forget first.
@@ -41,13 +35,7 @@ public sealed class CrowdTests
     [InlineData(true)]
     public void Who_makes_moves_and_removes_names_in_more_directories_than_the_cache_has_frames_is_answered(bool handles)
     {
-        using Mounted at = new(new FuseMountOptions { FileHandles = handles }, open: new CffsOpenOptions { CacheBytes = 4 << 20 });
-        for (int i = 0; i < s_directories; i++)
-        {
-            at.Volume.CreateDirectory($"/d{i:d4}");
-            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
-        }
-
+        using Mounted at = Crowded(handles);
         string refused = at.Shell(
             """
             churn() { python3 -c '
@@ -73,13 +61,7 @@ public sealed class CrowdTests
     [Fact]
     public async Task Names_change_through_the_volume_while_the_kernel_is_asked_to_forget()
     {
-        using Mounted at = new(open: new CffsOpenOptions { CacheBytes = 4 << 20 });
-        for (int i = 0; i < s_directories; i++)
-        {
-            at.Volume.CreateDirectory($"/d{i:d4}");
-            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
-        }
-
+        using Mounted at = Crowded(handles: false);
         using CancellationTokenSource end = new();
         int changes = 0;
         Task changing = Task.Run(() =>
@@ -99,5 +81,18 @@ public sealed class CrowdTests
         await end.CancelAsync();
         await changing.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
         Assert.True(changes > 0);
+    }
+
+    /// <summary>Directories with a file each, made before the kernel has seen any.</summary>
+    private static Mounted Crowded(bool handles)
+    {
+        Mounted at = new(new FuseMountOptions { FileHandles = handles }, open: new CffsOpenOptions { CacheBytes = 4 << 20 });
+        for (int i = 0; i < s_directories; i++)
+        {
+            at.Volume.CreateDirectory($"/d{i:d4}");
+            at.Volume.WriteAllBytes($"/d{i:d4}/file", (byte[])[1, 2, 3]);
+        }
+
+        return at;
     }
 }

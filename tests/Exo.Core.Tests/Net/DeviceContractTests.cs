@@ -74,11 +74,13 @@ public sealed class TapContractTests : NetworkDeviceContract
 }
 
 /// <summary>AF_XDP in the drivers of both ends.</summary>
-public sealed class XdpDriverContractTests : NetworkDeviceContract
+public class XdpDriverContractTests : NetworkDeviceContract
 {
+    private protected virtual int Queues => 1;
+
     protected override DevicePair Open()
     {
-        TestNetwork network = new();
+        TestNetwork network = new(Queues);
         FramePool frames = PacketSocketContractTests.Pool();
         XdpOptions options = new() { Mode = XdpMode.Driver, ReceiveRingEntries = 512, ReceiveFrameCount = 1024 };
         return new DevicePair(
@@ -90,19 +92,9 @@ public sealed class XdpDriverContractTests : NetworkDeviceContract
 }
 
 /// <summary>AF_XDP on interfaces of four queues.</summary>
-public sealed class XdpQueuesContractTests : NetworkDeviceContract
+public sealed class XdpQueuesContractTests : XdpDriverContractTests
 {
-    protected override DevicePair Open()
-    {
-        TestNetwork network = new(queues: 4);
-        FramePool frames = PacketSocketContractTests.Pool();
-        XdpOptions options = new() { Mode = XdpMode.Driver, ReceiveRingEntries = 512, ReceiveFrameCount = 1024 };
-        return new DevicePair(
-            frames,
-            network.InA(() => XdpDevice.Open(TestNetwork.LinkA, frames, options)),
-            network.InB(() => XdpDevice.Open(TestNetwork.LinkB, frames, options)),
-            network);
-    }
+    private protected override int Queues => 4;
 }
 
 /// <summary>AF_XDP in the generic path, and a packet socket at the other end.</summary>

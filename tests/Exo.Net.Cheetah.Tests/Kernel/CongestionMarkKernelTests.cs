@@ -29,31 +29,9 @@ public class CongestionMarkKernelTests
         var own = new Pattern(Bytes);
         IPAddress kernelAt = IPAddress.Parse(isV6 ? "fd09::1" : "10.9.0.1"), ownAt = IPAddress.Parse(isV6 ? "fd09::2" : "10.9.0.2");
         using Socket socket = network.In(() => new Socket(kernelAt.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
-        if (kernelAccepts)
-        {
-            socket.Bind(new IPEndPoint(kernelAt, 0));
-            socket.Listen();
-        }
-
-        using var polled = new Polled(
-            device,
-            stack =>
-            {
-                if (kernelAccepts)
-                {
-                    stack.Connect((IPEndPoint)socket.LocalEndPoint!, own);
-                }
-                else
-                {
-                    stack.Listen(80, own);
-                }
-            },
-            Polled.Options with { Ecn = kernelAccepts ? EcnUse.Ask : EcnUse.WhenAsked });
-        using Socket peer = kernelAccepts ? socket.Accept() : socket;
-        if (!kernelAccepts)
-        {
-            peer.Connect(ownAt, 80);
-        }
+        using Polled polled = Polled.Meet(
+            device, own, socket, kernelAt, ownAt, kernelAccepts, Polled.Options with { Ecn = kernelAccepts ? EcnUse.Ask : EcnUse.WhenAsked }, out Socket peer);
+        using Socket meeting = peer;
 
         KernelTests.Exchange(peer, Bytes);
         Assert.True(SpinWait.SpinUntil(() => own.Closed is not null, TimeSpan.FromSeconds(60)));

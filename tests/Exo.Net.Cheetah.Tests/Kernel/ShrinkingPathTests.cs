@@ -71,31 +71,8 @@ public class ShrinkingPathTests
         var own = new Pattern(bytes);
         using Socket socket = network.Kernel.In(() => new Socket(kernelAt.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
         socket.ReceiveBufferSize = 1 << 18;   // so that much is still to be sent when a part has come
-        if (kernelAccepts)
-        {
-            socket.Bind(new IPEndPoint(kernelAt, 0));
-            socket.Listen();
-        }
-
-        using var polled = new Polled(
-            device,
-            stack =>
-            {
-                if (kernelAccepts)
-                {
-                    stack.Connect((IPEndPoint)socket.LocalEndPoint!, own);
-                }
-                else
-                {
-                    stack.Listen(80, own);
-                }
-            },
-            options ?? Options);
-        using Socket peer = kernelAccepts ? socket.Accept() : socket;
-        if (!kernelAccepts)
-        {
-            peer.Connect(ownAt, 80);
-        }
+        using Polled polled = Polled.Meet(device, own, socket, kernelAt, ownAt, kernelAccepts, options ?? Options, out Socket peer);
+        using Socket meeting = peer;
 
         // Each time a part has come to the kernel, the link shrinks.
         long part = bytes / (mtus.Length + 1);
