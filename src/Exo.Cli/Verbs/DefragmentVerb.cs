@@ -13,7 +13,7 @@ internal static class DefragmentVerb
     {
         Argument<string> image = Symbols.ImageOrMount();
         Argument<string> path = new("PATH") { Description = "A directory on the image", DefaultValueFactory = _ => "/" };
-        Option<bool> dryRun = new("--dry-run", "-n") { Description = "Only measure, and estimate what would be gained" };
+        Option<bool> dryRun = new("--dry-run", "-n") { Description = "Only measure, and say what can be gained at best" };
         VerbCommand command = new("defrag", "Brings the small files of each directory together again, and large files into few runs of blocks.")
         {
             Notes =
@@ -34,7 +34,7 @@ internal static class DefragmentVerb
     private static int Run(string image, string path, bool isDryRun)
     {
         CffsDefragmentReport report = AnyVolume.Run(image, new DefragmentRequest(Symbols.Normalise(path), isDryRun), "moving blocks").Report;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{"",-34}{"before",10}{(isDryRun ? "estimate" : "after"),10}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{"",-34}{"before",10}{(isDryRun ? "at best" : "after"),10}"));
         Line("small files near another of theirs", report.Before.SmallFilesGrouped * 100, report.After.SmallFilesGrouped * 100, "%");
         Line("requests for 100 small files", report.Before.RequestsPer100SmallFiles, report.After.RequestsPer100SmallFiles, "");
         Line("runs of a large file, mean", report.Before.RunsPerLargeFile, report.After.RunsPerLargeFile, "");
