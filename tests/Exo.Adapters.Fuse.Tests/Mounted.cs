@@ -100,12 +100,13 @@ internal sealed class Mounted : IDisposable
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
-        if (!process.WaitForExit(wait) || !Task.WaitAll([output, error], TimeSpan.FromSeconds(10)))
+        if (!process.WaitForExit(wait))
         {
             process.Kill(entireProcessTree: true);
             Assert.Fail($"{start.FileName} did not end within {wait.TotalSeconds} s");
         }
 
+        Assert.True(Task.WaitAll([output, error], TimeSpan.FromSeconds(10)), $"{start.FileName} ended with {process.ExitCode} and left a process behind that holds its output");
         Assert.True(process.ExitCode == 0, $"exit code {process.ExitCode}\n{output.Result}\n{error.Result}");
         return output.Result;
     }

@@ -239,7 +239,7 @@ internal sealed class DocumentWindows(FramePool frames, long windowBytes, Docume
 
             if (!cache.TryMakeRoomForRange(range.LengthBytes))
             {
-                if (waited > patience || range.IsForsaken)
+                if (TryGiveUp(range, isOutOfPatience: waited > patience))
                 {
                     return RangeStatus.Failed;
                 }
@@ -247,6 +247,21 @@ internal sealed class DocumentWindows(FramePool frames, long windowBytes, Docume
                 Starve(range);
                 await Task.Delay(RetryAfter, stopping).ConfigureAwait(false);   // what is being sent now makes room
             }
+        }
+    }
+
+    // Nobody joins who waits for it from here on: to be failed by a range that was given up because nobody wanted it would be a reset for nothing.
+    private bool TryGiveUp(HeldRange range, bool isOutOfPatience)
+    {
+        lock (gate)
+        {
+            if (!isOutOfPatience && !range.IsForsaken)
+            {
+                return false;
+            }
+
+            range.Settle(RangeStatus.Failed);
+            return true;
         }
     }
 
