@@ -151,6 +151,29 @@ public sealed partial class CffsVolume
     }
 
     /// <summary>
+    /// As <see cref="Rename(string, string, bool, CffsIdentity?)"/>, and a whiteout takes the old name (<c>RENAME_WHITEOUT</c>): a character device with number 0, which hides the name of a layer below from whoever stacks
+    /// directories. Both are one step, for whoever looks and for every crash. Two names of one file stay as they are.
+    /// </summary>
+    /// <exception cref="CffsException">NotFound, NotDirectory, IsDirectory, NotEmpty, Exists (with <paramref name="replace"/> false), Invalid (below itself), AccessDenied, NoSpace, ReadOnly.</exception>
+    public void RenameWithWhiteout(string from, string to, bool replace = true, CffsIdentity? identity = null) => RenameWithWhiteout(PathName.Encode(from), PathName.Encode(to), replace, identity);
+
+    /// <inheritdoc cref="RenameWithWhiteout(string, string, bool, CffsIdentity?)"/>
+    public void RenameWithWhiteout(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool replace = true, CffsIdentity? identity = null) =>
+        RenameWithWhiteoutCoreAsync(from, to, replace, identity, IoMode.Sync).Take();
+
+    /// <inheritdoc cref="RenameWithWhiteout(string, string, bool, CffsIdentity?)"/>
+    public ValueTask RenameWithWhiteoutAsync(string from, string to, bool replace = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
+        RenameWithWhiteoutAsync(PathName.Encode(from), PathName.Encode(to), replace, identity, cancellationToken);
+
+    /// <inheritdoc cref="RenameWithWhiteout(string, string, bool, CffsIdentity?)"/>
+    public ValueTask RenameWithWhiteoutAsync(
+        ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool replace = true, CffsIdentity? identity = null, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return RenameWithWhiteoutCoreAsync(from, to, replace, identity, IoMode.Async);
+    }
+
+    /// <summary>
     /// Two names, of whatever kind, change places (<c>RENAME_EXCHANGE</c>), atomically: whoever looks, and every crash, sees both before or both after. Two names of one file stay as they are. Between sectors of
     /// the disk it costs one commit.
     /// </summary>
@@ -349,12 +372,15 @@ public sealed partial class CffsVolume
     }
 
     private ValueTask RenameCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool replace, CffsIdentity? identity, IoMode io) =>
-        MoveCoreAsync(from, to, isExchange: false, replace, identity, io);
+        MoveCoreAsync(from, to, isExchange: false, replace, hasWhiteout: false, identity, io);
+
+    private ValueTask RenameWithWhiteoutCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool replace, CffsIdentity? identity, IoMode io) =>
+        MoveCoreAsync(from, to, isExchange: false, replace, hasWhiteout: true, identity, io);
 
     private ValueTask ExchangeCoreAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second, CffsIdentity? identity, IoMode io) =>
-        MoveCoreAsync(first, second, isExchange: true, replace: true, identity, io);
+        MoveCoreAsync(first, second, isExchange: true, replace: true, hasWhiteout: false, identity, io);
 
-    private async ValueTask MoveCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool isExchange, bool replace, CffsIdentity? identity, IoMode io)
+    private async ValueTask MoveCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool isExchange, bool replace, bool hasWhiteout, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -374,7 +400,7 @@ public sealed partial class CffsVolume
             }
             else
             {
-                await Core.Names.RenameAsync(fromParent, fromName, toParent, toName, replace, identity, io).ConfigureAwait(false);
+                await Core.Names.RenameAsync(fromParent, fromName, toParent, toName, replace, hasWhiteout ? identity : null, identity, io).ConfigureAwait(false);
             }
         }
         finally

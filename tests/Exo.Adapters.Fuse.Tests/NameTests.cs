@@ -8,7 +8,7 @@ namespace Exo.Adapters.Fuse.Tests;
 public sealed class NameTests
 {
     private const int O_RDONLY = 0, O_RDWR = 2, O_EXCL = 0x80, O_TMPFILE = 0x410000;
-    private const uint Exchange = 2, NoReplace = 1;
+    private const uint Exchange = 2, NoReplace = 1, Whiteout = 4;
 
     [Fact]
     public void Two_names_change_places()
@@ -28,6 +28,27 @@ public sealed class NameTests
         Assert.Equal(-Posix.EINVAL, Posix.Rename(at["a"], at["e"], Exchange | NoReplace));
         Assert.Equal((3u, 3u), (Posix.Stat(at.Directory).Links, Posix.Stat(at["d"]).Links));
         Assert.Equal("a\nd\ne\nlinked\n", at.Shell("ls -A"));
+    }
+
+    [Fact]
+    public void A_rename_leaves_a_whiteout_when_asked_to()
+    {
+        Requires.Root();
+        using Mounted at = new();
+        at.Shell("mkdir d; echo a >a; echo b >d/b; ln a linked; mkdir e; echo in >e/in");
+        Assert.Equal(0, Posix.Rename(at["a"], at["d/a"], Whiteout));
+        Assert.Equal("a\na\n", at.Shell("cat d/a linked"));
+        Assert.Equal(-Posix.EEXIST, Posix.Rename(at["linked"], at["d/b"], Whiteout | NoReplace));
+        Assert.Equal(0, Posix.Rename(at["linked"], at["d/b"], Whiteout));
+        Assert.Equal(0, Posix.Rename(at["e"], at["d/e"], Whiteout | NoReplace));
+        Assert.Equal(0, Posix.Rename(at["d/e"], at["d/f"], Whiteout));
+        Assert.Equal(-Posix.EINVAL, Posix.Rename(at["d/a"], at["d/f"], Whiteout | Exchange));
+        string whiteout = "character special file 0 0:0 0 0";
+        Assert.Equal(string.Concat(Enumerable.Repeat($"{whiteout}\n", 4)), at.Shell("stat -c '%F %a %t:%T %u %g' a linked e d/e"));
+        Assert.Equal("a\na\nin\n", at.Shell("cat d/a d/b d/f/in"));
+        Assert.Equal("3 3\n", at.Shell("stat -c %h . d | paste -sd' '"));
+        at.Remount();
+        Assert.Equal($"{whiteout}\n", at.Shell("stat -c '%F %a %t:%T %u %g' e; rm a linked e d/e; ls -A d | wc -l").Replace("3\n", "", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -142,6 +142,32 @@ public sealed class ProgramTests
         Assert.Equal("", differences);
     }
 
+    /// <summary>
+    /// The mount as the upper layer of overlayfs, as container engines stack their images: what is changed above hides what is below, and stays so for the next who stacks them.
+    /// </summary>
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void Overlayfs_keeps_its_upper_layer_here(string mode)
+    {
+        Requires.Root();
+        using Mounted at = new(new FuseMountOptions().With(mode));
+        string said = at.Shell("""
+            mkdir -p "$HOME/lower/d/deep" "$HOME/merged" upper work
+            for n in kept changed removed moved linked; do echo $n >"$HOME/lower/$n"; echo $n >"$HOME/lower/d/$n"; done; ln "$HOME/lower/linked" "$HOME/lower/linked2"
+            stack() { mount -t overlay overlay -o "lowerdir=$HOME/lower,upperdir=$PWD/upper,workdir=$PWD/work,redirect_dir=on,index=off,metacopy=off" "$HOME/merged"; }
+            trap 'umount "$HOME/merged" 2>/dev/null || true' EXIT
+            stack; here=$PWD; cd "$HOME/merged"
+            echo new >changed; echo more >>d/changed; rm removed d/removed; mv moved d/came; mv d/moved came; mv d/deep deep; mkdir d/deep; echo x >d/deep/x
+            rm -r d/deep; mv d e; mkdir d; echo fresh >d/fresh; ln kept kept2; chmod 600 linked; setfattr -n user.k -v v kept
+            git init -q repo; cd repo; git config user.email a@b; git config user.name n; for i in 1 2 3; do echo $i >f; git add f; git commit -qm $i; done; git mv f g; git commit -qm moved; git fsck --strict 2>&1; cd ..
+            list() { find . -path ./repo -prune -o -printf '%P %y %m %n %l\n' | LC_ALL=C sort; cat changed e/changed e/came came d/fresh; getfattr --only-values -n user.k kept; }
+            list >"$HOME/before"; cd "$here"; umount "$HOME/merged"; stack; cd "$HOME/merged"; list | diff "$HOME/before" -; git -C repo fsck --strict 2>&1; git -C repo status --porcelain
+            for gone in removed moved e/removed e/moved d/kept; do [ ! -e $gone ] || echo "$gone is back"; done; cat e/came e/kept; ls d
+            cd "$here"; umount "$HOME/merged"
+            """);
+        Assert.Equal("moved\nkept\nfresh\n", said);
+    }
+
     /// <summary>Where 32 bits of a length or an offset end.</summary>
     [Theory]
     [MemberData(nameof(Modes))]

@@ -166,6 +166,7 @@ public sealed class TwoDoorsTests : IDisposable
         using CffsFile unnamed = v.CreateUnnamedFile("/t");
         unnamed.CreateHardLink("/t/named");
         v.Rename("/t/l", "/t/hard");
+        v.RenameWithWhiteout("/t/e", "/t/w/e");
         v.CreateSymbolicLink("/t/l", "a");
         return default;
     }
@@ -195,6 +196,7 @@ public sealed class TwoDoorsTests : IDisposable
         using CffsFile unnamed = v.CreateUnnamedFile(Of("/t"));
         unnamed.CreateHardLink(Of("/t/named"));
         v.Rename(Of("/t/l"), Of("/t/hard"));
+        v.RenameWithWhiteout(Of("/t/e"), Of("/t/w/e"));
         v.CreateSymbolicLink(Of("/t/l"), Of("a"));
         return default;
     }
@@ -225,6 +227,7 @@ public sealed class TwoDoorsTests : IDisposable
         await unnamed.CreateHardLinkAsync("/t/named", cancellationToken: never);
         await unnamed.DisposeAsync();
         await v.RenameAsync("/t/l", "/t/hard", cancellationToken: never);
+        await v.RenameWithWhiteoutAsync("/t/e", "/t/w/e", cancellationToken: never);
         await v.CreateSymbolicLinkAsync("/t/l", "a", cancellationToken: never);
     }
 
@@ -254,6 +257,7 @@ public sealed class TwoDoorsTests : IDisposable
         await unnamed.CreateHardLinkAsync(Of("/t/named"), cancellationToken: never);
         await unnamed.DisposeAsync();
         await v.RenameAsync(Of("/t/l"), Of("/t/hard"), cancellationToken: never);
+        await v.RenameWithWhiteoutAsync(Of("/t/e"), Of("/t/w/e"), cancellationToken: never);
         await v.CreateSymbolicLinkAsync(Of("/t/l"), Of("a"), cancellationToken: never);
     }
 

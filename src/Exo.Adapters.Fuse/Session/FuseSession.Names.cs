@@ -15,6 +15,7 @@ internal sealed partial class FuseSession
     private const int NameBytesMax = 255;
     private const uint RenameNoReplace = 1;
     private const uint RenameExchange = 2;
+    private const uint RenameWhiteout = 4;
 
     private void Lookup(in FuseRequest request, FuseReply reply)
     {
@@ -143,7 +144,7 @@ internal sealed partial class FuseSession
         Inode to = NodeOf(request.BodyLong(0));
         ReadOnlyMemory<byte> fromName = request.Name(ref namesAt);
         ReadOnlyMemory<byte> toName = request.Name(ref namesAt);
-        if ((flags & ~(RenameNoReplace | RenameExchange)) != 0 || flags == (RenameNoReplace | RenameExchange))
+        if ((flags & ~(RenameNoReplace | RenameExchange | RenameWhiteout)) != 0 || ((flags & RenameExchange) != 0 && flags != RenameExchange))
         {
             throw new CffsException(CffsError.Invalid, $"flags {flags:x} of a rename");
         }
@@ -153,6 +154,10 @@ internal sealed partial class FuseSession
         {
             _door.Exchange(from, CheckLength(fromName), to, CheckLength(toName));
             ForgetAbove(from, to, fromName);
+        }
+        else if ((flags & RenameWhiteout) != 0)
+        {
+            _door.RenameWithWhiteout(from, CheckLength(fromName), to, CheckLength(toName), (flags & RenameNoReplace) == 0, request.User, request.Group);
         }
         else
         {

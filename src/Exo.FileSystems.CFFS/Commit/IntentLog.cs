@@ -45,7 +45,7 @@ internal sealed class IntentLog(VolumeCore core)
         Invariant.Check(!IsFull && core.AfterCrash is null && core.Metadata.IsHeldByCurrentThread);
         int sector = _next++;
         _moving.Add(intent.Inode);
-        if (intent.IsExchange)
+        if (intent.OtherInode != 0)
         {
             _moving.Add(intent.OtherInode);
         }

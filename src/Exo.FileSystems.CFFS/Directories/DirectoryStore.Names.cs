@@ -271,6 +271,9 @@ internal sealed partial class DirectoryStore
         }
     }
 
+    /// <summary>A record has given its place and its name to one that is no directory.</summary>
+    public void HandOverName(Inode directory, bool wasDirectory) => CountSubdirectories(directory, wasDirectory ? -1 : 0);
+
     /// <summary>A record has left its slot, or has got another name there.</summary>
     public void RemoveName(Inode directory, uint hash, uint address, bool isDirectory)
     {

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 
 namespace Exo.FileSystems.CFFS.Layout;
 
-/// <summary>A rename between directories, or an exchange of two names, announced before it is carried out (docs/cffs-format.md, "Intent log").</summary>
+/// <summary>A rename between directories, or one that leaves a whiteout, or an exchange of two names, announced before it is carried out (docs/cffs-format.md, "Intent log").</summary>
 internal struct Intent
 {
     public const int LogBlocks = 8;
@@ -20,9 +20,12 @@ internal struct Intent
     public const int OtherNameSequenceOffset = 56;
     public const int OtherFromAddressOffset = 60;
     public const int OtherToAddressOffset = 64;
+    public const int WhiteoutUserOffset = 68;
+    public const int WhiteoutGroupOffset = 72;
 
     public const uint Pending = 1 << 0;
     public const uint Exchange = 1 << 1;
+    public const uint Whiteout = 1 << 2;
 
     public static readonly LayoutField[] Fields =
     [
@@ -38,6 +41,8 @@ internal struct Intent
         new(nameof(OtherNameSequence), OtherNameSequenceOffset, 4),
         new(nameof(OtherFromAddress), OtherFromAddressOffset, 4),
         new(nameof(OtherToAddress), OtherToAddressOffset, 4),
+        new(nameof(WhiteoutUser), WhiteoutUserOffset, 4),
+        new(nameof(WhiteoutGroup), WhiteoutGroupOffset, 4),
     ];
 
     public ulong Inode;
@@ -52,9 +57,14 @@ internal struct Intent
     public uint OtherNameSequence;
     public uint OtherFromAddress;
     public uint OtherToAddress;
+    public uint WhiteoutUser;
+    public uint WhiteoutGroup;
 
     /// <summary>Another inode moves the other way, and both moves are one change.</summary>
     public readonly bool IsExchange => (State & Exchange) != 0;
+
+    /// <summary>Where the inode was a whiteout takes its name: <see cref="OtherInode"/>, with <see cref="OtherNameSequence"/>.</summary>
+    public readonly bool IsWhiteout => (State & Whiteout) != 0;
 
     /// <summary>The move of an exchange's other inode, as one by itself.</summary>
     public readonly Intent Other => new()
@@ -83,6 +93,8 @@ internal struct Intent
         OtherNameSequence = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherNameSequenceOffset..]),
         OtherFromAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherFromAddressOffset..]),
         OtherToAddress = BinaryPrimitives.ReadUInt32LittleEndian(sector[OtherToAddressOffset..]),
+        WhiteoutUser = BinaryPrimitives.ReadUInt32LittleEndian(sector[WhiteoutUserOffset..]),
+        WhiteoutGroup = BinaryPrimitives.ReadUInt32LittleEndian(sector[WhiteoutGroupOffset..]),
     };
 
     public readonly void Emit(Span<byte> sector)
@@ -100,5 +112,7 @@ internal struct Intent
         BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherNameSequenceOffset..], OtherNameSequence);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherFromAddressOffset..], OtherFromAddress);
         BinaryPrimitives.WriteUInt32LittleEndian(sector[OtherToAddressOffset..], OtherToAddress);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[WhiteoutUserOffset..], WhiteoutUser);
+        BinaryPrimitives.WriteUInt32LittleEndian(sector[WhiteoutGroupOffset..], WhiteoutGroup);
     }
 }

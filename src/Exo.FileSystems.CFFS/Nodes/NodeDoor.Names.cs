@@ -22,7 +22,11 @@ internal sealed partial class NodeDoor
         core.Names.LinkAsync(inode, directory, name, CffsIdentity.Superuser, IoMode.Sync).Take();
 
     public void Rename(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace) =>
-        core.Names.RenameAsync(from, fromName, to, toName, mayReplace, CffsIdentity.Superuser, IoMode.Sync).Take();
+        core.Names.RenameAsync(from, fromName, to, toName, mayReplace, whiteoutOwner: null, CffsIdentity.Superuser, IoMode.Sync).Take();
+
+    /// <summary>A rename that leaves a whiteout, in one step.</summary>
+    public void RenameWithWhiteout(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, uint user, uint group) =>
+        core.Names.RenameAsync(from, fromName, to, toName, mayReplace, CffsIdentity.Trusted(user, group), CffsIdentity.Superuser, IoMode.Sync).Take();
 
     /// <summary>Two names change places, in one step.</summary>
     public void Exchange(Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName) =>

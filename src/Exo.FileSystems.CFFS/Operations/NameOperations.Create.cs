@@ -55,7 +55,7 @@ internal sealed partial class NameOperations
             }
 
             Inheritance inherited = await InheritAsync(directory, mode, umask, io).ConfigureAwait(false);
-            Record record = NewRecord(directory, name, inherited.Mode, device, identity);
+            Record record = NewRecord(directory, name.Span, inherited.Mode, device, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {
                 if (record.Kind == SlotKind.Directory)
@@ -174,7 +174,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    private Record NewRecord(Inode directory, ReadOnlyMemory<byte> name, ushort mode, ulong device, CffsIdentity identity)
+    private Record NewRecord(Inode directory, ReadOnlySpan<byte> name, ushort mode, ulong device, CffsIdentity identity)
     {
         long now = core.Now();
         bool inheritsGroup = (directory.Record.Mode & ModeBits.SetGroup) != 0;
@@ -192,7 +192,7 @@ internal sealed partial class NameOperations
             NameLength = (byte)name.Length,
             Start = kind == SlotKind.Special ? device : 0,
             Inode = core.NextInode(),
-            NameHash = NameHash.Compute(name.Span, core.Guard.HashSeed),
+            NameHash = NameHash.Compute(name, core.Guard.HashSeed),
             NameSequence = core.NextNameSequence(),
             Mode = inheritsGroup && kind == SlotKind.Directory ? (ushort)(mode | ModeBits.SetGroup) : mode,
             Links = kind == SlotKind.Directory ? 0u : 1u,

@@ -67,6 +67,12 @@ internal sealed partial class NameOperations
                 return true;
             }
 
+            if (inode.Record.Kind == SlotKind.Special && core.Intents.IsMoving(inode.Number))
+            {
+                // A whiteout that is not durable: were it in the table, recovery would make it once more from the intent.
+                await core.Committer.CommitAsync(io).ConfigureAwait(false);
+            }
+
             await AddLinkAsync(inode, directory, name, io).ConfigureAwait(false);
             return true;
         }

@@ -11,11 +11,12 @@ namespace Exo.FileSystems.CFFS.Operations;
 internal sealed partial class NameOperations
 {
     /// <summary>
-    /// Moves a record to another block: the intent, then the new record, then the removal of the old one, each durable before the next (intent log; XN's rule three).
+    /// Moves a record to another block: the intent, then the new record, then the removal of the old one, or a whiteout over it, each durable before the next (intent log; XN's rule three).
     /// In core it is one step; the inode is at its new place with it, unless the record is a mere name of it. Returns the new place, its frame retained.
     /// </summary>
     private async ValueTask<SlotPlace> MoveRecordAsync(
-        Inode from, SlotPlace source, Inode to, Inode inode, Record record, Record next, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io)
+        Inode from, SlotPlace source, Inode to, Inode inode, Record record, Record next, ReadOnlyMemory<byte> name, ReadOnlyMemory<byte> inline, IoMode io,
+        ReadOnlyMemory<byte> oldName = default, Record? whiteout = null)
     {
         await core.Directories.EnsureLoadedAsync(to, io).ConfigureAwait(false);
         if (from.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
@@ -43,8 +44,12 @@ internal sealed partial class NameOperations
                     NameSequence = next.NameSequence,
                     FromAddress = source.Address,
                     ToAddress = target.Address,
-                    State = Intent.Pending,
+                    State = Intent.Pending | (whiteout is null ? 0 : Intent.Whiteout),
                     Epoch = core.State.Epoch,
+                    OtherInode = whiteout?.Inode ?? 0,
+                    OtherNameSequence = whiteout?.NameSequence ?? 0,
+                    WhiteoutUser = whiteout?.User ?? 0,
+                    WhiteoutGroup = whiteout?.Group ?? 0,
                 });
                 status = XnStatus.Ok;
                 BlockExtent log = core.Intents.Pending;
@@ -65,6 +70,11 @@ internal sealed partial class NameOperations
                     core.Directories.Stage(to, target, next, name.Span, inline.Span);
                     core.Directories.StageClear(from.Number, source.Block, source.Frame, source.Index, record.Slots);
                     ClaimMoves(record, source.Block, source.Index, target.Block, target.Index);
+                    if (whiteout is { } left)
+                    {
+                        // The same sector: it is there when the old record is not.
+                        core.Directories.Stage(from, source, left, oldName.Span, default);
+                    }
 
                     // Without blocks there is no move that XN sees; the order is the same.
                     core.Edit.Transaction.Order(target.Block, source.Block);

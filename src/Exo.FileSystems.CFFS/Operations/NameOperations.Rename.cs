@@ -7,15 +7,23 @@ using Exo.FileSystems.CFFS.Volume;
 
 namespace Exo.FileSystems.CFFS.Operations;
 
-/// <content>Renames. In place it is one sector. Else: the intent, the record at its new place, the removal of the old one, each durable before the next; a name that is replaced is buried.</content>
+/// <content>Renames. In place it is one sector. Else: the intent, the record at its new place, the removal of the old one (or a whiteout over it), each durable before the next; a name that is replaced is buried.</content>
 internal sealed partial class NameOperations
 {
     /// <summary>Renames, over an existing name if there is one.</summary>
+    /// <param name="from">Directory.</param>
+    /// <param name="fromName">Name in it.</param>
+    /// <param name="to">Directory.</param>
+    /// <param name="toName">New name in it.</param>
+    /// <param name="mayReplace">Whether what has the new name may lose it.</param>
+    /// <param name="whiteoutOwner">Whose whiteout takes the old name in the same step; null: there is none.</param>
+    /// <param name="identity">Who asks.</param>
+    /// <param name="io">How blocks are waited for.</param>
     public async ValueTask RenameAsync(
-        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity? whiteoutOwner, CffsIdentity identity, IoMode io)
     {
         PathName.CheckNew(toName);
-        while (!await TryRenameAsync(from, fromName, to, toName, mayReplace, identity, io).ConfigureAwait(false))
+        while (!await TryRenameAsync(from, fromName, to, toName, mayReplace, whiteoutOwner, identity, io).ConfigureAwait(false))
         {
             RequireClear(await ClearShelfAsync(io).ConfigureAwait(false));
             await core.Committer.SyncAsync(io).ConfigureAwait(false);
@@ -23,7 +31,7 @@ internal sealed partial class NameOperations
     }
 
     private async ValueTask<bool> TryRenameAsync(
-        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity identity, IoMode io)
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, bool mayReplace, CffsIdentity? whiteoutOwner, CffsIdentity identity, IoMode io)
     {
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await _moves.EnterAsync(io).ConfigureAwait(false);
@@ -71,7 +79,7 @@ internal sealed partial class NameOperations
                     return false;
                 }
 
-                return await MoveNameAsync(from, fromName, to, toName, inode, replaced, io).ConfigureAwait(false);
+                return await MoveNameAsync(from, fromName, to, toName, inode, replaced, whiteoutOwner, io).ConfigureAwait(false);
             }
             finally
             {
@@ -148,7 +156,7 @@ internal sealed partial class NameOperations
     /// False when the record must keep its name for now (<see cref="DirectoryState.Burials"/>), or a dead one of the new name is in the way; or when a name was made or removed before the directories were locked.
     /// </summary>
     private async ValueTask<bool> MoveNameAsync(
-        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, IoMode io)
+        Inode from, ReadOnlyMemory<byte> fromName, Inode to, ReadOnlyMemory<byte> toName, Inode inode, Inode? replaced, CffsIdentity? whiteoutOwner, IoMode io)
     {
         SlotPlace source = await RequireAsync(from, fromName, io).ConfigureAwait(false);
         SlotPlace? victim = null;
@@ -194,7 +202,8 @@ internal sealed partial class NameOperations
             Record.ReadContents(core.Directories.SectorOf(source), source.InSector, record.NameLength, inline);
 
             SlotPlace target = source;
-            bool inPlace = from == to && TryRenameInPlace(from, source, inode, record, next, toName.Span, inline);
+            Record? whiteout = whiteoutOwner is null ? null : NewWhiteout(from, fromName.Span, whiteoutOwner);
+            bool inPlace = from == to && whiteout is null && TryRenameInPlace(from, source, inode, record, next, toName.Span, inline);
             if (!inPlace)
             {
                 if (record.IsPacked)
@@ -204,11 +213,19 @@ internal sealed partial class NameOperations
                     (next.Depth, next.Start, next.Count) = (record.Depth, record.Start, record.Count);
                 }
 
-                target = await MoveRecordAsync(from, source, to, inode, record, next, toName, inline, io).ConfigureAwait(false);
+                target = await MoveRecordAsync(from, source, to, inode, record, next, toName, inline, io, fromName, whiteout).ConfigureAwait(false);
             }
 
             DirectoryState fromState = from.Directory!;
-            core.Directories.RemoveName(from, oldHash, source.Address, inode.IsDirectory);
+            if (whiteout is null)
+            {
+                core.Directories.RemoveName(from, oldHash, source.Address, inode.IsDirectory);
+            }
+            else
+            {
+                core.Directories.HandOverName(from, inode.IsDirectory);
+            }
+
             fromState.Leave(oldHash, core.Committer.Stamp);
             fromState.LastRemoval = core.Committer.Stamp;
             lock (core.Metadata)
@@ -226,6 +243,11 @@ internal sealed partial class NameOperations
                 if (replaced is not null)
                 {
                     core.Changes.NoteLinks(replaced);
+                }
+
+                if (whiteout is { } left)
+                {
+                    core.Changes.NoteName(CffsChangeKind.Created, from, fromName.Span, left.Inode, left.Mode);
                 }
             }
 
@@ -251,6 +273,14 @@ internal sealed partial class NameOperations
                 core.Cache.Release(held.Frame);
             }
         }
+    }
+
+    /// <summary>What hides a name of a layer below (<c>RENAME_WHITEOUT</c>): a character device with number 0 and no permissions. It has no contents: so it takes no more slots than any other record of its name.</summary>
+    private Record NewWhiteout(Inode directory, ReadOnlySpan<byte> name, CffsIdentity owner)
+    {
+        Record record = NewRecord(directory, name, ModeBits.CharacterDevice, device: 0, owner);
+        record.Slots = (byte)Slot.SlotsFor(record.ContentBytes);
+        return record;
     }
 
     /// <summary>Whether a name leads to an inode, or nowhere. Under the directory's lock.</summary>

@@ -11,21 +11,25 @@ namespace Exo.FileSystems.CFFS.Operations;
 internal sealed partial class NameOperations
 {
     /// <summary>Clears a record that is known to be dead, with what it owns. Under the directory's lock.</summary>
-    public ValueTask RemoveDeadAsync(Inode directory, uint address, IoMode io) => SettleAsync(directory, address, null, io);
+    public ValueTask RemoveDeadAsync(Inode directory, uint address, IoMode io) => SettleAsync(directory, address, null, null, io);
+
+    /// <summary>As <see cref="RemoveDeadAsync"/>, and a whiteout takes the record's place and name: the rename that left it was cut off before that was durable.</summary>
+    public ValueTask FinishWhiteoutAsync(Inode directory, Intent left, IoMode io) => SettleAsync(directory, left.FromAddress, null, left, io);
+
 
     /// <summary>
     /// A crash came while an inode moved out to the external table: the table has it, and its directory, from before, too. The table's counts, because other names may point there already;
     /// the directory's becomes a name like them. Under the directory's lock.
     /// </summary>
-    public ValueTask FinishExternaliseAsync(Inode directory, uint address, uint tableAddress, IoMode io) => SettleAsync(directory, address, tableAddress, io);
+    public ValueTask FinishExternaliseAsync(Inode directory, uint address, uint tableAddress, IoMode io) => SettleAsync(directory, address, tableAddress, null, io);
 
-    /// <summary>Gives up what a stale record owns; the record goes, or becomes a link to the external table.</summary>
-    private async ValueTask SettleAsync(Inode directory, uint address, uint? tableAddress, IoMode io)
+    /// <summary>Gives up what a stale record owns; the record goes, or becomes a link to the external table, or a whiteout.</summary>
+    private async ValueTask SettleAsync(Inode directory, uint address, uint? tableAddress, Intent? whiteout, IoMode io)
     {
         SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
         try
         {
-            await SettleAsync(directory, place, core.Directories.RecordAt(directory, place), tableAddress, io).ConfigureAwait(false);
+            await SettleAsync(directory, place, core.Directories.RecordAt(directory, place), tableAddress, whiteout, io).ConfigureAwait(false);
         }
         finally
         {
@@ -33,7 +37,7 @@ internal sealed partial class NameOperations
         }
     }
 
-    private async ValueTask SettleAsync(Inode directory, SlotPlace place, Record record, uint? tableAddress, IoMode io)
+    private async ValueTask SettleAsync(Inode directory, SlotPlace place, Record record, uint? tableAddress, Intent? whiteout, IoMode io)
     {
         // Not through the inode table: the number may belong to a living record elsewhere.
         Inode dead = new(record.Inode)
@@ -69,6 +73,12 @@ internal sealed partial class NameOperations
                     link.NameSequence = record.NameSequence;
                     core.Directories.Stage(directory, place, link, name, default);
                 }
+                else if (whiteout is { } left)
+                {
+                    Record device = NewWhiteout(directory, name, CffsIdentity.Superuser);
+                    (device.Inode, device.NameSequence, device.User, device.Group) = (left.OtherInode, left.OtherNameSequence, left.WhiteoutUser, left.WhiteoutGroup);
+                    core.Directories.Stage(directory, place, device, name, default);
+                }
 
                 core.Edit.Apply();
             }
@@ -81,6 +91,12 @@ internal sealed partial class NameOperations
 
         if (tableAddress is not null)
         {
+            return;
+        }
+
+        if (whiteout is not null)
+        {
+            core.Directories.HandOverName(directory, record.Kind == SlotKind.Directory);
             return;
         }
 

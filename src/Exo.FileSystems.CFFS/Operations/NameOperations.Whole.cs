@@ -53,7 +53,7 @@ internal sealed partial class NameOperations
                 return false;
             }
 
-            Record record = NewRecord(directory, name, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, identity);
+            Record record = NewRecord(directory, name.Span, (ushort)(ModeBits.File | (permissions & ModeBits.PermissionMask)), 0, identity);
             if (directory.Directory!.IsJustLeft(record.NameHash, core.Committer.IsDurable))
             {
                 record.NameSequence = core.NextNameSequence(yieldsToEarlier: true);

@@ -120,7 +120,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
             if (await SequenceAtAsync(core, move.FromDirectory, move.FromAddress, moves.Key, io).ConfigureAwait(false) is { } old && IsEarlier(old, move.NameSequence)
                 && await OpenDirectoryAsync(core, move.FromDirectory, io).ConfigureAwait(false) is { } from)
             {
-                await RemoveMovedAsync(core, from, move.FromAddress, io).ConfigureAwait(false);
+                await RemoveMovedAsync(core, from, move, io).ConfigureAwait(false);
                 core.Inodes.Release(from);
             }
         }
@@ -154,21 +154,28 @@ internal sealed partial class CrashRepair(uint indexedSequence)
         return sequence;
     }
 
-    private async ValueTask RemoveMovedAsync(VolumeCore core, Inode directory, uint address, IoMode io)
+    private async ValueTask RemoveMovedAsync(VolumeCore core, Inode directory, Intent move, IoMode io)
     {
+        uint address = move.FromAddress;
         await core.BeginWritingAsync(io).ConfigureAwait(false);
         await directory.Lock.EnterAsync(io).ConfigureAwait(false);
         try
         {
             SlotPlace place = await core.Directories.PlaceAsync(directory, address, io).ConfigureAwait(false);
             Record record = core.Directories.TakeRecord(directory, place);
-            core.Directories.HideName(directory, record.NameHash, address, record.Kind == SlotKind.Directory);
             if (record.Kind == SlotKind.ExternalLink)
             {
                 // Recovery has seen this name at both of its places.
                 _links[record.Inode]--;
             }
 
+            if (move.IsWhiteout)
+            {
+                await core.Names.FinishWhiteoutAsync(directory, move, io).ConfigureAwait(false);
+                return;
+            }
+
+            core.Directories.HideName(directory, record.NameHash, address, record.Kind == SlotKind.Directory);
             await core.Names.RemoveDeadAsync(directory, address, io).ConfigureAwait(false);
         }
         finally

@@ -71,6 +71,7 @@ public sealed class CancellationTests : IDisposable
             () => _volume.CreateNodeAsync("/new", 0x11A4, cancellationToken: cancelled),
             () => _volume.CreateHardLinkAsync("/file", "/new", cancellationToken: cancelled),
             () => _volume.ExchangeAsync("/file", "/directory", cancellationToken: cancelled),
+            () => _volume.RenameWithWhiteoutAsync("/file", "/other", cancellationToken: cancelled),
             () => _volume.RemoveDirectoryAsync("/directory", cancellationToken: cancelled),
             () => _volume.SetAttributesAsync("/file", new CffsAttributeChange { Size = 0 }, cancellationToken: cancelled),
             () => _volume.SetExtendedAttributeAsync("/file", "user.x", buffer, cancellationToken: cancelled),

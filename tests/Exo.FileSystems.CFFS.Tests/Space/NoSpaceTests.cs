@@ -61,6 +61,8 @@ public sealed class NoSpaceTests
         ["rename longer"] = (volume, _) => volume.Rename("/full/00", "/full/" + new string('n', 200)),
         ["rename inline longer"] = (volume, _) => volume.Rename("/some/i", "/some/" + new string('n', 100)),
         ["rename directory"] = (volume, _) => volume.Rename("/some/below", "/full/new"),
+        ["rename with a whiteout"] = (volume, _) => volume.RenameWithWhiteout("/some/other", "/full/new"),
+        ["rename with a whiteout in place"] = (volume, _) => volume.RenameWithWhiteout("/full/00", "/full/new"),
         ["exchange"] = (_, door) =>
         {
             Inode full = door.Lookup(door.Root, "full"u8.ToArray())!;

@@ -94,6 +94,17 @@ internal static class AceAlphabet
         Exchange("A/C", "B"), Exchange("A", "B"), Exchange("A/bar", "A/C"),
     ];
 
+    /// <summary>For whiteouts: renames of every shape that leave one, and what is done with it, over it and where it was.</summary>
+    public static AceOperation[] Whiteouts { get; } =
+    [
+        .. s_foos.Select(foo => Whiteout(foo, "A/bar")), Whiteout("A/foo", "B/foo"), Whiteout("A/foo", "B/bar"), Whiteout("B/foo", "A/foo"), Whiteout("A/bar", "A/foo"), Whiteout("A/bar", "B/bar"),
+        Whiteout("A/C", "A/bar"), Whiteout("A/C", "B/bar"), Whiteout("A", "B/bar"), Whiteout("B", "A/bar"), Whiteout("A/C", "B"),
+        Unlink("A/foo"), Unlink("B/foo"), Unlink("A/C"), Unlink("A/bar"), Create("A/foo"), MakeDirectory("A/foo"), MakeDirectory("A/C"), SymbolicLink("A/foo"), RemoveDirectory("B"),
+        Link("A/foo", "B/bar"), Link("A/foo", "A/C/bar"), Link("B/foo", "A/bar"), Link("A/C", "bar"),
+        Rename("A/foo", "B/bar"), Rename("A/foo", "A/C/bar"), Rename("B/foo", "A/foo"), Rename("A/bar", "A/foo"), Rename("B/bar", "A/foo"), Rename("foo", "A/foo"), Rename("A/C", "bar"), Rename("A", "bar"),
+        Exchange("A/foo", "A/bar"), Exchange("A/foo", "B/foo"), Exchange("A/foo", "foo"), Exchange("A/C", "A/bar"), ChangeMode("A/foo"), Write("A/bar", -1, 5000),
+    ];
+
     /// <summary>For access control lists: what is made where a default list is, the lists of each shape of file, and what moves or copies inodes that have some.</summary>
     public static AceOperation[] Access { get; } =
     [

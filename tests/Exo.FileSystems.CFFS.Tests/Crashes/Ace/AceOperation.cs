@@ -54,6 +54,9 @@ internal sealed record AceOperation(string Text, string Path, Func<PromisedTree,
     public static AceOperation Rename(string from, string to) => new(
         $"rename {from} {to}", to, (tree, _) => tree.Rename(from, to), (volume, _) => volume.Volume.Rename(from, to));
 
+    public static AceOperation Whiteout(string from, string to) => new(
+        $"whiteout {from} {to}", to, (tree, _) => tree.RenameWithWhiteout(from, to), (volume, _) => volume.Volume.RenameWithWhiteout(from, to));
+
     public static AceOperation Exchange(string one, string other) => new(
         $"exchange {one} {other}", other, (tree, _) => tree.Exchange(one, other), (volume, _) => volume.Volume.Exchange(one, other));
 

@@ -30,6 +30,16 @@ public sealed class AceTests
     [Fact]
     public void Triples_of_directories() => Explore("seq-3-nested", workloads: 210_912);
 
+    /// <summary>Renames that leave a whiteout: the old name leads to the one or to the other, and never nowhere.</summary>
+    [Fact]
+    public void Single_operations_with_whiteouts() => Explore("seq-1-whiteout", workloads: 205);
+
+    [Fact]
+    public void Pairs_with_whiteouts() => Explore("seq-2-whiteout", workloads: 25_215);
+
+    [Fact]
+    public void Triples_with_whiteouts() => Explore("seq-3-whiteout", workloads: 137_842);
+
     /// <summary>Access control lists: inherited, set, and after chmod; with the permission bits beside them they are always those of one moment.</summary>
     [Fact]
     public void Single_operations_with_access_lists() => Explore("seq-1-access", workloads: 275);
@@ -43,9 +53,10 @@ public sealed class AceTests
     [InlineData("rename A/foo B/bar")]
     [InlineData("link A/foo A/bar")]
     [InlineData("exchange A/foo B/foo")]
+    [InlineData("whiteout A/foo B/foo")]
     public void Recovery_may_be_interrupted(string operation)
     {
-        AceClass kind = AceClass.All[0];
+        AceClass kind = AceClass.All.First(item => item.Alphabet.Any(known => known.Text == operation));
         AceExplorer.Shared shared = new() { SecondCrashEvery = 1, SecondCrashStatesMax = 60 };
         using AceExplorer explorer = new(shared);
         explorer.Explore(new AceWorkload(kind, 0, [kind.Alphabet.Single(item => item.Text == operation)], [AcePersistence.Sync]));

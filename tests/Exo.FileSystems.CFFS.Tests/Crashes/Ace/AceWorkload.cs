@@ -40,6 +40,9 @@ internal sealed record AceClass(string Name, int Length, AceOperation[] Alphabet
         new("seq-3-names", 3, AceAlphabet.Names, [AcePersistence.None, AcePersistence.Path], [AcePersistence.Path, AcePersistence.Directory, AcePersistence.Close]),
         new("seq-3-contents", 3, AceAlphabet.Contents, [AcePersistence.None, AcePersistence.Path], [AcePersistence.Path, AcePersistence.Close]),
         new("seq-3-nested", 3, AceAlphabet.Nested, [AcePersistence.None, AcePersistence.Sync], [AcePersistence.Path, AcePersistence.Directory, AcePersistence.Close]),
+        new("seq-1-whiteout", 1, AceAlphabet.Whiteouts, [], s_end),
+        new("seq-2-whiteout", 2, AceAlphabet.Whiteouts, [AcePersistence.None, AcePersistence.Path, AcePersistence.Sync], s_end),
+        new("seq-3-whiteout", 3, AceAlphabet.Whiteouts, [AcePersistence.None], [AcePersistence.Directory, AcePersistence.Sync]),
         new("seq-1-access", 1, AceAlphabet.Access, [], s_end) { Start = AceAlphabet.AccessStart },
         new("seq-2-access", 2, AceAlphabet.Access, [AcePersistence.None, AcePersistence.Path, AcePersistence.Sync], s_end) { Start = AceAlphabet.AccessStart },
     ];

@@ -149,6 +149,9 @@ internal sealed class PromisedTree
         return replaced is { } gone ? moved.Forget(gone) : moved;
     }
 
+    public PromisedTree? RenameWithWhiteout(string from, string to) =>
+        Rename(from, to)?.Create(from, new PromisedNode(CffsKind.CharacterDevice) { Permissions = 0 });
+
     public PromisedTree? Exchange(string one, string other)
     {
         (int? oneDirectory, string oneName) = Split(one);
