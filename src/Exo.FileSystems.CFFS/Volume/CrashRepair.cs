@@ -23,6 +23,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
     // Names seen, by a 64-bit mix of directory and hash; directories in which one was seen twice.
     private readonly HashSet<ulong> _names = [];
     private readonly HashSet<ulong> _suspects = [];
+    private bool _hasDeadLinks;
 
     /// <summary>Sees a record of this file system, in the slots of directory <paramref name="owner"/>.</summary>
     public void Note(ulong owner, BlockNumber block, int index, in Record record)
@@ -70,6 +71,13 @@ internal sealed partial class CrashRepair(uint indexedSequence)
             await LoadSuspectAsync(core, suspect, io).ConfigureAwait(false);
         }
 
+        if (_hasDeadLinks)
+        {
+            // An external inode may go with the last name that counts. Not before the dead ones: were the power to fail between, they would lead nowhere.
+            await core.Committer.SyncAsync(io).ConfigureAwait(false);
+            await core.Committer.CommitAsync(io).ConfigureAwait(false);
+        }
+
         await CountLinksAsync(core, io).ConfigureAwait(false);
         await EmptyOrphansAsync(core, io).ConfigureAwait(false);
         _names.Clear();
@@ -92,11 +100,18 @@ internal sealed partial class CrashRepair(uint indexedSequence)
             Record record = core.Directories.TakeRecord(directory, place);
             if (record.Kind == SlotKind.ExternalLink)
             {
-                _links[record.Inode]--;
+                DropLink(record.Inode);
             }
         }
 
         core.Inodes.Release(directory);
+    }
+
+    /// <summary>A name of an external inode is dead: it does not count, and is there until a commit or two.</summary>
+    private void DropLink(ulong inode)
+    {
+        _links[inode]--;
+        _hasDeadLinks = true;
     }
 
     /// <summary>
@@ -166,7 +181,7 @@ internal sealed partial class CrashRepair(uint indexedSequence)
             if (record.Kind == SlotKind.ExternalLink)
             {
                 // Recovery has seen this name at both of its places.
-                _links[record.Inode]--;
+                DropLink(record.Inode);
             }
 
             if (move.IsWhiteout)

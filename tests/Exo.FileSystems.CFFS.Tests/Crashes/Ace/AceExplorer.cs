@@ -19,6 +19,8 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
     /// <summary>What explorers of several threads share.</summary>
     public sealed class Shared
     {
+        public const int SecondCrashEveryDefault = 50;
+
         private const int KnownMax = 400_000;
 
         // What contents of the disk lead to, by fingerprint. A failure is not kept: it ends the exploration.
@@ -36,7 +38,7 @@ internal sealed class AceExplorer(AceExplorer.Shared shared) : IDisposable
         public long BehindFromBytes { get; init; } = CffsOpenOptions.BehindFromBytesDefault;
 
         /// <summary>Of the contents that are new, every so many are cut a second time while they recover.</summary>
-        public int SecondCrashEvery { get; init; } = 50;
+        public int SecondCrashEvery { get; init; } = SecondCrashEveryDefault;
 
         /// <summary>At most at so many moments and in so many ways.</summary>
         public int SecondCrashStatesMax { get; init; } = 12;

@@ -6,7 +6,7 @@ namespace Exo.FileSystems.CFFS.Tests.Crashes.Ace;
 /// <summary>
 /// Short workloads, all of them, with the power cut at every moment (docs/crash-promise.md). A usual run explores a slice spread over each class. <c>EXO_ACE_CLASS=seq-2</c> explores one class
 /// whole, <c>EXO_ACE_FIRST</c> and <c>EXO_ACE_COUNT</c> the workloads from an index on: a failure prints its class and index. <c>EXO_ACE_OPERATION=exchange</c> explores of either only the workloads
-/// with such an operation.
+/// with such an operation. Of the contents of the disk that are new each fiftieth is cut again while it recovers, or with <c>EXO_ACE_SECOND=3</c> each third.
 /// </summary>
 public sealed class AceTests
 {
@@ -83,6 +83,21 @@ public sealed class AceTests
         }
     }
 
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(0, true)]
+    [InlineData(32, false)]
+    [InlineData(32, true)]
+    public void A_file_loses_both_of_its_names_to_another(int logBlocks, bool leavesWhiteouts)
+    {
+        Func<string, string, AceOperation> rename = leavesWhiteouts ? AceOperation.Whiteout : AceOperation.Rename;
+        AceExplorer.Shared shared = new(logBlocks) { SecondCrashEvery = 1, SecondCrashStatesMax = 60 };
+        using AceExplorer explorer = new(shared);
+        explorer.Explore(new AceWorkload(
+            AceClass.All[0], 0, [AceOperation.Link("A/foo", "B/bar"), rename("B/foo", "A/foo"), rename("A/foo", "B/bar")], [AcePersistence.None, AcePersistence.None, AcePersistence.Sync]));
+        Assert.True(shared.SecondCrashes > 20, $"{shared.SecondCrashes}");
+    }
+
     /// <summary>
     /// Exchanges that the alphabet has not: within a directory from sector to sector and from block to block, of names so long that what was in the record finds no room beside them, of files with several names,
     /// of what is a link, and what comes right behind an exchange that is not durable. The power fails again in each recovery.
@@ -135,7 +150,12 @@ public sealed class AceTests
         int[] indexes = Choose(kind, out bool isSlice);
 
         // On a volume without a commit log, on one with it, and on one where contents are written early: in a slice by turns, else all.
-        AceExplorer.Shared[] volumes = [new(start: kind.Start), new(logBlocks: 32, kind.Start), new(logBlocks: 32, kind.Start) { BehindFromBytes = 4096 }];
+        int again = Number("EXO_ACE_SECOND") ?? AceExplorer.Shared.SecondCrashEveryDefault;
+        AceExplorer.Shared[] volumes =
+        [
+            new(start: kind.Start) { SecondCrashEvery = again }, new(logBlocks: 32, kind.Start) { SecondCrashEvery = again },
+            new(logBlocks: 32, kind.Start) { SecondCrashEvery = again, BehindFromBytes = 4096 },
+        ];
         string[] names = ["without a commit log", "with a commit log", "with a commit log, contents written early"];
         (int Index, int Volume)[] work = isSlice
             ? [.. indexes.Select((index, i) => (index, i % volumes.Length))]
