@@ -27,6 +27,7 @@ public sealed class FuseMount : IDisposable
     private readonly FuseSession _session;
     private readonly FuseInvalidations _invalidations;
     private readonly FusePruning _pruning;
+    private readonly WakeAffinity? _affinity;
     private readonly Lock _lock = new();
     private readonly List<int> _descriptors = [];
     private readonly List<Thread> _threads = [];
@@ -42,7 +43,8 @@ public sealed class FuseMount : IDisposable
     {
         Directory = directory;
         bool isReadOnly = options.ReadOnly || volume.IsReadOnly;
-        if (options.Transport == FuseTransport.IoUring && !FuseRing.TrySwitchOn())
+        using FuseRingSwitch? offered = options.Transport == FuseTransport.Device ? null : FuseRingSwitch.TrySwitchOn();
+        if (options.Transport == FuseTransport.IoUring && offered is null && !FuseRingSwitch.IsOn)
         {
             throw new IOException("FUSE over io_uring is not there, or cannot be switched on");
         }
@@ -51,9 +53,10 @@ public sealed class FuseMount : IDisposable
         _descriptors.Add(connection);
         FuseNotifications notifications = new(connection);
         FuseRing? ring = null;
+        _affinity = options.Transport != FuseTransport.Device ? WakeAffinity.TryCreate() : null;
         _session = new FuseSession(
             volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles, !options.NoAccessTimes,
-            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, StartThread)) is not null,
+            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, _affinity, StartThread)) is not null,
             options.AccessControlLists)
         {
             AttributesChanged = node => notifications.InvalidateAttributes(node),
@@ -97,22 +100,15 @@ public sealed class FuseMount : IDisposable
                 _end.TrySetResult();
             }
 
-            Thread flusher = new(() => FlushUntilStopped(volume, options.SyncInterval)) { IsBackground = true, Name = "exo-fuse-flush" };
-            lock (_lock)
+            StartBeside("exo-fuse-flush", () => FlushUntilStopped(volume, options.SyncInterval));
+            if (_affinity is not null && ring is not null)
             {
-                _threads.Add(flusher);
+                StartBeside("exo-fuse-watch", _affinity.Watch);
             }
 
-            flusher.Start();
             _session.Door.Observe(_invalidations);
             _session.Thin = _pruning.Thin;
-            Thread invalidator = new(_invalidations.Serve) { IsBackground = true, Name = "exo-fuse-invalidate" };
-            lock (_lock)
-            {
-                _threads.Add(invalidator);
-            }
-
-            invalidator.Start();
+            StartBeside("exo-fuse-invalidate", _invalidations.Serve);
         }
         catch
         {
@@ -199,6 +195,7 @@ public sealed class FuseMount : IDisposable
         }
 
         _stop.Set();
+        _affinity?.End();
         _session.Door.EndObserving(_invalidations);
         _invalidations.End();
         bool ended = true;
@@ -264,6 +261,18 @@ public sealed class FuseMount : IDisposable
     {
         Interlocked.Increment(ref _running);
         Thread thread = new(() => Serve(make)) { IsBackground = true, Name = name };
+        lock (_lock)
+        {
+            _threads.Add(thread);
+        }
+
+        thread.Start();
+    }
+
+    /// <summary>Starts a thread that serves no messages.</summary>
+    private void StartBeside(string name, Action run)
+    {
+        Thread thread = new(() => run()) { IsBackground = true, Name = name };
         lock (_lock)
         {
             _threads.Add(thread);

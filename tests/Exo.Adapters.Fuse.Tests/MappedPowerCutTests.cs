@@ -34,7 +34,7 @@ public sealed class MappedPowerCutTests(ITestOutputHelper output)
         FuseMountOptions options = new FuseMountOptions { SyncInterval = TimeSpan.FromMilliseconds(20) }.With(mode);
         Requires.File("/dev/fuse");
         Requires.Root();
-        Requires.That(options.Transport != FuseTransport.IoUring || FuseRing.TrySwitchOn(), "FUSE over io_uring is not there, or this user may not switch it on");
+        Requires.That(options.Transport != FuseTransport.IoUring || FuseRingSwitch.IsThere, "FUSE over io_uring is not there, or this user may not switch it on");
         using FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 32 << 20 });
         DiskContents start;
         using (SimulatedBlockDevice device = new(frames, DiskContents.Zeroes(2048)))

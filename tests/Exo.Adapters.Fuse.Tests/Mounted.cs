@@ -23,7 +23,7 @@ internal sealed class Mounted : IDisposable
     {
         _limit = limit ?? Limit;
         Requires.File("/dev/fuse");
-        Requires.That(options?.Transport != FuseTransport.IoUring || FuseRing.TrySwitchOn(), "FUSE over io_uring is not there, or this user may not switch it on");
+        Requires.That(options?.Transport != FuseTransport.IoUring || FuseRingSwitch.IsThere, "FUSE over io_uring is not there, or this user may not switch it on");
         Requires.That(Environment.IsPrivilegedProcess || File.Exists("/usr/bin/fusermount3"), "mounting needs root or fusermount3");
         Image = _folder["disk.img"];
         Directory = _folder["mnt"];

@@ -16,6 +16,9 @@ internal readonly struct FuseRequest
 {
     public const int HeaderBytes = 40;
 
+    /// <summary>Where the number of the thread is that asks.</summary>
+    public const int SenderAt = 32;
+
     private readonly ReadOnlyMemory<byte> _message;
 
     private FuseRequest(ReadOnlyMemory<byte> message)

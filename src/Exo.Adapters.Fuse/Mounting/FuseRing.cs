@@ -17,7 +17,6 @@ namespace Exo.Adapters.Fuse.Mounting;
 internal sealed class FuseRing
 #pragma warning restore CA1001
 {
-    private const string Parameter = "/sys/module/fuse/parameters/enable_uring";
     private const int ThreadsMax = 512;
 
     private readonly FuseCrew[] _crews;
@@ -25,7 +24,7 @@ internal sealed class FuseRing
     private readonly CountdownEvent _made;
     private int _failures;
 
-    private FuseRing(FuseSession session, FuseNotifications notifications, int connection, int queues, Action<string, Func<FuseWorker?>> startThread)
+    private FuseRing(FuseSession session, FuseNotifications notifications, int connection, int queues, WakeAffinity? affinity, Action<string, Func<FuseWorker?>> startThread)
     {
         _made = new CountdownEvent(queues);
         _crews = new FuseCrew[queues];
@@ -36,7 +35,7 @@ internal sealed class FuseRing
                 ThreadsMax,
                 crew => startThread(
                     string.Create(CultureInfo.InvariantCulture, $"exo-fuse-cpu{queue}"),
-                    () => Join(session, crew, notifications, connection, queue)));
+                    () => Join(session, crew, notifications, connection, queue, affinity)));
         }
     }
 
@@ -44,15 +43,16 @@ internal sealed class FuseRing
     /// <param name="session">What answers.</param>
     /// <param name="notifications">Where what must be told goes.</param>
     /// <param name="connection">The connection's descriptor.</param>
+    /// <param name="affinity">What keeps programs where they are; null: nothing does.</param>
     /// <param name="startThread">Starts a thread of a name; the function makes what it serves, or null to let it go.</param>
-    public static FuseRing? TryPrepare(FuseSession session, FuseNotifications notifications, int connection, Action<string, Func<FuseWorker?>> startThread)
+    public static FuseRing? TryPrepare(FuseSession session, FuseNotifications notifications, int connection, WakeAffinity? affinity, Action<string, Func<FuseWorker?>> startThread)
     {
         if (PossibleProcessors() is not { } processors)
         {
             return null;
         }
 
-        FuseRing ring = new(session, notifications, connection, processors, startThread);
+        FuseRing ring = new(session, notifications, connection, processors, affinity, startThread);
         foreach (FuseCrew crew in ring._crews)
         {
             crew.Start(1);
@@ -79,29 +79,11 @@ internal sealed class FuseRing
         }
     }
 
-    /// <summary>Lets the kernel offer FUSE over io_uring to new mounts. False without the right, or in a kernel without it.</summary>
-    public static bool TrySwitchOn()
-    {
-        try
-        {
-            if (File.ReadAllText(Parameter).Trim() is not ("Y" or "1"))
-            {
-                File.WriteAllText(Parameter, "Y");
-            }
-
-            return true;
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
-
-    private FuseRingWorker? Join(FuseSession session, FuseCrew crew, FuseNotifications notifications, int connection, int queue)
+    private FuseRingWorker? Join(FuseSession session, FuseCrew crew, FuseNotifications notifications, int connection, int queue, WakeAffinity? affinity)
     {
         // A processor that is off has a queue, too; its threads run anywhere.
-        Libc.RunOn(queue);
-        FuseRingWorker? worker = FuseRingWorker.TryCreate(session, crew, notifications, connection, queue);
+        bool isThere = Libc.RunOn(queue);
+        FuseRingWorker? worker = FuseRingWorker.TryCreate(session, crew, notifications, connection, queue, isThere ? affinity : null);
         if (!_begin.IsSet)
         {
             if (worker is null)

@@ -21,23 +21,25 @@ internal sealed unsafe class FuseRingWorker : FuseWorker
     private readonly IoUring _ring;
     private readonly int _connection;
     private readonly ushort _queue;
+    private readonly WakeAffinity.Server? _affinity;
 
     // Pinned: the kernel writes to it and reads from it. Untouched parts cost address space only.
     private readonly byte[] _memory = GC.AllocateUninitializedArray<byte>(PayloadAt + FuseSessionLimits.WriteBytesMax, pinned: true);
 
-    private FuseRingWorker(FuseSession session, FuseCrew crew, FuseNotifications notifications, IoUring ring, int connection, ushort queue)
+    private FuseRingWorker(FuseSession session, FuseCrew crew, FuseNotifications notifications, IoUring ring, int connection, ushort queue, WakeAffinity? affinity)
         : base(session, crew, notifications)
     {
         _ring = ring;
         _connection = connection;
         _queue = queue;
+        _affinity = affinity?.Join(queue);
     }
 
     /// <summary>Makes an entry for the calling thread; nothing is told to the kernel before <see cref="Register"/>. Null where there are no rings.</summary>
-    public static FuseRingWorker? TryCreate(FuseSession session, FuseCrew crew, FuseNotifications notifications, int connection, int queue)
+    public static FuseRingWorker? TryCreate(FuseSession session, FuseCrew crew, FuseNotifications notifications, int connection, int queue, WakeAffinity? affinity)
     {
         IoUring? ring = IoUring.TryCreate(2, out _, wideEntries: true);
-        return ring is null ? null : new FuseRingWorker(session, crew, notifications, ring, connection, (ushort)queue);
+        return ring is null ? null : new FuseRingWorker(session, crew, notifications, ring, connection, (ushort)queue, affinity);
     }
 
     /// <summary>Gives the entry to the kernel; <see cref="Step"/> waits for its first message.</summary>
@@ -75,6 +77,7 @@ internal sealed unsafe class FuseRingWorker : FuseWorker
 
         ReadOnlySpan<byte> headers = _memory.AsSpan(0, FuseRingAbi.HeaderBytes);
         ulong commitId = BinaryPrimitives.ReadUInt64LittleEndian(headers[FuseRingAbi.CommitIdAt..]);
+        _affinity?.Took(BinaryPrimitives.ReadUInt32LittleEndian(headers[FuseRequest.SenderAt..]));
         try
         {
             Handle(Assemble(headers));
@@ -100,7 +103,11 @@ internal sealed unsafe class FuseRingWorker : FuseWorker
         return true;
     }
 
-    public override void Dispose() => _ring.Dispose();
+    public override void Dispose()
+    {
+        _affinity?.Dispose();
+        _ring.Dispose();
+    }
 
     /// <summary>The message in one piece: the two headers are put before the payload.</summary>
     private ReadOnlyMemory<byte> Assemble(ReadOnlySpan<byte> headers)

@@ -50,7 +50,7 @@ internal static class MountVerb
                 "The command returns when the mount works. 'exo umount DIR', 'umount DIR' or 'fusermount3 -u DIR' ends it.",
                 "Where 'exo' is on the path, 'mount -t fuse.exo IMAGE DIR' does the same, and so does a line of /etc/fstab with this type. -o remount,ro and remount,rw change a mount.",
                 "Meanwhile 'exo snapshot', 'resize', 'defrag', 'df' and 'xcp' are carried out by the process that has the image mounted, for its user and the superuser.",
-                "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it. As root, -o io_uring switches it on for the machine (/sys/module/fuse/parameters/enable_uring).",
+                "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it (/sys/module/fuse/parameters/enable_uring), and to root always (Linux 6.14 and later).",
                 "acl brings POSIX access control lists (setfacl, getfacl, rsync -A), for a message for each file that somebody else than its owner opens first; noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
             ],
         };

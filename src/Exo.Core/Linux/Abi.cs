@@ -13,6 +13,10 @@ internal static class Abi
     public static readonly int O_DIRECT = ArchitectureAbi.Current.O_DIRECT;
     public static readonly int O_DIRECTORY = ArchitectureAbi.Current.O_DIRECTORY;
 
+    // sched(7)
+    public const int SCHED_OTHER = 0;
+    public const int SCHED_IDLE = 5;
+
     // memfd_create(2), mmap(2), madvise(2)
     public const uint MFD_CLOEXEC = 1;
     public const int PROT_READ = 1;

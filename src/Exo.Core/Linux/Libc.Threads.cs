@@ -23,6 +23,17 @@ internal static unsafe partial class Libc
         return SetAffinity(0, ProcessorsMax / 8, mask) == 0;
     }
 
+    /// <summary>The scheduling policy of a thread (<see cref="Abi.SCHED_OTHER"/>, ...), 0 for the calling one; -1 on failure.</summary>
+    [LibraryImport(Library, EntryPoint = "sched_getscheduler", SetLastError = true)]
+    public static partial int SchedulingPolicy(int thread);
+
+    /// <summary>Gives a thread, 0 for the calling one, a policy that has no priorities. From SCHED_IDLE back to another only the superuser gets, or who may have its nice value. False on failure.</summary>
+    public static bool SetSchedulingPolicy(int thread, int policy)
+    {
+        int priority = 0;
+        return SetScheduler(thread, policy, &priority) == 0;
+    }
+
     /// <summary>The kernel's number of the calling thread.</summary>
     [LibraryImport(Library, EntryPoint = "gettid")]
     public static partial int ThreadId();
@@ -38,6 +49,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "clock_gettime")]
     private static partial int GetClock(int clock, TimeSpecification* time);
+
+    [LibraryImport(Library, EntryPoint = "sched_setscheduler", SetLastError = true)]
+    private static partial int SetScheduler(int thread, int policy, int* parameters);
 
     [LibraryImport(Library, EntryPoint = "sched_setaffinity", SetLastError = true)]
     private static partial int SetAffinity(int thread, nuint maskBytes, byte* mask);
