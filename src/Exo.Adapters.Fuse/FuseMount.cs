@@ -84,6 +84,8 @@ public sealed class FuseMount : IDisposable
                 }
             }
 
+            // The connection keeps what it was offered.
+            offered?.Dispose();
             UsesIoUring = ring is not null;
             ring?.Begin();
             if (ring is null && options.Transport == FuseTransport.IoUring)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Exo.Core.Linux;
+
 namespace Exo.Adapters.Fuse.Mounting;
 
 /// <summary>
@@ -9,10 +11,11 @@ internal sealed class FuseRingSwitch : IDisposable
 {
     private const string Parameter = "/sys/module/fuse/parameters/enable_uring";
 
-    // Others have it for the time of a mount.
-    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(10), Retry = TimeSpan.FromMilliseconds(5);
+    // Others have it until the kernel's first message to them is answered.
+    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(60), Retry = TimeSpan.FromMilliseconds(5);
 
     private readonly FileStream _file;
+    private bool _isOver;
 
     private FuseRingSwitch(FileStream file)
     {
@@ -62,7 +65,7 @@ internal sealed class FuseRingSwitch : IDisposable
             {
                 return new FuseRingSwitch(new FileStream(Parameter, FileMode.Open, FileAccess.ReadWrite, FileShare.None, bufferSize: 0));
             }
-            catch (IOException) when (File.Exists(Parameter) && waited < LockTimeout)
+            catch (IOException locked) when (locked.HResult == Errno.EAGAIN && waited < LockTimeout)
             {
                 Thread.Sleep(Retry);
             }
@@ -75,6 +78,12 @@ internal sealed class FuseRingSwitch : IDisposable
 
     public void Dispose()
     {
+        if (_isOver)
+        {
+            return;
+        }
+
+        _isOver = true;
         if (!WasOn)
         {
             Write("N"u8);
