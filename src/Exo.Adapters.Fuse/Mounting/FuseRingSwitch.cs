@@ -37,7 +37,9 @@ internal sealed class FuseRingSwitch : IDisposable
         {
             try
             {
-                return File.ReadAllText(Parameter).Trim() is "Y" or "1";
+                // Whoever has it locked need not be waited for.
+                using FileStream file = new(Parameter, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+                return file.ReadByte() is 'Y' or '1';
             }
             catch (Exception error) when (error is IOException or UnauthorizedAccessException)
             {
