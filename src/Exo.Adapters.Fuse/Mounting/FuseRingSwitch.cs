@@ -37,9 +37,11 @@ internal sealed class FuseRingSwitch : IDisposable
         {
             try
             {
-                // Whoever has it locked need not be waited for.
-                using FileStream file = new(Parameter, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
-                return file.ReadByte() is 'Y' or '1';
+                return File.ReadAllText(Parameter).Trim() is "Y" or "1";
+            }
+            catch (IOException locked) when (locked.HResult == Errno.EAGAIN)
+            {
+                return true;   // by one who has it on
             }
             catch (Exception error) when (error is IOException or UnauthorizedAccessException)
             {
