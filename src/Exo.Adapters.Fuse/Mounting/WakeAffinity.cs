@@ -27,7 +27,7 @@ internal sealed class WakeAffinity(WakeAffinity.IThreads threads, TimeProvider t
     /// <summary>Between two looks of the watch at servers of that policy: how long one can be kept from the processor.</summary>
     public static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>So many messages more must have come through another queue than their senders' last ones, than half of the others that came since.</summary>
+    /// <summary>A server takes SCHED_IDLE when so many messages more have come to it from elsewhere than half of those that have not.</summary>
     public const int BouncesMin = 4;
 
     // The policy is given back after a while in any case: whether it is still good for anything shows only without it.
@@ -76,20 +76,19 @@ internal sealed class WakeAffinity(WakeAffinity.IThreads threads, TimeProvider t
         {
             _anyIdle.Wait();
             _anyIdle.Reset();
-            do
+            while (Look())
             {
-                if (_isOver)
-                {
-                    return;
-                }
-
                 Thread.Sleep(Tick);
             }
-            while (Look());
+
+            if (_isOver)
+            {
+                return;
+            }
         }
     }
 
-    /// <summary>No server will take SCHED_IDLE any more: all have ended, or will.</summary>
+    /// <summary>No server takes SCHED_IDLE any more; those who have it are watched until they have not.</summary>
     public void End()
     {
         _isOver = true;
@@ -230,7 +229,7 @@ internal sealed class WakeAffinity(WakeAffinity.IThreads threads, TimeProvider t
         private void TryTake()
         {
             long now = affinity.Now;
-            if (now < Volatile.Read(ref _barredUntil) || Interlocked.CompareExchange(ref _policy, Taking, Usual) != Usual)
+            if (affinity._isOver || now < Volatile.Read(ref _barredUntil) || Interlocked.CompareExchange(ref _policy, Taking, Usual) != Usual)
             {
                 return;
             }
