@@ -14,7 +14,8 @@ using Exo.Cli.Output;
 using KeyValue;
 using KeyValue.Commands;
 
-Argument<string> image = new("IMAGE") { Description = "The image; made if it is not there." };
+Argument<string> image = new("IMAGE") { Description = "The image." };
+Argument<string> anyImage = new("IMAGE") { Description = "The image; made if it is not there." };
 Option<string> size = new("--size") { Description = "Size of a new image.", HelpName = "SIZE", DefaultValueFactory = _ => "256M" };
 Argument<string> key = new("KEY") { Description = "1 to 1024 bytes." };
 Argument<string?> value = new("VALUE") { Description = "At most 1 MiB; without it: standard input.", Arity = ArgumentArity.ZeroOrOne };
@@ -22,13 +23,13 @@ Option<string> from = new("--from") { Description = "The first key.", DefaultVal
 Option<string?> to = new("--to") { Description = "The first key that is not wanted any more." };
 Option<int> count = new("--count") { Description = "Keys of the benchmark.", DefaultValueFactory = _ => 100_000 };
 
-Command put = new("put", "Gives a key a value, durably.") { image, key, value, size };
-put.SetAction(parsed => Run(parsed, store =>
+Command put = new("put", "Gives a key a value, durably.") { anyImage, key, value, size };
+put.SetAction(parsed => RunOnAny(parsed, store =>
 {
     store.Put(Bytes(parsed.GetRequiredValue(key)), parsed.GetValue(value) is { } text ? Bytes(text) : Input());
     return 0;
 }));
-Command get = new("get", "Prints the value of a key; exit status 1 if there is none.") { image, key, size };
+Command get = new("get", "Prints the value of a key; exit status 1 if there is none.") { image, key };
 get.SetAction(parsed => Run(parsed, store =>
 {
     if (store.Get(Bytes(parsed.GetRequiredValue(key))) is not { } found)
@@ -39,13 +40,13 @@ get.SetAction(parsed => Run(parsed, store =>
     Line(found);
     return 0;
 }));
-Command delete = new("delete", "Takes a key away, durably.") { image, key, size };
+Command delete = new("delete", "Takes a key away, durably.") { image, key };
 delete.SetAction(parsed => Run(parsed, store =>
 {
     store.Delete(Bytes(parsed.GetRequiredValue(key)));
     return 0;
 }));
-Command scan = new("scan", "Prints keys and values in the order of the keys.") { image, from, to, size };
+Command scan = new("scan", "Prints keys and values in the order of the keys.") { image, from, to };
 scan.SetAction(parsed => Run(parsed, store =>
 {
     using KeyValueCursor cursor = store.Range(Bytes(parsed.GetRequiredValue(from)), parsed.GetValue(to) is { } end ? Bytes(end) : null);
@@ -56,8 +57,8 @@ scan.SetAction(parsed => Run(parsed, store =>
 
     return 0;
 }));
-Command bench = new("bench", "Measures the store on this image.") { image, count, size };
-bench.SetAction(parsed => Run(parsed, store =>
+Command bench = new("bench", "Measures the store on this image.") { anyImage, count, size };
+bench.SetAction(parsed => RunOnAny(parsed, store =>
 {
     StoreBenchmark.Run(store, Math.Max(1, parsed.GetValue(count)), Console.Out);
     return 0;
@@ -68,7 +69,9 @@ ParseResult command = new RootCommand("A key-value store that lives beside a fil
 int status = command.Invoke();
 return command.Errors.Count > 0 ? 2 : status;
 
-int Run(ParseResult parsed, Func<KeyValueStore, int> work)
+int Run(ParseResult parsed, Func<KeyValueStore, int> work) => RunOn(() => StoreImage.Open(parsed.GetRequiredValue(image)), work);
+
+int RunOnAny(ParseResult parsed, Func<KeyValueStore, int> work)
 {
     if (!ByteSize.TryParse(parsed.GetRequiredValue(size), out long sizeBytes))
     {
@@ -76,9 +79,14 @@ int Run(ParseResult parsed, Func<KeyValueStore, int> work)
         return 2;
     }
 
+    return RunOn(() => StoreImage.OpenOrMake(parsed.GetRequiredValue(anyImage), sizeBytes / 4096 * 4096), work);
+}
+
+int RunOn(Func<StoreImage> image, Func<KeyValueStore, int> work)
+{
     try
     {
-        using StoreImage open = StoreImage.Open(parsed.GetRequiredValue(image), sizeBytes / 4096 * 4096);
+        using StoreImage open = image();
         return work(open.Store);
     }
     catch (ArgumentOutOfRangeException error)

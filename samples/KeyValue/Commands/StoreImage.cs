@@ -19,8 +19,15 @@ internal sealed class StoreImage : IDisposable
 
     public KeyValueStore Store { get; }
 
+    /// <summary>Opens an image with a store.</summary>
+    /// <exception cref="FileNotFoundException">There is no image, or no store on it.</exception>
+    public static StoreImage Open(string path) =>
+        File.Exists(path) ? Open(path, isNew: false, sizeBytes: 0, _ => throw new FileNotFoundException($"{path}: no key-value store on it")) : throw new FileNotFoundException($"{path}: no such file");
+
     /// <summary>Opens an image, and makes what is missing of it: the image, or the store on an image of C-FFS.</summary>
-    public static StoreImage Open(string path, long sizeBytes)
+    public static StoreImage OpenOrMake(string path, long sizeBytes) => Open(path, isNew: !File.Exists(path), sizeBytes, disk => KeyValueStore.Create(disk));
+
+    private static StoreImage Open(string path, bool isNew, long sizeBytes, Func<XnVolume, KeyValueStore> make)
     {
         FramePool frames = FramePool.Create(new FramePoolOptions { CapacityBytes = 128 << 20 });
         BlockDevice? device = null;
@@ -28,14 +35,13 @@ internal sealed class StoreImage : IDisposable
         CffsVolume? files = null;
         try
         {
-            bool isNew = !File.Exists(path);
             device = BlockDevice.Open(path, frames, new BlockDeviceOptions { Create = isNew, CreateBytes = isNew ? sizeBytes : 0 });
 
             // C-FFS wants to see what XN's recovery sees, so that it can mend its own after a crash.
             CffsCrashObserver observer = new();
             disk = isNew ? XnVolume.Format(device) : XnVolume.Attach(device, new XnAttachOptions { Observer = observer });
             files = Files(disk, isNew, observer);
-            KeyValueStore store = disk.Roots.Any(root => root.Name == "kv") ? KeyValueStore.Open(disk) : KeyValueStore.Create(disk);
+            KeyValueStore store = disk.Roots.Any(root => root.Name == "kv") ? KeyValueStore.Open(disk) : make(disk);
             return new StoreImage(frames, device, disk, files, store);
         }
         catch

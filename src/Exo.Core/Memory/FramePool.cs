@@ -111,8 +111,8 @@ public sealed class FramePool : IRevocable, IDisposable
     {
         options ??= new FramePoolOptions();
         long frameCount = options.CapacityBytes / FrameBytes;
-        ArgumentOutOfRangeException.ThrowIfLessThan(frameCount, 1, nameof(FramePoolOptions.CapacityBytes));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(frameCount, int.MaxValue - 63L, nameof(FramePoolOptions.CapacityBytes));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.CapacityBytes, FrameBytes, nameof(FramePoolOptions.CapacityBytes));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.CapacityBytes, (int.MaxValue - 63L) * FrameBytes, nameof(FramePoolOptions.CapacityBytes));
         long capacityBytes = frameCount * FrameBytes;
 
         int fd;

@@ -35,11 +35,29 @@ public sealed class CommandLineTests : IDisposable
     {
         Assert.Equal(2, Run("put", _image, "", "x").Status);
         Assert.Equal(2, Run("get", _image).Status);
-        Assert.Equal(2, Run("get", _image, "x", "--size", "many").Status);
+        Assert.Equal(2, Run("put", _image, "x", "y", "--size", "many").Status);
         File.WriteAllBytes(_image, new byte[8 << 20]);
         ExoResult result = ExoProcess.Run("keyvalue.dll", "get", _image, "x");
         Assert.Equal(3, result.ExitCode);
         Assert.Single(result.Error.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public void Who_only_reads_makes_nothing()
+    {
+        foreach (string[] command in (string[][])[["get", _image, "x"], ["scan", _image], ["delete", _image, "x"]])
+        {
+            Assert.Equal(3, Run(command).Status);
+            Assert.False(File.Exists(_image));
+        }
+
+        using (CffsVolume files = CffsVolume.Create(_image, new CffsCreateOptions { SizeBytes = 16 << 20 }))
+        {
+            files.WriteAllBytes("/hello.txt", "hello"u8.ToArray());
+        }
+
+        ExoResult result = ExoProcess.Run("keyvalue.dll", "get", _image, "x");
+        Assert.Equal((3, $"keyvalue: {_image}: no key-value store on it"), (result.ExitCode, result.Error.Trim()));
     }
 
     private static (int Status, string Output) Run(params string[] args)
