@@ -24,6 +24,9 @@ public sealed class FuseMount : IDisposable
 
     private const int ThreadsMax = 512;
 
+    // Queues that a mount has without being asked to: one for each processor that there may be.
+    private const int AutomaticQueuesMax = 64;
+
     private readonly FuseSession _session;
     private readonly FuseInvalidations _invalidations;
     private readonly FusePruning _pruning;
@@ -56,7 +59,8 @@ public sealed class FuseMount : IDisposable
         _affinity = options.Transport != FuseTransport.Device ? WakeAffinity.TryCreate() : null;
         _session = new FuseSession(
             volume, options.WritebackCache && !isReadOnly, options.ExtendedAttributes, options.FileHandles, !options.NoAccessTimes,
-            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(_session!, notifications, connection, _affinity, StartThread)) is not null,
+            () => options.Transport != FuseTransport.Device && (ring = FuseRing.TryPrepare(
+                _session!, notifications, connection, options.Transport == FuseTransport.IoUring ? int.MaxValue : AutomaticQueuesMax, _affinity, StartThread)) is not null,
             options.AccessControlLists)
         {
             AttributesChanged = node => notifications.InvalidateAttributes(node),

@@ -20,6 +20,9 @@ internal sealed class FuseRing
     private const int ThreadsMax = 512;
 
     private readonly FuseCrew[] _crews;
+
+    // Of each queue, whether there is a processor now whose it is.
+    private readonly bool[] _isThere;
     private readonly ManualResetEventSlim _begin = new();
     private readonly CountdownEvent _made;
     private int _failures;
@@ -28,6 +31,7 @@ internal sealed class FuseRing
     {
         _made = new CountdownEvent(queues);
         _crews = new FuseCrew[queues];
+        _isThere = new bool[queues];
         for (int i = 0; i < queues; i++)
         {
             int queue = i;
@@ -43,11 +47,12 @@ internal sealed class FuseRing
     /// <param name="session">What answers.</param>
     /// <param name="notifications">Where what must be told goes.</param>
     /// <param name="connection">The connection's descriptor.</param>
+    /// <param name="queuesMax">With more queues than that there is no ring: each has a thread and a message's memory at least, also those of processors that may be plugged in one day.</param>
     /// <param name="affinity">What keeps programs where they are; null: nothing does.</param>
     /// <param name="startThread">Starts a thread of a name; the function makes what it serves, or null to let it go.</param>
-    public static FuseRing? TryPrepare(FuseSession session, FuseNotifications notifications, int connection, WakeAffinity? affinity, Action<string, Func<FuseWorker?>> startThread)
+    public static FuseRing? TryPrepare(FuseSession session, FuseNotifications notifications, int connection, int queuesMax, WakeAffinity? affinity, Action<string, Func<FuseWorker?>> startThread)
     {
-        if (PossibleProcessors() is not { } processors)
+        if (PossibleProcessors() is not { } processors || processors > queuesMax)
         {
             return null;
         }
@@ -73,9 +78,9 @@ internal sealed class FuseRing
     {
         int threadsPerQueue = Math.Clamp(16 / _crews.Length, 2, 4);
         _begin.Set();
-        foreach (FuseCrew crew in _crews)
+        for (int i = 0; i < _crews.Length; i++)
         {
-            crew.Start(threadsPerQueue - 1);
+            _crews[i].Start(_isThere[i] ? threadsPerQueue - 1 : 0);
         }
     }
 
@@ -83,6 +88,7 @@ internal sealed class FuseRing
     {
         // A processor that is off has a queue, too; its threads run anywhere.
         bool isThere = Libc.RunOn(queue);
+        _isThere[queue] = isThere;
         FuseRingWorker? worker = FuseRingWorker.TryCreate(session, crew, notifications, connection, queue, isThere ? affinity : null);
         if (!_begin.IsSet)
         {
