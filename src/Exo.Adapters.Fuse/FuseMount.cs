@@ -98,8 +98,13 @@ public sealed class FuseMount : IDisposable
             }
 
             // Over io_uring the device brings little more than what the kernel forgets.
-            _connectionNumber = MountTable.Find(directory)?.ConnectionNumber ?? -1;
-            FuseDevice.ReadFarAhead(_connectionNumber);
+            FuseMountPoint? point = MountTable.Find(directory);
+            _connectionNumber = point?.ConnectionNumber ?? -1;
+            if (point is not null)
+            {
+                FuseDevice.ReadFarAhead(point);
+            }
+
             crew.Start(ring is not null ? 1 : options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, 8));
             if (Interlocked.Decrement(ref _running) == 0)
             {
@@ -118,7 +123,12 @@ public sealed class FuseMount : IDisposable
         }
         catch
         {
-            FuseDevice.Unmount(directory, lazily: true);
+            // Nobody answers any more: what a mount from a block device is asked at its end would wait for ever.
+            if (!FuseDevice.Force(directory))
+            {
+                FuseDevice.Unmount(directory, lazily: true);
+            }
+
             Libc.Close(connection);
             throw;
         }

@@ -61,7 +61,17 @@ public sealed record FuseMountOptions
     /// <summary>What the table of mounts shows as the source, for instance the image's path.</summary>
     public string Source { get; init; } = "exo";
 
-    /// <summary>How often changes become durable by themselves; <c>fsync</c> of any file or directory and unmounting do it at once. <c>sync</c> and <c>syncfs</c> do not reach a FUSE mount.</summary>
+    /// <summary>
+    /// Mount from a block device (<c>loop</c>, <c>noloop</c>): a loop device over <see cref="Source"/>, which is then the absolute path of the image, and which nothing is read from or written to. The kernel passes
+    /// <c>sync</c> and <c>syncfs</c> on to such a mount (Linux 6.18 and later), and <c>umount</c> returns when everything is durable. The table of mounts shows the loop device.
+    /// By default (null) for the superuser where it can be had.
+    /// </summary>
+    public bool? BlockDevice { get; init; }
+
+    /// <summary>
+    /// How often changes become durable by themselves; <c>fsync</c> of any file or directory does it at once, and so do <c>sync</c>, <c>syncfs</c> and <c>umount</c> where the mount is from a block device
+    /// (<see cref="BlockDevice"/>). Elsewhere the kernel does not tell of the first two, and <c>umount</c> returns before it is done.
+    /// </summary>
     public TimeSpan SyncInterval { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Adds options as <c>mount -o</c> takes them: <c>ro,allow_other,nodev</c>.</summary>
@@ -94,6 +104,8 @@ public sealed record FuseMountOptions
                 "noio_uring" => options with { Transport = FuseTransport.Device },
                 "acl" => options with { AccessControlLists = true },
                 "noacl" => options with { AccessControlLists = false },
+                "loop" => options with { BlockDevice = true },
+                "noloop" => options with { BlockDevice = false },
                 "handles" => options with { FileHandles = true },
                 "nohandles" => options with { FileHandles = false },
                 _ when option.StartsWith("threads=", StringComparison.Ordinal)

@@ -5,5 +5,13 @@ namespace Exo.Adapters.Fuse;
 /// <param name="Directory">Where it is mounted: an absolute path.</param>
 /// <param name="Source">What was mounted (<see cref="FuseMountOptions.Source"/>); <c>exo mount</c> says the image's absolute path or URI.</param>
 /// <param name="User">Who has mounted it.</param>
-/// <param name="ConnectionNumber">The number of the FUSE connection, which no other mount of the machine has at the same time; the minor number of the device that stat(2) tells of its files.</param>
-public sealed record FuseMountPoint(string Directory, string Source, uint User, int ConnectionNumber);
+/// <param name="ConnectionNumber">The number of the FUSE connection, which no other mount of the machine has at the same time: of the device that stat(2) tells of its files the minor number, and from bit 20 on the major one.</param>
+public sealed record FuseMountPoint(string Directory, string Source, uint User, int ConnectionNumber)
+{
+    // As the kernel has them in one number.
+    internal const int MinorBits = 20;
+
+    internal int DeviceMajor => ConnectionNumber >> MinorBits;
+
+    internal int DeviceMinor => ConnectionNumber & ((1 << MinorBits) - 1);
+}

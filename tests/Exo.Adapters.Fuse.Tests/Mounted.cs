@@ -31,7 +31,7 @@ internal sealed class Mounted : IDisposable
         _volume = CffsVolume.Create(Image, new CffsCreateOptions { SizeBytes = sizeBytes, Open = open ?? new CffsOpenOptions() });
         try
         {
-            _mount = FuseMount.Start(_volume, Directory, options);
+            _mount = FuseMount.Start(_volume, Directory, FromImage(options));
             _watch = new Timer(_ => CutOff(), null, _limit, Timeout.InfiniteTimeSpan);
         }
         catch
@@ -73,7 +73,7 @@ internal sealed class Mounted : IDisposable
     {
         End();
         _volume = CffsVolume.Open(Image);
-        _mount = FuseMount.Start(_volume, Directory, options);
+        _mount = FuseMount.Start(_volume, Directory, FromImage(options));
     }
 
     public void Dispose()
@@ -109,6 +109,13 @@ internal sealed class Mounted : IDisposable
         Assert.True(Task.WaitAll([output, error], TimeSpan.FromSeconds(10)), $"{start.FileName} ended with {process.ExitCode} and left a process behind that holds its output");
         Assert.True(process.ExitCode == 0, $"exit code {process.ExitCode}\n{output.Result}\n{error.Result}");
         return output.Result;
+    }
+
+    /// <summary>As the command does it, the mount says what is mounted, if the test does not: then it is from a block device where that can be.</summary>
+    private FuseMountOptions FromImage(FuseMountOptions? options)
+    {
+        FuseMountOptions given = options ?? new FuseMountOptions();
+        return given.Source == new FuseMountOptions().Source ? given with { Source = Image } : given;
     }
 
     private void End()

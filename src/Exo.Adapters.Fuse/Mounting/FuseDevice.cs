@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text;
 using Exo.Adapters.Fuse.Messages;
 using Exo.Core.Linux;
+using Exo.FileSystems.CFFS;
 
 namespace Exo.Adapters.Fuse.Mounting;
 
@@ -14,8 +15,17 @@ internal static unsafe class FuseDevice
     private const string Helper = "fusermount3";
 
     /// <summary>Mounts, and returns the descriptor that the kernel's messages come from.</summary>
-    public static int Mount(string directory, FuseMountOptions options, bool isReadOnly) =>
-        Libc.EffectiveUser() == 0 && !options.UseHelper ? MountDirectly(directory, options, isReadOnly) : MountByHelper(directory, options, isReadOnly);
+    public static int Mount(string directory, FuseMountOptions options, bool isReadOnly)
+    {
+        if (Libc.EffectiveUser() == 0 && !options.UseHelper)
+        {
+            return MountDirectly(directory, options, isReadOnly);
+        }
+
+        return options.BlockDevice != true
+            ? MountByHelper(directory, options, isReadOnly)
+            : throw new IOException($"mounting on {directory} from a block device: only the superuser may");
+    }
 
     /// <summary>Another descriptor of the same connection, with a queue of its own; -1 where the device cannot be opened.</summary>
     public static int Clone(int connection)
@@ -98,12 +108,12 @@ internal static unsafe class FuseDevice
     /// Reads of files that are read in order get as far ahead as one message reaches: the kernel's usual 128 KiB are eight messages for what one can bring.
     /// For the superuser only; for others it stays as it is.
     /// </summary>
-    public static void ReadFarAhead(int connectionNumber)
+    public static void ReadFarAhead(FuseMountPoint mount)
     {
         try
         {
             File.WriteAllText(
-                string.Create(CultureInfo.InvariantCulture, $"/sys/class/bdi/0:{connectionNumber}/read_ahead_kb"),
+                string.Create(CultureInfo.InvariantCulture, $"/sys/class/bdi/{mount.DeviceMajor}:{mount.DeviceMinor}{(mount.DeviceMajor == 0 ? "" : "-fuseblk")}/read_ahead_kb"),
                 (FuseSessionLimits.WriteBytesMax / 1024).ToString(CultureInfo.InvariantCulture));
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -125,10 +135,21 @@ internal static unsafe class FuseDevice
         string data = string.Create(
             CultureInfo.InvariantCulture,
             $"fd={connection},rootmode=40000,user_id={Libc.EffectiveUser()},group_id={Libc.EffectiveGroup()},default_permissions{(options.AllowOther ? ",allow_other" : "")}");
-        int error;
-        fixed (byte* source = Terminated(options.Source), target = Terminated(directory), type = Terminated(MountTable.Type), text = Terminated(data))
+
+        // From the mount on the device is the kernel's.
+        using LoopDevice? loop = options.BlockDevice == false || !System.IO.Path.IsPathRooted(options.Source) ? null : LoopDevice.TryAttach(options.Source, isReadOnly);
+        int error = loop is null
+            ? Errno.ENODEV
+            : Mount(loop.Path, directory, MountTable.BlockType, flags, string.Create(CultureInfo.InvariantCulture, $"{data},blksize={CffsSpace.BlockBytes}"));
+        if (error != 0 && options.BlockDevice == true)
         {
-            error = Libc.Mount(source, target, type, flags, text) == 0 ? 0 : Errno.Last;
+            Libc.Close(connection);
+            throw new IOException($"mounting on {directory} from a block device: {(loop is null ? $"no loop device over {options.Source} can be had" : Errno.Describe(error))}");
+        }
+
+        if (error != 0)
+        {
+            error = Mount(options.Source, directory, MountTable.Type, flags, data);
         }
 
         if (error != 0)
@@ -138,6 +159,15 @@ internal static unsafe class FuseDevice
         }
 
         return connection;
+    }
+
+    /// <summary>mount(2). 0, or why not.</summary>
+    private static int Mount(string source, string directory, string type, nuint flags, string data)
+    {
+        fixed (byte* from = Terminated(source), target = Terminated(directory), kind = Terminated(type), text = Terminated(data))
+        {
+            return Libc.Mount(from, target, kind, flags, text) == 0 ? 0 : Errno.Last;
+        }
     }
 
     /// <summary>The helper is set-user-id root: it opens the device, mounts, and sends the descriptor back through the socket that _FUSE_COMMFD names.</summary>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text;
+using Exo.Core.Linux;
 
 namespace Exo.Adapters.Fuse.Mounting;
 
@@ -8,6 +9,9 @@ namespace Exo.Adapters.Fuse.Mounting;
 internal static class MountTable
 {
     public const string Type = "fuse.exo";
+
+    /// <summary>Of a mount from a block device.</summary>
+    public const string BlockType = "fuseblk.exo";
 
     /// <summary>The last mount on a directory, or null when that is nothing of ours.</summary>
     public static FuseMountPoint? Find(string directory) => Read(File.ReadLines("/proc/self/mountinfo"), directory).GetValueOrDefault(directory);
@@ -32,10 +36,12 @@ internal static class MountTable
             found.Remove(directory);
             string[] device = fields[2].Split(':');
             string? owner = Array.Find(fields[dash + 3].Split(','), static option => option.StartsWith("user_id=", StringComparison.Ordinal));
-            if (fields[dash + 1] == Type && device.Length == 2 && int.TryParse(device[1], NumberStyles.None, CultureInfo.InvariantCulture, out int minor)
+            if (fields[dash + 1] is Type or BlockType && device.Length == 2
+                && int.TryParse(device[0], NumberStyles.None, CultureInfo.InvariantCulture, out int major) && int.TryParse(device[1], NumberStyles.None, CultureInfo.InvariantCulture, out int minor)
                 && owner is not null && uint.TryParse(owner.AsSpan("user_id=".Length), NumberStyles.None, CultureInfo.InvariantCulture, out uint user))
             {
-                found.Add(directory, new FuseMountPoint(directory, Unescape(fields[dash + 2]), user, minor));
+                string source = Unescape(fields[dash + 2]);
+                found.Add(directory, new FuseMountPoint(directory, major == 0 ? source : LoopDevice.FileOf(major, minor) ?? source, user, (major << FuseMountPoint.MinorBits) | minor));
             }
         }
 

@@ -36,7 +36,7 @@ internal static class MountVerb
     {
         Argument<string> image = Symbols.Image();
         Argument<string> directory = Symbols.Place("DIR", "Directory to mount on");
-        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, acl, writeback, handles, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
+        Option<string[]> options = new("-o") { Description = "Mount options: ro, allow_other, nodev, nosuid, noexec, noatime, noxattr, acl, writeback, handles, loop, noloop, io_uring, noio_uring, threads=N", HelpName = "OPTIONS" };
         Option<bool> foreground = new("--foreground") { Description = "Stay in the foreground until Ctrl-C, SIGTERM or an unmount" };
         Option<long?> cache = Symbols.Cache("Memory for the cache [default: 256M]");
         Option<bool> statistics = new("--statistics") { Description = "With --foreground: at the end, how many messages of each kind the kernel has sent" };
@@ -50,6 +50,7 @@ internal static class MountVerb
                 "The command returns when the mount works. 'exo umount DIR', 'umount DIR' or 'fusermount3 -u DIR' ends it.",
                 "Where 'exo' is on the path, 'mount -t fuse.exo IMAGE DIR' does the same, and so does a line of /etc/fstab with this type. -o remount,ro and remount,rw change a mount.",
                 "Meanwhile 'exo snapshot', 'resize', 'defrag', 'df' and 'xcp' are carried out by the process that has the image mounted, for its user and the superuser.",
+                "Root's mount is from a loop device over the image where one can be had (loop, noloop), so that sync and umount wait until everything is durable; nothing is read or written through it.",
                 "io_uring is faster than /dev/fuse; by default it is used where the kernel offers it (/sys/module/fuse/parameters/enable_uring), and to root always (Linux 6.14 and later).",
                 "acl brings POSIX access control lists (setfacl, getfacl, rsync -A), for a message for each file that somebody else than its owner opens first; noxattr saves a message for each new file; writeback gains where much is written in small pieces; handles tells of every opening, as older kernels do.",
             ],
