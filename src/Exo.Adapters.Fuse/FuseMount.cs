@@ -350,6 +350,11 @@ public sealed class FuseMount : IDisposable
                 {
                     // What could not be written stays dirty: the next round, fsync or unmount tries again and reports.
                 }
+                catch (ObjectDisposedException)
+                {
+                    // Closed while it is mounted: closing has made everything durable.
+                    return;
+                }
             }
         }
     }

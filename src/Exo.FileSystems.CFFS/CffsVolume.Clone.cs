@@ -46,7 +46,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask CloneFileCoreAsync(ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IoMode io)
+    private ValueTask CloneFileCoreAsync(ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(sourcePath, destinationPath, CloneFileOrRefuseAsync(sourcePath, destinationPath, identity, io));
+
+    private async ValueTask CloneFileOrRefuseAsync(ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         RequireSharing(Core);

@@ -175,7 +175,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask ReplaceAllCoreAsync(ReadOnlyMemory<byte> target, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
+    private ValueTask ReplaceAllCoreAsync(ReadOnlyMemory<byte> target, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io) =>
+        Refusal.At(target, ReplaceAllOrRefuseAsync(target, contents, permissions, identity, durable, io));
+
+    private async ValueTask ReplaceAllOrRefuseAsync(ReadOnlyMemory<byte> target, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, bool durable, IoMode io)
     {
         int cut = target.Span.TrimEnd((byte)'/').LastIndexOf((byte)'/') + 1;
         ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
@@ -204,7 +207,10 @@ public sealed partial class CffsVolume
     }
 
     /// <summary>True when the file was made, whole, by one change of one sector.</summary>
-    private async ValueTask<bool> WriteAllCoreAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, IoMode io)
+    private ValueTask<bool> WriteAllCoreAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, WriteAllOrRefuseAsync(path, contents, permissions, identity, io));
+
+    private async ValueTask<bool> WriteAllOrRefuseAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte> contents, ushort permissions, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;

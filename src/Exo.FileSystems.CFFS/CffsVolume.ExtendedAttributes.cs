@@ -198,7 +198,11 @@ public sealed partial class CffsVolume
                 return true;
             }).ConfigureAwait(false);
 
-    private async ValueTask<T> WithInodeAsync<T>(
+    private ValueTask<T> WithInodeAsync<T>(
+        ReadOnlyMemory<byte> path, bool followSymbolicLink, CffsIdentity? identity, IoMode io, Func<Inode, CffsIdentity, IoMode, ValueTask<T>> action) =>
+        Refusal.At(path, WithInodeOrRefuseAsync(path, followSymbolicLink, identity, io, action));
+
+    private async ValueTask<T> WithInodeOrRefuseAsync<T>(
         ReadOnlyMemory<byte> path, bool followSymbolicLink, CffsIdentity? identity, IoMode io, Func<Inode, CffsIdentity, IoMode, ValueTask<T>> action)
     {
         CheckOpen();

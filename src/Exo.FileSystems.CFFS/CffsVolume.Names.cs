@@ -305,7 +305,10 @@ public sealed partial class CffsVolume
         return CreateCoreAsync(path, ModeBits.SymbolicLink | 0x1FF, 0, target, identity, io);
     }
 
-    private async ValueTask<byte[]> ReadSymbolicLinkCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    private ValueTask<byte[]> ReadSymbolicLinkCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, ReadSymbolicLinkOrRefuseAsync(path, identity, io));
+
+    private async ValueTask<byte[]> ReadSymbolicLinkOrRefuseAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         Inode inode = await Core.Paths.ResolveAsync(path, followLast: false, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
@@ -335,7 +338,10 @@ public sealed partial class CffsVolume
         return CreateCoreAsync(path, mode, deviceNumber, default, identity, io);
     }
 
-    private async ValueTask CreateCoreAsync(ReadOnlyMemory<byte> path, ushort mode, ulong device, ReadOnlyMemory<byte> target, CffsIdentity? identity, IoMode io)
+    private ValueTask CreateCoreAsync(ReadOnlyMemory<byte> path, ushort mode, ulong device, ReadOnlyMemory<byte> target, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, CreateOrRefuseAsync(path, mode, device, target, identity, io));
+
+    private async ValueTask CreateOrRefuseAsync(ReadOnlyMemory<byte> path, ushort mode, ulong device, ReadOnlyMemory<byte> target, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -357,7 +363,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask LinkCoreAsync(ReadOnlyMemory<byte> existing, ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    private ValueTask LinkCoreAsync(ReadOnlyMemory<byte> existing, ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(existing, path, LinkOrRefuseAsync(existing, path, identity, io));
+
+    private async ValueTask LinkOrRefuseAsync(ReadOnlyMemory<byte> existing, ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         Inode inode = await Core.Paths.ResolveAsync(existing, followLast: false, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);
@@ -380,7 +389,10 @@ public sealed partial class CffsVolume
     private ValueTask ExchangeCoreAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second, CffsIdentity? identity, IoMode io) =>
         MoveCoreAsync(first, second, isExchange: true, replace: true, hasWhiteout: false, identity, io);
 
-    private async ValueTask MoveCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool isExchange, bool replace, bool hasWhiteout, CffsIdentity? identity, IoMode io)
+    private ValueTask MoveCoreAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool isExchange, bool replace, bool hasWhiteout, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(from, to, MoveOrRefuseAsync(from, to, isExchange, replace, hasWhiteout, identity, io));
+
+    private async ValueTask MoveOrRefuseAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, bool isExchange, bool replace, bool hasWhiteout, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -413,7 +425,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask RemoveCoreAsync(ReadOnlyMemory<byte> path, bool isDirectory, CffsIdentity? identity, IoMode io)
+    private ValueTask RemoveCoreAsync(ReadOnlyMemory<byte> path, bool isDirectory, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, RemoveOrRefuseAsync(path, isDirectory, identity, io));
+
+    private async ValueTask RemoveOrRefuseAsync(ReadOnlyMemory<byte> path, bool isDirectory, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;

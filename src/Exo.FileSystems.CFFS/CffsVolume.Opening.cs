@@ -149,7 +149,10 @@ public sealed partial class CffsVolume
         Core.Inodes.Release(inode);
     }
 
-    private async ValueTask<CffsFile> OpenFileCoreAsync(ReadOnlyMemory<byte> path, CffsOpenMode mode, ushort permissions, CffsIdentity? identity, IoMode io)
+    private ValueTask<CffsFile> OpenFileCoreAsync(ReadOnlyMemory<byte> path, CffsOpenMode mode, ushort permissions, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, OpenFileOrRefuseAsync(path, mode, permissions, identity, io));
+
+    private async ValueTask<CffsFile> OpenFileOrRefuseAsync(ReadOnlyMemory<byte> path, CffsOpenMode mode, ushort permissions, CffsIdentity? identity, IoMode io)
     {
         while (true)
         {
@@ -318,7 +321,10 @@ public sealed partial class CffsVolume
         ? identity ?? CffsIdentity.Superuser
         : throw new CffsException(CffsError.NotPermitted, $"only the superuser {does}");
 
-    private async ValueTask<CffsFile> CreateUnnamedCoreAsync(ReadOnlyMemory<byte> path, ushort permissions, CffsIdentity? identity, IoMode io)
+    private ValueTask<CffsFile> CreateUnnamedCoreAsync(ReadOnlyMemory<byte> path, ushort permissions, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, CreateUnnamedOrRefuseAsync(path, permissions, identity, io));
+
+    private async ValueTask<CffsFile> CreateUnnamedOrRefuseAsync(ReadOnlyMemory<byte> path, ushort permissions, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -342,7 +348,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask<CffsDirectory> OpenDirectoryCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
+    private ValueTask<CffsDirectory> OpenDirectoryCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, OpenDirectoryOrRefuseAsync(path, identity, io));
+
+    private async ValueTask<CffsDirectory> OpenDirectoryOrRefuseAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         Inode inode = await Core.Paths.ResolveAsync(path, followLast: true, identity ?? CffsIdentity.Superuser, io).ConfigureAwait(false);

@@ -102,11 +102,17 @@ public sealed partial class CffsVolume
     }
 
     /// <summary>What lies where on the disk: every block once, in runs of one kind. Reads all metadata of this file system.</summary>
-    public IReadOnlyList<CffsBlockRun> MapBlocks() => BlockCensus.TakeAsync(Core, IoMode.Sync).Take();
+    public IReadOnlyList<CffsBlockRun> MapBlocks()
+    {
+        CheckOpen();
+        return BlockCensus.TakeAsync(Core, IoMode.Sync).Take();
+    }
+
     /// <inheritdoc cref="MapBlocks"/>
     public ValueTask<IReadOnlyList<CffsBlockRun>> MapBlocksAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        CheckOpen();
         return BlockCensus.TakeAsync(Core, IoMode.Async);
     }
 
@@ -227,15 +233,12 @@ public sealed partial class CffsVolume
         }
     }
 
-    private void CheckOpen()
-    {
-        if (IsClosed)
-        {
-            CffsException.Throw(CffsError.BadHandle, "the volume is closed");
-        }
-    }
+    private void CheckOpen() => ObjectDisposedException.ThrowIf(IsClosed, this);
 
-    private async ValueTask<CffsStat> StatCoreAsync(ReadOnlyMemory<byte> path, bool follow, CffsIdentity? identity, IoMode io)
+    private ValueTask<CffsStat> StatCoreAsync(ReadOnlyMemory<byte> path, bool follow, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, StatOrRefuseAsync(path, follow, identity, io));
+
+    private async ValueTask<CffsStat> StatOrRefuseAsync(ReadOnlyMemory<byte> path, bool follow, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -273,7 +276,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask SetAttributesCoreAsync(ReadOnlyMemory<byte> path, CffsAttributeChange change, bool follow, CffsIdentity? identity, IoMode io)
+    private ValueTask SetAttributesCoreAsync(ReadOnlyMemory<byte> path, CffsAttributeChange change, bool follow, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, SetAttributesOrRefuseAsync(path, change, follow, identity, io));
+
+    private async ValueTask SetAttributesOrRefuseAsync(ReadOnlyMemory<byte> path, CffsAttributeChange change, bool follow, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;
@@ -288,7 +294,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask<IReadOnlyList<CffsDirectoryEntry>> ReadDirectoryCoreAsync(ReadOnlyMemory<byte> path, long afterPosition, CffsIdentity? identity, IoMode io)
+    private ValueTask<IReadOnlyList<CffsDirectoryEntry>> ReadDirectoryCoreAsync(ReadOnlyMemory<byte> path, long afterPosition, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, ReadDirectoryOrRefuseAsync(path, afterPosition, identity, io));
+
+    private async ValueTask<IReadOnlyList<CffsDirectoryEntry>> ReadDirectoryOrRefuseAsync(ReadOnlyMemory<byte> path, long afterPosition, CffsIdentity? identity, IoMode io)
     {
         CheckOpen();
         identity ??= CffsIdentity.Superuser;

@@ -86,7 +86,11 @@ public sealed partial class CffsVolume
     public ValueTask<CffsSnapshotRemoval> DeleteSnapshotAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity = null, CancellationToken cancellationToken = default) =>
         DeleteSnapshotCoreAsync(path, identity, IoMode.Async, cancellationToken);
 
-    private async ValueTask SnapshotCoreAsync(
+    private ValueTask SnapshotCoreAsync(
+        ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellationToken) =>
+        Refusal.At(sourcePath, destinationPath, SnapshotOrRefuseAsync(sourcePath, destinationPath, identity, progress, io, cancellationToken));
+
+    private async ValueTask SnapshotOrRefuseAsync(
         ReadOnlyMemory<byte> sourcePath, ReadOnlyMemory<byte> destinationPath, CffsIdentity? identity, IProgress<CffsSnapshotProgress>? progress, IoMode io, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -120,7 +124,10 @@ public sealed partial class CffsVolume
         }
     }
 
-    private async ValueTask<CffsSnapshotRemoval> DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io, CancellationToken cancellationToken)
+    private ValueTask<CffsSnapshotRemoval> DeleteSnapshotCoreAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io, CancellationToken cancellationToken) =>
+        Refusal.At(path, DeleteSnapshotOrRefuseAsync(path, identity, io, cancellationToken));
+
+    private async ValueTask<CffsSnapshotRemoval> DeleteSnapshotOrRefuseAsync(ReadOnlyMemory<byte> path, CffsIdentity? identity, IoMode io, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         CheckOpen();

@@ -36,7 +36,10 @@ public sealed partial class CffsVolume
         return WatchCoreAsync(path, subtree, capacity, identity, IoMode.Async);
     }
 
-    private async ValueTask<CffsWatch> WatchCoreAsync(ReadOnlyMemory<byte> path, bool subtree, int capacity, CffsIdentity? identity, IoMode io)
+    private ValueTask<CffsWatch> WatchCoreAsync(ReadOnlyMemory<byte> path, bool subtree, int capacity, CffsIdentity? identity, IoMode io) =>
+        Refusal.At(path, WatchOrRefuseAsync(path, subtree, capacity, identity, io));
+
+    private async ValueTask<CffsWatch> WatchOrRefuseAsync(ReadOnlyMemory<byte> path, bool subtree, int capacity, CffsIdentity? identity, IoMode io)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
         CheckOpen();

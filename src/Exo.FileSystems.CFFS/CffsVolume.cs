@@ -224,12 +224,17 @@ public sealed partial class CffsVolume : IDisposable, IAsyncDisposable
         new(Task.Run(() => Open(disk, rootName, options, observer), cancellationToken));
 
     /// <summary>Makes everything that was changed before the call durable.</summary>
-    public void Sync() => Core.Committer.SyncAsync(IoMode.Sync).Take();
+    public void Sync()
+    {
+        CheckOpen();
+        Core.Committer.SyncAsync(IoMode.Sync).Take();
+    }
 
     /// <summary>Makes everything that was changed before the call durable.</summary>
     public ValueTask SyncAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        CheckOpen();
         return Core.Committer.SyncAsync(IoMode.Async);
     }
 

@@ -626,11 +626,8 @@ public sealed partial class CffsFile : IDisposable, IAsyncDisposable
 
     private void ThrowIfClosed(CffsOpenMode needed)
     {
-        if (_closed != 0 || _volume.IsClosed)
-        {
-            CffsException.Throw(CffsError.BadHandle, "the file is closed");
-        }
-
+        ObjectDisposedException.ThrowIf(_closed != 0, this);
+        ObjectDisposedException.ThrowIf(_volume.IsClosed, _volume);
         if ((_mode & needed) != needed)
         {
             CffsException.Throw(CffsError.BadHandle, $"the file was not opened for {needed}");

@@ -23,7 +23,7 @@ internal sealed partial class FileStore(VolumeCore core)
         {
             if (inode.Record.Kind != SlotKind.SymbolicLink || inode.Record.Size > BlockBytes)
             {
-                throw new CffsException(CffsError.Invalid, $"inode {inode.Number} is no symbolic link");
+                throw new CffsException(CffsError.Invalid, "no symbolic link");
             }
 
             byte[] target = new byte[inode.Record.Size];

@@ -53,7 +53,7 @@ internal sealed partial class NameOperations(VolumeCore core)
         DirectoryState state = await core.Directories.EnsureLoadedAsync(directory, io).ConfigureAwait(false);
         if (!await core.Directories.IsEmptyAsync(directory, io).ConfigureAwait(false))
         {
-            throw new CffsException(CffsError.NotEmpty, $"directory {directory.Number} is not empty");
+            throw new CffsException(CffsError.NotEmpty, "the directory is not empty");
         }
 
         return state.Dead.Count == 0;

@@ -38,7 +38,7 @@ public sealed class CffsDirectory : IDisposable
     /// <summary>Goes over the directory's entries without allocating for each; see <see cref="CffsDirectoryReader"/>.</summary>
     /// <param name="afterPosition">Begins after the entry of this <see cref="CffsDirectoryReader.Position"/>; -1: with the first.</param>
     /// <param name="identity">Whose permissions count; null is the superuser.</param>
-    /// <exception cref="CffsException">AccessDenied, BadHandle (the volume is closed).</exception>
+    /// <exception cref="CffsException">AccessDenied.</exception>
     public CffsDirectoryReader Read(long afterPosition = -1, CffsIdentity? identity = null)
     {
         ThrowIfClosed();
@@ -47,7 +47,7 @@ public sealed class CffsDirectory : IDisposable
     }
 
     /// <summary>The directory's attributes. One that has been removed has no links.</summary>
-    /// <exception cref="CffsException">BadHandle (the volume is closed), Corrupt.</exception>
+    /// <exception cref="CffsException">Corrupt.</exception>
     public CffsStat Stat()
     {
         ThrowIfClosed();
@@ -63,7 +63,7 @@ public sealed class CffsDirectory : IDisposable
     }
 
     /// <summary>Makes the directory durable, that is every name made, moved or removed in it before the call (fsync of a directory). Callers share flushes.</summary>
-    /// <exception cref="CffsException">BadHandle (the volume is closed).</exception>
+    /// <exception cref="ObjectDisposedException">The directory or its volume is closed.</exception>
     /// <exception cref="BlockDeviceException">The device failed; what was not written stays dirty and is tried again by the next call.</exception>
     public void Sync()
     {
@@ -98,9 +98,6 @@ public sealed class CffsDirectory : IDisposable
     private void ThrowIfClosed()
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, this);
-        if (_volume.IsClosed)
-        {
-            CffsException.Throw(CffsError.BadHandle, "the volume is closed");
-        }
+        ObjectDisposedException.ThrowIf(_volume.IsClosed, _volume);
     }
 }

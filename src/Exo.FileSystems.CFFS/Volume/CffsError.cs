@@ -10,7 +10,7 @@ public enum CffsError
     /// <summary>A name on the path does not exist (ENOENT).</summary>
     NotFound = 2,
 
-    /// <summary>The handle was closed (EBADF).</summary>
+    /// <summary>The file was not opened for this, or there is no such handle (EBADF). What has been closed throws <see cref="ObjectDisposedException"/>.</summary>
     BadHandle = 9,
 
     /// <summary>The permission bits do not grant what was asked for (EACCES).</summary>

@@ -3,13 +3,17 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace Exo.FileSystems.CFFS;
 
-/// <summary>C-FFS refused an operation, or found its image damaged. Nothing was changed.</summary>
+/// <summary>
+/// C-FFS refused an operation, or found its image damaged. Nothing was changed. As with other <see cref="IOException"/>s on Linux, <see cref="Exception.HResult"/> is the errno value. What has been disposed of
+/// throws <see cref="ObjectDisposedException"/>.
+/// </summary>
 public sealed class CffsException : IOException
 {
     internal CffsException(CffsError error, string message, Exception? inner = null)
         : base(message, inner)
     {
         Error = error;
+        HResult = (int)error;
     }
 
     /// <summary>The reason.</summary>
