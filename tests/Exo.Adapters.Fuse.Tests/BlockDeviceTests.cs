@@ -74,6 +74,29 @@ public sealed class BlockDeviceTests
         Assert.Equal(0, MountTable.Find(at.Directory)!.DeviceMajor);
     }
 
+    /// <summary>Whoever closes the volume first leaves a mount that fails, and ends as any other.</summary>
+    [Fact]
+    public async Task A_mount_outlives_its_volume()
+    {
+        RequireLoop();
+        using TempFolder folder = new();
+        string image = folder["disk.img"];
+        string directory = Directory.CreateDirectory(folder["mnt"]).FullName;
+        CffsVolume volume = CffsVolume.Create(image, new CffsCreateOptions { SizeBytes = 64 << 20 });
+        using (FuseMount mount = FuseMount.Start(volume, directory, new FuseMountOptions { Source = image }))
+        {
+            File.WriteAllText(Path.Combine(directory, "f"), "hello");
+            volume.Dispose();
+            using Process sync = Process.Start(new ProcessStartInfo("sync", ["-f", directory]) { RedirectStandardError = true })!;
+            Assert.True(sync.WaitForExit(TimeSpan.FromSeconds(30)));
+            mount.Dispose();
+            await mount.Completion.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        }
+
+        using CffsVolume again = CffsVolume.Open(image);
+        Assert.Equal("hello"u8.ToArray(), again.ReadAllBytes("/f"));
+    }
+
     private static string? FileBehind(FuseMountPoint point)
     {
         try

@@ -114,6 +114,11 @@ internal sealed partial class FuseSession(CffsVolume volume, bool writebackCache
             // The device failed; C-FFS keeps what it could not write and tries again.
             reply.Fail(FuseErrno.EIO);
         }
+        catch (ObjectDisposedException)
+        {
+            // The volume was closed while it is mounted.
+            reply.Fail(FuseErrno.EIO);
+        }
 
         reply.Seal(request.Unique);
     }

@@ -120,7 +120,8 @@ internal sealed class InodeTable(BlockCache cache, Func<long, bool> isDurable)
         lock (_lock)
         {
             Invariant.Check(inode.Holds > 0);
-            if (--inode.Holds == 0 && inode.IsRemoved)
+            // After the volume has been closed there is nothing left to forget.
+            if (--inode.Holds == 0 && inode is { IsRemoved: true, IsForgotten: false })
             {
                 Forget(inode);
             }

@@ -4,7 +4,7 @@ using System.Diagnostics.CodeAnalysis;
 namespace Exo.FileSystems.CFFS;
 
 /// <summary>
-/// C-FFS refused an operation, or found its image damaged. Nothing was changed. As with other <see cref="IOException"/>s on Linux, <see cref="Exception.HResult"/> is the errno value. What has been disposed of
+/// C-FFS refused an operation, or found its image damaged. Nothing was changed. <see cref="Exception.HResult"/> is the errno value, as in an <see cref="IOException"/> that .NET on Linux has no kind of its own for. What has been disposed of
 /// throws <see cref="ObjectDisposedException"/>.
 /// </summary>
 public sealed class CffsException : IOException

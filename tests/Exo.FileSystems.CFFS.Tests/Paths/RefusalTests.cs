@@ -119,6 +119,17 @@ public sealed class RefusalTests : IDisposable
         : type.IsValueType ? Activator.CreateInstance(type)
         : null;
 
+    [Fact]
+    public void A_removed_directory_may_be_closed_after_its_volume()
+    {
+        _volume.CreateDirectory("/gone");
+        CffsDirectory directory = _volume.OpenDirectory("/gone");
+        _volume.RemoveDirectory("/gone");
+        _volume.Dispose();
+        directory.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => directory.Stat());
+    }
+
     private static void Expect(string message, CffsError error, Action refused)
     {
         CffsException thrown = Assert.Throws<CffsException>(refused);
