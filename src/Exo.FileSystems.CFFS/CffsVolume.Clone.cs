@@ -60,14 +60,14 @@ public sealed partial class CffsVolume
         {
             if (source.Record.Kind != SlotKind.File)
             {
-                throw new CffsException(source.IsDirectory ? CffsError.IsDirectory : CffsError.Invalid, $"{PathName.Display(sourcePath)} is no regular file");
+                throw Refusal.Of(source.IsDirectory ? CffsError.IsDirectory : CffsError.Invalid, sourcePath, " is no regular file");
             }
 
             Permissions.Require(source, identity, Permissions.Read);
             (parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(destinationPath, identity, io).ConfigureAwait(false);
             if (name.IsEmpty)
             {
-                throw new CffsException(CffsError.Exists, $"{PathName.Display(destinationPath)} exists");
+                throw Refusal.Of(CffsError.Exists, destinationPath, " exists");
             }
 
             ushort mode = (ushort)(ModeBits.File | (source.Record.Mode & 0x1FF));

@@ -60,13 +60,13 @@ public sealed partial class CffsVolume
         {
             if (!from.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(source)} is no directory");
+                throw Refusal.Of(CffsError.NotDirectory, source, " is no directory");
             }
 
             (parent, ReadOnlyMemory<byte> name) = target.Core.Paths.ResolveParentAsync(destination, writer, IoMode.Sync).Take();
             if (name.IsEmpty)
             {
-                throw new CffsException(CffsError.Exists, $"{PathName.Display(destination)} exists");
+                throw Refusal.Of(CffsError.Exists, destination, " exists");
             }
 
             TreeCopy copy = new(Core, target.Core, shareContents, progress, cancellationToken);

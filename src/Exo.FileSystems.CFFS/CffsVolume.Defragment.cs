@@ -70,7 +70,7 @@ public sealed partial class CffsVolume
         {
             if (!directory.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+                throw Refusal.Of(CffsError.NotDirectory, path, " is no directory");
             }
 
             return await new Defragmentation(Core, dryRun, progress, cancellationToken).RunAsync(directory, mode).ConfigureAwait(false);

@@ -244,7 +244,7 @@ public sealed partial class CffsVolume
         {
             if (name.IsEmpty)
             {
-                throw new CffsException(CffsError.Exists, $"{PathName.Display(path)} exists");
+                throw Refusal.Of(CffsError.Exists, path, " exists");
             }
 
             await Core.Names.LinkAsync(inode, parent, name, identity, io).ConfigureAwait(false);
@@ -284,7 +284,7 @@ public sealed partial class CffsVolume
         {
             return (await StatCoreAsync(path, follow: true, identity, io).ConfigureAwait(false)).Kind == CffsKind.Directory
                 ? true
-                : throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+                : throw Refusal.Of(CffsError.NotDirectory, path, " is no directory");
         }
         catch (CffsException absent) when (absent.Error == CffsError.NotFound)
         {
@@ -350,7 +350,7 @@ public sealed partial class CffsVolume
         {
             if (name.IsEmpty)
             {
-                throw new CffsException(CffsError.Exists, $"{PathName.Display(path)} exists");
+                throw Refusal.Of(CffsError.Exists, path, " exists");
             }
 
             Permissions.Require(parent, identity, Permissions.Execute);

@@ -176,7 +176,7 @@ public sealed partial class CffsVolume
             {
                 if (name.IsEmpty)
                 {
-                    throw new CffsException(CffsError.IsDirectory, $"{PathName.Display(path)} is a directory");
+                    throw Refusal.Of(CffsError.IsDirectory, path, " is a directory");
                 }
 
                 bool exclusive = (mode & CffsOpenMode.CreateNew) == CffsOpenMode.CreateNew;
@@ -215,12 +215,12 @@ public sealed partial class CffsVolume
         {
             if (inode.IsDirectory)
             {
-                throw new CffsException(CffsError.IsDirectory, $"{Shown(inode, path)} is a directory");
+                throw Refused(inode, path, CffsError.IsDirectory, " is a directory");
             }
 
             if (inode.Record.Kind != SlotKind.File)
             {
-                throw new CffsException(inode.Record.Kind == SlotKind.SymbolicLink ? CffsError.Loop : CffsError.Invalid, $"{Shown(inode, path)} is no regular file");
+                throw Refused(inode, path, inode.Record.Kind == SlotKind.SymbolicLink ? CffsError.Loop : CffsError.Invalid, " is no regular file");
             }
 
             int wanted = ((mode & CffsOpenMode.Read) != 0 ? Permissions.Read : 0) | ((mode & CffsOpenMode.Write) != 0 ? Permissions.Write : 0);
@@ -313,7 +313,8 @@ public sealed partial class CffsVolume
         return await Core.Paths.FindByNumberAsync(number, who, io).ConfigureAwait(false) ?? throw Stale(number);
     }
 
-    private static string Shown(Inode inode, ReadOnlyMemory<byte> path) => path.IsEmpty ? $"inode {inode.Number}" : PathName.Display(path);
+    private static CffsException Refused(Inode inode, ReadOnlyMemory<byte> path, CffsError error, string why) =>
+        path.IsEmpty ? new CffsException(error, $"inode {inode.Number}{why}") : Refusal.Of(error, path, why);
 
     private static CffsException Stale(ulong number) => new(CffsError.Stale, $"no name leads to inode {number}");
 
@@ -333,7 +334,7 @@ public sealed partial class CffsVolume
         {
             if (!directory.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+                throw Refusal.Of(CffsError.NotDirectory, path, " is no directory");
             }
 
             Permissions.Require(directory, identity, Permissions.Execute);
@@ -358,7 +359,7 @@ public sealed partial class CffsVolume
         if (!inode.IsDirectory)
         {
             Core.Inodes.Release(inode);
-            throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+            throw Refusal.Of(CffsError.NotDirectory, path, " is no directory");
         }
 
         return new CffsDirectory(this, inode);

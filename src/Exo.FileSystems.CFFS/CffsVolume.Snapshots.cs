@@ -103,13 +103,13 @@ public sealed partial class CffsVolume
         {
             if (!source.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(sourcePath)} is no directory");
+                throw Refusal.Of(CffsError.NotDirectory, sourcePath, " is no directory");
             }
 
             (parent, ReadOnlyMemory<byte> name) = await Core.Paths.ResolveParentAsync(destinationPath, who, io).ConfigureAwait(false);
             if (name.IsEmpty)
             {
-                throw new CffsException(CffsError.Exists, $"{PathName.Display(destinationPath)} exists");
+                throw Refusal.Of(CffsError.Exists, destinationPath, " exists");
             }
 
             await Core.Names.SnapshotAsync(source, parent, name, who, progress, io, cancellationToken).ConfigureAwait(false);

@@ -54,7 +54,7 @@ public sealed partial class CffsVolume
         {
             if (!inode.IsDirectory)
             {
-                throw new CffsException(CffsError.NotDirectory, $"{PathName.Display(path)} is no directory");
+                throw Refusal.Of(CffsError.NotDirectory, path, " is no directory");
             }
 
             Permissions.Require(inode, identity, Permissions.Read);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Exo.Adapters.Fuse.Mounting;
+using Exo.Core.Linux;
 using Exo.FileSystems.CFFS;
 using Exo.Tests;
 
@@ -97,17 +98,7 @@ public sealed class BlockDeviceTests
         Assert.Equal("hello"u8.ToArray(), again.ReadAllBytes("/f"));
     }
 
-    private static string? FileBehind(FuseMountPoint point)
-    {
-        try
-        {
-            return File.ReadAllText($"/sys/dev/block/{point.DeviceMajor}:{point.DeviceMinor}/loop/backing_file").TrimEnd('\n');
-        }
-        catch (IOException)
-        {
-            return null;
-        }
-    }
+    private static string? FileBehind(FuseMountPoint point) => LoopDevice.FileOf(point.DeviceMajor, point.DeviceMinor);
 
     private static void RequireLoop()
     {

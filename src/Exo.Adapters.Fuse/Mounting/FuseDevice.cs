@@ -141,13 +141,8 @@ internal static unsafe class FuseDevice
         int error = loop is null
             ? Errno.ENODEV
             : Mount(loop.Path, directory, MountTable.BlockType, flags, string.Create(CultureInfo.InvariantCulture, $"{data},blksize={CffsSpace.BlockBytes}"));
-        if (error != 0 && options.BlockDevice == true)
-        {
-            Libc.Close(connection);
-            throw new IOException($"mounting on {directory} from a block device: {(loop is null ? $"no loop device over {options.Source} can be had" : Errno.Describe(error))}");
-        }
-
-        if (error != 0)
+        bool must = options.BlockDevice == true;
+        if (error != 0 && !must)
         {
             error = Mount(options.Source, directory, MountTable.Type, flags, data);
         }
@@ -155,7 +150,8 @@ internal static unsafe class FuseDevice
         if (error != 0)
         {
             Libc.Close(connection);
-            throw new IOException($"mounting on {directory}: {Errno.Describe(error)}");
+            throw new IOException(
+                $"mounting on {directory}{(must ? " from a block device" : "")}: {(must && loop is null ? $"no loop device over {options.Source} can be had" : Errno.Describe(error))}");
         }
 
         return connection;

@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace Exo.Core.Linux;
 
@@ -22,11 +23,11 @@ internal sealed unsafe class LoopDevice : IDisposable
     private const uint LO_FLAGS_READ_ONLY = 1;
     private const uint LO_FLAGS_AUTOCLEAR = 4;
 
-    private int _fd;
+    private readonly SafeFileHandle _handle;
 
-    private LoopDevice(int fd, string path)
+    private LoopDevice(SafeFileHandle handle, string path)
     {
-        _fd = fd;
+        _handle = handle;
         Path = path;
     }
 
@@ -38,41 +39,28 @@ internal sealed unsafe class LoopDevice : IDisposable
     /// <param name="isReadOnly">The device refuses writes; the file is opened for reading only.</param>
     public static LoopDevice? TryAttach(string file, bool isReadOnly)
     {
-        int control = Open(Control, MountAbi.O_RDWR);
-        int backing = control >= 0 ? Open(file, isReadOnly ? 0 : MountAbi.O_RDWR) : -1;
-        try
+        using SafeFileHandle control = Open(Control, MountAbi.O_RDWR);
+        using SafeFileHandle backing = Open(file, isReadOnly ? 0 : MountAbi.O_RDWR);
+        for (int attempt = 0; !control.IsInvalid && !backing.IsInvalid && attempt < AttemptsMax; attempt++)
         {
-            for (int attempt = 0; backing >= 0 && attempt < AttemptsMax; attempt++)
+            int number = Libc.IoControl((int)control.DangerousGetHandle(), LOOP_CTL_GET_FREE, null);
+            string path = string.Create(CultureInfo.InvariantCulture, $"/dev/loop{number}");
+            SafeFileHandle device = Open(path, MountAbi.O_RDWR);
+            LoopConfiguration configuration = new() { File = (uint)backing.DangerousGetHandle(), Flags = LO_FLAGS_AUTOCLEAR | (isReadOnly ? LO_FLAGS_READ_ONLY : 0) };
+            if (!device.IsInvalid && Libc.IoControl((int)device.DangerousGetHandle(), LOOP_CONFIGURE, &configuration) == 0)
             {
-                int number = Libc.IoControl(control, LOOP_CTL_GET_FREE, null);
-                string path = string.Create(CultureInfo.InvariantCulture, $"/dev/loop{number}");
-                int device = number >= 0 ? Open(path, MountAbi.O_RDWR) : -1;
-                if (device < 0)
-                {
-                    return null;
-                }
-
-                LoopConfiguration configuration = new() { File = (uint)backing, Flags = LO_FLAGS_AUTOCLEAR | (isReadOnly ? LO_FLAGS_READ_ONLY : 0) };
-                if (Libc.IoControl(device, LOOP_CONFIGURE, &configuration) == 0)
-                {
-                    return new LoopDevice(device, path);
-                }
-
-                int error = Errno.Last;
-                Libc.Close(device);
-                if (error != Errno.EBUSY)
-                {
-                    return null;
-                }
+                return new LoopDevice(device, path);
             }
 
-            return null;
+            bool isTaken = !device.IsInvalid && Errno.Last == Errno.EBUSY;
+            device.Dispose();
+            if (!isTaken)
+            {
+                return null;
+            }
         }
-        finally
-        {
-            Close(control);
-            Close(backing);
-        }
+
+        return null;
     }
 
     /// <summary>The file that a block device is a loop device over; null when it is none, or nothing tells.</summary>
@@ -88,21 +76,13 @@ internal sealed unsafe class LoopDevice : IDisposable
         }
     }
 
-    public void Dispose() => Close(Interlocked.Exchange(ref _fd, -1));
+    public void Dispose() => _handle.Dispose();
 
-    private static int Open(string path, int flags)
+    private static SafeFileHandle Open(string path, int flags)
     {
         fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
         {
-            return Libc.Open(name, flags | MountAbi.O_CLOEXEC, 0);
-        }
-    }
-
-    private static void Close(int fd)
-    {
-        if (fd >= 0)
-        {
-            Libc.Close(fd);
+            return new SafeFileHandle(Libc.Open(name, flags | MountAbi.O_CLOEXEC, 0), ownsHandle: true);
         }
     }
 

@@ -24,7 +24,7 @@ internal sealed partial class PathWalk(VolumeCore core)
         if (found is null)
         {
             core.Inodes.Release(parent);
-            throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: not found");
+            throw Refusal.Of(CffsError.NotFound, path, ": not found");
         }
 
         if (found.Record.Kind == SlotKind.SymbolicLink && followLast)
@@ -57,7 +57,7 @@ internal sealed partial class PathWalk(VolumeCore core)
             {
                 if (await core.Directories.FindAsync(parent, name, mode).ConfigureAwait(false) is not { } place)
                 {
-                    throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: not found");
+                    throw Refusal.Of(CffsError.NotFound, path, ": not found");
                 }
 
                 Record record = core.Directories.TakeRecord(parent, place);
@@ -160,7 +160,7 @@ internal sealed partial class PathWalk(VolumeCore core)
                 }
 
                 Inode next = await StepAsync(at, name, identity, mode).ConfigureAwait(false)
-                    ?? throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: '{PathName.Display(name)}' not found");
+                    ?? throw new CffsException(CffsError.NotFound, $"{PathName.Display(path)}: '{PathName.Display(name)}' not found") { SaysPath = links == 0 };
                 if (next.Record.Kind == SlotKind.SymbolicLink)
                 {
                     byte[] target = await core.Files.ReadLinkAsync(next, mode).ConfigureAwait(false);

@@ -6,21 +6,30 @@ namespace Exo.FileSystems.CFFS.Paths;
 /// </summary>
 internal static class Refusal
 {
-    public static ValueTask At(ReadOnlyMemory<byte> path, ValueTask operation) => operation.IsCompletedSuccessfully ? operation : AwaitAsync(path, path, operation);
+    /// <summary>A refusal by who knows the path: its message begins with it, and nobody puts it there again.</summary>
+    /// <param name="error">The reason.</param>
+    /// <param name="path">As the caller gave it.</param>
+    /// <param name="why">What follows the path in the message.</param>
+    public static CffsException Of(CffsError error, ReadOnlyMemory<byte> path, string why) => new(error, PathName.Display(path) + why) { SaysPath = true };
 
+    /// <summary>An operation on a path: its refusals say so.</summary>
+    public static ValueTask At(ReadOnlyMemory<byte> path, ValueTask operation) => operation.IsCompletedSuccessfully ? operation : AwaitAsync(path, null, operation);
+
+    /// <inheritdoc cref="At(ReadOnlyMemory{byte}, ValueTask)"/>
     public static ValueTask<T> At<T>(ReadOnlyMemory<byte> path, ValueTask<T> operation) => operation.IsCompletedSuccessfully ? operation : AwaitAsync(path, operation);
 
+    /// <summary>An operation from one path to another: its refusals say both, or the one that was meant.</summary>
     public static ValueTask At(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, ValueTask operation) => operation.IsCompletedSuccessfully ? operation : AwaitAsync(from, to, operation);
 
-    private static async ValueTask AwaitAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, ValueTask operation)
+    private static async ValueTask AwaitAsync(ReadOnlyMemory<byte> path, ReadOnlyMemory<byte>? to, ValueTask operation)
     {
         try
         {
             await operation.ConfigureAwait(false);
         }
-        catch (CffsException refused) when (!Says(refused, from) && !Says(refused, to))
+        catch (CffsException refused) when (!refused.SaysPath)
         {
-            throw new CffsException(refused.Error, $"{(from.Equals(to) ? "" : $"{PathName.Display(from)} to ")}{PathName.Display(to)}: {refused.Message}", refused);
+            throw Naming(refused, path, to);
         }
     }
 
@@ -30,11 +39,12 @@ internal static class Refusal
         {
             return await operation.ConfigureAwait(false);
         }
-        catch (CffsException refused) when (!Says(refused, path))
+        catch (CffsException refused) when (!refused.SaysPath)
         {
-            throw new CffsException(refused.Error, $"{PathName.Display(path)}: {refused.Message}", refused);
+            throw Naming(refused, path, null);
         }
     }
 
-    private static bool Says(CffsException refused, ReadOnlyMemory<byte> path) => refused.Message.StartsWith(PathName.Display(path), StringComparison.Ordinal);
+    private static CffsException Naming(CffsException refused, ReadOnlyMemory<byte> path, ReadOnlyMemory<byte>? to) =>
+        new(refused.Error, $"{PathName.Display(path)}{(to is { } target ? $" to {PathName.Display(target)}" : "")}: {refused.Message}", refused) { SaysPath = true };
 }

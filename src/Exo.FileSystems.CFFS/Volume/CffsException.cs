@@ -19,6 +19,9 @@ public sealed class CffsException : IOException
     /// <summary>The reason.</summary>
     public CffsError Error { get; }
 
+    /// <summary>The message begins with the path that the caller gave.</summary>
+    internal bool SaysPath { get; init; }
+
     /// <summary>The reason as a Linux errno value.</summary>
     public int Errno => (int)Error;
 

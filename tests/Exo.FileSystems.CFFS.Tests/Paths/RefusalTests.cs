@@ -39,6 +39,10 @@ public sealed class RefusalTests : IDisposable
         Expect("/a/none to /c: 'none' not found", CffsError.NotFound, () => _volume.Rename("/a/none", "/c"));
         Expect("/a to /a/b/c: a directory cannot move below itself", CffsError.Invalid, () => _volume.Rename("/a", "/a/b/c"));
         Expect("/none: not found", CffsError.NotFound, () => _volume.CreateHardLink("/none", "/x"));
+
+        // A path with which the reason happens to begin, too.
+        Expect("a to a/b/c: a directory cannot move below itself", CffsError.Invalid, () => _volume.Rename("a", "a/b/c"));
+        Expect("a is a directory", CffsError.IsDirectory, () => _volume.ReadAllBytes("a"));
         CffsException thrown = await Assert.ThrowsAsync<CffsException>(() => _volume.RemoveFileAsync("/a/b", cancellationToken: token).AsTask());
         Assert.Equal(("/a/b: 'b' is a directory", CffsError.IsDirectory), (thrown.Message, thrown.Error));
     }
